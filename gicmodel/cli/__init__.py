@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one file a verb.
+
+A verb is a module of this package whose name has no leading underscore and which holds a click command named `command`.
+It is imported only when it is run or listed, so that a verb costs what it needs and no more.
+
+Exit status: 0 as wanted, 1 an answer that is not (each verb says which), 2 unusable input or usage.
+"""
+
+import os
+import pkgutil
+import sys
+from importlib import import_module
+
+import click
+
+from gicmodel import __version__
+from gicmodel.errors import UnusableInput
+
+UNUSABLE = 2
+# What a shell reports for a process that SIGPIPE ended (128 + 13): a reader that left is not one of the verdicts above.
+READER_LEFT = 141
+
+
+class Verbs(click.Group):
+    """A group whose commands are the modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, by name."""
+        return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module and return its command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb; unusable input is one line on stderr and no traceback."""
+        try:
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except UnusableInput as error:
+            click.echo(f"gicmodel: {' '.join(str(error).split())}", err=True)
+            ctx.exit(UNUSABLE)
+        except BrokenPipeError:
+            _discard_output()
+            ctx.exit(READER_LEFT)
+        return result
+
+
+def _discard_output() -> None:
+    """Let the interpreter's own flush at exit go nowhere instead of failing once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
+@click.group(cls=Verbs, name="gicmodel", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gicmodel")
+def main() -> None:
+    """An executable model of the Arm GICv4.1 ITS and redistributor."""

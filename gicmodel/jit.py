@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one kernel decorator: machine code where numba may compile, the same Python source where it may not.
+
+numba stamps a cached function with the content of its own file only (numba issue 1833), so that editing a constant in
+another module would leave stale machine code behind. Every cache directory here is therefore named by a digest of all
+sources a kernel can have compiled in: the ground, and the floors up to its own.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from platformdirs import user_cache_path
+
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+_PACKAGE = Path(__file__).parent
+_FLOORS = ("layouts", "hardware", "driver", "kvm", "migration")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile `function` on its first call for each set of argument types; a plain function under NUMBA_DISABLE_JIT=1.
+
+    The machine code is kept in `cache_directory`; where that cannot be written, each process compiles anew.
+    """
+    if not COMPILED:
+        return function
+    import numba
+
+    directory = cache_directory(_floor(function.__module__))
+    with _numba_cache(directory):
+        compiled: _Function = numba.njit(cache=_writable(directory), nogil=True)(function)
+    return compiled
+
+
+def cold_cache() -> bool:
+    """Whether the hardware's kernels have still to be compiled for these sources."""
+    return COMPILED and not any(cache_directory("hardware").rglob("*.nbi"))
+
+
+@cache
+def cache_directory(floor: str = _FLOORS[-1]) -> Path:
+    """The directory for machine code of kernels of `floor`, under NUMBA_CACHE_DIR or the user's cache directory."""
+    digest = hashlib.sha256()
+    # numba does not make bounds checks part of its own key.
+    digest.update(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
+    for source in _sources(floor):
+        digest.update(str(source.relative_to(_PACKAGE)).encode())
+        digest.update(source.read_bytes())
+    return _cache_base() / digest.hexdigest()[:16]
+
+
+def _cache_base() -> Path:
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    return user_cache_path("gicmodel")
+
+
+def _floor(module: str) -> str:
+    """The floor that a module belongs to; the topmost for a module of none."""
+    for name in module.split("."):
+        if name in _FLOORS:
+            return name
+    return _FLOORS[-1]
+
+
+def _sources(floor: str) -> list[Path]:
+    below = _FLOORS[: _FLOORS.index(floor) + 1]
+    return sorted([*_PACKAGE.glob("*.py"), *(source for name in below for source in (_PACKAGE / name).rglob("*.py"))])
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK)
+
+
+@contextmanager
+def _numba_cache(directory: Path) -> Iterator[None]:
+    """numba reads its process-wide cache directory when a function is decorated: set it for that moment only."""
+    from numba import config
+
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(directory)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frame of the command line: lazy verbs, exit statuses, one-line errors."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from gicmodel import __version__
+from gicmodel.cli import READER_LEFT, UNUSABLE, Verbs, main
+from gicmodel.errors import UnusableInput
+
+
+class OneVerb(Verbs):
+    """The real group with one verb of the test's own."""
+
+    def __init__(self, action):
+        super().__init__(name="gicmodel")
+        self.verb = click.Command("verb", callback=action)
+
+    def list_commands(self, ctx):
+        return ["verb"]
+
+    def get_command(self, ctx, cmd_name):
+        return self.verb
+
+
+def test_version():
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0
+    assert __version__ in result.output
+
+
+def test_help_lists_every_verb():
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for verb in main.list_commands(click.Context(main)):
+        assert f"\n  {verb}" in result.output
+
+
+@pytest.mark.parametrize("arguments", [["no-such-verb"], ["--no-such-option"], ["__init__"], []])
+def test_usage_errors_exit_2(arguments):
+    assert CliRunner().invoke(main, arguments).exit_code == UNUSABLE
+
+
+def test_unusable_input_is_one_line_on_stderr():
+    def action():
+        raise UnusableInput("dump.elf: e_machine is 62,\nnot 183")
+
+    result = CliRunner().invoke(OneVerb(action), ["verb"])
+    assert result.exit_code == UNUSABLE
+    assert result.stdout == ""
+    assert result.stderr == "gicmodel: dump.elf: e_machine is 62, not 183\n"
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback():
+    program = (
+        "import click\nfrom gicmodel.cli import Verbs\n"
+        "def action():\n"
+        "    for _ in range(100_000): click.echo('a line')\n"
+        "class One(Verbs):\n"
+        "    def get_command(self, ctx, cmd_name): return click.Command('verb', callback=action)\n"
+        "One(name='gicmodel')(['verb'])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert errors == b""
+    assert process.returncode == READER_LEFT
