@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The LPI pending table and the virtual pending table: one bit for each INTID, from INTID 0.
+
+The first KiB, INTIDs 0 to 8191, is IMPLEMENTATION DEFINED (IHI0069, "LPI Pending tables"). In a GICv4.1 VPT this model
+keeps the vSGIs there: the pending bits of vSGI 0..15 are bits 0..15 of the table, and their configuration bytes follow
+from byte 16.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.layouts.layout import RES0, Address, Flag, Layout
+
+FIRST_LPI = 8192
+FIRST_LPI_BYTE = FIRST_LPI // 8
+VSGIS = 16
+VSGI_CONFIGURATION_BYTE = 16
+"""Where the configuration byte of vSGI 0 lies in a VPT; vSGI n follows n bytes on."""
+
+IntId = TypeVar("IntId", int, NDArray[np.integer])
+
+VSGI_CONFIGURATION = Layout(
+    "VSGI_CONFIGURATION",
+    Address("Priority", 7, 4, "Priority; its four lowest bits are zero"),
+    RES0(2),
+    Flag("Group", "0: virtual Group 0, 1: virtual Group 1"),
+    Flag("Enable", "The vSGI is enabled"),
+    words=(8,),
+    doc="vSGI configuration byte, at byte 16 + n of a GICv4.1 VPT (this model's format)",
+)
+
+
+def byte_of(intid: IntId) -> IntId:
+    """The offset in the table of the byte that holds the pending bit."""
+    return intid // 8
+
+
+def bit_of(intid: IntId) -> IntId:
+    """The number, 0 to 7, of the pending bit in its byte."""
+    return intid % 8
+
+
+def table_bytes(id_bits: int) -> int:
+    """The size of a table for INTIDs of `id_bits` bits."""
+    return (1 << id_bits) // 8
