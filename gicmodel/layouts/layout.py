@@ -44,10 +44,6 @@ class Span(NamedTuple):
         return self.high - self.low + 1
 
     @property
-    def mask(self) -> int:
-        return (1 << self.bits) - 1
-
-    @property
     def reserved(self) -> str:
         """`RES0`, `RES1` or `IMPDEF`; empty for a field that has a name."""
         return self.name[1:].split("_")[0].upper() if self.name.startswith("_") else ""
@@ -110,7 +106,8 @@ class Layout:
             raise ValueError(f"{name}: a field name occurs twice")
         self.construct = construct.Sequence(*(_word(declared, number) for number in range(len(words))))
         self._defaults = self._split(self.construct.build([{}] * len(words)))
-        self.fields = {name: _field(span) for name, span in self.spans.items() if not span.reserved}
+        self._places = {name: _place_of(span) for name, span in self.spans.items()}
+        self.fields = {name: self[name] for name, span in self.spans.items() if not span.reserved}
         self.dtype = np.dtype([(name, _column(self.spans[name])) for name in self.fields])
 
     def __repr__(self) -> str:
@@ -122,7 +119,8 @@ class Layout:
         Raises:
             KeyError: the layout has no such field.
         """
-        return _field(self.spans[name])
+        word, shift, mask, scale = self._places[name]
+        return Field(word, np.uint64(shift), np.uint64(mask), np.uint64(scale))
 
     def parse(self, data: bytes) -> Container:
         """Every field by name, reserved ones included, as construct reads them.
@@ -150,8 +148,8 @@ class Layout:
         words = list(self._defaults)
         for name, value in fields.items():
             stored = self._stored(name, value)
-            span = self.spans[name]
-            words[span.word] = words[span.word] & ~(span.mask << span.low) | stored << span.low
+            word, shift, mask, _ = self._places[name]
+            words[word] = words[word] & ~(mask << shift) | stored << shift
         return tuple(words)
 
     def pack(self, **fields: int) -> int:
@@ -162,12 +160,12 @@ class Layout:
     def unpack(self, words: Words) -> dict[str, int]:
         """The named fields of an entry given as its word, or as the sequence of its words."""
         values = self._words(words)
-        return {name: _read(self.spans[name], values) for name in self.fields}
+        return {name: self._read(name, values) for name in self.fields}
 
     def res0_violations(self, words: Words) -> dict[str, int]:
         """The RES0 fields of an entry that are not zero, by hidden name."""
         values = self._words(words)
-        runs = {name: _read(span, values) for name, span in self.spans.items() if span.reserved == "RES0"}
+        runs = {name: self._read(name, values) for name, span in self.spans.items() if span.reserved == "RES0"}
         return {name: value for name, value in runs.items() if value}
 
     def words_of(self, octets: bytes | NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -193,7 +191,8 @@ class Layout:
         columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(values)) for values in fields.values()))
         words = np.tile(np.array(self._defaults, np.uint64), (len(columns[0]) if columns else 1, 1))
         for name, values in zip(fields, columns, strict=True):
-            field = _field(self._span(name))
+            self._stored(name, 0)
+            field = self[name]
             stored = values.astype(np.uint64) >> field.scale
             wrong = (stored > field.mask) | (stored << field.scale != values)
             if wrong.any():
@@ -206,21 +205,23 @@ class Layout:
         """The layout as text: a ruler of bits per 32-bit row, then a table of the fields."""
         return draw(list(self.spans.values()), self.word_bits)
 
-    def _span(self, name: str) -> Span:
-        span = self.spans.get(name)
-        if span is None:
-            raise ValueError(f"{self.name} has no field {name}")
-        return span
-
     def _stored(self, name: str, value: int) -> int:
         """The bits that hold `value` in the field, range-checked."""
-        span = self._span(name)
-        stored = int(value) >> span.scale
-        if not 0 <= stored <= span.mask:
-            raise ValueError(f"{self.name}.{name}: {value:#x} is wider than its {span.bits + span.scale} bits")
-        if stored << span.scale != value:
-            raise ValueError(f"{self.name}.{name}: {value:#x} is not a multiple of {1 << span.scale:#x}")
+        if name not in self._places:
+            raise ValueError(f"{self.name} has no field {name}")
+        _, _, mask, scale = self._places[name]
+        value = int(value)
+        stored = value >> scale
+        if not 0 <= stored <= mask:
+            width = self.spans[name].bits + scale
+            raise ValueError(f"{self.name}.{name}: {value:#x} is not a value of {width} bits")
+        if stored << scale != value:
+            raise ValueError(f"{self.name}.{name}: {value:#x} is not a multiple of {1 << scale:#x}")
         return stored
+
+    def _read(self, name: str, words: list[int]) -> int:
+        word, shift, mask, scale = self._places[name]
+        return ((words[word] >> shift) & mask) << scale
 
     def _words(self, words: Words) -> list[int]:
         if isinstance(words, (int, np.integer)):
@@ -261,13 +262,9 @@ def _word(declared: list[tuple[Span, Construct]], number: int) -> Construct:
     return construct.ByteSwapped(construct.BitStruct(*(subcon for span, subcon in declared if span.word == number)))
 
 
-def _field(span: Span) -> Field:
-    return Field(span.word, np.uint64(span.low), np.uint64(span.mask), np.uint64(span.scale))
+def _place_of(span: Span) -> tuple[int, int, int, int]:
+    return span.word, span.low, (1 << span.bits) - 1, span.scale
 
 
 def _column(span: Span) -> type[np.generic]:
     return np.bool_ if span.bits == 1 else np.uint64
-
-
-def _read(span: Span, words: list[int]) -> int:
-    return ((words[span.word] >> span.low) & span.mask) << span.scale
