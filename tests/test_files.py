@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files in and out: packed by suffix, whole or not at all."""
+
+import gzip
+import lzma
+
+import pytest
+
+from gicmodel import files
+from gicmodel.errors import UnusableInput
+from gicmodel.files import opened, replacing
+
+CONTENT = bytes(3 << 20) + b"GIC" + bytes(5)
+
+
+@pytest.mark.parametrize("name", ["image", "image.xz", "image.gz"])
+def test_what_is_written_is_read(tmp_path, name):
+    path = tmp_path / name
+    with replacing(path) as file:
+        file.write(CONTENT)
+    with opened(path) as file:
+        assert file.read() == CONTENT
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("name", "unpack"), [("image.xz", lzma.decompress), ("image.gz", gzip.decompress)])
+def test_suffixes_mean_the_usual_formats(tmp_path, name, unpack):
+    for copy in ("a", "b"):
+        with replacing(tmp_path / (copy + name)) as file:
+            file.write(CONTENT)
+    packed = (tmp_path / ("a" + name)).read_bytes()
+    assert unpack(packed) == CONTENT
+    assert packed == (tmp_path / ("b" + name)).read_bytes()
+
+
+def test_several_streams_in_a_file_are_one_content(tmp_path):
+    path = tmp_path / "image.xz"
+    path.write_bytes(lzma.compress(b"one") + lzma.compress(b"two"))
+    with opened(path) as file:
+        assert file.read() == b"onetwo"
+
+
+@pytest.mark.parametrize("name", ["image", "image.xz"])
+def test_a_failure_while_writing_keeps_the_old_content(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"old")
+
+    def fail_half_way():
+        with replacing(path) as file:
+            file.write(CONTENT)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("place", ["no/such/directory/image", "."])
+def test_a_place_that_cannot_be_written_is_named(tmp_path, place):
+    with pytest.raises(UnusableInput, match="cannot be written"), replacing(tmp_path / place) as file:
+        file.write(b"x")
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.xz", "missing.gz", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    path = tmp_path / name
+    with pytest.raises(UnusableInput, match=f"{path}: cannot be read"):
+        opened(path)
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress)])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "foreign"])
+def test_a_damaged_packed_file_is_refused(tmp_path, suffix, pack, damage):
+    packed = pack(bytes(range(256)) * 40)
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(
+        {
+            "truncated": packed[:-9],
+            "changed": packed[:40] + b"\xff\xff" + packed[42:],
+            "foreign": b"not packed at all",
+        }[damage]
+    )
+    with pytest.raises(UnusableInput, match="image") as refusal:
+        opened(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"x"])
+def test_a_bomb_is_refused(tmp_path, monkeypatch, byte):
+    monkeypatch.setattr(files, "MAX_UNPACKED", 8 << 20)
+    path = tmp_path / "image.xz"
+    path.write_bytes(lzma.compress(byte * (8 << 20)))
+    with opened(path) as file:
+        assert file.seek(0, 2) == 8 << 20
+    path.write_bytes(lzma.compress(byte * (8 << 20) + b"!"))
+    with pytest.raises(UnusableInput, match="unpacks to more than 0x800000 bytes"):
+        opened(path)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registers files: what is written is read again, and anything but 64-bit values in named tables is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gicmodel.errors import UnusableInput
+from gicmodel.registers_file import MAX_BYTES, read_registers, write_registers
+
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
+VALUES = st.dictionaries(NAMES, st.integers(0, 2**64 - 1), max_size=4)
+
+
+@given(registers=st.dictionaries(NAMES, VALUES, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_is_read(tmp_path, registers):
+    path = tmp_path / "registers.toml"
+    write_registers(path, registers)
+    assert read_registers(path) == registers
+
+
+def test_values_are_written_in_hex_and_numpy_words_are_welcome(tmp_path):
+    path = tmp_path / "registers.toml"
+    write_registers(path, {"GITS0": {"CTLR": np.uint64(0x8000_0001)}, "guest": {"vcpus": 2}})
+    assert path.read_text() == "[GITS0]\nCTLR = 0x80000001\n\n[guest]\nvcpus = 0x2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("CTLR = 1", "CTLR is not in a table"),
+        ("[GITS0]\nCTLR = true", "GITS0.CTLR is True, not an integer"),
+        ("[GITS0]\nCTLR = 1.0", "GITS0.CTLR is 1.0, not an integer"),
+        ("[GITS0]\nCTLR = '0x1'", "GITS0.CTLR is '0x1', not an integer"),
+        ("[GITS0.inner]\nCTLR = 1", "GITS0.inner is {'CTLR': 1}, not an integer"),
+        ("[[GITS0]]\nCTLR = 1", "GITS0 is not in a table"),
+        ("[GITS0]\nCTLR = -1", "GITS0.CTLR is -0x1, not a value of 64 bits"),
+        ("[GITS0]\nCTLR = 0x1_0000_0000_0000_0000", "GITS0.CTLR is 0x10000000000000000, not a value of 64 bits"),
+        ("[GITS0]\n'GITS CTLR' = 1", "'GITS CTLR' is not the name"),
+        ("[GITS0]\nCTLR = 0x", "is not TOML"),
+        ("[GITS0]\nCTLR = 1\nCTLR = 1", "is not TOML"),
+        ("[GITS0]\nCTLR = " + "9" * 5000, "is not TOML"),
+        ("a = " + "[" * 100_000, "is not TOML"),
+        ("#" * (MAX_BYTES + 1), "no registers file"),
+        ("\x7fELF\x00", "is not TOML"),
+    ],
+    ids=range(15),
+)
+def test_what_cannot_be_used_is_named(tmp_path, text, rule):
+    path = tmp_path / "registers.toml"
+    path.write_text(text)
+    with pytest.raises(UnusableInput, match=r"registers\.toml: ") as refusal:
+        read_registers(path)
+    assert rule in str(refusal.value)
+
+
+def test_bytes_that_are_not_text_are_refused(tmp_path):
+    path = tmp_path / "registers.toml"
+    path.write_bytes(b"\xff\xfe[GITS0]")
+    with pytest.raises(UnusableInput, match="is not TOML"):
+        read_registers(path)
+
+
+def test_a_value_that_cannot_be_read_again_is_not_written(tmp_path):
+    path = tmp_path / "registers.toml"
+    for registers in ({"GITS0": {"CTLR": 2**64}}, {"GITS0": {"C TLR": 1}}, {"": {}}):
+        with pytest.raises(UnusableInput):
+            write_registers(path, registers)
+    assert not path.exists()
