@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The identification registers at the end of every 64 KiB register frame (CoreSight PIDR and CIDR).
+
+The GIC architecture fixes PIDR2.ArchRev alone; the others follow the CoreSight scheme.
+"""
+
+from gicmodel.layouts.layout import RES0, Bits, Flag
+from gicmodel.layouts.registers.register import Register, register32
+
+PIDR0 = register32("PIDR0", "Peripheral identification 0", RES0(24), Bits("PART_0", 8, "Part number [7:0]"))
+PIDR1 = register32(
+    "PIDR1",
+    "Peripheral identification 1",
+    RES0(24),
+    Bits("DES_0", 4, "Designer's JEP106 identity [3:0]"),
+    Bits("PART_1", 4, "Part number [11:8]"),
+)
+PIDR2 = register32(
+    "PIDR2",
+    "Peripheral identification 2: the architecture",
+    RES0(24),
+    Bits("ArchRev", 4, "3: GICv3, 4: GICv4"),
+    Flag("JEDEC", "The designer is identified by JEP106"),
+    Bits("DES_1", 3, "Designer's JEP106 identity [6:4]"),
+)
+PIDR3 = register32(
+    "PIDR3",
+    "Peripheral identification 3",
+    RES0(24),
+    Bits("REVAND", 4, "Part minor revision"),
+    Bits("CMOD", 4, "Customer modified"),
+)
+PIDR4 = register32(
+    "PIDR4",
+    "Peripheral identification 4",
+    RES0(24),
+    Bits("SIZE", 4, "Size of the frame, log2 of 4 KiB pages"),
+    Bits("DES_2", 4, "Designer's JEP106 continuation code"),
+)
+PIDR5 = register32("PIDR5", "Peripheral identification 5", RES0(32))
+PIDR6 = register32("PIDR6", "Peripheral identification 6", RES0(32))
+PIDR7 = register32("PIDR7", "Peripheral identification 7", RES0(32))
+CIDR0 = register32("CIDR0", "Component identification 0", RES0(24), Bits("PRMBL_0", 8, "Preamble, 0x0D"))
+CIDR1 = register32(
+    "CIDR1",
+    "Component identification 1",
+    RES0(24),
+    Bits("CLASS", 4, "Component class"),
+    Bits("PRMBL_1", 4, "Preamble, 0"),
+)
+CIDR2 = register32("CIDR2", "Component identification 2", RES0(24), Bits("PRMBL_2", 8, "Preamble, 0x05"))
+CIDR3 = register32("CIDR3", "Component identification 3", RES0(24), Bits("PRMBL_3", 8, "Preamble, 0xB1"))
+
+_FIRST_OFFSET = 0xFFD0
+_IN_ORDER = (PIDR4, PIDR5, PIDR6, PIDR7, PIDR0, PIDR1, PIDR2, PIDR3, CIDR0, CIDR1, CIDR2, CIDR3)
+
+
+def identification_registers(prefix: str) -> tuple[Register, ...]:
+    """The registers of one frame, named for instance `GITS_PIDR2`."""
+    return tuple(
+        Register(f"{prefix}_{layout.name}", _FIRST_OFFSET + 4 * n, "RO", layout) for n, layout in enumerate(_IN_ORDER)
+    )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a memory-mapped register is besides its bits."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from construct import Construct
+
+from gicmodel.layouts.layout import Bits, Layout
+
+ALL = ("3", "4.0", "4.1")
+GICV4 = ("4.0", "4.1")
+GICV4_1 = ("4.1",)
+_NO_RESET: Mapping[str, int] = MappingProxyType({})
+
+# The attributes of the memory that a register points at.
+INNER_CACHE = Bits("InnerCache", 3, "Inner cacheability")
+OUTER_CACHE = Bits("OuterCache", 3, "Outer cacheability, 0: as InnerCache")
+SHAREABILITY = Bits("Shareability", 2, "0: not, 1: inner, 2: outer shareable")
+
+
+class Register(NamedTuple):
+    """Where a register lies, who may access it, and what it holds after reset.
+
+    `offset` counts bytes from the base of the ITS, redistributor or distributor. `reset` holds the fields that the
+    architecture resets; every other field is UNKNOWN or given by the implementation.
+    """
+
+    name: str
+    offset: int
+    access: Literal["RW", "RO", "WO"]
+    layout: Layout
+    architectures: tuple[str, ...] = ALL
+    reset: Mapping[str, int] = _NO_RESET
+
+    @property
+    def bits(self) -> int:
+        """The width, 32 or 64."""
+        return self.layout.bits
+
+    @property
+    def reset_value(self) -> int:
+        """The register after reset, its UNKNOWN fields zero."""
+        return self.layout.pack(**self.reset)
+
+
+def register32(name: str, doc: str, *subcons: Construct) -> Layout:
+    """The layout of a 32-bit register."""
+    return Layout(name, *subcons, words=(32,), doc=doc)
+
+
+def register64(name: str, doc: str, *subcons: Construct) -> Layout:
+    """The layout of a 64-bit register."""
+    return Layout(name, *subcons, doc=doc)
