@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ITS's half of the oracle: lookups, MSIs, vSGI writes and the command queue."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from gicmodel.fuzzing.oracle import physical, virtual
+from gicmodel.fuzzing.oracle.interrupts import Interrupts
+from gicmodel.fuzzing.oracle.state import Command, Event, PhysicalEvent, Reason, Refused, Syndrome
+from gicmodel.layouts.commands import OPCODES
+
+if TYPE_CHECKING:
+    from gicmodel.hardware.config import GicConfig
+
+HANDLERS = {
+    "3": physical.HANDLERS,
+    "4.0": physical.HANDLERS | virtual.HANDLERS,
+    "4.1": physical.HANDLERS | virtual.HANDLERS | virtual.V41_HANDLERS,
+}
+"""Which commands each architecture has."""
+
+OPCODE_OF_CLEAR_ERRORS = 0x05
+"""CLEAR is opcode 0x04, but all sources number its errors 0x0105xx."""
+
+
+class Oracle(Interrupts):
+    """The abstract GIC. `devices`, `collections` and `vpes` are how many IDs each ITS's tables hold (0: not valid).
+
+    Fields of commands have the names of `layouts.commands`; one that is left out is 0. Everything starts as after
+    reset: ITSs and LPIs disabled, nothing mapped.
+    """
+
+    def __init__(self, config: GicConfig, devices: int, collections: int, vpes: int = 0) -> None:
+        super().__init__(config)
+        self.devices = min(devices, 2**config.device_id_bits)
+        self.collections = min(collections, 2**config.collection_id_bits)
+        self.vpe_limit = min(vpes, 2**config.vpe_id_bits)
+        self.tables_valid = devices > 0 and collections > 0 and (vpes > 0 or config.architecture == "3")
+        self.itts: dict[int, dict[int, Event]] = defaultdict(dict)
+        """What each ITT, named by its address, holds."""
+
+    def redistributor(self, rdbase: int) -> int | None:
+        """The redistributor that an RDbase field names, or None."""
+        if self.config.pta:
+            offset = rdbase * 2**16 - self.config.redistributor_base
+            number, rest = divmod(offset, self.config.redistributor_stride)
+            return number if rest == 0 and 0 <= number < self.config.redistributors else None
+        return rdbase if rdbase < self.config.redistributors else None
+
+    # Interrupts that come in.
+
+    def translate(self, its: int, device_id: int, event_id: int) -> Syndrome:
+        """A device writes GITS_TRANSLATER. Returns why nothing was forwarded, or FORWARDED."""
+        if not (self.its[its].enabled and self.tables_valid):
+            return Syndrome.UNKNOWN
+        try:
+            event = physical.find_event(self, self.its[its], device_id, event_id)
+        except Refused as refused:
+            return SYNDROMES[refused.reason]
+        try:
+            self.arrive(physical.find_target(self.its[its], event))
+        except Refused:
+            return Syndrome.COLLECTION_UNMAPPED if isinstance(event, PhysicalEvent) else Syndrome.VPE_UNMAPPED
+        return Syndrome.FORWARDED
+
+    def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:
+        """Software writes GITS_SGIR: vSGI `vintid` of `vpeid` becomes pending."""
+        vpe = self.its[its].vpes.get(vpeid)
+        if self.its[its].enabled and self.tables_valid and vpe is not None:
+            self.set_virtual(vpe, vintid)
+
+    # Commands.
+
+    def execute(self, its: int, mnemonic: str, **fields: int) -> int:
+        """Execute one command on an ITS. Returns 0 or the command error number; an erroneous command does nothing."""
+        handler = HANDLERS[self.config.architecture].get(mnemonic)
+        if handler is None:
+            return self.unknown(OPCODES[mnemonic])
+        try:
+            handler(self, self.its[its], defaultdict(int, fields))
+        except Refused as refused:
+            opcode = OPCODE_OF_CLEAR_ERRORS if mnemonic == "CLEAR" else OPCODES[mnemonic]
+            return error_number(opcode, refused.reason)
+        return 0
+
+    def unknown(self, opcode: int) -> int:
+        """The error number of an opcode that this architecture does not have."""
+        return error_number(opcode, Reason.UNKNOWN_COMMAND)
+
+    def submit(self, its: int, *commands: Command) -> list[int]:
+        """Append commands to an ITS's queue and let it run. Returns the error numbers met; a stall ends it."""
+        self.its[its].waiting.extend(commands)
+        return self.run(its)
+
+    def retry(self, its: int, *replacement: Command) -> list[int]:
+        """Write CWRITER.Retry, after overwriting the failing command with `replacement` if there is one."""
+        queue = self.its[its]
+        if queue.stalled and replacement:
+            queue.waiting[0] = replacement[0]
+        queue.stalled = False
+        return self.run(its)
+
+    def run(self, its: int) -> list[int]:
+        """Process an ITS's queue until it is empty, stalled or disabled."""
+        queue = self.its[its]
+        errors = []
+        while queue.enabled and queue.waiting and not queue.stalled:
+            mnemonic, fields = queue.waiting[0]
+            if error := self.execute(its, mnemonic, **fields):
+                errors.append(error)
+                queue.stalled = self.config.command_errors == "stall"
+            if not queue.stalled:
+                queue.waiting.popleft()
+                queue.completed += 1
+        return errors
+
+    def virtual_pending(self, vpeid: int, its: int = 0) -> set[int]:
+        """vINTIDs (vSGIs too) that are pending for a vPE that `its` maps."""
+        return set(self.vpts[self.its[its].vpes[vpeid].vpt].pending)
+
+
+SYNDROMES = {
+    Reason.DEVICE_OOR: Syndrome.DEVICE_OOR,
+    Reason.UNMAPPED_DEVICE: Syndrome.DEVICE_UNMAPPED,
+    Reason.ID_OOR: Syndrome.EVENT_OOR,
+    Reason.UNMAPPED_INTERRUPT: Syndrome.EVENT_UNMAPPED,
+}
+
+
+def error_number(opcode: int, reason: Reason) -> int:
+    """0x01, the opcode byte, the reason byte."""
+    return 0x01_0000 + opcode * 0x100 + reason

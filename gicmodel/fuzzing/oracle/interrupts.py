@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The redistributors' half of the oracle: pending sets, priorities, residency, doorbells and vSGIs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gicmodel.fuzzing.oracle.state import (
+    DISABLED_VSGI,
+    FIRST_LPI,
+    NO_DOORBELL,
+    SPURIOUS,
+    Its,
+    Lpi,
+    Redistributor,
+    Residency,
+    Vlpi,
+    Vpe,
+    Vpt,
+)
+
+if TYPE_CHECKING:
+    from gicmodel.hardware.config import GicConfig
+
+BOTH_GROUPS = frozenset({0, 1})
+
+
+class Interrupts:
+    """All redistributors and CPU interfaces, and the mappings that they share with the ITSs.
+
+    `configuration` and `virtual_configuration[vconf]` hold configuration bytes by INTID; a byte never written is 0.
+    """
+
+    def __init__(self, config: GicConfig) -> None:
+        self.config = config
+        self.its = [Its() for _ in range(config.its)]
+        self.redistributors = [Redistributor() for _ in range(config.redistributors)]
+        self.vpes: dict[int, Vpe] = {}
+        """vPEs that exist in the vPE configuration table (GICv4.1)."""
+        self.vpts: dict[int, Vpt] = defaultdict(Vpt)
+        self.configuration: dict[int, int] = {}
+        self.virtual_configuration: dict[int, dict[int, int]] = defaultdict(dict)
+        self.lpi_bits = config.intid_bits
+        """Width that GICR_PROPBASER.IDbits leaves; LPIs beyond it do not exist."""
+
+    # Configuration.
+
+    def set_configuration(self, intid: int, byte: int) -> None:
+        """Write the LPI configuration byte of `intid`."""
+        self.configuration[intid] = byte
+
+    def set_virtual_configuration(self, vconf: int, vintid: int, byte: int) -> None:
+        """Write the vLPI configuration byte of `vintid` in the table at address `vconf`."""
+        self.virtual_configuration[vconf][vintid] = byte
+
+    def invalidate_virtual(self, vpeid: int, vintid: int | None = None) -> None:
+        """GICR_INVLPIR with V=1, or without `vintid` GICR_INVALLR with V=1."""
+        if vpeid in self.vpes:
+            self.reconsider(self.vpes[vpeid], None if vintid is None else {vintid})
+
+    # Either kind.
+
+    def arrive(self, target: Lpi | Vlpi) -> None:
+        """An event reaches its target: INT, or a device's write of GITS_TRANSLATER."""
+        match target:
+            case Lpi(redistributor, intid):
+                self.set_lpi(redistributor, intid)
+            case Vlpi(vpe, vintid, doorbell):
+                self.set_virtual(vpe, vintid, doorbell)
+
+    def clear(self, target: Lpi | Vlpi) -> None:
+        """CLEAR or DISCARD reaches the event's target."""
+        match target:
+            case Lpi(redistributor, intid):
+                self.clear_lpi(redistributor, intid)
+            case Vlpi(vpe, vintid):
+                self.clear_virtual(vpe, vintid)
+
+    # Physical LPIs.
+
+    def enable_lpis(self, rd: int, enable: bool = True, ptz: bool = False) -> None:
+        """Write GICR_CTLR.EnableLPIs. `ptz`: GICR_PENDBASER.PTZ promised that the pending table is zero."""
+        redistributor = self.redistributors[rd]
+        if ptz and enable and not redistributor.enabled:
+            redistributor.pending.clear()
+        redistributor.enabled = enable
+
+    def is_lpi(self, intid: int) -> bool:
+        """Whether an INTID is an LPI that this implementation has."""
+        return FIRST_LPI <= intid < 1 << self.config.intid_bits
+
+    def set_lpi(self, rd: int, intid: int) -> None:
+        """An LPI arrives at a redistributor, from an ITS, a doorbell or GICR_SETLPIR."""
+        redistributor = self.redistributors[rd]
+        if redistributor.enabled and FIRST_LPI <= intid < 2 ** min(self.lpi_bits, self.config.intid_bits):
+            redistributor.pending.add(intid)
+
+    def clear_lpi(self, rd: int, intid: int) -> None:
+        """CLEAR, DISCARD or GICR_CLRLPIR reaches a redistributor."""
+        redistributor = self.redistributors[rd]
+        if redistributor.enabled:
+            redistributor.pending.discard(intid)
+
+    def move_lpis(self, source: int, target: int, intids: Iterable[int]) -> None:
+        """Move what is pending of `intids` between redistributors (note DISABLED)."""
+        old, new = self.redistributors[source], self.redistributors[target]
+        if source != target and old.enabled and new.enabled:
+            moved = old.pending & set(intids)
+            old.pending -= moved
+            new.pending |= moved
+
+    def pending(self, rd: int) -> set[int]:
+        """INTIDs of the LPIs that are pending at a redistributor, enabled or not."""
+        return set(self.redistributors[rd].pending)
+
+    def acknowledge(self, rd: int) -> int:
+        """ICC_IAR1: take the pending and enabled LPI of lowest priority value, then lowest INTID; else SPURIOUS."""
+        redistributor = self.redistributors[rd]
+        if not redistributor.enabled:
+            return SPURIOUS
+        candidates = [
+            (priority_of(self.configuration[intid]), intid)
+            for intid in redistributor.pending
+            if is_enabled(self.configuration.get(intid, 0))
+        ]
+        _, intid = min(candidates, default=(0, SPURIOUS))
+        redistributor.pending.discard(intid)
+        return intid
+
+    # Virtual interrupts.
+
+    def set_virtual(self, vpe: Vpe, vintid: int, doorbell: int = NO_DOORBELL) -> None:
+        """A vLPI or vSGI arrives for a vPE. `doorbell`: the event's individual doorbell."""
+        residency = self.residency(vpe)
+        if residency is not None and vintid >= 2**residency.vintid_bits:
+            return
+        pending = self.vpts[vpe.vpt].pending
+        becomes_pending = vintid not in pending
+        pending.add(vintid)
+        if residency is not None:
+            return
+        if becomes_pending or self.config.individual_doorbell == "every":
+            self.set_lpi(vpe.redistributor, doorbell)
+        if becomes_pending:
+            self.reconsider(vpe, {vintid})
+
+    def clear_virtual(self, vpe: Vpe, vintid: int) -> None:
+        """CLEAR, DISCARD or VSGI Clear=1 reaches the vPE."""
+        residency = self.residency(vpe)
+        if residency is None or vintid < 2**residency.vintid_bits:
+            self.vpts[vpe.vpt].pending.discard(vintid)
+
+    def reconsider(self, vpe: Vpe, vintids: set[int] | None = None) -> None:
+        """Ring the default doorbell if it is armed and one of `vintids` (None: any) is pending and enabled."""
+        ready = {vintid for _, vintid in self.deliverable(vpe.vpt, vpe.vconf, vpe.vintid_bits, vpe.groups)}
+        if vpe.armed and (ready if vintids is None else ready & vintids):
+            vpe.armed = False
+            self.set_lpi(vpe.redistributor, vpe.default_doorbell)
+
+    def deliverable(self, vpt: int, vconf: int, vintid_bits: int, groups: frozenset[int]) -> list[tuple[int, int]]:
+        """(priority, vINTID) of what is pending, enabled by itself and by its group, and within the table."""
+        return [
+            (priority, vintid)
+            for vintid in self.vpts[vpt].pending
+            for enable, priority, group in [self.virtual_properties(vpt, vconf, vintid)]
+            if enable and group in groups and vintid < 2**vintid_bits
+        ]
+
+    def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
+        """Enable, priority and group of a vLPI or a vSGI."""
+        if vintid < FIRST_LPI:
+            vsgi = self.vpts[vpt].vsgis.get(vintid, DISABLED_VSGI)
+            return vsgi.enable, vsgi.priority, vsgi.group
+        byte = self.virtual_configuration[vconf].get(vintid, 0)
+        return is_enabled(byte), priority_of(byte), 1
+
+    def acknowledge_virtual(self, rd: int) -> int:
+        """ICV_IAR1: take the most urgent Group 1 interrupt of the resident vPE; else SPURIOUS."""
+        residency = self.redistributors[rd].residency
+        if residency is None:
+            return SPURIOUS
+        groups = residency.groups & {1}
+        candidates = self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, groups)
+        _, vintid = min(candidates, default=(0, SPURIOUS))
+        self.vpts[residency.vpt].pending.discard(vintid)
+        return vintid
+
+    def pending_vsgis(self, vpeid: int) -> set[int]:
+        """GICR_VSGIPENDR after a query of `vpeid`."""
+        vpe = self.vpes.get(vpeid)
+        return set() if vpe is None else {vintid for vintid in self.vpts[vpe.vpt].pending if vintid < 16}
+
+    # Residency.
+
+    def residency(self, vpe: Vpe) -> Residency | None:
+        """The residency of a vPE: by vPEID on any redistributor (GICv4.1), by VPT on its own (GICv4.0)."""
+        if self.config.architecture == "4.0":
+            residency = self.redistributors[vpe.redistributor].residency
+            return residency if residency is not None and residency.vpt == vpe.vpt else None
+        residencies = (redistributor.residency for redistributor in self.redistributors)
+        return next((one for one in residencies if one is not None and one.vpeid == vpe.vpeid), None)
+
+    def schedule(self, rd: int, vpeid: int, groups: frozenset[int] = BOTH_GROUPS) -> bool:
+        """GICv4.1: write GICR_VPENDBASER with Valid=1. Returns Valid as it then reads (note SCHEDULE)."""
+        vpe = self.vpes.get(vpeid)
+        if vpe is None or self.residency(vpe) is not None:
+            return False
+        vpe.groups = groups
+        vpe.armed = False
+        self.clear_lpi(vpe.redistributor, vpe.default_doorbell)
+        self.redistributors[rd].residency = Residency(vpe.vpt, vpe.vconf, vpe.vintid_bits, groups, vpeid)
+        return True
+
+    def schedule_v40(self, rd: int, vpt: int, vconf: int, vintid_bits: int) -> None:
+        """GICv4.0: write GICR_VPROPBASER (`vconf`, IDbits) and GICR_VPENDBASER with Valid=1."""
+        bits = min(vintid_bits, self.config.intid_bits)
+        self.redistributors[rd].residency = Residency(vpt, vconf, bits, BOTH_GROUPS, None)
+
+    def deschedule(self, rd: int, doorbell: bool = False, pending_last: bool = False) -> bool:
+        """Write GICR_VPENDBASER with Valid=0. Returns PendingLast as it then reads; written 1 it stays 1."""
+        residency = self.redistributors[rd].residency
+        if residency is None:
+            raise ValueError(f"redistributor {rd} has no resident vPE")
+        self.redistributors[rd].residency = None
+        if pending_last:
+            return True
+        waiting = bool(self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, residency.groups))
+        if residency.vpeid is not None:
+            self.vpes[residency.vpeid].armed = doorbell and not waiting
+        return waiting
+
+
+def is_enabled(byte: int) -> bool:
+    """Enable of a configuration byte."""
+    return byte % 2 == 1
+
+
+def priority_of(byte: int) -> int:
+    """Priority of a configuration byte: a multiple of four; lower is more urgent."""
+    return byte - byte % 4

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small machine for the oracle's tests."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gicmodel.fuzzing.oracle import Oracle
+from gicmodel.hardware.config import GicConfig
+
+MakeOracle = Callable[..., Oracle]
+
+
+@pytest.fixture
+def make_oracle() -> MakeOracle:
+    """An oracle whose ITSs and LPIs are enabled, with 64 DeviceIDs, 16 ICIDs and 8 vPEIDs."""
+
+    def make(**choices: object) -> Oracle:
+        config = GicConfig(**({"redistributors": 4} | choices))
+        oracle = Oracle(config, devices=64, collections=16, vpes=0 if config.architecture == "3" else 8)
+        for its in oracle.its:
+            its.enabled = True
+        for rd in range(config.redistributors):
+            oracle.enable_lpis(rd)
+        return oracle
+
+    return make
+
+
+@pytest.fixture
+def oracle(make_oracle: MakeOracle) -> Oracle:
+    """A GICv4.1 with individual doorbells."""
+    return make_oracle(nid=False)
+
+
+@pytest.fixture
+def run(oracle: Oracle) -> Callable[..., None]:
+    """Execute a command on ITS 0 that must succeed."""
+
+    def execute(mnemonic: str, **fields: int) -> None:
+        assert oracle.execute(0, mnemonic, **fields) == 0, (mnemonic, fields)
+
+    return execute
