@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who imports what: numba and hypothesis stay where they belong."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gicmodel
+
+PACKAGE = Path(gicmodel.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+WITHOUT_NUMBA = ["gicmodel", "gicmodel.images", "gicmodel.layouts.registers", "gicmodel.cli", "gicmodel.cli.layouts"]
+
+
+def imported_packages(source):
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def importers(package):
+    return {source.relative_to(PACKAGE).parts[0] for source in SOURCES if package in imported_packages(source)}
+
+
+def test_numba_is_reached_through_the_decorator_only():
+    assert importers("numba") == {"jit.py"}
+
+
+def test_hypothesis_is_imported_by_fuzzing_only():
+    assert importers("hypothesis") <= {"fuzzing"}
+
+
+@pytest.mark.parametrize("module", WITHOUT_NUMBA)
+def test_light_modules_import_neither_numba_nor_hypothesis(module):
+    program = f"import sys, {module}\nprint(*{{'numba', 'hypothesis', 'matplotlib'}} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+def test_every_source_names_its_licence():
+    for source in SOURCES:
+        assert source.read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n"), source
