@@ -13,11 +13,12 @@ import numpy as np
 from construct import Construct
 from numpy.typing import ArrayLike, NDArray
 
+from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.layout import RES0, Address, Bits, Flag, Layout
 
 COMMAND_BYTES = 32
 CommandWords: TypeAlias = Sequence[int] | NDArray[np.uint64]
-_ASSIGNMENT = re.compile(r"(?P<field>\w+)=(?P<number>0x[0-9a-fA-F]+|[0-9]+)", re.ASCII)
+_ASSIGNMENT = re.compile(r"(?P<field>\w+)=(?P<number>0x[0-9a-fA-F]+|0|[1-9][0-9]*)", re.ASCII)
 
 
 def _command(name: str, doc: str, *subcons: Construct) -> Layout:
@@ -167,13 +168,7 @@ VSGI = _command(
     *_VPE,
     *_NOTHING_TWICE,
 )
-VSYNC = _command(
-    "VSYNC",
-    "Wait until earlier operations of a vPE are complete",
-    *_alone(0x25),
-    *_VPE,
-    *_NOTHING_TWICE,
-)
+VSYNC = _command("VSYNC", "Wait until earlier operations of a vPE complete", *_alone(0x25), *_VPE, *_NOTHING_TWICE)
 VMAPP_V40 = _command(
     "VMAPP_V40",
     "Map a vPE to a redistributor and a virtual pending table (GICv4.0)",
@@ -203,11 +198,7 @@ INVDB = _command(
 
 _GICV3 = (MOVI, INT, CLEAR, SYNC, MAPD, MAPC, MAPTI, MAPI, INV, INVALL, MOVALL, DISCARD)
 _GICV4 = (VMOVI, VMOVP, VSYNC, VMAPTI, VMAPI, VINVALL)
-_LAYOUTS = {
-    "3": _GICV3,
-    "4.0": (*_GICV3, *_GICV4, VMAPP_V40),
-    "4.1": (*_GICV3, *_GICV4, VMAPP, VSGI, INVDB),
-}
+_LAYOUTS = (_GICV3, (*_GICV3, *_GICV4, VMAPP_V40), (*_GICV3, *_GICV4, VMAPP, VSGI, INVDB))
 
 
 def _opcode_of(layout: Layout) -> int:
@@ -215,7 +206,8 @@ def _opcode_of(layout: Layout) -> int:
 
 
 _COMMANDS = {
-    architecture: {_opcode_of(layout): layout for layout in layouts} for architecture, layouts in _LAYOUTS.items()
+    architecture: {_opcode_of(layout): layout for layout in layouts}
+    for architecture, layouts in zip(ARCHITECTURES, _LAYOUTS, strict=True)
 }
 OPCODES = {layout.name: opcode for opcode, layout in _COMMANDS["4.1"].items()}
 
@@ -227,7 +219,7 @@ def COMMANDS(architecture: str) -> dict[int, Layout]:
         ValueError: no such architecture.
     """
     if architecture not in _COMMANDS:
-        raise ValueError(f"architecture {architecture!r} is none of {', '.join(_COMMANDS)}")
+        raise ValueError(f"architecture {architecture!r} is none of {', '.join(ARCHITECTURES)}")
     return _COMMANDS[architecture]
 
 

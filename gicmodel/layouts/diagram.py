@@ -2,31 +2,11 @@
 """Bit diagrams in plain text: one row of boxes per 32 bits, as the Arm manuals draw them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+
+from gicmodel.layouts.span import Span
 
 ROW_BITS = 32
 _TO_ASCII = str.maketrans("┌┬┐├┼┤└┴┘─│", "+++++++++-|")
-
-
-class Span(Protocol):
-    """What a diagram needs to know of a field."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def word(self) -> int: ...
-    @property
-    def high(self) -> int: ...
-    @property
-    def low(self) -> int: ...
-    @property
-    def bits(self) -> int: ...
-    @property
-    def scale(self) -> int: ...
-    @property
-    def doc(self) -> str: ...
-    @property
-    def reserved(self) -> str: ...
 
 
 def draw(spans: Sequence[Span], words: Sequence[int]) -> str:

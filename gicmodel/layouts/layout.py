@@ -15,6 +15,7 @@ from construct import Construct, Container
 from numpy.typing import ArrayLike, NDArray
 
 from gicmodel.layouts.diagram import draw
+from gicmodel.layouts.span import Span
 
 Words: TypeAlias = int | Sequence[int] | NDArray[np.uint64]
 _RESERVED = ("RES0", "RES1", "IMPDEF")
@@ -27,26 +28,6 @@ class Field(NamedTuple):
     shift: np.uint64
     mask: np.uint64
     scale: np.uint64
-
-
-class Span(NamedTuple):
-    """The bits [high:low] of one word that a field occupies; it holds the value's bits from `scale` up."""
-
-    name: str
-    word: int
-    high: int
-    low: int
-    scale: int
-    doc: str
-
-    @property
-    def bits(self) -> int:
-        return self.high - self.low + 1
-
-    @property
-    def reserved(self) -> str:
-        """`RES0`, `RES1` or `IMPDEF`; empty for a field that has a name."""
-        return self.name[1:].split("_")[0].upper() if self.name.startswith("_") else ""
 
 
 def Bits(name: str, bits: int, doc: str = "", default: int = 0) -> Construct:
@@ -191,7 +172,7 @@ class Layout:
         columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(values)) for values in fields.values()))
         words = np.tile(np.array(self._defaults, np.uint64), (len(columns[0]) if columns else 1, 1))
         for name, values in zip(fields, columns, strict=True):
-            self._stored(name, 0)
+            self._check(name)
             field = self[name]
             stored = values.astype(np.uint64) >> field.scale
             wrong = (stored > field.mask) | (stored << field.scale != values)
@@ -205,10 +186,13 @@ class Layout:
         """The layout as text: a ruler of bits per 32-bit row, then a table of the fields."""
         return draw(list(self.spans.values()), self.word_bits)
 
-    def _stored(self, name: str, value: int) -> int:
-        """The bits that hold `value` in the field, range-checked."""
+    def _check(self, name: str) -> None:
         if name not in self._places:
             raise ValueError(f"{self.name} has no field {name}")
+
+    def _stored(self, name: str, value: int) -> int:
+        """The bits that hold `value` in the field, range-checked."""
+        self._check(name)
         _, _, mask, scale = self._places[name]
         value = int(value)
         stored = value >> scale

@@ -113,12 +113,13 @@ __all__ = [
     "PIDR6",
     "PIDR7",
     "REDISTRIBUTOR_REGISTERS",
+    "REGISTERS",
     "VLPI_FRAME",
     "Register",
     "register",
 ]
 
-_ALL = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS)
+REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS)
 
 
 def register(name: str, architecture: str = "4.1") -> Register:
@@ -127,7 +128,7 @@ def register(name: str, architecture: str = "4.1") -> Register:
     Raises:
         KeyError: the architecture has no such register.
     """
-    for candidate in _ALL:
+    for candidate in REGISTERS:
         if candidate.name == name and architecture in candidate.architectures:
             return candidate
     raise KeyError(f"GICv{architecture} has no register {name}")

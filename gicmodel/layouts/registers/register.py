@@ -7,10 +7,9 @@ from typing import Literal, NamedTuple
 
 from construct import Construct
 
+from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.layout import Bits, Layout
 
-ALL = ("3", "4.0", "4.1")
-GICV4 = ("4.0", "4.1")
 GICV4_1 = ("4.1",)
 _NO_RESET: Mapping[str, int] = MappingProxyType({})
 
@@ -31,7 +30,7 @@ class Register(NamedTuple):
     offset: int
     access: Literal["RW", "RO", "WO"]
     layout: Layout
-    architectures: tuple[str, ...] = ALL
+    architectures: tuple[str, ...] = ARCHITECTURES
     reset: Mapping[str, int] = _NO_RESET
 
     @property
