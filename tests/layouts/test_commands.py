@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Golden words of every command, and commands as text."""
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gicmodel.images import load_segments, memory_for, read_image
 from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.catalogue import CATALOGUE
 from gicmodel.layouts.commands import (
@@ -21,6 +25,7 @@ from gicmodel.layouts.commands import (
     parse_command,
 )
 
+REAL_HOST = Path(__file__).parents[2] / "tables/linux-6.12-kvm-2vcpu/host-vm-stopped.elf.xz"
 EVENT = {"DeviceID": 0x42, "EventID": 7}
 VPE = {"vPEID": 0x11}
 EVENT_OF_VPE = EVENT | VPE | {"Doorbell": 1023}
@@ -208,3 +213,15 @@ def test_text_that_is_no_command_is_refused_in_one_line(text, message):
 def test_unknown_architecture():
     with pytest.raises(ValueError, match=r"architecture '5' is none of 3, 4\.0, 4\.1"):
         COMMANDS("5")
+
+
+def test_the_queue_of_a_real_host_is_read_whole():
+    segments = read_image(REAL_HOST)
+    memory = memory_for(segments)
+    load_segments(memory, segments)
+    queue = memory.view(0x431C_0000, 2048 * 4, np.uint64).reshape(-1, 4)
+    texts = [format_command(words, "4.0") for words in queue]
+    assert not [text for text in texts if "_res0_" in text]
+    assert [parse_command(text, "4.0") for text in texts] == [tuple(words) for words in queue.tolist()]
+    mnemonics = Counter(text.split()[0] for text in texts)
+    assert mnemonics == {"SYNC": 1021, "CLEAR": 999, "INV": 20, "VSYNC": 3, "VMOVP": 2, "MOVI": 2, "VMOVI": 1}
