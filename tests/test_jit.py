@@ -14,7 +14,7 @@ import pytest
 import gicmodel
 from gicmodel import jit
 from gicmodel.jit import COMPILED, cache_directory
-from tests.typed_ir import differences
+from tests.typed_ir import differences, infer_as_declared, infer_only
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT=1: there is no machine code to look at")
 
@@ -116,6 +116,10 @@ def test_the_cache_is_where_the_user_says(fresh_digest, monkeypatch, tmp_path):
 # The types of words
 
 
+def holds(octet):
+    return octet != 0
+
+
 def set_field_with_literals(word):
     return (word | 1) >> 60
 
@@ -157,30 +161,33 @@ def indices(words):
     ],
 )
 def test_words_that_become_signed_or_floats_are_found(function, arguments, expected):
-    dispatcher = compiled(function, arguments)
-    assert any(expected in difference for difference in differences(dispatcher)), differences(dispatcher)
+    found = differences(inferred(function, arguments))
+    assert any(expected in difference for difference in found), found
 
 
 @compiled_only
-@pytest.mark.parametrize(("function", "arguments"), [(set_field, (ONE,)), (indices, (np.ones(4, np.uint64),))])
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [(set_field, (ONE,)), (indices, (np.ones(4, np.uint64),)), (holds, (np.uint8(1),))],
+)
 def test_words_that_stay_words_are_not(function, arguments):
-    assert differences(compiled(function, arguments)) == []
+    assert differences(inferred(function, arguments)) == []
 
 
-def compiled(function, arguments):
-    """Compile in this process, past the cache."""
+def inferred(function, arguments):
     dispatcher = numba.njit(function)
-    dispatcher(*arguments)
+    infer_only(dispatcher)
+    dispatcher.compile(tuple(numba.typeof(argument) for argument in arguments))
     return dispatcher
 
 
+def mistaken(word: np.uint64, number: int) -> np.uint64:
+    return number
+
+
 @compiled_only
-def test_kernels_from_the_cache_are_refused(package, tmp_path):
-    shutil.copy(Path(__file__).parent / "typed_ir.py", package)
-    program = (
-        "from gicmodel.hardware.kernels import answer\nfrom typed_ir import differences\nanswer()\n"
-        "try: print(differences(answer))\n"
-        "except ValueError as error: print(error)"
-    )
-    outputs = [run(program, package, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2)]
-    assert outputs == ["[]", "answer came from the cache, which keeps no types"]
+def test_a_result_that_is_not_the_declared_one_is_found():
+    dispatcher = numba.njit(mistaken)
+    infer_only(dispatcher)
+    (complaint,) = infer_as_declared(dispatcher, {})
+    assert complaint.endswith("returns int64, declared as uint64")
