@@ -21,6 +21,8 @@ from numba.core.typing import signature as signature_of
 
 _SCALARS = {
     np.uint64: types.uint64,
+    int | np.int64: types.int64,
+    bool | np.bool_: types.boolean,
     np.int64: types.int64,
     int: types.int64,
     bool: types.boolean,

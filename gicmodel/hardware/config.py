@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the architecture leaves open, as one frozen value: `GicConfig`.
+
+Every field is a choice that real implementations make differently. The model never guesses: a rule that the
+architecture calls IMPLEMENTATION DEFINED, or CONSTRAINED UNPREDICTABLE with several legal outcomes, is either a field
+here or is fixed and listed below.
+
+Fixed choices, where no public source states the rule
+-----------------------------------------------------
+* `VPT_size` holds the number of vINTID bits minus one (Linux and Arm's FVP agree; one hypervisor reads it as plain).
+* `VMOVP.DB` = 1 replaces the default doorbell, 0 keeps it. `VMAPP.PTZ` counts only with `Alloc` = 1.
+* VMAPP V=1 of a vPEID that this ITS has mapped, and VMAPP V=0 of a resident vPE, are command errors.
+* MAPTI or VMAPTI over a valid ITE replaces it; the pending state of the interrupt it replaces stays where it is.
+* MAPD V=0 leaves pending state alone; a MAPD with `Size` wider than `GITS_TYPER.ID_bits` is an error only with V=1.
+* A default doorbell rings for an interrupt that is enabled and whose group was enabled at the last residency, when it
+  becomes pending, or when an invalidation finds it pending and newly enabled.
+* vSGI state lives in the first KiB of the VPT (`layouts.vpt`), so it survives VMAPP {V,Alloc} = {0,1} and back.
+* Error numbers that no source gives follow 0x01·opcode·reason, see `kernels.errors`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, Self
+
+Architecture = Literal["3", "4.0", "4.1"]
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "architecture": ("3", "4.0", "4.1"),
+    "command_errors": ("ignore", "stall"),
+    "caching": ("none", "retain"),
+    "vpt_writeback": ("unmap", "deschedule", "immediate"),
+    "pending_writeback": ("disable", "immediate"),
+    "individual_doorbell": ("edge", "every"),
+}
+_RANGES: dict[str, tuple[int, int]] = {
+    "its": (1, 16),
+    "redistributors": (1, 512),
+    "device_id_bits": (1, 24),
+    "event_id_bits": (1, 24),
+    "collection_id_bits": (1, 16),
+    "vpe_id_bits": (1, 16),
+    "intid_bits": (14, 24),
+    "hcc": (0, 255),
+    "svpet": (0, 3),
+    "common_lpi_aff": (0, 3),
+    "vpt_cache_sets": (1, 1 << 16),
+    "table_cache_lines": (1, 1 << 24),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GicConfig:
+    """The implementation choices of one `Gic`. Raises ValueError for a value the model cannot be built with."""
+
+    architecture: Architecture = "4.1"
+    """Which commands, registers and layouts exist; `GITS_TYPER` and `GICR_TYPER` follow from it."""
+
+    its: int = 1
+    """Number of ITSs. ITS n answers to `GITS_CTLR.ITS_Number` n."""
+
+    redistributors: int = 4
+    """Number of redistributors, each with one PE. Redistributor n has affinity 0.0.n/16.n%16 and Processor_Number n."""
+
+    command_errors: Literal["ignore", "stall"] = "stall"
+    """What a command with bad parameters does; both are permitted. An external abort always stalls the queue."""
+
+    caching: Literal["none", "retain"] = "none"
+    """`retain` keeps every table entry and configuration byte until the architecture obliges the GIC to drop it."""
+
+    vpt_writeback: Literal["unmap", "deschedule", "immediate"] = "unmap"
+    """When pending bits held by the redistributor reach the VPT in RAM. Only VMAPP {V,Alloc} = {0,1} is guaranteed.
+    In GICv4.0 nothing is: with `unmap` a GICv4.0 model drops what it holds when the vPE is unmapped."""
+
+    pending_writeback: Literal["disable", "immediate"] = "disable"
+    """The same choice for LPI pending tables: `disable` is GICR_CTLR.EnableLPIs 1 to 0."""
+
+    individual_doorbell: Literal["edge", "every"] = "edge"
+    """Whether an individual doorbell rings when its vLPI becomes pending, or for every event (QEMU)."""
+
+    commands_per_step: int | None = None
+    """`None`: a CWRITER write runs the queue to its end. Otherwise how many commands one `Gic.step` executes."""
+
+    device_id_bits: int = 16
+    event_id_bits: int = 16
+    collection_id_bits: int = 16
+    vpe_id_bits: int = 16
+    intid_bits: int = 16
+    """Width of physical and virtual INTIDs; `GICD_TYPER.IDbits` + 1."""
+
+    pta: bool = False
+    """GITS_TYPER.PTA: RDbase is a redistributor's address (True) or its Processor_Number."""
+
+    vmovp: bool = True
+    """GITS_TYPER.VMOVP: one VMOVP on any ITS moves the vPE for all of them."""
+
+    svpet: int = 1
+    """GITS_TYPER.SVPET: affinity levels that share GITS_BASER2's table with GICR_VPROPBASER (0: not shared)."""
+
+    common_lpi_aff: int = 1
+    """GICR_TYPER.CommonLPIAff: affinity levels that share LPI and vPE configuration tables."""
+
+    nid: bool = True
+    """GITS_TYPER.nID (GICv4.1): individual doorbells are *not* supported."""
+
+    seis: bool = False
+    """GITS_TYPER.SEIS. The model has no SEI; the bit is only reported."""
+
+    umsi: bool = True
+    """GITS_TYPER.UMSI: a message that cannot be translated is reported in GITS_STATUSR and GITS_UMSIR."""
+
+    direct_lpi: bool = True
+    """GICR_TYPER.DirectLPI: GICR_SETLPIR and GICR_CLRLPIR exist, and the invalidation registers before GICv4.1 too."""
+
+    hcc: int = 0
+    """GITS_TYPER.HCC: collections below it are held in the ITS, unmapped at reset."""
+
+    redistributor_base: int = 0x080A_0000
+    """Physical address of redistributor 0's RD_base; the others follow. RDbase values refer to it when `pta`."""
+
+    vpt_cache_sets: int = 256
+    """Sets of the four-way cache that holds VPTs, one VPT a way. A conflict writes the older VPT back and drops it."""
+
+    table_cache_lines: int = 1 << 14
+    """Lines of the direct-mapped cache of table entries that `caching="retain"` uses."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check(field.name, getattr(self, field.name))
+        if self.commands_per_step is not None and self.commands_per_step < 1:
+            raise ValueError(f"GicConfig.commands_per_step is {self.commands_per_step}: None or at least 1")
+
+    @classmethod
+    def qemu(cls, architecture: Architecture = "4.0", **choices: object) -> Self:
+        """The choices of QEMU's `virt` machine (hw/intc/arm_gicv3_its.c): for replay and comparison."""
+        profile: dict[str, object] = {
+            "architecture": architecture,
+            "command_errors": "ignore",
+            "caching": "none",
+            "vpt_writeback": "immediate",
+            "pending_writeback": "immediate",
+            "individual_doorbell": "every",
+            "umsi": False,
+            "direct_lpi": False,
+        }
+        return cls(**(profile | choices))  # type: ignore[arg-type]
+
+    @property
+    def virtual(self) -> bool:
+        """GITS_TYPER.Virtual: the architecture has vLPIs."""
+        return self.architecture != "3"
+
+    @property
+    def v41(self) -> bool:
+        """GITS_TYPER.VMAPP, which is how software tells GICv4.1."""
+        return self.architecture == "4.1"
+
+    @property
+    def invalidation_registers(self) -> bool:
+        """GICR_CTLR.IR: GICR_INVLPIR, GICR_INVALLR and GICR_SYNCR exist; always in GICv4.1."""
+        return self.v41 or self.direct_lpi
+
+    @property
+    def redistributor_stride(self) -> int:
+        """Bytes from one RD_base to the next: four 64 KiB frames with VLPIS, else two (DDI0601)."""
+        return 0x4_0000 if self.virtual else 0x2_0000
+
+
+def _check(name: str, value: object) -> None:
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ValueError(f"GicConfig.{name} is {value!r}: one of {', '.join(map(repr, _CHOICES[name]))}")
+    if name in _RANGES:
+        low, high = _RANGES[name]
+        if not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"GicConfig.{name} is {value!r}: a whole number from {low} to {high}")

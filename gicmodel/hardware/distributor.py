@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The distributor's registers that size LPIs and vLPIs; SPIs are not modelled."""
+
+from __future__ import annotations
+
+from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.identification import identification
+from gicmodel.hardware.register_face import RegisterFace
+from gicmodel.layouts.registers import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
+
+
+class Distributor(RegisterFace):
+    """Read-only constants."""
+
+    def __init__(self, config: GicConfig) -> None:
+        super().__init__(DISTRIBUTOR_REGISTERS, config.architecture, whole_only=frozenset())
+        typer = GICD_TYPER.pack(IDbits=config.intid_bits - 1, LPIS=1, DVIS=config.virtual)
+        typer2 = GICD_TYPER2.pack(nASSGIcap=1, VIL=1, VID=config.vpe_id_bits - 1)
+        self._constants = {"GICD_TYPER": typer, "GICD_TYPER2": typer2} | identification("GICD", config.virtual)
+
+    def _get(self, name: str) -> int:
+        return self._constants[name]
+
+    def _note(self, statusr_bit: int) -> None:
+        """The model's distributor has no GICD_STATUSR, which is optional."""

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Gic`: N ITSs, M redistributors with their CPU interfaces, and one RAM."""
+
+from __future__ import annotations
+
+from gicmodel.hardware.command_errors import CommandError
+from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.distributor import Distributor
+from gicmodel.hardware.its import Its
+from gicmodel.hardware.kernels.state import CONFIG, LOG, LOG_ENTRIES, RD, Machine, log_at, new_machine, rd_at
+from gicmodel.hardware.redistributor import Redistributor, affinity
+from gicmodel.memory import GuestMemory
+
+AFFINITY_BITS, AFFINITY_LEVEL_BITS = 32, 8
+
+
+class Gic:
+    """A GIC over a RAM window. What it holds is in `machine`; what software sees of it is in registers and RAM."""
+
+    def __init__(self, config: GicConfig, memory: GuestMemory) -> None:
+        self.config = config
+        self.memory = memory
+        self.machine: Machine = new_machine(config, memory)
+        self.distributor = Distributor(config)
+        self.its = [Its(config, self.machine, number) for number in range(config.its)]
+        self.redistributors = [Redistributor(config, self.machine, number) for number in range(config.redistributors)]
+        self._group_redistributors()
+
+    @property
+    def errors(self) -> list[CommandError]:
+        """The latest command errors, oldest first; at most 1024 are kept."""
+        count = int(self.machine.chip[CONFIG.log_count])
+        return [self._error(index % LOG_ENTRIES) for index in range(max(0, count - LOG_ENTRIES), count)]
+
+    def clear_errors(self) -> None:
+        """Empty the log."""
+        self.machine.chip[CONFIG.log_count] = 0
+
+    def step(self) -> int:
+        """Let time pass: each ITS executes at most `commands_per_step` commands; how many were executed in all.
+
+        Without `commands_per_step` the queues have already run to their ends and this executes nothing.
+        """
+        for redistributor in self.redistributors:
+            redistributor.step()
+        budget = self.config.commands_per_step or 0
+        return sum(its.step(budget) for its in self.its)
+
+    def _error(self, entry: int) -> CommandError:
+        words = [int(word) for word in self.machine.chip[log_at(entry) : log_at(entry + 1)]]
+        dw0, dw1, dw2, dw3 = words[LOG.words : LOG.words + 4]
+        return CommandError(words[LOG.its], words[LOG.offset], words[LOG.number], (dw0, dw1, dw2, dw3))
+
+    def _group_redistributors(self) -> None:
+        """Redistributors of one CommonLPIAff group share the vPE configuration table (GICR_TYPER, DDI0601)."""
+        shift = AFFINITY_BITS - AFFINITY_LEVEL_BITS * self.config.common_lpi_aff
+        for number in range(self.config.redistributors):
+            aff1, aff0 = affinity(number)
+            self.machine.chip[rd_at(number) + RD.group] = ((aff1 << AFFINITY_LEVEL_BITS) | aff0) >> shift

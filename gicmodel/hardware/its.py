@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register face of an ITS: control frame at 0, translation frame at 0x1_0000, vSGI frame at 0x2_0000."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.identification import IIDR, identification
+from gicmodel.hardware.kernels.queue import run_queue
+from gicmodel.hardware.kernels.state import ITS, Machine, its_at
+from gicmodel.hardware.kernels.table_cache import drop_its
+from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
+from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
+from gicmodel.hardware.register_face import RegisterFace, changed, field_mask
+from gicmodel.layouts.collection import CTE
+from gicmodel.layouts.device import DTE
+from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.registers import (
+    BASERS,
+    GITS_BASER,
+    GITS_CBASER,
+    GITS_CREADR,
+    GITS_CTLR,
+    GITS_CWRITER,
+    GITS_MPIDR,
+    GITS_SGIR,
+    GITS_STATUSR,
+    GITS_TYPER,
+    ITS_REGISTERS,
+)
+from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
+
+TRANSLATER, EVENT_ID_BYTES = 0x1_0040, 2
+ALL_COMMANDS = (1 << 63) - 1
+TYPE_DEVICES, TYPE_VPES, TYPE_COLLECTIONS = 1, 2, 4
+
+_BASER_MASK = field_mask(GITS_BASER, without=("Type", "Entry_Size"))
+_CBASER_MASK = field_mask(GITS_CBASER)
+_STATUSR_MASK = field_mask(GITS_STATUSR, without=("Syndrome",))
+_OFFSET_MASK = field_mask(GITS_CWRITER, without=("Retry",))
+_ENABLED, _QUIESCENT = GITS_CTLR.pack(Enabled=1), GITS_CTLR.pack(Quiescent=1)
+_STALLED, _RETRY = GITS_CREADR.pack(Stalled=1), GITS_CWRITER.pack(Retry=1)
+_BASER_NAMES = {f"GITS_BASER{n}": n for n in range(BASERS)}
+
+
+class Its(RegisterFace):
+    """One ITS. Registers whose write has an effect have a method named for it; the others are stored."""
+
+    def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
+        super().__init__(ITS_REGISTERS, config.architecture, whole_only=frozenset({"GITS_SGIR"}))
+        self.config = config
+        self.number = number
+        self._machine = machine
+        self._state = machine.chip[its_at(number) : its_at(number + 1)]
+        self._types = _table_types(config)
+        self._constants = _constants(config, number)
+        self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
+        if not config.virtual:
+            self._ctlr_mask &= ~GITS_CTLR.pack(ImDe=1)
+        for index, baser in enumerate(self._types):
+            self._state[ITS.baser + index] = baser
+
+    def translate(self, device_id: int, event_id: int) -> int:
+        """A device's write of GITS_TRANSLATER; 0, or the reason byte for which the message was dropped."""
+        return int(translate(self._machine, self.number, np.uint64(device_id), np.uint64(event_id)))
+
+    def translate_many(self, device_ids: ArrayLike, event_ids: ArrayLike) -> int:
+        """Writes of GITS_TRANSLATER in order, given as uint64 arrays of one length; how many were not dropped."""
+        devices = np.ascontiguousarray(device_ids, np.uint64)
+        events = np.ascontiguousarray(event_ids, np.uint64)
+        if devices.shape != events.shape or devices.ndim != 1:
+            raise ValueError(f"translate_many: {devices.shape} DeviceIDs for {events.shape} EventIDs")
+        return int(translate_many(self._machine, self.number, devices, events))
+
+    def step(self, commands: int) -> int:
+        """Execute at most `commands` commands; how many were executed."""
+        self._state[ITS.busy] = 0
+        return int(run_queue(self._machine, self.number, commands))
+
+    def write(self, offset: int, value: int, size: int = 8, *, device_id: int = 0) -> None:
+        """A bus write; `device_id` comes with a write of GITS_TRANSLATER, which also takes 16 bits."""
+        if offset == TRANSLATER and size in (EVENT_ID_BYTES, 4):
+            self.translate(device_id, value & ((1 << (8 * size)) - 1))
+        else:
+            super().write(offset, value, size)
+
+    @property
+    def _enabled(self) -> bool:
+        return bool(int(self._state[ITS.ctlr]) & _ENABLED)
+
+    def _get(self, name: str) -> int:
+        if name in self._constants:
+            return self._constants[name]
+        if name in _BASER_NAMES:
+            return int(self._state[ITS.baser + _BASER_NAMES[name]])
+        if name == "GITS_CTLR":
+            return self._read_ctlr()
+        return int(self._state[getattr(ITS, name.removeprefix("GITS_").lower())])
+
+    def _set(self, name: str, value: int) -> None:
+        if name in _BASER_NAMES:
+            self._write_baser(_BASER_NAMES[name], value)
+        elif name != "GITS_PARTIDR":  # RES0: GITS_TYPER.MPAM is 0
+            getattr(self, "_write_" + name.removeprefix("GITS_").lower())(value)
+
+    def _note(self, statusr_bit: int) -> None:
+        self._state[ITS.statusr] |= np.uint64(statusr_bit)
+
+    def _read_ctlr(self) -> int:
+        """Quiescent is 0 while enabled in GICv4.1, elsewhere while commands wait; and until a disable is complete."""
+        s = self._state
+        waiting = (int(s[ITS.creadr]) ^ int(s[ITS.cwriter])) & _OFFSET_MASK
+        busy = bool(s[ITS.busy]) if not self._enabled else self.config.v41 or bool(waiting)
+        number = GITS_CTLR.pack(ITS_Number=self.number) if self.config.virtual else 0
+        return int(s[ITS.ctlr]) | number | (0 if busy else _QUIESCENT)
+
+    def _write_ctlr(self, value: int) -> None:
+        """Enabled 1 to 0 makes every cache of mapping data consistent; 0 to 1 takes up the queue where it stands."""
+        s = self._state
+        was = self._enabled
+        s[ITS.ctlr] = value & self._ctlr_mask
+        if was and not self._enabled:
+            drop_its(self._machine, self.number)
+            s[ITS.busy] = self.config.commands_per_step is not None
+        elif not was:
+            self._run()
+
+    def _write_cbaser(self, value: int) -> None:
+        """Ignored while enabled (UNPREDICTABLE); otherwise GITS_CREADR becomes 0."""
+        if not self._enabled:
+            self._state[ITS.cbaser] = value & _CBASER_MASK
+            self._state[ITS.creadr] = 0
+
+    def _write_cwriter(self, value: int) -> None:
+        """Publish commands; Retry resumes a stalled queue at the command that stalled it."""
+        s = self._state
+        s[ITS.cwriter] = value & _OFFSET_MASK
+        if value & _RETRY:
+            s[ITS.creadr] = int(s[ITS.creadr]) & ~_STALLED
+        self._run()
+
+    def _write_baser(self, index: int, value: int) -> None:
+        """Ignored while enabled (UNPREDICTABLE) and where there is no table; Type and Entry_Size are fixed."""
+        if self._types[index] and not self._enabled:
+            self._state[ITS.baser + index] = changed(self._types[index], value, _BASER_MASK)
+
+    def _write_statusr(self, value: int) -> None:
+        """Write 1 to clear; Syndrome and Overflow go with UMSI."""
+        remaining = int(self._state[ITS.statusr]) & ~(value & _STATUSR_MASK)
+        if not remaining & GITS_STATUSR.pack(UMSI=1):
+            remaining &= ~GITS_STATUSR.pack(Syndrome=0xF, Overflow=1)
+        self._state[ITS.statusr] = remaining
+
+    def _write_translater(self, value: int) -> None:
+        self.translate(0, value)
+
+    def _write_sgir(self, value: int) -> None:
+        sgi = GITS_SGIR.unpack(value)
+        inject_vsgi(self._machine, self.number, np.uint64(sgi["vPEID"]), np.uint64(sgi["vINTID"]))
+
+    def _run(self) -> None:
+        if self.config.commands_per_step is None:
+            run_queue(self._machine, self.number, ALL_COMMANDS)
+
+
+def _table_types(config: GicConfig) -> tuple[int, ...]:
+    """The fixed bits of GITS_BASER0..7, in the allocation that GICv4.1 mandates."""
+    types = [0] * BASERS
+    types[DEVICE_TABLE] = GITS_BASER.pack(Type=TYPE_DEVICES, Entry_Size=DTE.bytes - 1)
+    types[COLLECTION_TABLE] = GITS_BASER.pack(Type=TYPE_COLLECTIONS, Entry_Size=CTE.bytes - 1)
+    if config.virtual:
+        vpe_bytes = VPE_CONFIGURATION.bytes if config.v41 else VTE.bytes
+        types[VPE_TABLE] = GITS_BASER.pack(Type=TYPE_VPES, Entry_Size=vpe_bytes - 1)
+    return tuple(types)
+
+
+def _constants(config: GicConfig, number: int) -> dict[str, int]:
+    typer = GITS_TYPER.pack(
+        Physical=1,
+        Virtual=config.virtual,
+        CCT=config.hcc > 0,
+        ITT_entry_size=ITE.bytes - 1,
+        ID_bits=config.event_id_bits - 1,
+        Devbits=config.device_id_bits - 1,
+        SEIS=config.seis,
+        PTA=config.pta,
+        HCC=config.hcc,
+        CIDbits=config.collection_id_bits - 1,
+        CIL=1,
+        VMOVP=config.virtual and config.vmovp,
+        VSGI=config.v41,
+        VMAPP=config.v41,
+        SVPET=config.svpet if config.v41 else 0,
+        nID=config.v41 and config.nid,
+        UMSI=config.umsi,
+        INV=1,
+    )
+    registers = {"GITS_TYPER": typer, "GITS_IIDR": IIDR, "GITS_MPAMIDR": 0, "GITS_PARTIDR": 0}
+    registers["GITS_MPIDR"] = GITS_MPIDR.pack() if config.v41 else 0
+    return registers | identification("GITS", config.virtual)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CPU interface: acknowledge the most urgent pending LPI (ICC_IAR1_EL1) or vLPI of the resident vPE (ICV_IAR1_EL1).
+
+An LPI has no active state: acknowledging it clears its pending bit, and that is all.
+"""
+
+from __future__ import annotations
+
+from gicmodel.hardware.kernels.configuration import id_bits_of
+from gicmodel.hardware.kernels.delivery import (
+    ENABLE_LPIS,
+    PENDBASER_ADDRESS,
+    VPENDBASER_V40_ADDRESS,
+    clear_lpi,
+    clear_virtual,
+    slot_of_vpe,
+    vpt_bits,
+)
+from gicmodel.hardware.kernels.errors import OK
+from gicmodel.hardware.kernels.highest import SPURIOUS, best_lpi, best_vsgi
+from gicmodel.hardware.kernels.pending import clear_pending, vpt_slot
+from gicmodel.hardware.kernels.residency import GROUP0, GROUP1, V40_TABLE, VALID, VPE_ID
+from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at
+from gicmodel.hardware.kernels.vpe_tables import (
+    NOTHING,
+    VPE_VALID,
+    VPE_VCONF_ADDR,
+    VPE_VPT_ADDR,
+    read_vpe_configuration,
+)
+from gicmodel.hardware.kernels.words import ONE, ZERO, get
+from gicmodel.jit import kernel
+from gicmodel.layouts.registers import GICR_PROPBASER, GICR_WAKER
+
+PROPBASER_ADDRESS = GICR_PROPBASER["Physical_Address"]
+PROCESSOR_SLEEP = GICR_WAKER["ProcessorSleep"]
+
+
+@kernel
+def highest_lpi(m: Machine, rd: Index) -> Word:
+    """The LPI that ICC_HPPIR1_EL1 would show, or 1023. A sleeping redistributor forwards none (GICR_WAKER)."""
+    r = rd_at(rd)
+    if get(m.chip[r + RD.ctlr], ENABLE_LPIS) != ONE or get(m.chip[r + RD.waker], PROCESSOR_SLEEP) == ONE:
+        return SPURIOUS
+    base, table = get(m.chip[r + RD.pendbaser], PENDBASER_ADDRESS), get(m.chip[r + RD.propbaser], PROPBASER_ADDRESS)
+    return best_lpi(m, rd, base, table, id_bits_of(m, m.chip[r + RD.propbaser]))[0]
+
+
+@kernel
+def acknowledge(m: Machine, rd: Index) -> Word:
+    """ICC_IAR1_EL1: take the most urgent LPI, or 1023."""
+    intid = highest_lpi(m, rd)
+    if intid != SPURIOUS:
+        clear_lpi(m, rd, intid)
+    return intid
+
+
+@kernel
+def resident_entry(m: Machine, rd: Index) -> Packet:
+    """The configuration entry of the vPE resident on this redistributor (GICv4.1); all zero for none."""
+    vpendbaser = m.chip[rd_at(rd) + RD.vpendbaser]
+    if get(vpendbaser, VALID) == ONE:
+        reason, entry = read_vpe_configuration(m, rd, get(vpendbaser, VPE_ID))
+        if reason == OK and get(entry[0], VPE_VALID) == ONE:
+            return entry
+    return NOTHING
+
+
+@kernel
+def highest_virtual_v41(m: Machine, rd: Index) -> Word:
+    """The vSGI or vLPI that ICV_HPPIR1_EL1 would show. Group 1 interrupts need VGrp1En, Group 0 ones VGrp0En."""
+    entry = resident_entry(m, rd)
+    if get(entry[0], VPE_VALID) != ONE:
+        return SPURIOUS
+    reason, slot = slot_of_vpe(m, entry)
+    if reason != OK:
+        return SPURIOUS
+    vpendbaser = m.chip[rd_at(rd) + RD.vpendbaser]
+    base, group1 = get(entry[0], VPE_VPT_ADDR), get(vpendbaser, GROUP1)
+    best, priority = best_vsgi(m, slot, base, get(vpendbaser, GROUP0), group1)
+    if group1 == ONE:
+        vlpi, vlpi_priority = best_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpt_bits(m, entry))
+        if vlpi_priority < priority:
+            best = vlpi
+    return best
+
+
+@kernel
+def highest_virtual_v40(m: Machine, rd: Index) -> Word:
+    """The same in GICv4.0, from the VPT and configuration table of the two registers."""
+    r = rd_at(rd)
+    bits = id_bits_of(m, m.chip[r + RD.vpropbaser])
+    if get(m.chip[r + RD.vpendbaser], VALID) != ONE or bits == ZERO:
+        return SPURIOUS
+    base = get(m.chip[r + RD.vpendbaser], VPENDBASER_V40_ADDRESS)
+    reason, slot = vpt_slot(m, base, bits, False)
+    if reason != OK:
+        return SPURIOUS
+    return best_lpi(m, slot, base, get(m.chip[r + RD.vpropbaser], V40_TABLE), bits)[0]
+
+
+@kernel
+def highest_virtual(m: Machine, rd: Index) -> Word:
+    """The interrupt that the resident vPE would acknowledge next, or 1023."""
+    if m.chip[CONFIG.v41] == ONE:
+        return highest_virtual_v41(m, rd)
+    return highest_virtual_v40(m, rd)
+
+
+@kernel
+def take_virtual(m: Machine, rd: Index, vintid: Word) -> Truth:
+    """Make an interrupt of the resident vPE not pending; whether it was pending."""
+    if m.chip[CONFIG.v41] == ONE:
+        entry = resident_entry(m, rd)
+        if get(entry[0], VPE_VALID) != ONE or vintid >= ONE << vpt_bits(m, entry):
+            return False
+        return clear_virtual(m, entry, vintid)[1]
+    r = rd_at(rd)
+    bits = id_bits_of(m, m.chip[r + RD.vpropbaser])
+    if get(m.chip[r + RD.vpendbaser], VALID) != ONE or bits == ZERO or vintid >= ONE << bits:
+        return False
+    base = get(m.chip[r + RD.vpendbaser], VPENDBASER_V40_ADDRESS)
+    reason, slot = vpt_slot(m, base, bits, False)
+    return reason == OK and clear_pending(m, slot, base, vintid)
+
+
+@kernel
+def acknowledge_virtual(m: Machine, rd: Index) -> Word:
+    """ICV_IAR1_EL1: take the resident vPE's most urgent interrupt, or 1023."""
+    vintid = highest_virtual(m, rd)
+    if vintid != SPURIOUS:
+        take_virtual(m, rd, vintid)
+    return vintid

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An interrupt becomes pending, or stops being so: LPIs at a redistributor, vLPIs and vSGIs at a vPE, doorbells.
+
+Functions return OK or EXTERNAL_ABORT. An LPI for a redistributor that does not take it (EnableLPIs = 0, INTID beyond
+GICR_PROPBASER.IDbits) is dropped without an error, as the architecture has it (DDI0601 GICR_CTLR, GICR_PROPBASER).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.kernels.configuration import LPI_ID_BITS, configuration_byte, id_bits_of, is_enabled
+from gicmodel.hardware.kernels.errors import OK
+from gicmodel.hardware.kernels.highest import (
+    SPURIOUS,
+    any_enabled_lpi,
+    best_vsgi,
+    vsgi_configuration,
+    vsgi_forwardable,
+)
+from gicmodel.hardware.kernels.pending import (
+    FIRST_LPI_ID,
+    bit_reachable,
+    clean,
+    clear_pending,
+    pending_limit,
+    set_pending,
+    vpt_slot,
+)
+from gicmodel.hardware.kernels.state import (
+    CONFIG,
+    DESCHEDULE,
+    RD,
+    Index,
+    Machine,
+    Packet,
+    Truth,
+    Word,
+    rd_at,
+    resident_on,
+)
+from gicmodel.hardware.kernels.vpe_tables import (
+    NO_DOORBELL_ID,
+    VPE_ARMED,
+    VPE_DOORBELL,
+    VPE_GROUP0,
+    VPE_GROUP1,
+    VPE_RDBASE,
+    VPE_VALID,
+    VPE_VCONF_ADDR,
+    VPE_VPT_ADDR,
+    VPE_VPT_SIZE,
+    read_vpe_configuration,
+    write_vpe_configuration,
+)
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
+from gicmodel.jit import kernel
+from gicmodel.layouts.registers import (
+    GICR_CTLR,
+    GICR_PENDBASER,
+    GICR_VPENDBASER_V40,
+)
+
+ENABLE_LPIS = GICR_CTLR["EnableLPIs"]
+PENDBASER_ADDRESS = GICR_PENDBASER["Physical_Address"]
+VPENDBASER_V40_VALID = GICR_VPENDBASER_V40["Valid"]
+VPENDBASER_V40_ADDRESS = GICR_VPENDBASER_V40["Physical_Address"]
+
+
+@kernel
+def takes_lpi(m: Machine, rd: Index, intid: Word) -> Truth:
+    """Whether the redistributor's LPIs are on and include this INTID."""
+    r = rd_at(rd)
+    limit = pending_limit(id_bits_of(m, m.chip[r + RD.propbaser]))
+    return get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE and intid >= FIRST_LPI_ID and intid < limit
+
+
+@kernel
+def set_lpi(m: Machine, rd: Index, intid: Word) -> Word:
+    """Make a physical LPI pending."""
+    if not takes_lpi(m, rd, intid):
+        return OK
+    base = get(m.chip[rd_at(rd) + RD.pendbaser], PENDBASER_ADDRESS)
+    reason = bit_reachable(m, rd, base, intid)
+    if reason == OK:
+        set_pending(m, rd, base, intid)
+    return reason
+
+
+@kernel
+def clear_lpi(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
+    """(reason, was it pending) after making a physical LPI not pending."""
+    if not takes_lpi(m, rd, intid):
+        return OK, False
+    base = get(m.chip[rd_at(rd) + RD.pendbaser], PENDBASER_ADDRESS)
+    reason = bit_reachable(m, rd, base, intid)
+    if reason != OK:
+        return reason, False
+    return OK, clear_pending(m, rd, base, intid)
+
+
+@kernel
+def vpt_bits(m: Machine, entry: Packet) -> Word:
+    """vINTID bits of the vPE, within what a VPT can have: the entry is in RAM and may say anything."""
+    bits = get(entry[0], VPE_VPT_SIZE) + ONE
+    if bits < LPI_ID_BITS:
+        bits = LPI_ID_BITS
+    if bits > m.chip[CONFIG.intid_bits]:
+        bits = m.chip[CONFIG.intid_bits]
+    return bits
+
+
+@kernel
+def vpe_redistributor(entry: Packet) -> Index:
+    """Index of the redistributor that the vPE is mapped to."""
+    return np.int64(get(entry[1], VPE_RDBASE))
+
+
+@kernel
+def slot_of_vpe(m: Machine, entry: Packet) -> tuple[Word, Index]:
+    """(reason, slot) of the vPE's VPT."""
+    return vpt_slot(m, get(entry[0], VPE_VPT_ADDR), vpt_bits(m, entry), False)
+
+
+@kernel
+def is_resident(m: Machine, entry: Packet, vpe_id: Word) -> Truth:
+    """Whether the vPE is scheduled: by vPEID in GICv4.1, by its VPT's address at its own redistributor in GICv4.0."""
+    if m.chip[CONFIG.v41] == ONE:
+        return resident_on(m, vpe_id) >= 0
+    vpendbaser = m.chip[rd_at(vpe_redistributor(entry)) + RD.vpendbaser]
+    scheduled = get(vpendbaser, VPENDBASER_V40_VALID) == ONE
+    return scheduled and get(vpendbaser, VPENDBASER_V40_ADDRESS) == get(entry[0], VPE_VPT_ADDR)
+
+
+@kernel
+def resident_takes(m: Machine, entry: Packet, vintid: Word) -> Truth:
+    """GICv4.0: a resident vPE's vLPIs are limited by GICR_VPROPBASER.IDbits of the redistributor it runs on."""
+    vpropbaser = m.chip[rd_at(vpe_redistributor(entry)) + RD.vpropbaser]
+    return m.chip[CONFIG.v41] == ONE or vintid < pending_limit(id_bits_of(m, vpropbaser))
+
+
+@kernel
+def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell: Word) -> Word:
+    """Make a vLPI or vSGI pending; ring a doorbell if the vPE is not resident."""
+    resident = is_resident(m, entry, vpe_id)
+    if resident and not resident_takes(m, entry, vintid):
+        return OK
+    base = get(entry[0], VPE_VPT_ADDR)
+    reason, slot = slot_of_vpe(m, entry)
+    if reason == OK:
+        reason = bit_reachable(m, slot, base, vintid)
+    if reason != OK:
+        return reason
+    newly = set_pending(m, slot, base, vintid)
+    if resident:
+        return OK
+    if m.chip[CONFIG.vpt_writeback] == DESCHEDULE:
+        clean(m, slot)
+    return ring(m, entry, vpe_id, vintid, doorbell, newly)
+
+
+@kernel
+def clear_virtual(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]:
+    """(reason, was it pending) after making a vLPI or vSGI not pending."""
+    base = get(entry[0], VPE_VPT_ADDR)
+    reason, slot = slot_of_vpe(m, entry)
+    if reason == OK:
+        reason = bit_reachable(m, slot, base, vintid)
+    if reason != OK:
+        return reason, False
+    was = clear_pending(m, slot, base, vintid)
+    if m.chip[CONFIG.vpt_writeback] == DESCHEDULE:
+        clean(m, slot)
+    return OK, was
+
+
+@kernel
+def ring(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell: Word, newly: Truth) -> Word:
+    """The doorbells of an interrupt of a vPE that is not resident."""
+    reason = OK
+    if doorbell != NO_DOORBELL_ID and (newly or m.chip[CONFIG.doorbell_every] == ONE):
+        reason = set_lpi(m, vpe_redistributor(entry), doorbell)
+    if newly and reason == OK and m.chip[CONFIG.v41] == ONE:
+        reason = ring_default_doorbell(m, vpe_redistributor(entry), vpe_id, vintid)
+    return reason
+
+
+@kernel
+def forwardable(m: Machine, slot: Index, entry: Packet, vintid: Word) -> Truth:
+    """Whether a vPE's interrupt is enabled, and its group was at the last residency."""
+    group0, group1 = get(entry[2], VPE_GROUP0), get(entry[2], VPE_GROUP1)
+    if vintid < FIRST_LPI_ID:
+        byte = vsgi_configuration(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
+        return vsgi_forwardable(byte, group0, group1)
+    return group1 == ONE and is_enabled(configuration_byte(m, slot, get(entry[1], VPE_VCONF_ADDR), vintid))
+
+
+@kernel
+def ring_default_doorbell(m: Machine, rd: Index, vpe_id: Word, vintid: Word) -> Word:
+    """Ring an armed default doorbell, once, if the interrupt may wake the vPE (GICR_VPENDBASER.Doorbell, DDI0601)."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason != OK or get(entry[0], VPE_VALID) != ONE or get(entry[2], VPE_ARMED) != ONE:
+        return reason
+    reason, slot = slot_of_vpe(m, entry)
+    if reason != OK or not forwardable(m, slot, entry, vintid):
+        return reason
+    return fire_default_doorbell(m, rd, vpe_id, entry)
+
+
+@kernel
+def fire_default_doorbell(m: Machine, rd: Index, vpe_id: Word, entry: Packet) -> Word:
+    """Disarm the default doorbell and make its LPI pending: one for each time the vPE is not resident."""
+    reason = write_vpe_configuration(m, rd, vpe_id, with_armed(entry, ZERO))
+    if reason == OK:
+        reason = set_lpi(m, rd, get(entry[2], VPE_DOORBELL))
+    return reason
+
+
+@kernel
+def with_armed(entry: Packet, armed: Word) -> Packet:
+    """The entry with its default doorbell armed or not."""
+    return entry[0], entry[1], replace(entry[2], VPE_ARMED, armed), entry[3]
+
+
+@kernel
+def anything_forwardable(m: Machine, slot: Index, entry: Packet) -> Truth:
+    """Whether the vPE has an enabled pending interrupt: GICR_VPENDBASER.PendingLast of GICv4.1."""
+    base, group1 = get(entry[0], VPE_VPT_ADDR), get(entry[2], VPE_GROUP1)
+    if best_vsgi(m, slot, base, get(entry[2], VPE_GROUP0), group1)[0] != SPURIOUS:
+        return True
+    return group1 == ONE and any_enabled_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpt_bits(m, entry))
+
+
+@kernel
+def reconsider_doorbell(m: Machine, rd: Index, vpe_id: Word) -> Word:
+    """After a configuration change: an interrupt that was pending may only now be enabled."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason != OK or get(entry[0], VPE_VALID) != ONE or get(entry[2], VPE_ARMED) != ONE:
+        return reason
+    reason, slot = slot_of_vpe(m, entry)
+    if reason != OK or not anything_forwardable(m, slot, entry):
+        return reason
+    return fire_default_doorbell(m, rd, vpe_id, entry)

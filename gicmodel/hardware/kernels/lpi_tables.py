@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a redistributor does with its LPI tables: GICR_CTLR.EnableLPIs, the invalidation registers, the vSGI query."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.kernels.configuration import LPI_ID_BITS, forget_byte, id_bits_of
+from gicmodel.hardware.kernels.delivery import PENDBASER_ADDRESS, reconsider_doorbell, slot_of_vpe
+from gicmodel.hardware.kernels.errors import OK
+from gicmodel.hardware.kernels.events import forget_vlpi
+from gicmodel.hardware.kernels.highest import VSGI_MASK
+from gicmodel.hardware.kernels.lookup import is_lpi
+from gicmodel.hardware.kernels.pending import fill, find_vpt, forget_bits, forget_configuration, pending_word, release
+from gicmodel.hardware.kernels.state import RD, SLOT, Index, Machine, Word, rd_at
+from gicmodel.hardware.kernels.table_cache import KIND_VPE_CONFIGURATION, drop_owner
+from gicmodel.hardware.kernels.vpe_tables import VPE_VALID, VPE_VPT_ADDR, read_vpe_configuration
+from gicmodel.hardware.kernels.words import ONE, ZERO, get
+from gicmodel.jit import kernel
+from gicmodel.layouts.registers import GICR_PENDBASER
+
+PTZ = GICR_PENDBASER["PTZ"]
+
+
+@kernel
+def enable_lpis(m: Machine, rd: Index) -> None:
+    """EnableLPIs 0 to 1: take the pending table from RAM, or trust PTZ that it is zero."""
+    r = rd_at(rd)
+    forget_bits(m, rd)
+    bits = id_bits_of(m, m.chip[r + RD.propbaser])
+    if bits >= LPI_ID_BITS and m.slots[rd, SLOT.held] == ONE:
+        fill(m, rd, get(m.chip[r + RD.pendbaser], PENDBASER_ADDRESS), bits, get(m.chip[r + RD.pendbaser], PTZ) == ONE)
+
+
+@kernel
+def disable_lpis(m: Machine, rd: Index) -> None:
+    """EnableLPIs 1 to 0: write the pending table back and keep nothing."""
+    release(m, rd, True)
+
+
+@kernel
+def invalidate_lpi(m: Machine, rd: Index, intid: Word) -> None:
+    """GICR_INVLPIR with V = 0."""
+    if is_lpi(m, intid):
+        forget_byte(m, rd, intid)
+
+
+@kernel
+def invalidate_all_lpis(m: Machine, rd: Index) -> None:
+    """GICR_INVALLR with V = 0."""
+    forget_configuration(m, rd)
+
+
+@kernel
+def invalidate_vlpi(m: Machine, rd: Index, vpe_id: Word, vintid: Word) -> None:
+    """GICR_INVLPIR with V = 1; no effect for a vPE that the redistributor does not know."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason == OK and get(entry[0], VPE_VALID) == ONE and is_lpi(m, vintid):
+        forget_vlpi(m, entry, vintid)
+        reconsider_doorbell(m, rd, vpe_id)
+
+
+@kernel
+def invalidate_all_vlpis(m: Machine, rd: Index, vpe_id: Word) -> None:
+    """GICR_INVALLR with V = 1."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason == OK and get(entry[0], VPE_VALID) == ONE:
+        slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+        if slot >= 0:
+            forget_configuration(m, slot)
+        reconsider_doorbell(m, rd, vpe_id)
+
+
+@kernel
+def pending_vsgis(m: Machine, rd: Index, vpe_id: Word) -> Word:
+    """GICR_VSGIR: the pending bits of the vPE's vSGIs."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason != OK or get(entry[0], VPE_VALID) != ONE:
+        return ZERO
+    reason, slot = slot_of_vpe(m, entry)
+    if reason != OK:
+        return ZERO
+    return pending_word(m, slot, get(entry[0], VPE_VPT_ADDR), 0) & VSGI_MASK
+
+
+@kernel
+def drop_vpe_configurations(m: Machine, rd: Index) -> None:
+    """GICR_VPROPBASER.Valid 1 to 0: keep no entry of the vPE configuration table."""
+    drop_owner(m, KIND_VPE_CONFIGURATION, np.int64(rd))

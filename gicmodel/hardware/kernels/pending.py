@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pending bits: one bit an INTID, in a pending table in RAM or held by a redistributor until it writes them back.
+
+A *slot* is a place to hold one pending table. Slot r belongs to redistributor r's LPIs; the others are a four-way cache
+of VPTs, found by address, so that two vPEs given one VPT see the same bits. A slot that does not hold the bits
+(`held` = 0, write-back "immediate") sends every access to RAM.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
+from gicmodel.hardware.kernels.ram import covers, load64, mark, ram_index, store64
+from gicmodel.hardware.kernels.state import CONFIG, IMMEDIATE, LINE_WORDS, SLOT, WAYS, Index, Machine, Truth, Word
+from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
+from gicmodel.jit import kernel
+from gicmodel.layouts.vpt import FIRST_LPI
+
+FIRST_LPI_ID = np.uint64(FIRST_LPI)
+FIRST_LPI_WORD = FIRST_LPI // 64
+WORD_SHIFT, BIT_MASK = np.uint64(6), np.uint64(63)
+BYTES_SHIFT = np.uint64(3)
+LINE_SHIFT = np.uint64((LINE_WORDS * 64).bit_length() - 1)
+LINE_BYTES = np.uint64(LINE_WORDS * 8)
+VPT_ALIGN_SHIFT = np.uint64(16)
+
+
+@kernel
+def table_bytes(id_bits: Word) -> Word:
+    """Bytes of a pending table for INTIDs of that width."""
+    return (ONE << id_bits) >> BYTES_SHIFT
+
+
+@kernel
+def word_address(base: Word, intid: Word) -> Word:
+    """Address of the 64-bit word that holds the INTID's bit."""
+    return base + ((intid >> WORD_SHIFT) << BYTES_SHIFT)
+
+
+@kernel
+def bit_reachable(m: Machine, slot: Index, base: Word, intid: Word) -> Word:
+    """OK, or EXTERNAL_ABORT when the bit has to be in RAM and is outside it."""
+    if m.slots[slot, SLOT.held] == ONE or covers(m, word_address(base, intid), np.uint64(8)):
+        return OK
+    return EXTERNAL_ABORT
+
+
+@kernel
+def pending_word(m: Machine, slot: Index, base: Word, index: Index) -> Word:
+    """The 64 pending bits from INTID 64 * index on."""
+    if m.slots[slot, SLOT.held] == ONE:
+        return m.slots[slot, SLOT.bits + index]
+    return load64(m, base + np.uint64(index * 8))
+
+
+@kernel
+def is_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
+    """One INTID's bit."""
+    word = pending_word(m, slot, base, np.int64(intid >> WORD_SHIFT))
+    return (word >> (intid & BIT_MASK)) & ONE == ONE
+
+
+@kernel
+def write_pending_word(m: Machine, slot: Index, base: Word, index: Index, word: Word) -> None:
+    """Replace 64 pending bits."""
+    if m.slots[slot, SLOT.held] == ONE:
+        m.slots[slot, SLOT.bits + index] = word
+        line = index // LINE_WORDS
+        m.slots[slot, dirty_at(m) + (line >> 6)] |= ONE << np.uint64(line & 63)
+    else:
+        store64(m, base + np.uint64(index * 8), word)
+
+
+@kernel
+def set_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
+    """Set the bit; whether it was 0."""
+    index = np.int64(intid >> WORD_SHIFT)
+    word = pending_word(m, slot, base, index)
+    bit = ONE << (intid & BIT_MASK)
+    if word & bit != ZERO:
+        return False
+    write_pending_word(m, slot, base, index, word | bit)
+    return True
+
+
+@kernel
+def clear_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
+    """Clear the bit; whether it was 1."""
+    index = np.int64(intid >> WORD_SHIFT)
+    word = pending_word(m, slot, base, index)
+    bit = ONE << (intid & BIT_MASK)
+    if word & bit == ZERO:
+        return False
+    write_pending_word(m, slot, base, index, word & ~bit)
+    return True
+
+
+@kernel
+def dirty_at(m: Machine) -> Index:
+    """First column of a slot's dirty lines, one bit a line."""
+    return SLOT.bits + np.int64(m.chip[CONFIG.pending_words])
+
+
+@kernel
+def forget_bits(m: Machine, slot: Index) -> None:
+    """No bit of the slot is set, no line differs from RAM."""
+    for column in range(SLOT.bits, m.slots.shape[1]):
+        m.slots[slot, column] = ZERO
+
+
+@kernel
+def fill(m: Machine, slot: Index, base: Word, id_bits: Word, zero: Truth) -> Word:
+    """Take a pending table into the slot; `zero` trusts PTZ and does not read it."""
+    words = np.int64(table_bytes(id_bits) >> BYTES_SHIFT)
+    if not covers(m, base, table_bytes(id_bits)):
+        return EXTERNAL_ABORT
+    forget_bits(m, slot)
+    if m.slots[slot, SLOT.held] == ONE and not zero:
+        first = ram_index(m, base)
+        for word in range(words):
+            m.slots[slot, SLOT.bits + word] = m.ram[first + word]
+    m.slots[slot, SLOT.tag] = base | ONE
+    m.slots[slot, SLOT.id_bits] = id_bits
+    return OK
+
+
+@kernel
+def clean(m: Machine, slot: Index) -> None:
+    """Write the lines that differ from RAM back to it. The range was checked when the slot was filled."""
+    if m.slots[slot, SLOT.tag] & ONE == ZERO:
+        return
+    base = m.slots[slot, SLOT.tag] & ~ONE
+    for group in range(m.slots.shape[1] - dirty_at(m)):
+        lines = m.slots[slot, dirty_at(m) + group]
+        while lines != ZERO:
+            line = group * 64 + np.int64(lowest_bit(lines))
+            lines &= lines - ONE
+            address = base + np.uint64(line) * LINE_BYTES
+            first = ram_index(m, address)
+            for word in range(LINE_WORDS):
+                m.ram[first + word] = m.slots[slot, SLOT.bits + line * LINE_WORDS + word]
+            mark(m, address, LINE_BYTES)
+        m.slots[slot, dirty_at(m) + group] = ZERO
+
+
+@kernel
+def forget_configuration(m: Machine, slot: Index) -> None:
+    """Drop every retained configuration byte of the slot's interrupts."""
+    if m.chip[CONFIG.retain] == ONE:
+        for index in range(m.configuration.shape[1]):
+            m.configuration[slot, index] = np.uint8(0)
+
+
+@kernel
+def release(m: Machine, slot: Index, write_back: Truth) -> None:
+    """Empty a slot, after writing it back unless its contents may be lost."""
+    if write_back:
+        clean(m, slot)
+    for group in range(m.slots.shape[1] - dirty_at(m)):
+        m.slots[slot, dirty_at(m) + group] = ZERO
+    m.slots[slot, SLOT.tag] = ZERO
+    forget_configuration(m, slot)
+
+
+@kernel
+def first_way(m: Machine, vpt_addr: Word) -> Index:
+    """First slot of the set that may hold the VPT."""
+    redistributors = np.int64(m.chip[CONFIG.redistributors])
+    sets = (m.slots.shape[0] - redistributors) // WAYS
+    return redistributors + WAYS * np.int64((vpt_addr >> VPT_ALIGN_SHIFT) & np.uint64(sets - 1))
+
+
+@kernel
+def find_vpt(m: Machine, vpt_addr: Word) -> Index:
+    """The slot that holds the VPT, or -1."""
+    first = first_way(m, vpt_addr)
+    for way in range(WAYS):
+        if m.slots[first + way, SLOT.tag] == vpt_addr | ONE:
+            return first + way
+    return np.int64(-1)
+
+
+@kernel
+def victim(m: Machine, vpt_addr: Word) -> Index:
+    """An empty slot for the VPT; if its set is full, one is written back. The choice follows the address."""
+    first = first_way(m, vpt_addr)
+    for way in range(WAYS):
+        if m.slots[first + way, SLOT.tag] == ZERO:
+            return first + way
+    sets = (m.slots.shape[0] - np.int64(m.chip[CONFIG.redistributors])) // WAYS
+    slot = first + np.int64((vpt_addr >> VPT_ALIGN_SHIFT) // np.uint64(sets)) % WAYS
+    release(m, slot, True)
+    return slot
+
+
+@kernel
+def vpt_slot(m: Machine, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Word, Index]:
+    """(reason, slot) of a VPT, read from RAM unless it is held already or `zero`."""
+    slot = find_vpt(m, vpt_addr)
+    if slot >= 0 and m.slots[slot, SLOT.id_bits] >= id_bits:
+        return OK, slot
+    if not covers(m, vpt_addr, table_bytes(id_bits)):
+        return EXTERNAL_ABORT, np.int64(-1)
+    if slot >= 0:
+        clean(m, slot)
+    else:
+        slot = victim(m, vpt_addr)
+    m.slots[slot, SLOT.held] = ZERO
+    if m.chip[CONFIG.vpt_writeback] != IMMEDIATE:
+        m.slots[slot, SLOT.held] = ONE
+    return fill(m, slot, vpt_addr, id_bits, zero), slot
+
+
+@kernel
+def pending_limit(id_bits: Word) -> Word:
+    """First INTID beyond the table."""
+    if id_bits > BIT_MASK:
+        return ALL_ONES
+    return ONE << id_bits

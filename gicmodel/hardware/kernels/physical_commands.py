@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GICv3 commands: one function each, named by its mnemonic, returning a reason.
+
+All follow one rhythm: decode, check, walk, update (IHI0069, "ITS commands"). The order of checks is QEMU's where no
+text fixes it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.kernels.configuration import id_bits_of
+from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, PENDBASER_ADDRESS, clear_lpi, set_lpi
+from gicmodel.hardware.kernels.errors import (
+    COLLECTION_OOR,
+    DEVICE_OOR,
+    EXTERNAL_ABORT,
+    ID_OOR,
+    ITE_INVALID,
+    ITTSIZE_OOR,
+    MOVALL_PROCNUM_OOR,
+    OK,
+    PHYSICALID_OOR,
+    PROCNUM_OOR,
+)
+from gicmodel.hardware.kernels.events import invalidate_event, raise_event, withdraw_event
+from gicmodel.hardware.kernels.highest import table_readable
+from gicmodel.hardware.kernels.lookup import (
+    CTE_RDBASE,
+    DTE_SIZE,
+    ITE_ICID,
+    ITE_INTID,
+    ITE_TYPE,
+    PHYSICAL,
+    event_out_of_range,
+    find_collection,
+    find_device,
+    find_event,
+    invalid_ite,
+    is_lpi,
+    is_physical,
+    lpi_target,
+    redistributor_of,
+)
+from gicmodel.hardware.kernels.pending import (
+    FIRST_LPI_WORD,
+    forget_configuration,
+    pending_word,
+    table_bytes,
+    write_pending_word,
+)
+from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at
+from gicmodel.hardware.kernels.tables import (
+    CTE_VALID,
+    DTE_ITT_ADDR,
+    DTE_VALID,
+    ITE_VALID,
+    collection_out_of_range,
+    device_out_of_range,
+    read_dte,
+    write_cte,
+    write_dte,
+    write_ite,
+)
+from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
+from gicmodel.jit import kernel
+from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL
+from gicmodel.layouts.itt import ITE
+
+DEVICE_ID, EVENT_ID, PINTID, ICID = (MAPTI[name] for name in ("DeviceID", "EventID", "pINTID", "ICID"))
+SIZE, ITT_ADDR, VALID = MAPD["Size"], MAPD["ITT_addr"], MAPD["V"]
+RDBASE, RDBASE2 = MAPC["RDbase"], MOVALL["RDbase2"]
+ITE_DOORBELL = ITE["Doorbell"]
+BYTES_SHIFT = np.uint64(3)
+
+
+@kernel
+def mapd(m: Machine, its: Index, packet: Packet) -> Word:
+    """Give a device its ITT, or take it away."""
+    device_id, size, valid = operand(packet, DEVICE_ID), operand(packet, SIZE), operand(packet, VALID)
+    if device_out_of_range(m, its, device_id):
+        return DEVICE_OOR
+    if valid != ONE:
+        return write_dte(m, its, device_id, ZERO)
+    if size >= m.chip[CONFIG.event_id_bits]:
+        return ITTSIZE_OOR
+    dte = put(operand(packet, ITT_ADDR), DTE_ITT_ADDR) | put(size, DTE_SIZE) | put(ONE, DTE_VALID)
+    return write_dte(m, its, device_id, dte)
+
+
+@kernel
+def mapc(m: Machine, its: Index, packet: Packet) -> Word:
+    """Give a collection its redistributor, or take it away."""
+    icid = operand(packet, ICID)
+    if collection_out_of_range(m, its, icid):
+        return COLLECTION_OOR
+    if operand(packet, VALID) != ONE:
+        return write_cte(m, its, icid, ZERO)
+    rd = redistributor_of(m, operand(packet, RDBASE))
+    if rd < 0:
+        return PROCNUM_OOR
+    return write_cte(m, its, icid, put(np.uint64(rd), CTE_RDBASE) | put(ONE, CTE_VALID))
+
+
+@kernel
+def map_lpi(m: Machine, its: Index, packet: Packet, intid: Word) -> Word:
+    """MAPTI and MAPI. The collection need not be mapped yet."""
+    device_id, event_id, icid = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, ICID)
+    if device_out_of_range(m, its, device_id):
+        return DEVICE_OOR
+    if read_dte(m, its, device_id)[0] != OK:
+        return EXTERNAL_ABORT
+    if collection_out_of_range(m, its, icid):
+        return COLLECTION_OOR
+    reason, dte = find_device(m, its, device_id)
+    if reason != OK:
+        return reason
+    if event_out_of_range(dte, event_id):
+        return ID_OOR
+    if not is_lpi(m, intid):
+        return PHYSICALID_OOR
+    low = put(ONE, ITE_VALID) | put(PHYSICAL, ITE_TYPE) | put(intid, ITE_INTID) | put(icid, ITE_ICID)
+    return write_ite(m, its, device_id, dte, event_id, low, put(NO_DOORBELL_ID, ITE_DOORBELL))
+
+
+@kernel
+def mapti(m: Machine, its: Index, packet: Packet) -> Word:
+    """Map an event to an LPI of its own choice."""
+    return map_lpi(m, its, packet, operand(packet, PINTID))
+
+
+@kernel
+def mapi(m: Machine, its: Index, packet: Packet) -> Word:
+    """Map an event to the LPI with the EventID's number."""
+    return map_lpi(m, its, packet, operand(packet, EVENT_ID))
+
+
+@kernel
+def movi(m: Machine, its: Index, packet: Packet) -> Word:
+    """Give an event to another collection, its pending state to that collection's redistributor."""
+    device_id, event_id, icid = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, ICID)
+    reason, dte, low, high = find_event(m, its, device_id, event_id)
+    if reason != OK:
+        return reason
+    if not is_physical(low):
+        return ITE_INVALID
+    reason, old = lpi_target(m, its, low)
+    if reason != OK:
+        return reason
+    reason, new = find_collection(m, its, icid)
+    if reason != OK:
+        return reason
+    reason = write_ite(m, its, device_id, dte, event_id, replace(low, ITE_ICID, icid), high)
+    if reason != OK or old == new:
+        return reason
+    return move_lpi(m, old, new, get(low, ITE_INTID))
+
+
+@kernel
+def move_lpi(m: Machine, old: Index, new: Index, intid: Word) -> Word:
+    """Move one LPI's pending state; nothing moves while LPIs are off at either end (CONSTRAINED UNPREDICTABLE)."""
+    if not (lpis_on(m, old) and lpis_on(m, new)):
+        return OK
+    reason, was = clear_lpi(m, old, intid)
+    if was:
+        reason = set_lpi(m, new, intid)
+    return reason
+
+
+@kernel
+def lpis_on(m: Machine, rd: Index) -> Truth:
+    """GICR_CTLR.EnableLPIs."""
+    return get(m.chip[rd_at(rd) + RD.ctlr], ENABLE_LPIS) == ONE
+
+
+@kernel
+def movall(m: Machine, its: Index, packet: Packet) -> Word:
+    """Move every pending LPI of one redistributor to another."""
+    old, new = redistributor_of(m, operand(packet, RDBASE)), redistributor_of(m, operand(packet, RDBASE2))
+    if old < 0 or new < 0:
+        return MOVALL_PROCNUM_OOR
+    if old == new or not (lpis_on(m, old) and lpis_on(m, new)):
+        return OK
+    bits = id_bits_of(m, m.chip[rd_at(old) + RD.propbaser])
+    if bits > id_bits_of(m, m.chip[rd_at(new) + RD.propbaser]):
+        bits = id_bits_of(m, m.chip[rd_at(new) + RD.propbaser])
+    if bits == ZERO:
+        return OK
+    source = get(m.chip[rd_at(old) + RD.pendbaser], PENDBASER_ADDRESS)
+    target = get(m.chip[rd_at(new) + RD.pendbaser], PENDBASER_ADDRESS)
+    if not (table_readable(m, old, source, bits) and table_readable(m, new, target, bits)):
+        return EXTERNAL_ABORT
+    for index in range(FIRST_LPI_WORD, np.int64(table_bytes(bits) >> BYTES_SHIFT)):
+        word = pending_word(m, old, source, index)
+        if word != ZERO:
+            write_pending_word(m, new, target, index, pending_word(m, new, target, index) | word)
+            write_pending_word(m, old, source, index, ZERO)
+    return OK
+
+
+@kernel
+def int_command(m: Machine, its: Index, packet: Packet) -> Word:
+    """INT: the event happens, as if the device had written it."""
+    reason, _, low, high = find_event(m, its, operand(packet, DEVICE_ID), operand(packet, EVENT_ID))
+    if reason == OK:
+        reason = invalid_ite(raise_event(m, its, low, high))
+    return reason
+
+
+@kernel
+def clear(m: Machine, its: Index, packet: Packet) -> Word:
+    """CLEAR: the event's interrupt is no longer pending."""
+    reason, _, low, _ = find_event(m, its, operand(packet, DEVICE_ID), operand(packet, EVENT_ID))
+    if reason == OK:
+        reason = invalid_ite(withdraw_event(m, its, low))
+    return reason
+
+
+@kernel
+def discard(m: Machine, its: Index, packet: Packet) -> Word:
+    """DISCARD: CLEAR, and the event is unmapped."""
+    device_id, event_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID)
+    reason, dte, low, _ = find_event(m, its, device_id, event_id)
+    if reason == OK:
+        reason = invalid_ite(withdraw_event(m, its, low))
+    if reason == OK:
+        reason = write_ite(m, its, device_id, dte, event_id, ZERO, ZERO)
+    return reason
+
+
+@kernel
+def inv(m: Machine, its: Index, packet: Packet) -> Word:
+    """INV: the configuration of the event's LPI or vLPI is read anew."""
+    reason, _, low, _ = find_event(m, its, operand(packet, DEVICE_ID), operand(packet, EVENT_ID))
+    if reason == OK:
+        reason = invalid_ite(invalidate_event(m, its, low))
+    return reason
+
+
+@kernel
+def invall(m: Machine, its: Index, packet: Packet) -> Word:
+    """INVALL: the configuration of the LPIs of a collection is read anew."""
+    reason, rd = find_collection(m, its, operand(packet, ICID))
+    if reason == OK:
+        forget_configuration(m, rd)
+    return reason
+
+
+@kernel
+def sync(m: Machine, its: Index, packet: Packet) -> Word:
+    """SYNC: everything before is complete, which in this model it always is."""
+    if redistributor_of(m, operand(packet, RDBASE)) < 0:
+        return PROCNUM_OOR
+    return OK

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accesses to RAM. Every address is a guest's: `covers` is asked before each access, and a no is an external abort."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
+from gicmodel.hardware.kernels.words import ONE
+from gicmodel.jit import kernel
+from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
+
+STORED = np.uint8(DIRTY | WRITTEN)
+PAGE_SHIFT = np.uint64(PAGE_BYTES.bit_length() - 1)
+WORD_SHIFT = np.uint64(3)
+BYTE_IN_WORD = np.uint64(7)
+HIGH_HALF = np.uint64(4)
+BITS_SHIFT = np.uint64(3)
+MASK32 = np.uint64(0xFFFF_FFFF)
+MASK8 = np.uint64(0xFF)
+
+
+@kernel
+def covers(m: Machine, address: Word, length: Word) -> Truth:
+    """Whether [address, address + length) lies in the RAM window."""
+    base = m.chip[CONFIG.base]
+    size = m.chip[CONFIG.size]
+    return address >= base and length <= size and address - base <= size - length
+
+
+@kernel
+def load64(m: Machine, address: Word) -> Word:
+    """The 64-bit word at an 8-byte aligned address that `covers` has passed."""
+    return m.ram[(address - m.chip[CONFIG.base]) >> WORD_SHIFT]
+
+
+@kernel
+def store64(m: Machine, address: Word, value: Word) -> None:
+    """Write a 64-bit word and mark its page."""
+    offset = address - m.chip[CONFIG.base]
+    m.ram[offset >> WORD_SHIFT] = value
+    m.pages[offset >> PAGE_SHIFT] = STORED
+
+
+@kernel
+def load32(m: Machine, address: Word) -> Word:
+    """The 32-bit word at a 4-byte aligned address."""
+    return (load64(m, address) >> ((address & HIGH_HALF) << BITS_SHIFT)) & MASK32
+
+
+@kernel
+def store32(m: Machine, address: Word, value: Word) -> None:
+    """Write a 32-bit word."""
+    shift = (address & HIGH_HALF) << BITS_SHIFT
+    store64(m, address, (load64(m, address) & ~(MASK32 << shift)) | ((value & MASK32) << shift))
+
+
+@kernel
+def load8(m: Machine, address: Word) -> Word:
+    """The byte at any address."""
+    return (load64(m, address) >> ((address & BYTE_IN_WORD) << BITS_SHIFT)) & MASK8
+
+
+@kernel
+def ram_index(m: Machine, address: Word) -> Index:
+    """Index in `m.ram` of the word at `address`."""
+    return np.int64((address - m.chip[CONFIG.base]) >> WORD_SHIFT)
+
+
+@kernel
+def mark(m: Machine, address: Word, length: Word) -> None:
+    """Mark the pages of a range that was written without `store64`."""
+    first = (address - m.chip[CONFIG.base]) >> PAGE_SHIFT
+    last = (address - m.chip[CONFIG.base] + length - ONE) >> PAGE_SHIFT
+    for page in range(np.int64(first), np.int64(last) + 1):
+        m.pages[page] = STORED

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the silicon holds, as arrays: `Machine`. Tables are not here; they are bytes in RAM.
+
+Kernels take the machine first and numbers after it. It has few arrays because each is passed by value through every
+call: registers, caches and the log share `chip`, a row of words in which the NamedTuples below give the places.
+Index arithmetic is int64, words are uint64, and the two never meet in one operation (numba would make the result
+signed, Python would not).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.hardware.config import GicConfig
+from gicmodel.jit import kernel
+from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.memory import GuestMemory
+
+Word = np.uint64
+Index = int | np.int64
+Truth = bool | np.bool_
+Packet = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+
+IMMEDIATE, DESCHEDULE, UNMAP = np.uint64(0), np.uint64(1), np.uint64(2)
+"""Values of `CONFIG.vpt_writeback`."""
+
+WAYS = 4
+LINE_WORDS = 8
+TABLE_LINE_WORDS = 8
+LOG_ENTRIES = 1024
+MOST_ITSS, MOST_REDISTRIBUTORS, MOST_HARDWARE_COLLECTIONS, MOST_VPES = 16, 512, 256, 1 << 16
+
+
+class ConfigWords(NamedTuple):
+    """`chip` words that hold the RAM window and the choices of `GicConfig`."""
+
+    base: int
+    size: int
+    its: int
+    redistributors: int
+    virtual: int
+    v41: int
+    stall: int
+    retain: int
+    vpt_writeback: int
+    doorbell_every: int
+    device_id_bits: int
+    event_id_bits: int
+    collection_id_bits: int
+    vpe_id_bits: int
+    intid_bits: int
+    pta: int
+    vmovp: int
+    nid: int
+    hcc: int
+    umsi: int
+    redistributor_base: int
+    redistributor_stride: int
+    stepping: int
+    pending_words: int
+    """64-bit words of a pending table with all INTIDs."""
+    log_count: int
+
+
+class ItsWords(NamedTuple):
+    """Words of one ITS, from `its_at`. `busy` is 1 until an Enabled 1 to 0 is quiescent; `baser` has eight words."""
+
+    ctlr: int
+    cbaser: int
+    cwriter: int
+    creadr: int
+    statusr: int
+    umsir: int
+    partidr: int
+    busy: int
+    baser: int
+
+
+class RedistributorWords(NamedTuple):
+    """Words of one redistributor, from `rd_at`. `dirty`, `busy`, `rwp`: work that the next step ends."""
+
+    ctlr: int
+    waker: int
+    statusr: int
+    partidr: int
+    propbaser: int
+    pendbaser: int
+    vpropbaser: int
+    vpendbaser: int
+    vsgir: int
+    vsgipendr: int
+    group: int
+    dirty: int
+    busy: int
+    rwp: int
+
+
+class LogWords(NamedTuple):
+    """Words of one command error, from `log_at`: ITS, CREADR offset, number, and the four words of the command."""
+
+    its: int
+    offset: int
+    number: int
+    words: int
+
+
+class SlotWords(NamedTuple):
+    """Columns of a slot: its table's address with bit 0 set, INTID bits, whether it holds the bits, the bits."""
+
+    tag: int
+    id_bits: int
+    held: int
+    bits: int
+
+
+CONFIG = ConfigWords(*range(25))
+ITS = ItsWords(*range(9))
+RD = RedistributorWords(*range(14))
+LOG = LogWords(*range(4))
+SLOT = SlotWords(tag=0, id_bits=1, held=2, bits=LINE_WORDS)
+
+ITS_WORDS, RD_WORDS, LOG_WORDS = 16, 16, 8
+ITS_AT = 32
+RD_AT = ITS_AT + MOST_ITSS * ITS_WORDS
+LOG_AT = RD_AT + MOST_REDISTRIBUTORS * RD_WORDS
+COLLECTIONS_AT = LOG_AT + LOG_ENTRIES * LOG_WORDS
+RESIDENT_AT = COLLECTIONS_AT + MOST_ITSS * MOST_HARDWARE_COLLECTIONS
+TABLES_AT = RESIDENT_AT + MOST_VPES
+"""Places in `chip`. The cached table entries come last, as many as `GicConfig.table_cache_lines` says."""
+
+
+class Machine(NamedTuple):
+    """All state of one `Gic`, beside its RAM. Slot r for r < redistributors is redistributor r's LPI pending table."""
+
+    ram: NDArray[np.uint64]
+    pages: NDArray[np.uint8]
+    chip: NDArray[np.uint64]
+    slots: NDArray[np.uint64]
+    """[slots, SLOT.bits + words + lines / 64]: `SLOT`, the pending bits, and which 64-byte lines differ from RAM."""
+    configuration: NDArray[np.uint8]
+    """[slots, LPIs]: configuration bytes read so far, 0 = not read (only with `caching="retain"`)."""
+
+
+@kernel
+def its_at(its: Index) -> Index:
+    """Where an ITS's words begin."""
+    return ITS_AT + its * ITS_WORDS
+
+
+@kernel
+def rd_at(rd: Index) -> Index:
+    """Where a redistributor's words begin."""
+    return RD_AT + rd * RD_WORDS
+
+
+@kernel
+def log_at(entry: Index) -> Index:
+    """Where an entry of the error log begins."""
+    return LOG_AT + entry * LOG_WORDS
+
+
+@kernel
+def resident_on(m: Machine, vpe_id: Word) -> Index:
+    """The redistributor on which the vPE is resident, or -1 (GICv4.1)."""
+    return np.int64(m.chip[RESIDENT_AT + np.int64(vpe_id)]) - 1
+
+
+@kernel
+def set_resident(m: Machine, vpe_id: Word, rd: Index) -> None:
+    """Note where a vPE is resident; -1 for nowhere."""
+    m.chip[RESIDENT_AT + np.int64(vpe_id)] = np.uint64(rd + 1)
+
+
+@kernel
+def collection_at(its: Index, icid: Word) -> Index:
+    """Where the CTE of a collection that the ITS holds itself is kept."""
+    return COLLECTIONS_AT + its * MOST_HARDWARE_COLLECTIONS + np.int64(icid)
+
+
+def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
+    """The machine at reset: all bits that the architecture leaves UNKNOWN are zero."""
+    slots = config.redistributors + WAYS * _power_of_two(config.vpt_cache_sets)
+    words = (1 << config.intid_bits) // 64
+    lines = max(words // LINE_WORDS // 64, 1)
+    retain = config.caching == "retain"
+    table_lines = _power_of_two(config.table_cache_lines) if retain else 1
+    machine = Machine(
+        ram=memory.words,
+        pages=memory.page_state,
+        chip=np.zeros(TABLES_AT + table_lines * TABLE_LINE_WORDS, np.uint64),
+        slots=np.zeros((slots, SLOT.bits + words + lines), np.uint64),
+        configuration=np.zeros((slots, (1 << config.intid_bits) - FIRST_LPI if retain else 1), np.uint8),
+    )
+    _fill_config(machine.chip, config, memory)
+    machine.slots[: config.redistributors, SLOT.held] = config.pending_writeback == "disable"
+    return machine
+
+
+def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemory) -> None:
+    writeback = {"immediate": IMMEDIATE, "deschedule": DESCHEDULE, "unmap": UNMAP}[config.vpt_writeback]
+    values: dict[str, Any] = {
+        "base": memory.base,
+        "size": memory.size,
+        "stall": config.command_errors == "stall",
+        "retain": config.caching == "retain",
+        "vpt_writeback": writeback,
+        "doorbell_every": config.individual_doorbell == "every",
+        "stepping": config.commands_per_step is not None,
+        "pending_words": (1 << config.intid_bits) // 64,
+        "log_count": 0,
+    }
+    for name, word in CONFIG._asdict().items():
+        chip[word] = values[name] if name in values else getattr(config, name)
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()

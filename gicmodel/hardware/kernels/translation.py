@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes of GITS_TRANSLATER and GITS_SGIR: an interrupt that comes from outside the command queue.
+
+Nothing stalls here. A message that cannot be translated is dropped and, with GITS_TYPER.UMSI, noted in GITS_STATUSR.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.hardware.kernels.delivery import set_virtual
+from gicmodel.hardware.kernels.errors import (
+    COLLECTION_OOR,
+    DEVICE_OOR,
+    ID_OOR,
+    OK,
+    UNMAPPED_COLLECTION,
+    UNMAPPED_DEVICE,
+    UNMAPPED_INTERRUPT,
+    VCPU_INVALID,
+    VCPU_OOR,
+)
+from gicmodel.hardware.kernels.events import raise_event
+from gicmodel.hardware.kernels.lookup import find_event, find_vpe
+from gicmodel.hardware.kernels.queue import ENABLED
+from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, its_at
+from gicmodel.hardware.kernels.tables import BASER_VALID, COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
+from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
+from gicmodel.jit import kernel
+from gicmodel.layouts.registers import GITS_STATUSR, GITS_UMSIR
+
+UMSI, OVERFLOW, SYNDROME = GITS_STATUSR["UMSI"], GITS_STATUSR["Overflow"], GITS_STATUSR["Syndrome"]
+UMSIR_DEVICE, UMSIR_EVENT = GITS_UMSIR["DeviceID"], GITS_UMSIR["EventID"]
+SYNDROME_UNKNOWN = np.uint64(0b0000)
+SYNDROME_DEVICE_OOR, SYNDROME_DEVICE_UNMAPPED = np.uint64(0b0010), np.uint64(0b0011)
+SYNDROME_EVENT_OOR, SYNDROME_EVENT_UNMAPPED = np.uint64(0b0100), np.uint64(0b0101)
+SYNDROME_COLLECTION, SYNDROME_VPE = np.uint64(0b0111), np.uint64(0b1001)
+
+
+@kernel
+def tables_valid(m: Machine, its: Index) -> Truth:
+    """Messages are discarded while a GITS_BASER<n> the ITS needs is not valid (DDI0601 GITS_BASER<n>.Valid)."""
+    baser = its_at(its) + ITS.baser
+    collections = get(m.chip[baser + COLLECTION_TABLE], BASER_VALID) == ONE or m.chip[CONFIG.hcc] != ZERO
+    vpes = get(m.chip[baser + VPE_TABLE], BASER_VALID) == ONE or m.chip[CONFIG.virtual] != ONE
+    return get(m.chip[baser + DEVICE_TABLE], BASER_VALID) == ONE and collections and vpes
+
+
+@kernel
+def translate(m: Machine, its: Index, device_id: Word, event_id: Word) -> Word:
+    """A device's message; OK or the reason it was dropped."""
+    if get(m.chip[its_at(its) + ITS.ctlr], ENABLED) != ONE or not tables_valid(m, its):
+        return OK
+    reason, _, low, high = find_event(m, its, device_id, event_id)
+    if reason == OK:
+        reason = raise_event(m, its, low, high)
+    if reason != OK and m.chip[CONFIG.umsi] == ONE:
+        report_unmapped(m, its, device_id, event_id, reason)
+    return reason
+
+
+@kernel
+def syndrome_of(reason: Word) -> Word:
+    """GITS_STATUSR.Syndrome of a dropped message."""
+    if reason == DEVICE_OOR:
+        return SYNDROME_DEVICE_OOR
+    if reason == UNMAPPED_DEVICE:
+        return SYNDROME_DEVICE_UNMAPPED
+    if reason == ID_OOR:
+        return SYNDROME_EVENT_OOR
+    if reason == UNMAPPED_INTERRUPT:
+        return SYNDROME_EVENT_UNMAPPED
+    if reason == UNMAPPED_COLLECTION or reason == COLLECTION_OOR:
+        return SYNDROME_COLLECTION
+    if reason == VCPU_INVALID or reason == VCPU_OOR:
+        return SYNDROME_VPE
+    return SYNDROME_UNKNOWN
+
+
+@kernel
+def report_unmapped(m: Machine, its: Index, device_id: Word, event_id: Word, reason: Word) -> None:
+    """GITS_STATUSR and GITS_UMSIR keep the first unmapped message until software clears it; more set Overflow."""
+    s = its_at(its)
+    if get(m.chip[s + ITS.statusr], UMSI) == ONE:
+        m.chip[s + ITS.statusr] = replace(m.chip[s + ITS.statusr], OVERFLOW, ONE)
+        return
+    m.chip[s + ITS.statusr] = replace(replace(m.chip[s + ITS.statusr], UMSI, ONE), SYNDROME, syndrome_of(reason))
+    m.chip[s + ITS.umsir] = put(device_id, UMSIR_DEVICE) | put(event_id, UMSIR_EVENT)
+
+
+@kernel
+def translate_many(m: Machine, its: Index, device_ids: NDArray[np.uint64], event_ids: NDArray[np.uint64]) -> Index:
+    """A burst of messages, in order; how many were not dropped for an error."""
+    accepted = 0
+    for index in range(device_ids.shape[0]):
+        if translate(m, its, device_ids[index], event_ids[index]) == OK:
+            accepted += 1
+    return accepted
+
+
+@kernel
+def inject_vsgi(m: Machine, its: Index, vpe_id: Word, vintid: Word) -> Word:
+    """A write of GITS_SGIR: a vSGI becomes pending at its vPE (GICv4.1)."""
+    if get(m.chip[its_at(its) + ITS.ctlr], ENABLED) != ONE:
+        return OK
+    reason, entry = find_vpe(m, its, vpe_id)
+    if reason == OK:
+        reason = set_virtual(m, entry, vpe_id, vintid, NO_DOORBELL_ID)
+    return reason

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register face of a redistributor: RD_base frame at 0, VLPI_base frame at 0x2_0000, and its PE's CPU interface.
+
+The SGI_base frame is not modelled: SGIs and PPIs of the host have no part in LPIs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.cpu_interface import CpuInterface
+from gicmodel.hardware.identification import IIDR, identification
+from gicmodel.hardware.kernels import lpi_tables
+from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
+from gicmodel.hardware.kernels.residency import write_vpendbaser
+from gicmodel.hardware.kernels.state import RD, Machine, rd_at
+from gicmodel.hardware.register_face import RegisterFace, changed, field_mask
+from gicmodel.layouts.registers import (
+    GICR_CTLR,
+    GICR_INVALLR,
+    GICR_INVLPIR,
+    GICR_PENDBASER,
+    GICR_PROPBASER,
+    GICR_SETLPIR,
+    GICR_STATUSR,
+    GICR_SYNCR,
+    GICR_TYPER,
+    GICR_VPENDBASER,
+    GICR_VPENDBASER_V40,
+    GICR_VPROPBASER,
+    GICR_VPROPBASER_V40,
+    GICR_VSGIPENDR,
+    GICR_VSGIR,
+    GICR_WAKER,
+    REDISTRIBUTOR_REGISTERS,
+    VLPI_FRAME,
+    Register,
+)
+from gicmodel.layouts.vpe import VPE_CONFIGURATION
+
+SGI_FRAME = 0x1_0000
+CPUS_PER_CLUSTER = 16
+
+_ENABLE_LPIS, _RWP = GICR_CTLR.pack(EnableLPIs=1), GICR_CTLR.pack(RWP=1)
+_PTZ = GICR_PENDBASER.pack(PTZ=1)
+_VALID = GICR_VPROPBASER.pack(Valid=1)
+_ENTRY_SIZE = GICR_VPROPBASER.pack(Entry_Size=VPE_CONFIGURATION.bytes // 8 - 1)
+_ASLEEP = GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1)
+_SLEEP = GICR_WAKER.pack(ProcessorSleep=1)
+_DIRTY = GICR_VPENDBASER.pack(Dirty=1)
+_INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
+_DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
+
+
+class Redistributor(RegisterFace):
+    """One redistributor. Registers whose access has an effect have a method named for it; the others are stored."""
+
+    def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
+        super().__init__(_registers(config), config.architecture, whole_only=frozenset())
+        self.config = config
+        self.number = number
+        self.cpu = CpuInterface(machine, number)
+        self._machine = machine
+        self._state = machine.chip[rd_at(number) : rd_at(number + 1)]
+        self._constants = _constants(config, number)
+        self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
+        self._state[RD.waker] = _ASLEEP
+
+    def read(self, offset: int, size: int = 8) -> int:
+        """A bus read; the SGI_base frame reads as zero."""
+        return 0 if SGI_FRAME <= offset < VLPI_FRAME else super().read(offset, size)
+
+    def write(self, offset: int, value: int, size: int = 8) -> None:
+        """A bus write; the SGI_base frame ignores it."""
+        if not SGI_FRAME <= offset < VLPI_FRAME:
+            super().write(offset, value, size)
+
+    def step(self) -> None:
+        """Finish what VPENDBASER, INVLPIR, INVALLR, VSGIR and CTLR writes have begun."""
+        for word in (RD.dirty, RD.busy, RD.rwp):
+            self._state[word] = 0
+        self._state[RD.vsgipendr] &= ~np.uint64(GICR_VSGIPENDR.pack(Busy=1))
+
+    @property
+    def _stepping(self) -> bool:
+        return self.config.commands_per_step is not None
+
+    @property
+    def _lpis_enabled(self) -> bool:
+        return bool(int(self._state[RD.ctlr]) & _ENABLE_LPIS)
+
+    def _get(self, name: str) -> int:
+        if name in self._constants:
+            return self._constants[name]
+        reader = getattr(self, "_read_" + name.removeprefix("GICR_").lower(), None)
+        return int(reader()) if reader else int(self._state[getattr(RD, name.removeprefix("GICR_").lower())])
+
+    def _set(self, name: str, value: int) -> None:
+        if name != "GICR_PARTIDR":  # RES0: GICR_TYPER.MPAM is 0
+            getattr(self, "_write_" + name.removeprefix("GICR_").lower())(value)
+
+    def _note(self, statusr_bit: int) -> None:
+        self._state[RD.statusr] |= np.uint64(statusr_bit)
+
+    def _read_ctlr(self) -> int:
+        fixed = GICR_CTLR.pack(CES=1, IR=self.config.invalidation_registers)
+        return int(self._state[RD.ctlr]) | fixed | (_RWP if self._state[RD.rwp] else 0)
+
+    def _write_ctlr(self, value: int) -> None:
+        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back."""
+        was = self._lpis_enabled
+        self._state[RD.ctlr] = value & _ENABLE_LPIS
+        if self._lpis_enabled and not was:
+            lpi_tables.enable_lpis(self._machine, self.number)
+        elif was and not self._lpis_enabled:
+            lpi_tables.disable_lpis(self._machine, self.number)
+            self._state[RD.rwp] = self._stepping
+
+    def _write_statusr(self, value: int) -> None:
+        self._state[RD.statusr] &= ~np.uint64(value & field_mask(GICR_STATUSR))
+
+    def _write_waker(self, value: int) -> None:
+        """ChildrenAsleep follows ProcessorSleep at once."""
+        self._state[RD.waker] = _ASLEEP if value & _SLEEP else 0
+
+    def _write_propbaser(self, value: int) -> None:
+        """Ignored while LPIs are enabled (UNPREDICTABLE)."""
+        if not self._lpis_enabled:
+            self._state[RD.propbaser] = value & field_mask(GICR_PROPBASER)
+
+    def _read_pendbaser(self) -> int:
+        return int(self._state[RD.pendbaser]) & ~_PTZ
+
+    def _write_pendbaser(self, value: int) -> None:
+        """Ignored while LPIs are enabled (UNPREDICTABLE). PTZ is kept for EnableLPIs and never read back."""
+        if not self._lpis_enabled:
+            self._state[RD.pendbaser] = value & field_mask(GICR_PENDBASER)
+
+    def _write_setlpir(self, value: int) -> None:
+        set_lpi(self._machine, self.number, np.uint64(GICR_SETLPIR.unpack(value)["pINTID"]))
+
+    def _write_clrlpir(self, value: int) -> None:
+        clear_lpi(self._machine, self.number, np.uint64(GICR_SETLPIR.unpack(value)["pINTID"]))
+
+    def _write_invlpir(self, value: int) -> None:
+        target = GICR_INVLPIR.unpack(value)
+        intid = np.uint64(target["INTID"])
+        if target["V"] and self.config.v41:
+            lpi_tables.invalidate_vlpi(self._machine, self.number, np.uint64(target["vPEID"]), intid)
+        else:
+            lpi_tables.invalidate_lpi(self._machine, self.number, intid)
+        self._state[RD.busy] = self._stepping
+
+    def _write_invallr(self, value: int) -> None:
+        target = GICR_INVALLR.unpack(value)
+        if target["V"] and self.config.v41:
+            lpi_tables.invalidate_all_vlpis(self._machine, self.number, np.uint64(target["vPEID"]))
+        else:
+            lpi_tables.invalidate_all_lpis(self._machine, self.number)
+        self._state[RD.busy] = self._stepping
+
+    def _read_syncr(self) -> int:
+        return GICR_SYNCR.pack(Busy=int(self._state[RD.busy]))
+
+    def _read_vpropbaser(self) -> int:
+        return int(self._state[RD.vpropbaser]) | (_ENTRY_SIZE if self.config.v41 else 0)
+
+    def _write_vpropbaser(self, value: int) -> None:
+        """GICv4.1: Valid 1 to 0 drops what is cached of the table; Z and Entry_Size are not stored."""
+        if not self.config.v41:
+            self._state[RD.vpropbaser] = value & field_mask(GICR_VPROPBASER_V40)
+            return
+        was = int(self._state[RD.vpropbaser]) & _VALID
+        self._state[RD.vpropbaser] = value & field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
+        if was and not value & _VALID:
+            lpi_tables.drop_vpe_configurations(self._machine, self.number)
+            self._state[RD.rwp] = self._stepping
+
+    def _read_vpendbaser(self) -> int:
+        return changed(int(self._state[RD.vpendbaser]), GICR_VPENDBASER.pack(Dirty=int(self._state[RD.dirty])), _DIRTY)
+
+    def _write_vpendbaser(self, value: int) -> None:
+        write_vpendbaser(self._machine, self.number, np.uint64(value & self._vpendbaser_mask))
+
+    def _write_vsgir(self, value: int) -> None:
+        """Ignored while a query is running."""
+        if not int(self._state[RD.vsgipendr]) & GICR_VSGIPENDR.pack(Busy=1):
+            vpe_id = np.uint64(GICR_VSGIR.unpack(value)["vPEID"])
+            pending = int(lpi_tables.pending_vsgis(self._machine, self.number, vpe_id))
+            self._state[RD.vsgipendr] = GICR_VSGIPENDR.pack(Pending=pending, Busy=self._stepping)
+
+
+def _registers(config: GicConfig) -> tuple[Register, ...]:
+    """The registers that this configuration has."""
+    absent = set() if config.direct_lpi else set(_DIRECT)
+    if not config.invalidation_registers:
+        absent |= _INVALIDATION
+    return tuple(entry for entry in REDISTRIBUTOR_REGISTERS if entry.name not in absent)
+
+
+def affinity(number: int) -> tuple[int, int]:
+    """(Aff1, Aff0) of a redistributor; the higher levels are 0."""
+    return number // CPUS_PER_CLUSTER, number % CPUS_PER_CLUSTER
+
+
+def _constants(config: GicConfig, number: int) -> dict[str, int]:
+    aff1, aff0 = affinity(number)
+    typer = GICR_TYPER.pack(
+        PLPIS=1,
+        VLPIS=config.virtual,
+        Dirty=config.v41,
+        DirectLPI=config.direct_lpi,
+        Last=number == config.redistributors - 1,
+        RVPEID=config.v41,
+        Processor_Number=number,
+        CommonLPIAff=config.common_lpi_aff,
+        VSGI=config.v41,
+        Aff1=aff1,
+        Aff0=aff0,
+    )
+    registers = {"GICR_TYPER": typer, "GICR_IIDR": IIDR, "GICR_MPAMIDR": 0, "GICR_PARTIDR": 0}
+    return registers | identification("GICR", config.virtual)
