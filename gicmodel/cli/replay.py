@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel replay`: feed QEMU's trace of a real host to the model and compare what both left in RAM."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from gicmodel.files import replacing
+from gicmodel.images import read_image
+from gicmodel.jit import cold_cache
+from gicmodel.registers_file import read_registers
+from gicmodel.replay import Outcome, replay
+from gicmodel.replay.replay import Progress as Report
+
+_SHOWN = 8
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(name="replay")
+@click.argument("trace", type=_EXISTING)
+@click.option("--compare", "image", type=_EXISTING, help="RAM at the end of the trace: an ELF core.")
+@click.option("--registers", type=_EXISTING, help="Registers at the end of the trace: a TOML file; compared, too.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
+@click.option("--progress/--no-progress", default=True, help="Show a bar on standard error if that is a terminal.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    trace: Path,
+    image: Path | None,
+    registers: Path | None,
+    json_path: str | None,
+    progress: bool,
+) -> None:
+    """Feed TRACE, QEMU's GICv3 trace of a machine from power-on, to the model.
+
+    TRACE holds the events gicv3_its_*, gicv3_redist_write, gicv3_icc_iar1_read and gicv3_icv_iar_read, as QEMU's log
+    backend prints them; .xz and .gz files are unpacked. Every acknowledged LPI must be pending in the model. With
+    --compare the tables that the ITS and the redistributors wrote must be those of the image, byte for byte; level 1
+    entries and configuration tables, which software wrote, are taken from it.
+
+    Exit status: 0 if all is equal, 1 if not, 2 for unusable input.
+    """
+    segments = None if image is None else read_image(image)
+    values = None if registers is None else read_registers(registers)
+    with _bar(progress) as report:
+        outcome = replay(trace, segments, values, report)
+    if json_path is not None:
+        _write_json(outcome, json_path)
+    if json_path != "-":
+        _show(outcome)
+    ctx.exit(0 if outcome.equal else 1)
+
+
+@contextmanager
+def _bar(wanted: bool) -> Iterator[Report | None]:
+    console = Console(stderr=True)
+    if not wanted or not console.is_terminal:
+        yield None
+        return
+    if cold_cache():
+        console.print("compiling kernels, once")
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("replaying", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _write_json(outcome: Outcome, path: str) -> None:
+    result = {
+        "events": outcome.events,
+        "commands": outcome.commands,
+        "msis": outcome.msis,
+        "acknowledges": outcome.acknowledges,
+        "acknowledged_not_pending": len(outcome.not_pending),
+        "unknown": outcome.unknown,
+        "compared": {
+            name: {"bytes": comparison.bytes, "different": comparison.different}
+            for name, comparison in outcome.compared.items()
+        },
+    }
+    text = json.dumps(result, indent=2) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    with replacing(Path(path)) as stream:
+        stream.write(text.encode())
+
+
+def _show(outcome: Outcome) -> None:
+    traced = outcome.traced
+    click.echo(f"GICv{traced.architecture}, {traced.redistributors} redistributors")
+    click.echo(f"{outcome.events} events: {outcome.commands} commands, {outcome.msis} MSIs")
+    click.echo(f"{outcome.acknowledges} acknowledges, {len(outcome.not_pending)} of an interrupt that was not pending")
+    for event in outcome.not_pending[:_SHOWN]:
+        kind = "ICV" if event.virtual else "ICC"
+        click.echo(f"  line {event.line}: {kind}_IAR1 of PE {event.cpu:#x} returned INTID {event.intid}")
+    for name, count in sorted(outcome.unknown.items()):
+        click.echo(f"unknown: {name}, {count} lines")
+    if outcome.compared:
+        _show_comparisons(outcome)
+
+
+def _show_comparisons(outcome: Outcome) -> None:
+    table = Table("compared", "bytes", "different")
+    for name, comparison in outcome.compared.items():
+        table.add_row(name, str(comparison.bytes), str(comparison.different))
+    Console().print(table)
+    for name, comparison in outcome.compared.items():
+        for difference in comparison.first:
+            click.echo(f"{name} {difference.where}: model {difference.model:#x}, traced {difference.traced:#x}")

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recorded trace of a real machine, fed to the hardware, and what the machine left in RAM, compared."""
+
+from gicmodel.replay.comparison import Comparison, Difference
+from gicmodel.replay.replay import Outcome, replay
+from gicmodel.replay.survey import Survey, survey
+from gicmodel.replay.trace import read_trace
+
+__all__ = ["Comparison", "Difference", "Outcome", "Survey", "read_trace", "replay", "survey"]

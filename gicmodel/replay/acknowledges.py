@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judgement of a replay: was each interrupt that a CPU acknowledged pending in the model at that moment?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gicmodel.hardware import Gic, Redistributor
+from gicmodel.layouts.device import DTE
+from gicmodel.layouts.itt import INTTYPE_VIRTUAL, ITE
+from gicmodel.layouts.registers import GICR_VPENDBASER_V40, register
+from gicmodel.layouts.vpe import VTE
+from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.memory import GuestMemory
+from gicmodel.replay.events import Acknowledge
+from gicmodel.replay.survey import processor_number
+from gicmodel.replay.tables import Table, TableType
+
+_VPENDBASER = register("GICR_VPENDBASER", "4.0").offset
+_GROUP_1 = 1
+
+
+class Acknowledges:
+    """Takes each acknowledged LPI and vLPI from the model; `not_pending` lists those that were not pending there."""
+
+    def __init__(self, gic: Gic, memory: GuestMemory) -> None:
+        self.count = 0
+        self.not_pending: list[Acknowledge] = []
+        self._gic = gic
+        self._memory = memory
+        self._vlpis: set[tuple[int, int]] | None = None
+
+    def take(self, event: Acknowledge) -> None:
+        """Acknowledge the same interrupt in the model. SGIs, PPIs, SPIs and 1023 are only counted; LPIs are Group 1."""
+        self.count += 1
+        if event.intid < FIRST_LPI or event.group != _GROUP_1:
+            return
+        redistributor = self._gic.redistributors[processor_number(event.cpu)]
+        if event.virtual:
+            pending = redistributor.cpu.take_virtual(event.intid) or not self._is_vlpi(redistributor, event.intid)
+        else:
+            pending = redistributor.cpu.take(event.intid)
+        if not pending:
+            self.not_pending.append(event)
+
+    def mappings_changed(self) -> None:
+        """A command may have changed which vLPIs exist."""
+        self._vlpis = None
+
+    def _is_vlpi(self, redistributor: Redistributor, vintid: int) -> bool:
+        """Whether the resident vPE has that vLPI. If not, a hypervisor injected the INTID through a list register."""
+        vpendbaser = GICR_VPENDBASER_V40.unpack(redistributor.read(_VPENDBASER))
+        if not vpendbaser["Valid"]:
+            return False
+        if self._vlpis is None:
+            self._vlpis = set(self._mapped_vlpis())
+        return (vpendbaser["Physical_Address"], vintid) in self._vlpis
+
+    def _mapped_vlpis(self) -> Iterator[tuple[int, int]]:
+        """(address of the VPT, vINTID) of every event that is mapped to a vLPI of a mapped vPE."""
+        its = self._gic.its[0]
+        vpes = Table.of(its, TableType.VPES)
+        devices = Table.of(its, TableType.DEVICES)
+        if vpes is None or devices is None:
+            return
+        vpe_ids, vtes = vpes.valid_entries(self._memory, VTE)
+        vpts = dict(zip(vpe_ids.tolist(), vtes["VPT_addr"].tolist(), strict=True))
+        for dte in devices.valid_entries(self._memory, DTE)[1]:
+            ites = ITE.decode(ITE.words_of(self._memory.read(int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1)))
+            for ite in ites[np.flatnonzero(ites["Valid"] & (ites["IntType"] == INTTYPE_VIRTUAL))]:
+                if int(ite["vPEID"]) in vpts:
+                    yield vpts[int(ite["vPEID"])], int(ite["IntID"])

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RAM and registers of the model against those of the machine that was traced, byte for byte."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.errors import UnusableInput
+from gicmodel.hardware import Gic, Its, Redistributor
+from gicmodel.layouts.collection import CTE
+from gicmodel.layouts.device import DTE
+from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, register
+from gicmodel.layouts.vpe import VTE
+from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.registers_file import Registers
+from gicmodel.replay.software import INTID_BITS, Image
+from gicmodel.replay.tables import Table, TableType
+
+SHOWN = 8
+_FRAME = re.compile(r"(GITS|GICR)\d{1,3}")
+
+Place = tuple[int, int]
+"""Address and length."""
+
+
+class Difference(NamedTuple):
+    """A byte of RAM, or a register, that is not the same."""
+
+    where: str
+    model: int
+    traced: int
+
+
+class Comparison(NamedTuple):
+    """`bytes` were compared, `different` of them are not the same; `first` are the first SHOWN of those."""
+
+    bytes: int
+    different: int
+    first: tuple[Difference, ...]
+
+
+def compare_tables(gic: Gic, image: Image, taken: Iterable[Place]) -> dict[str, Comparison]:
+    """Compare every table that the model has at the end; a kind of table of which it has none is left out.
+
+    The places `taken` from the image are not compared.
+    """
+    excluded = list(taken)
+    found = {kind: list(places(gic)) for kind, places in _PLACES.items()}
+    return {kind: _compare(gic, image, places, excluded) for kind, places in found.items() if places}
+
+
+def compare_registers(gic: Gic, registers: Registers) -> Comparison:
+    """Compare the registers of every `GITS<n>` and `GICR<n>` of a registers file; other frames are left out.
+
+    Raises UnusableInput for a register that the model does not have.
+    """
+    size = 0
+    differences: list[Difference] = []
+    wrong = 0
+    for frame, name, traced in _registers(registers):
+        model, octets = _read_register(gic, frame, name)
+        unequal = (model ^ traced).to_bytes(8, "little")
+        size += octets
+        wrong += sum(octet != 0 for octet in unequal)
+        if any(unequal):
+            differences.append(Difference(f"{frame}.{name}", model, traced))
+    return Comparison(size, wrong, tuple(differences[:SHOWN]))
+
+
+def _compare(gic: Gic, image: Image, places: Iterable[Place], excluded: list[Place]) -> Comparison:
+    size = wrong = 0
+    first: list[Difference] = []
+    for address, length in places:
+        model = np.frombuffer(gic.memory.read(address, length), np.uint8)
+        traced = image.read(address, length)
+        compared = _not_in(excluded, address, length)
+        unequal = np.flatnonzero(compared & (model != traced))
+        size += int(compared.sum())
+        wrong += unequal.size
+        first += [Difference(f"{address + n:#x}", int(model[n]), int(traced[n])) for n in unequal[:SHOWN].tolist()]
+    return Comparison(size, wrong, tuple(first[:SHOWN]))
+
+
+def _not_in(excluded: list[Place], address: int, length: int) -> NDArray[np.bool_]:
+    compared = np.ones(length, np.bool_)
+    for start, size in excluded:
+        compared[max(0, start - address) : max(0, start + size - address)] = False
+    return compared
+
+
+def _entries(kind: TableType, layout: Layout, gic: Gic) -> Iterator[Place]:
+    table = Table.of(gic.its[0], kind)
+    if table is not None:
+        yield from ((run.address, run.length) for run in table.runs(gic.memory, layout))
+
+
+def _itts(gic: Gic) -> Iterator[Place]:
+    table = Table.of(gic.its[0], TableType.DEVICES)
+    if table is not None:
+        for dte in table.valid_entries(gic.memory, DTE)[1]:
+            yield from _in_ram(gic, int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1)
+
+
+def _vpts(gic: Gic) -> Iterator[Place]:
+    table = Table.of(gic.its[0], TableType.VPES)
+    if table is not None:
+        for vte in table.valid_entries(gic.memory, VTE)[1]:
+            yield from _in_ram(gic, int(vte["VPT_addr"]), table_bytes(int(vte["VPT_size"]) + 1))
+
+
+def _pending_tables(gic: Gic) -> Iterator[Place]:
+    for redistributor in gic.redistributors:
+        ctlr, propbaser, pendbaser = (redistributor.read(offset, size) for offset, size in _LPI_REGISTERS)
+        id_bits = min(GICR_PROPBASER.unpack(propbaser)["IDbits"] + 1, INTID_BITS)
+        if GICR_CTLR.unpack(ctlr)["EnableLPIs"] and 1 << id_bits > FIRST_LPI:
+            yield from _in_ram(gic, GICR_PENDBASER.unpack(pendbaser)["Physical_Address"], table_bytes(id_bits))
+
+
+def _in_ram(gic: Gic, address: int, length: int) -> Iterator[Place]:
+    if gic.memory.covers(address, length):
+        yield address, length
+
+
+_LPI_REGISTERS = [
+    (entry.offset, entry.bits // 8) for entry in map(register, ("GICR_CTLR", "GICR_PROPBASER", "GICR_PENDBASER"))
+]
+_PLACES: dict[str, Callable[[Gic], Iterator[Place]]] = {
+    "device_table": partial(_entries, TableType.DEVICES, DTE),
+    "itts": _itts,
+    "collection_table": partial(_entries, TableType.COLLECTIONS, CTE),
+    "vpe_table": partial(_entries, TableType.VPES, VTE),
+    "lpi_pending_tables": _pending_tables,
+    "vpts": _vpts,
+}
+
+
+def _registers(registers: Registers) -> Iterator[tuple[str, str, int]]:
+    for frame, values in registers.items():
+        if _FRAME.fullmatch(frame):
+            yield from ((frame, name, value) for name, value in values.items())
+
+
+def _read_register(gic: Gic, frame: str, name: str) -> tuple[int, int]:
+    """The register's value in the model, and its bytes."""
+    faces: Sequence[Its | Redistributor] = gic.its if frame.startswith("GITS") else gic.redistributors
+    number = int(frame[4:])
+    try:
+        entry = register(f"{frame[:4]}_{name}", gic.config.architecture)
+    except KeyError:
+        raise UnusableInput(f"{frame}.{name}: GICv{gic.config.architecture} has no such register") from None
+    if number >= len(faces):
+        raise UnusableInput(f"{frame}.{name}: the trace shows {len(faces)} of these, numbered from 0")
+    return faces[number].read(entry.offset, entry.bits // 8), entry.bits // 8

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines of QEMU's GICv3 trace, declared: event names, what each prints, and the typed event it becomes.
+
+QEMU (hw/intc/trace-events) prints one event a line, `NAME text`. The text of each event is declared here as a template
+whose placeholders are numbers, hexadecimal with 0x or decimal, as QEMU prints them. Operands of commands bear the names
+of the command's fields in `gicmodel.layouts.commands`, so that the packet can be rebuilt from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class ItsWrite(NamedTuple):
+    """A write of the ITS control frame. `size` is in bytes."""
+
+    line: int
+    offset: int
+    data: int
+    size: int
+
+
+class RedistributorWrite(NamedTuple):
+    """A write of one redistributor's frames; `offset` counts from RD_base, `cpu` is the PE's affinity."""
+
+    line: int
+    cpu: int
+    offset: int
+    data: int
+    size: int
+    secure: int
+
+
+class Msi(NamedTuple):
+    """A device's write of the translation frame; `requester_id` is its DeviceID."""
+
+    line: int
+    offset: int
+    data: int
+    size: int
+    requester_id: int
+
+
+class Command(NamedTuple):
+    """An ITS command with those of its operands that QEMU prints (addresses without their implied low zeros)."""
+
+    line: int
+    mnemonic: str
+    operands: dict[str, int]
+
+
+class UnknownCommand(NamedTuple):
+    """A packet whose opcode this ITS does not have; QEMU skips it."""
+
+    line: int
+    opcode: int
+
+
+class Acknowledge(NamedTuple):
+    """A read of ICC_IAR<group> or, `virtual`, of ICV_IAR<group>, that returned `intid`; `cpu` is the PE's affinity."""
+
+    line: int
+    cpu: int
+    intid: int
+    group: int
+    virtual: bool
+
+
+class Quiet(NamedTuple):
+    """A known event that changes no state of the ITS or of LPIs: a read, a distributor write, a table access."""
+
+    line: int
+    name: str
+
+
+class Unknown(NamedTuple):
+    """A line that is none of the events declared here."""
+
+    line: int
+    name: str
+
+
+Event = ItsWrite | RedistributorWrite | Msi | Command | UnknownCommand | Acknowledge | Quiet | Unknown
+
+
+class Form(NamedTuple):
+    """One event's text: its template, the template as a pattern, and what builds the event from line and numbers."""
+
+    template: str
+    pattern: re.Pattern[str]
+    build: Callable[[int, dict[str, int]], Event]
+
+
+def _form(template: str, build: Callable[[int, dict[str, int]], Event]) -> Form:
+    parts = re.split(r"\{(\w+)\}", template)
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [rf"(?P<{name}>0x[0-9a-f]{{1,16}}|0|[1-9]\d{{0,18}})" for name in parts[1::2]]
+    return Form(template, re.compile("".join(parts)), build)
+
+
+def _quiet(name: str) -> Callable[[int, dict[str, int]], Event]:
+    return lambda line, numbers: Quiet(line, name)
+
+
+def _command(mnemonic: str) -> Callable[[int, dict[str, int]], Event]:
+    return lambda line, numbers: Command(line, mnemonic, numbers)
+
+
+def _acknowledge(line: int, numbers: dict[str, int], group: int, virtual: bool) -> Event:
+    return Acknowledge(line, numbers["cpu"], numbers["intid"], group, virtual)
+
+
+_COMMANDS = {
+    "INT": "INT DeviceID {DeviceID} EventID {EventID}",
+    "CLEAR": "CLEAR DeviceID {DeviceID} EventID {EventID}",
+    "DISCARD": "DISCARD DeviceID {DeviceID} EventID {EventID}",
+    "SYNC": "SYNC",
+    "MAPD": "MAPD DeviceID {DeviceID} Size {Size} ITT_addr {ITT_addr} V {V}",
+    "MAPC": "MAPC ICID {ICID} RDbase {RDbase} V {V}",
+    "MAPI": "MAPI DeviceID {DeviceID} EventID {EventID} ICID {ICID}",
+    "MAPTI": "MAPTI DeviceID {DeviceID} EventID {EventID} ICID {ICID} pINTID {pINTID}",
+    "INV": "INV DeviceID {DeviceID} EventID {EventID}",
+    "INVALL": "INVALL",
+    "MOVALL": "MOVALL RDbase1 {RDbase} RDbase2 {RDbase2}",
+    "MOVI": "MOVI DeviceID {DeviceID} EventID {EventID} ICID {ICID}",
+    "VMAPI": "VMAPI DeviceID {DeviceID} EventID {EventID} vPEID {vPEID} Dbell_pINTID {Doorbell}",
+    # QEMU prints VMAPTI as VMAPI with a vINTID; the event's name tells them apart.
+    "VMAPTI": "VMAPI DeviceID {DeviceID} EventID {EventID} vPEID {vPEID} vINTID {vINTID} Dbell_pINTID {Doorbell}",
+    "VMAPP": "VMAPP vPEID {vPEID} RDbase {RDbase} V {V} VPT_addr {VPT_addr} VPT_size {VPT_size}",
+    "VMOVP": "VMOVP vPEID {vPEID} RDbase {RDbase}",
+    "VSYNC": "VSYNC",
+    "VMOVI": "VMOVI DeviceID {DeviceID} EventID {EventID} vPEID {vPEID} D {D} Dbell_pINTID {Doorbell}",
+    "VINVALL": "VINVALL vPEID {vPEID}",
+}
+
+_ITE = "valid {valid} inttype {inttype} intid {intid} ICID {ICID} vPEID {vPEID} doorbell {doorbell}"
+_DTE = "valid {valid} size {size} ITTaddr {ITTaddr}"
+_VTE = "valid {valid} VPTsize {VPTsize} VPTaddr {VPTaddr} RDbase {RDbase}"
+_QUIET = {
+    "gicv3_its_read": "GICv3 ITS read: offset {offset} data {data} size {size}",
+    "gicv3_its_badread": "GICv3 ITS read: offset {offset} size {size}: error",
+    "gicv3_its_badwrite": "GICv3 ITS write: offset {offset} data {data} size {size}: error",
+    "gicv3_its_process_command": "GICv3 ITS: processing command at offset {offset}: {opcode}",
+    "gicv3_its_cte_read": "GICv3 ITS: Collection Table read for ICID {ICID}: valid {valid} RDBase {RDbase}",
+    "gicv3_its_cte_write": "GICv3 ITS: Collection Table write for ICID {ICID}: valid {valid} RDBase {RDbase}",
+    "gicv3_its_cte_read_fault": "GICv3 ITS: Collection Table read for ICID {ICID}: faulted",
+    "gicv3_its_ite_read": f"GICv3 ITS: Interrupt Table read for ITTaddr {{ITTaddr}} EventID {{EventID}}: {_ITE}",
+    "gicv3_its_ite_write": f"GICv3 ITS: Interrupt Table write for ITTaddr {{ITTaddr}} EventID {{EventID}}: {_ITE}",
+    "gicv3_its_ite_read_fault": "GICv3 ITS: Interrupt Table read for ITTaddr {ITTaddr} EventID {EventID}: faulted",
+    "gicv3_its_dte_read": f"GICv3 ITS: Device Table read for DeviceID {{DeviceID}}: {_DTE}",
+    "gicv3_its_dte_write": f"GICv3 ITS: Device Table write for DeviceID {{DeviceID}}: {_DTE}",
+    "gicv3_its_dte_read_fault": "GICv3 ITS: Device Table read for DeviceID {DeviceID}: faulted",
+    "gicv3_its_vte_read": f"GICv3 ITS: vPE Table read for vPEID {{vPEID}}: {_VTE}",
+    "gicv3_its_vte_write": f"GICv3 ITS: vPE Table write for vPEID {{vPEID}}: {_VTE}",
+    "gicv3_its_vte_read_fault": "GICv3 ITS: vPE Table read for vPEID {vPEID}: faulted",
+    "gicv3_redist_read": "GICv3 redistributor {cpu} read: offset {offset} data {data} size {size} secure {secure}",
+    "gicv3_redist_badread": "GICv3 redistributor {cpu} read: offset {offset} size {size} secure {secure}: error",
+    "gicv3_redist_badwrite": (
+        "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}: error"
+    ),
+    "gicv3_redist_set_irq": "GICv3 redistributor {cpu} interrupt {irq} level changed to {level}",
+    "gicv3_redist_send_sgi": "GICv3 redistributor {cpu} pending SGI {irq}",
+    "gicv3_dist_read": "GICv3 distributor read: offset {offset} data {data} size {size} secure {secure}",
+    "gicv3_dist_badread": "GICv3 distributor read: offset {offset} size {size} secure {secure}: error",
+    "gicv3_dist_write": "GICv3 distributor write: offset {offset} data {data} size {size} secure {secure}",
+    "gicv3_dist_badwrite": "GICv3 distributor write: offset {offset} data {data} size {size} secure {secure}: error",
+    "gicv3_dist_set_irq": "GICv3 distributor interrupt {irq} level changed to {level}",
+}
+
+FORMS: dict[str, Form] = {
+    "gicv3_its_write": _form(
+        "GICv3 ITS write: offset {offset} data {data} size {size}",
+        lambda line, numbers: ItsWrite(line, **numbers),
+    ),
+    "gicv3_redist_write": _form(
+        "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}",
+        lambda line, numbers: RedistributorWrite(line, **numbers),
+    ),
+    "gicv3_its_translation_write": _form(
+        "GICv3 ITS TRANSLATER write: offset {offset} data {data} size {size} requester_id {requester_id}",
+        lambda line, numbers: Msi(line, **numbers),
+    ),
+    "gicv3_its_cmd_unknown": _form(
+        "GICv3 ITS: unknown command {opcode}",
+        lambda line, numbers: UnknownCommand(line, **numbers),
+    ),
+    "gicv3_icc_iar0_read": _form(
+        "GICv3 ICC_IAR0 read cpu {cpu} value {intid}",
+        lambda line, numbers: _acknowledge(line, numbers, group=0, virtual=False),
+    ),
+    "gicv3_icc_iar1_read": _form(
+        "GICv3 ICC_IAR1 read cpu {cpu} value {intid}",
+        lambda line, numbers: _acknowledge(line, numbers, group=1, virtual=False),
+    ),
+    "gicv3_icv_iar_read": _form(
+        "GICv3 ICV_IAR{group} read cpu {cpu} value {intid}",
+        lambda line, numbers: _acknowledge(line, numbers, group=numbers["group"], virtual=True),
+    ),
+}
+FORMS |= {
+    f"gicv3_its_cmd_{mnemonic.lower()}": _form(f"GICv3 ITS: command {template}", _command(mnemonic))
+    for mnemonic, template in _COMMANDS.items()
+}
+FORMS |= {name: _form(template, _quiet(name)) for name, template in _QUIET.items()}
+"""Every event the replay knows, by name."""

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts traced commands where the hardware reads commands: into the ring at GITS_CBASER.
+
+A trace names the commands that the ITS executed, not the bytes software wrote. Each is rebuilt as a packet at the place
+the ITS reads next, and GITS_CWRITER moved one packet on, so that the hardware's own interpreter runs it from RAM. The
+traced writes of GITS_CWRITER then say where the ITS must have arrived. QEMU 7.2 prints such a write after the commands
+it ran; a log with the write first is as good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gicmodel.errors import UnusableInput
+from gicmodel.hardware import Its
+from gicmodel.layouts.commands import COMMAND_BYTES
+from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER, register
+from gicmodel.memory import ExternalAbort, GuestMemory
+from gicmodel.replay.events import ItsWrite
+
+CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
+_PAGE_BYTES = 4096
+
+
+class CommandQueue:
+    """The ring of one ITS. Commands traced while the ITS is disabled wait for the write that enables it."""
+
+    def __init__(self, its: Its, memory: GuestMemory, trace: str) -> None:
+        self._its = its
+        self._memory = memory
+        self._trace = trace
+        self._waiting: list[Sequence[int]] = []
+        self._promised: int | None = None
+        self._executed = False
+
+    @property
+    def enabled(self) -> bool:
+        """GITS_CTLR.Enabled."""
+        return bool(GITS_CTLR.unpack(self._its.read(CTLR, 4))["Enabled"])
+
+    def run(self, line: int, packet: Sequence[int]) -> None:
+        """Execute one command, or keep it until the ITS is enabled."""
+        if not self.enabled:
+            self._waiting.append(packet)
+            return
+        self._executed = True
+        offset = self._read_offset()
+        self._store(line, offset, packet)
+        self._its.write(CWRITER, GITS_CWRITER.pack(Offset=self._next(offset), Retry=self._stalled()))
+
+    def enable(self, line: int) -> None:
+        """Before the write that sets GITS_CTLR.Enabled: the ITS will find exactly the commands that waited."""
+        self._promised = GITS_CWRITER.unpack(self._its.read(CWRITER))["Offset"]
+        offset = self._read_offset()
+        for packet in self._waiting:
+            self._store(line, offset, packet)
+            offset = self._next(offset)
+        self._waiting.clear()
+        self._its.write(CWRITER, GITS_CWRITER.pack(Offset=offset))
+
+    def cwriter(self, event: ItsWrite) -> None:
+        """A traced write of GITS_CWRITER: a promise of commands, or the receipt for those already executed."""
+        before = self._promised
+        self._promised = GITS_CWRITER.unpack(event.data)["Offset"]
+        offset = self._read_offset()
+        if offset not in (before, self._promised):
+            self._check_complete(event.line, before)
+        if not self.enabled or offset == self._promised:
+            self._its.write(event.offset, event.data, event.size)
+        self._executed = False
+
+    def rebase(self) -> None:
+        """GITS_CBASER was written: the ITS reads from the start of the ring again."""
+        self._promised = None
+
+    def finish(self, line: int) -> None:
+        """After the last event: raise UnusableInput if none of the last promised commands came."""
+        if not self._executed and self._read_offset() != self._promised:
+            self._check_complete(line, self._promised)
+
+    def _check_complete(self, line: int, promised: int | None) -> None:
+        """The ITS has not arrived where GITS_CWRITER pointed: it was stalled or disabled, or commands are missing."""
+        if promised is None or promised >= self._ring_bytes() or self._stalled() or not self.enabled:
+            return
+        raise UnusableInput(
+            f"{self._trace}: line {line}: GITS_CWRITER was set to {promised:#x}, but the commands before end at "
+            f"{self._read_offset():#x}: a trace must record every gicv3_its_cmd_* event from power-on"
+        )
+
+    def _store(self, line: int, offset: int, packet: Sequence[int]) -> None:
+        cbaser = GITS_CBASER.unpack(self._its.read(CBASER))
+        if not cbaser["Valid"]:
+            raise UnusableInput(
+                f"{self._trace}: line {line}: an ITS command, but GITS_CBASER.Valid is 0: a trace starts at power-on"
+            )
+        try:
+            self._memory.write(cbaser["Physical_Address"] + offset, np.array(packet, "<u8").view(np.uint8))
+        except ExternalAbort as abort:
+            raise UnusableInput(f"{self._trace}: line {line}: the command queue is outside RAM: {abort}") from None
+
+    def _stalled(self) -> int:
+        return GITS_CREADR.unpack(self._its.read(CREADR))["Stalled"]
+
+    def _read_offset(self) -> int:
+        return GITS_CREADR.unpack(self._its.read(CREADR))["Offset"]
+
+    def _ring_bytes(self) -> int:
+        return (GITS_CBASER.unpack(self._its.read(CBASER))["Size"] + 1) * _PAGE_BYTES
+
+    def _next(self, offset: int) -> int:
+        return (offset + COMMAND_BYTES) % self._ring_bytes()

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One replay from end to end: survey the trace, feed it, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gicmodel.images import Segment
+from gicmodel.registers_file import Registers
+from gicmodel.replay.comparison import Comparison, compare_registers, compare_tables
+from gicmodel.replay.events import Acknowledge
+from gicmodel.replay.replayer import Replayer
+from gicmodel.replay.software import Image
+from gicmodel.replay.survey import Survey, survey
+from gicmodel.replay.trace import read_trace
+
+Progress = Callable[[int, int], None]
+"""Called now and then with the events fed so far and their total."""
+
+_EVENTS_A_REPORT = 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a replay found. `not_pending` are the acknowledges of interrupts that the model did not hold pending;
+    `unknown` counts the lines that are no known event, by name; `compared` is empty without an image."""
+
+    traced: Survey
+    events: int
+    commands: int
+    msis: int
+    acknowledges: int
+    not_pending: tuple[Acknowledge, ...]
+    unknown: dict[str, int]
+    compared: dict[str, Comparison]
+
+    @property
+    def equal(self) -> bool:
+        """Whether the model did all that the trace and the image say."""
+        return not self.not_pending and not any(comparison.different for comparison in self.compared.values())
+
+
+def replay(
+    trace: Path,
+    image: Sequence[Segment] | None = None,
+    registers: Registers | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Feed the trace to a model of the GIC that wrote it, then compare.
+
+    `image` is the machine's RAM at the end of the trace, `registers` its registers then. Raises UnusableInput.
+    """
+    traced = survey(trace)
+    ram = None if image is None else Image(image)
+    replayer = Replayer(trace, traced, ram)
+    for event in read_trace(trace):
+        replayer.feed(event)
+        if progress and (replayer.events % _EVENTS_A_REPORT == 0 or replayer.events == traced.events):
+            progress(replayer.events, traced.events)
+    replayer.finish()
+    return _outcome(replayer, traced, ram, registers)
+
+
+def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers: Registers | None) -> Outcome:
+    compared = compare_tables(replayer.gic, image, replayer.software.written) if image else {}
+    if registers is not None:
+        compared["registers"] = compare_registers(replayer.gic, registers)
+    return Outcome(
+        traced=traced,
+        events=replayer.events,
+        commands=replayer.commands,
+        msis=replayer.msis,
+        acknowledges=replayer.acknowledges.count,
+        not_pending=tuple(replayer.acknowledges.not_pending),
+        unknown=dict(replayer.unknown),
+        compared=compared,
+    )

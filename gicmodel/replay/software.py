@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What software wrote to RAM and no trace records: level 1 entries, configuration tables, zeroed memory.
+
+These bytes come from an image of the same machine, at the moment the hardware is first told to use them. Nothing else
+is taken from the image: entries, pending bits and virtual pending tables start as zero, so that comparing them at the
+end proves that the hardware wrote them. Without an image the level 2 pages are laid out here, in memory above the
+machine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.hardware import Its, Redistributor
+from gicmodel.images import Segment
+from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.registers import GICR_PROPBASER, GICR_VPROPBASER_V40, register
+from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.memory import GuestMemory
+from gicmodel.replay.tables import Table, TableType
+
+MACHINE_BYTES = 1 << 40
+"""The machine's physical addresses: QEMU's `virt` machine has 40 bits of them unless it is made larger."""
+
+INTID_BITS = 16
+_ID_BITS = 16
+_SPARE_BYTES = 1 << 20
+_LARGEST_TABLE = ITE.bytes << _ID_BITS
+_PROPBASER, _VPROPBASER = (register(f"GICR_{name}", "4.0").offset for name in ("PROPBASER", "VPROPBASER"))
+
+
+class Image:
+    """RAM at the end of the run, as segments; what they do not hold reads as zero."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.segments = segments
+
+    def read(self, address: int, length: int) -> NDArray[np.uint8]:
+        """Return a copy of `length` bytes."""
+        octets = np.zeros(length, np.uint8)
+        for segment in self.segments:
+            low, high = max(address, segment.address), min(address + length, segment.end)
+            if low < high:
+                octets[low - address : high - address] = segment.data[low - segment.address : high - segment.address]
+        return octets
+
+
+class Software:
+    """The untraced half of the machine. `written` lists (address, length) of what was taken from the image."""
+
+    def __init__(self, memory: GuestMemory, image: Image | None) -> None:
+        self.written: list[tuple[int, int]] = []
+        self._memory = memory
+        self._image = image
+        self._asked: set[tuple[int, int]] = set()
+        self._spare = memory.end - len(TableType) * _SPARE_BYTES
+
+    @classmethod
+    def memory_bytes(cls) -> int:
+        """How much memory a replay needs: the machine's, and the spare level 2 pages."""
+        return MACHINE_BYTES + len(TableType) * _SPARE_BYTES
+
+    def its_enabled(self, its: Its) -> None:
+        """Before GITS_CTLR.Enabled is set: the level 1 entries of the two-level tables."""
+        for kind in TableType:
+            table = Table.of(its, kind)
+            if table is not None and table.indirect:
+                self._copy(table.base, table.length)
+                if self._image is None:
+                    self._lay_out(table)
+
+    def lpis_enabled(self, redistributor: Redistributor) -> None:
+        """Before GICR_CTLR.EnableLPIs is set: the LPI configuration table."""
+        propbaser = GICR_PROPBASER.unpack(redistributor.read(_PROPBASER))
+        self._copy_configuration(propbaser["Physical_Address"], propbaser["IDbits"])
+
+    def vpe_scheduled(self, redistributor: Redistributor) -> None:
+        """Before GICR_VPENDBASER is written: the vLPI configuration table of the vPE."""
+        vpropbaser = GICR_VPROPBASER_V40.unpack(redistributor.read(_VPROPBASER))
+        self._copy_configuration(vpropbaser["Physical_Address"], vpropbaser["IDbits"])
+
+    def hand_over(self, address: int, length: int) -> None:
+        """Zero memory that a command gives to the hardware for a new use, as the architecture asks of software."""
+        if length <= _LARGEST_TABLE and self._memory.covers(address, length):
+            self._memory.zero(address, length)
+
+    def _copy_configuration(self, address: int, id_bits: int) -> None:
+        length = ((1 << min(id_bits + 1, INTID_BITS)) - FIRST_LPI) * LPI_CONFIGURATION.bytes
+        if length > 0:
+            self._copy(address, length)
+
+    def _copy(self, address: int, length: int) -> None:
+        """Take a range from the image, once: later the hardware may have written beside it."""
+        if self._image is None or (address, length) in self._asked or not self._memory.covers(address, length):
+            return
+        self._asked.add((address, length))
+        octets = self._image.read(address, length)
+        if octets.any():
+            self._memory.write(address, octets)
+            self.written.append((address, length))
+
+    def _lay_out(self, table: Table) -> None:
+        """Give the first pages of every ID that can exist a level 2 page (8-byte entries, 16-bit IDs)."""
+        pages = min(table.length // LEVEL1.bytes, max(1, (LEVEL1.bytes << _ID_BITS) // table.page_bytes))
+        addresses = self._spare + np.arange(pages) * table.page_bytes
+        entries = LEVEL1.encode(Valid=1, Physical_Address=addresses)
+        if self._memory.covers(table.base, pages * LEVEL1.bytes):
+            self._memory.write(table.base, entries.astype("<u8").view(np.uint8).reshape(-1))
+            self._spare += _SPARE_BYTES

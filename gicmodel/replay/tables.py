@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the tables that GITS_BASER<n> describes lie in RAM, for a walk that is not the hardware's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.hardware import Its
+from gicmodel.hardware.kernels.tables import table_of_baser
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.registers import BASERS, GITS_BASER, register
+from gicmodel.memory import GuestMemory
+
+
+class TableType(IntEnum):
+    """GITS_BASER<n>.Type."""
+
+    DEVICES = 1
+    VPES = 2
+    COLLECTIONS = 4
+
+
+class Run(NamedTuple):
+    """Consecutive entries: the ID of the first, their address, their length in bytes."""
+
+    first: int
+    address: int
+    length: int
+
+
+class Table(NamedTuple):
+    """A table: `length` bytes at `base` are its entries or, `indirect`, its level 1 entries."""
+
+    base: int
+    page_bytes: int
+    indirect: bool
+    length: int
+
+    @classmethod
+    def of(cls, its: Its, kind: TableType) -> Self | None:
+        """The table of that type which an ITS has, if it is valid."""
+        for number in range(BASERS):
+            baser = its.read(register(f"GITS_BASER{number}").offset)
+            if GITS_BASER.unpack(baser)["Type"] == kind:
+                base, page, indirect, length = map(int, table_of_baser(np.uint64(baser)))
+                return cls(base, page, bool(indirect), length) if length else None
+        return None
+
+    def runs(self, memory: GuestMemory, layout: Layout) -> Iterator[Run]:
+        """The runs of entries of `layout` that lie in RAM: all of a flat table, each level 2 page of the other kind."""
+        if not self.indirect:
+            pages = np.array([self.base])
+            length = self.length
+        else:
+            level1 = LEVEL1.decode(memory.view(self.base, self.length // LEVEL1.bytes, np.uint64))
+            pages = np.where(level1["Valid"], level1["Physical_Address"], 0).astype(np.int64)
+            length = self.page_bytes
+        for index in np.flatnonzero(pages):
+            if memory.covers(int(pages[index]), length):
+                yield Run(int(index) * (length // layout.bytes), int(pages[index]), length)
+
+    def valid_entries(self, memory: GuestMemory, layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+        """IDs and decoded entries of all that have Valid = 1."""
+        ids = [np.empty(0, np.int64)]
+        entries = [np.empty(0, layout.dtype)]
+        for run in self.runs(memory, layout):
+            rows = layout.decode(memory.view(run.address, run.length // layout.bytes, np.uint64))
+            valid = np.flatnonzero(rows["Valid"])
+            ids.append(valid + run.first)
+            entries.append(rows[valid])
+        return np.concatenate(ids), np.concatenate(entries)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+import gzip
+import lzma
+import re
+
+import pytest
+
+from gicmodel.errors import UnusableInput
+from gicmodel.replay.events import FORMS, Acknowledge, Command, ItsWrite, Msi, Quiet, RedistributorWrite, Unknown
+from gicmodel.replay.trace import read_trace
+
+ITS_WRITE = "gicv3_its_write GICv3 ITS write: offset 0x88 data 0x20 size 4"
+
+
+@pytest.fixture
+def events(tmp_path):
+    def read(text, name="gic.trace", pack=bytes):
+        path = tmp_path / name
+        path.write_bytes(pack(text.encode()))
+        return list(read_trace(path))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        (ITS_WRITE, ItsWrite(1, 0x88, 0x20, 4)),
+        (
+            "gicv3_redist_write GICv3 redistributor 0x101 write: offset 0x20078 data 0xe00000004cd6078 size 8 secure 0",
+            RedistributorWrite(1, 0x101, 0x20078, 0xE00_0000_04CD_6078, 8, 0),
+        ),
+        (
+            "gicv3_its_translation_write GICv3 ITS TRANSLATER write: offset 0x40 data 0x2 size 4 requester_id 0x10",
+            Msi(1, 0x40, 2, 4, 0x10),
+        ),
+        (
+            "gicv3_its_cmd_vmapti GICv3 ITS: command VMAPI DeviceID 0x8 EventID 0x1 vPEID 2 vINTID 3 Dbell_pINTID 4",
+            Command(1, "VMAPTI", {"DeviceID": 8, "EventID": 1, "vPEID": 2, "vINTID": 3, "Doorbell": 4}),
+        ),
+        (
+            "gicv3_its_cmd_vmapi GICv3 ITS: command VMAPI DeviceID 0x8 EventID 0x2001 vPEID 0x2 Dbell_pINTID 0x3ff",
+            Command(1, "VMAPI", {"DeviceID": 8, "EventID": 0x2001, "vPEID": 2, "Doorbell": 1023}),
+        ),
+        (
+            "gicv3_its_cmd_movall GICv3 ITS: command MOVALL RDbase1 0x1 RDbase2 0x2",
+            Command(1, "MOVALL", {"RDbase": 1, "RDbase2": 2}),
+        ),
+        ("gicv3_its_cmd_sync GICv3 ITS: command SYNC", Command(1, "SYNC", {})),
+        ("gicv3_icc_iar1_read GICv3 ICC_IAR1 read cpu 0x3 value 0x2000", Acknowledge(1, 3, 0x2000, 1, False)),
+        ("gicv3_icv_iar_read GICv3 ICV_IAR0 read cpu 0x0 value 0x3ff", Acknowledge(1, 0, 1023, 0, True)),
+        (
+            "gicv3_its_process_command GICv3 ITS: processing command at offset 0x20: 0x8",
+            Quiet(1, "gicv3_its_process_command"),
+        ),
+    ],
+)
+def test_a_line_is_a_typed_event(events, line, event):
+    assert events(line + "\n") == [event]
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_every_declared_form_reads_its_own_text(events, name):
+    numbers = iter(range(1, 99))
+    text = re.sub(r"\{\w+\}", lambda _: hex(next(numbers)), FORMS[name].template)
+    (event,) = events(f"{name} {text}\n")
+    assert not isinstance(event, Unknown)
+    (other,) = events(f"{name.replace('gicv3', 'gicv9')} {text}\n")
+    assert other == Unknown(1, name.replace("gicv3", "gicv9"))
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_a_known_event_with_other_text_names_its_line(events, name):
+    with pytest.raises(UnusableInput, match=rf"gic\.trace: line 3: {name} must read 'GICv3"):
+        events(f"{ITS_WRITE}\n\n{name} nonsense\n")
+
+
+@pytest.mark.parametrize("number", ["", "-1", "0x", "0xg", "1_0", "01", "0x1" + 16 * "0", 20 * "9", "0X1"])
+def test_a_number_that_qemu_would_not_print_is_malformed(events, number):
+    with pytest.raises(UnusableInput, match="line 1"):
+        events(f"gicv3_its_write GICv3 ITS write: offset 0x88 data {number} size 4\n")
+
+
+def test_a_truncated_last_line_is_malformed(events):
+    with pytest.raises(UnusableInput, match="line 2"):
+        events(f"{ITS_WRITE}\n{ITS_WRITE[:-10]}")
+
+
+def test_timestamps_and_carriage_returns_are_no_part_of_a_line(events):
+    assert events(f"4711@1763804581.000042:{ITS_WRITE}\r\n{ITS_WRITE}\n") == [
+        ItsWrite(1, 0x88, 0x20, 4),
+        ItsWrite(2, 0x88, 0x20, 4),
+    ]
+
+
+@pytest.mark.parametrize(("name", "pack"), [("t.xz", lzma.compress), ("t.gz", gzip.compress)])
+def test_compressed_traces_read_the_same(events, name, pack):
+    assert events(ITS_WRITE, name, pack) == events(ITS_WRITE)
+
+
+def test_a_truncated_archive_is_unusable(events):
+    with pytest.raises(UnusableInput, match=r"t\.xz"):
+        events(ITS_WRITE, "t.xz", lambda data: lzma.compress(data)[:-8])
+
+
+def test_a_name_that_could_move_the_cursor_is_shown_harmless(events):
+    assert events("\x1b[2J\x07 x\n") == [Unknown(1, "?[2J?")]
+
+
+def test_bytes_without_line_ends_are_no_trace(events):
+    with pytest.raises(UnusableInput, match="line 1 has 4096 bytes or more"):
+        events("a" * 100_000)
