@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.layouts.device import DTE
@@ -68,7 +69,12 @@ class Acknowledges:
         vpe_ids, vtes = vpes.valid_entries(self._memory, VTE)
         vpts = dict(zip(vpe_ids.tolist(), vtes["VPT_addr"].tolist(), strict=True))
         for dte in devices.valid_entries(self._memory, DTE)[1]:
-            ites = ITE.decode(ITE.words_of(self._memory.read(int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1)))
-            for ite in ites[np.flatnonzero(ites["Valid"] & (ites["IntType"] == INTTYPE_VIRTUAL))]:
+            for ite in self._virtual_entries(int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1):
                 if int(ite["vPEID"]) in vpts:
                     yield vpts[int(ite["vPEID"])], int(ite["IntID"])
+
+    def _virtual_entries(self, itt: int, length: int) -> NDArray[np.void]:
+        if not self._memory.covers(itt, length):
+            return np.empty(0, ITE.dtype)
+        ites = ITE.decode(ITE.words_of(self._memory.read(itt, length)))
+        return ites[ites["Valid"] & (ites["IntType"] == INTTYPE_VIRTUAL)]

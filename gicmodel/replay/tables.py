@@ -54,16 +54,20 @@ class Table(NamedTuple):
 
     def runs(self, memory: GuestMemory, layout: Layout) -> Iterator[Run]:
         """The runs of entries of `layout` that lie in RAM: all of a flat table, each level 2 page of the other kind."""
+        length = self.page_bytes if self.indirect else self.length
+        for index, address in self._pages(memory):
+            if memory.covers(address, length):
+                yield Run(index * (length // layout.bytes), address, length)
+
+    def _pages(self, memory: GuestMemory) -> list[tuple[int, int]]:
+        """Index and address of each piece of the table that holds entries."""
         if not self.indirect:
-            pages = np.array([self.base])
-            length = self.length
-        else:
-            level1 = LEVEL1.decode(memory.view(self.base, self.length // LEVEL1.bytes, np.uint64))
-            pages = np.where(level1["Valid"], level1["Physical_Address"], 0).astype(np.int64)
-            length = self.page_bytes
-        for index in np.flatnonzero(pages):
-            if memory.covers(int(pages[index]), length):
-                yield Run(int(index) * (length // layout.bytes), int(pages[index]), length)
+            return [(0, self.base)]
+        if not memory.covers(self.base, self.length):
+            return []
+        level1 = LEVEL1.decode(memory.view(self.base, self.length // LEVEL1.bytes, np.uint64))
+        valid = np.flatnonzero(level1["Valid"])
+        return list(zip(valid.tolist(), level1["Physical_Address"][valid].tolist(), strict=True))
 
     def valid_entries(self, memory: GuestMemory, layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         """IDs and decoded entries of all that have Valid = 1."""
