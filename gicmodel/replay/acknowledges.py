@@ -77,4 +77,5 @@ class Acknowledges:
         if not self._memory.covers(itt, length):
             return np.empty(0, ITE.dtype)
         ites = ITE.decode(ITE.words_of(self._memory.read(itt, length)))
-        return ites[ites["Valid"] & (ites["IntType"] == INTTYPE_VIRTUAL)]
+        chosen: NDArray[np.void] = ites[ites["Valid"] & (ites["IntType"] == INTTYPE_VIRTUAL)]
+        return chosen
