@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How `gicmodel migrate` shows what happens and what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gicmodel.files import replacing
+
+if TYPE_CHECKING:
+    from gicmodel.migration.machine import Delivery
+    from gicmodel.migration.trial import Verdict
+
+SHOWN = 10
+"""How many lost or doubled interrupts are named."""
+
+
+class Watcher:
+    """A progress bar on a terminal's stderr; nothing elsewhere."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._enabled = enabled and self._console.is_terminal
+        self._task: TaskID | None = None
+        self._step = ""
+
+    def __enter__(self) -> Self:
+        if self._enabled:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._enabled:
+            self._bar.stop()
+
+    def announce(self, what: str) -> None:
+        """One line, terminal or not: something that takes long and happens once."""
+        click.echo(f"gicmodel: {what}", err=True)
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Show how far a step is."""
+        if not self._enabled:
+            return
+        if self._task is None or step != self._step:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._step = self._bar.add_task(step, total=total), step
+        self._bar.update(self._task, completed=done, total=total)
+
+
+def to_json(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as `--json` gives it."""
+    document: dict[str, Any] = {
+        "vlpis": verdict.vlpis,
+        "pending_before": len(verdict.expected),
+        "pending_after": verdict.pending_after,
+        "lost": _named(verdict.lost),
+        "duplicated": _named(verdict.duplicated),
+        "image_identical": verdict.image_identical,
+        "steps": [{"name": step.name, "seconds": step.seconds, "bytes": step.bytes} for step in verdict.steps],
+    }
+    if verdict.failure is not None:
+        document["error"] = str(verdict.failure)
+    return document
+
+
+def write_json(file: str, document: dict[str, Any]) -> None:
+    """Write a document to a file, or to standard output for `-`."""
+    text = json.dumps(document, indent=2) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+    else:
+        with replacing(Path(file)) as target:
+            target.write(text.encode())
+
+
+def show(verdict: Verdict) -> None:
+    """The table of steps and the verdict, for people."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (("step", "left"), ("ms", "right"), ("bytes", "right")):
+        table.add_column(title, justify="right" if justify == "right" else "left")
+    for step in verdict.steps:
+        table.add_row(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:#x}")
+    console.print(table)
+    for line in _sentences(verdict):
+        console.print(line, soft_wrap=True)
+
+
+def _sentences(verdict: Verdict) -> list[str]:
+    delivered = sum(verdict.delivered.values())
+    lines = [
+        f"{verdict.vlpis} vLPIs: {len(verdict.expected)} pending before, {verdict.pending_after} after, "
+        + f"{delivered} delivered, {len(verdict.lost)} lost, {len(verdict.duplicated)} doubled"
+    ]
+    if verdict.image_identical is not None:
+        lines.append(
+            "saved again: " + ("identical to the image" if verdict.image_identical else "NOT the image's bytes")
+        )
+    lines += _listed("lost", verdict.lost) + _listed("doubled", verdict.duplicated)
+    if verdict.failure is not None:
+        lines.append(f"not migrated, {verdict.failure}; the guest runs on at the source")
+    lines.append("every pending vLPI arrived once, on its vCPU" if verdict.passed else "the migration did not hold")
+    return lines
+
+
+def _listed(what: str, deliveries: list[Delivery]) -> list[str]:
+    named = [f"{what}: vLPI {intid} of vCPU {vcpu}" for vcpu, intid in deliveries[:SHOWN]]
+    return named + ([f"{what}: {len(deliveries) - SHOWN} more"] if len(deliveries) > SHOWN else [])
+
+
+def _named(deliveries: list[Delivery]) -> list[dict[str, int]]:
+    return [{"vcpu": vcpu, "intid": intid} for vcpu, intid in deliveries]

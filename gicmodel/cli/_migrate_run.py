@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `gicmodel migrate` runs, as its options ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from gicmodel import jit
+from gicmodel.cli._migrate_report import Watcher
+from gicmodel.driver import DriverError
+from gicmodel.errors import UnusableInput
+from gicmodel.hardware import GicConfig
+from gicmodel.images import Segment, write_elf
+from gicmodel.kvm import KvmError
+from gicmodel.migration import VirtualMachine
+from gicmodel.migration.saved_guest import SavedGuest
+from gicmodel.migration.steps import no_progress
+from gicmodel.migration.trial import Verdict, VmSize, migrate_new_vm, resume_saved_guest
+from gicmodel.registers_file import write_registers
+
+MOST_HOST_CPUS = 16
+Saved = tuple[Path, Sequence[Segment], dict[str, dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `gicmodel migrate`."""
+
+    vcpus: int
+    devices: int
+    vectors: int
+    pending: float
+    architecture: str
+    seed: int
+    save: Path | None
+
+
+def run(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
+    """Run the trial that the options describe. UnusableInput if there can be no such VM, or the image is refused."""
+    guest = None if saved is None else SavedGuest(*saved)
+    vcpus = request.vcpus if guest is None else guest.vcpus
+    hosts = GicConfig(
+        architecture=cast(Literal["4.0", "4.1"], request.architecture),
+        redistributors=max(2, min(vcpus, MOST_HOST_CPUS)),
+    )
+    compile_kernels(hosts, watcher)
+    saver = Saver(request.save)
+    try:
+        if guest is not None:
+            return resume_saved_guest(hosts, guest, watcher.progress, saver)
+        size = VmSize(request.vcpus, request.devices, request.vectors)
+        return migrate_new_vm(hosts, size, request.pending, request.seed, watcher.progress, saver)
+    except (DriverError, KvmError, ValueError) as error:
+        what = f"{vcpus} vCPUs with {request.devices} devices of {request.vectors} vectors"
+        raise UnusableInput(f"a VM of {what} does not fit: {error}") from error
+
+
+def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
+    """On the first run, migrate the smallest VM, so that no step of the real one waits for the compiler."""
+    if jit.cold_cache():
+        watcher.announce("compiling kernels (first run only, about a minute)")
+        migrate_new_vm(hosts, VmSize(1, 1, 2), 1.0, 0, no_progress, lambda vms: None)
+
+
+class Saver:
+    """Writes the RAM of the VMs and of their hosts, with the registers beside it, into a directory; or does nothing."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+
+    def __call__(self, machines: list[VirtualMachine]) -> None:
+        if self._directory is None:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for vm in machines:
+            name = vm.host.name
+            write_elf(self._directory / f"{name}-host.elf", vm.host.memory)
+            write_registers(self._directory / f"{name}-host.toml", vm.host.registers())
+            write_elf(self._directory / f"{name}-guest.elf", vm.memory)
+            write_registers(self._directory / f"{name}-guest.toml", vm.registers())

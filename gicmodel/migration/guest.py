@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest kernel: it boots the GIC that KVM shows it with the same driver that a host uses, and maps its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gicmodel.driver import GicDriver, PageAllocator
+from gicmodel.kvm import Vgic
+from gicmodel.memory import GuestMemory
+from gicmodel.migration.host import Host
+from gicmodel.migration.machine import VirtualMachine
+from gicmodel.migration.vfio import DeviceState
+
+GUEST_RAM_BASE, GUEST_RAM_BYTES = 0x4000_0000, 1 << 30
+FUNCTIONS_PER_DEVICE = 8
+
+
+def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]]) -> GicDriver:
+    """Boot the guest's GIC driver and map events of its devices, event e of all to vCPU e modulo the number of them.
+
+    Raises:
+        DriverError: the virtual GIC refuses, or the guest has not enough RAM.
+    """
+    memory = vgic.memory
+    driver = GicDriver(vgic, memory, PageAllocator(memory, memory.base, memory.end))
+    driver.probe()
+    mapped = 0
+    for device_id, events in devices:
+        device = driver.its_create_device(device_id, max(events, default=0) + 1)
+        cpus = (mapped + np.arange(len(events))) % len(vgic.redistributors)
+        driver.activate_events(device, 0, len(events), cpus)
+        mapped += len(events)
+    return driver
+
+
+def new_virtual_machine(host: Host, vcpus: int, devices: int, vectors: int) -> VirtualMachine:
+    """A VM whose guest has booted, with `devices` running VFIO devices of `vectors` vectors, all forwarded.
+
+    Raises:
+        DriverError, KvmError: the host or the guest has not enough of something.
+    """
+    vm = VirtualMachine(host, GuestMemory(GUEST_RAM_BASE, GUEST_RAM_BYTES), vcpus)
+    layout = [(FUNCTIONS_PER_DEVICE * (number + 1), range(vectors)) for number in range(devices)]
+    boot_guest(vm.vgic, layout)
+    vm.attach(layout)
+    for device in vm.devices:
+        device.forward(vm.vgic)
+    vm.set_devices(DeviceState.RUNNING)
+    return vm

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host: RAM, a GIC, and the driver that has booted it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gicmodel.driver import GicDriver, PageAllocator
+from gicmodel.hardware import SPURIOUS, Gic, GicConfig
+from gicmodel.memory import GuestMemory
+from gicmodel.migration.registers import host_registers
+
+RAM_BASE, RAM_BYTES = 0x8000_0000, 4 << 30
+"""A window that costs nothing until it is touched."""
+
+WIDEST_INTID, NARROWEST_INTID, FIRST_LPI_BITS = 24, 16, 13
+
+
+class Host:
+    """One machine. Raises DriverError if its GIC cannot be brought up.
+
+    Args:
+        name: how messages call it.
+        config: the GIC; see `config_for` for one with room for a given number of LPIs.
+    """
+
+    def __init__(self, name: str, config: GicConfig) -> None:
+        self.name = name
+        self.config = config
+        self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
+        self.gic = Gic(config, self.memory)
+        allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + RAM_BYTES)
+        self.driver = GicDriver(
+            self.gic,
+            self.memory,
+            allocator,
+            lpi_id_bits=config.intid_bits,
+            vpe_id_bits=config.vpe_id_bits,
+            redistributor_bases=[
+                config.redistributor_base + cpu * config.redistributor_stride for cpu in range(config.redistributors)
+            ],
+            relax=self.gic.step,
+        )
+        self.driver.probe()
+
+    @property
+    def cpus(self) -> int:
+        """Host CPUs, one a redistributor."""
+        return len(self.gic.redistributors)
+
+    def take_interrupts(self) -> list[int]:
+        """Acknowledge every pending physical LPI on every CPU, as the host's interrupt handler does; their INTIDs."""
+        taken = []
+        for redistributor in self.gic.redistributors:
+            while (intid := redistributor.cpu.acknowledge()) != SPURIOUS:
+                taken.append(intid)
+        return taken
+
+    def registers(self) -> dict[str, dict[str, int]]:
+        """The registers that describe this host's tables, by frame, for a registers file."""
+        return host_registers(self.gic)
+
+
+def config_for(config: GicConfig, lpis: int) -> GicConfig:
+    """`config` with INTIDs wide enough for `lpis` physical LPIs, doorbells included.
+
+    Raises:
+        ValueError: there is no such width.
+    """
+    bits = max(NARROWEST_INTID, (lpis + (1 << FIRST_LPI_BITS) - 1).bit_length())
+    if bits > WIDEST_INTID:
+        raise ValueError(f"{lpis} LPIs need {bits} INTID bits; the model has at most {WIDEST_INTID}")
+    return replace(config, intid_bits=max(bits, config.intid_bits))

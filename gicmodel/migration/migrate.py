@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A migration, step by step, as the cover letter of "KVM: arm64: Add VLPI migration support on GICv4.1" draws it.
+
+Save path: pause vCPUs, pause devices, flush the ITS tables into guest RAM, flush the pending tables (unmap every vPE,
+read its VPT, map it again), copy what is dirty. Resume path: registers, ITS tables, forwarding, run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from gicmodel.driver import DriverError
+from gicmodel.kvm import KvmError
+from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.migration import state
+from gicmodel.migration.host import Host
+from gicmodel.migration.machine import VirtualMachine
+from gicmodel.migration.ram import copy_pages
+from gicmodel.migration.registers import Registers
+from gicmodel.migration.steps import Progress, Steps, no_progress
+from gicmodel.migration.vfio import DeviceState
+
+
+class MigrationError(Exception):
+    """A step that failed. The source runs again and has lost nothing; `step` names it, the cause is `__cause__`."""
+
+    def __init__(self, step: str, cause: Exception) -> None:
+        super().__init__(f"{step}: {cause}")
+        self.step = step
+
+
+class Migration:
+    """One VM on its way from its host to `destination`; `target` is what it becomes there."""
+
+    def __init__(self, source: VirtualMachine, destination: Host, progress: Progress = no_progress) -> None:
+        memory = source.memory
+        self.source = source
+        self.target = VirtualMachine(destination, GuestMemory(memory.base, memory.size), source.vcpus)
+        self.steps = Steps(progress, memory, self.target.memory)
+        self._registers: Registers = {}
+
+    def precopy_ram(self) -> int:
+        """Copy all of guest RAM while the VM runs; from here on what it writes is tracked."""
+        memory = self.source.memory
+        pages = memory.written_pages()
+        memory.clear_dirty()
+        return copy_pages(memory, self.target.memory, pages, self._counter("precopy RAM", len(pages) * PAGE_BYTES))
+
+    def pause_vcpus(self) -> None:
+        """Every vCPU leaves its CPU, and its vPE residency."""
+        self.source.pause_vcpus()
+
+    def pause_devices(self) -> None:
+        """VFIO devices leave RUNNING: no interrupt is raised any more."""
+        self.source.set_devices(DeviceState.STOP_COPY)
+        self.source.handle_interrupts()
+
+    def flush_its_tables(self) -> None:
+        """KVM_DEV_ARM_ITS_SAVE_TABLES."""
+        for its in self.source.vgic.its:
+            its.save_tables()
+
+    def flush_pending_tables(self) -> None:
+        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES: what the VPTs hold goes to the guest's pending tables too."""
+        self.source.vgic.save_pending_tables()
+
+    def copy_dirty_ram(self) -> int:
+        """The last pass over guest RAM. What is written after it stays behind."""
+        memory = self.source.memory
+        pages = memory.dirty_pages()
+        return copy_pages(memory, self.target.memory, pages, self._counter("copy dirty RAM", len(pages) * PAGE_BYTES))
+
+    def save_registers(self) -> None:
+        """The virtual GIC's registers, after its tables are in RAM."""
+        self._registers = state.save_registers(self.source.vgic)
+
+    def restore_redistributors(self) -> None:
+        """LPI tables and EnableLPIs of every vCPU."""
+        state.restore_redistributors(self.target.vgic, self._registers)
+
+    def restore_its_registers(self) -> None:
+        """Queue and tables of every ITS."""
+        state.restore_its_registers(self.target.vgic, self._registers)
+
+    def restore_its_tables(self) -> None:
+        """KVM_DEV_ARM_ITS_RESTORE_TABLES; each LPI's pending bit is read as KVM creates it."""
+        state.restore_its_tables(self.target.vgic, self._registers)
+
+    def set_forwarding(self) -> None:
+        """VFIO enables the vectors of each device: forwarding, and pending state moves to the VPTs."""
+        self.target.attach([(device.guest_device_id, device.events) for device in self.source.devices])
+        for number, device in enumerate(self.target.devices):
+            device.forward(self.target.vgic)
+            self.steps.progress("set forwarding", number + 1, len(self.target.devices))
+
+    def resume_devices(self) -> None:
+        """The devices of the destination run."""
+        self.target.set_devices(DeviceState.RUNNING)
+
+    def run(self) -> None:
+        """All steps in order.
+
+        Raises:
+            MigrationError: one failed; the source's devices and vCPUs run again.
+        """
+        for name, step in STEPS:
+            try:
+                self.steps.take(name, partial(step, self))
+            except (KvmError, DriverError) as error:
+                self.source.set_devices(DeviceState.RUNNING)
+                raise MigrationError(name, error) from error
+
+    def _counter(self, step: str, total: int) -> Callable[[int], None]:
+        return lambda done: self.steps.progress(step, done, total)
+
+
+STEPS: tuple[tuple[str, Callable[[Migration], int | None]], ...] = (
+    ("precopy RAM", Migration.precopy_ram),
+    ("pause vCPUs", Migration.pause_vcpus),
+    ("pause devices", Migration.pause_devices),
+    ("flush ITS tables", Migration.flush_its_tables),
+    ("flush pending tables", Migration.flush_pending_tables),
+    ("copy dirty RAM", Migration.copy_dirty_ram),
+    ("save registers", Migration.save_registers),
+    ("restore redistributors", Migration.restore_redistributors),
+    ("restore ITS registers", Migration.restore_its_registers),
+    ("restore ITS tables", Migration.restore_its_tables),
+    ("set forwarding", Migration.set_forwarding),
+    ("resume devices", Migration.resume_devices),
+)
+"""The save path and the resume path, in the order of the cover letter and of QEMU."""

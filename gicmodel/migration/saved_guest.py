@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest whose RAM a real hypervisor has saved: resume it, save it again, and let it take its interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gicmodel.errors import UnusableInput
+from gicmodel.images import MAX_WINDOW, Segment, load_segments
+from gicmodel.kvm import KvmError
+from gicmodel.layouts.registers import BASERS, GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
+from gicmodel.migration import state
+from gicmodel.migration.machine import Delivery, VirtualMachine
+from gicmodel.migration.registers import Registers
+from gicmodel.migration.vfio import DeviceState
+
+MOST_VCPUS = 512
+MOST_INTID_BITS = 16
+"""KVM's INTERRUPT_ID_BITS_ITS."""
+ITS_NEEDED = ("CTLR", "CBASER", "BASER0", "BASER1")
+REDISTRIBUTOR_NEEDED = ("CTLR", "PROPBASER", "PENDBASER")
+
+
+class SavedGuest:
+    """Guest RAM after KVM_DEV_ARM_ITS_SAVE_TABLES and KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, and its registers.
+
+    Raises:
+        UnusableInput: a register is missing, or the RAM window that they describe does not hold the image.
+    """
+
+    def __init__(self, path: Path, segments: Sequence[Segment], registers: Registers) -> None:
+        self.path = path
+        self.segments = segments
+        self.registers = registers
+        self.vcpus = _required(path, registers, "guest", "vcpus")
+        if not 1 <= self.vcpus <= MOST_VCPUS:
+            raise UnusableInput(f"{path}: [guest] vcpus is {self.vcpus}: from 1 to {MOST_VCPUS}")
+        _check_registers(path, registers, self.vcpus)
+        self.memory = self._memory(_required(path, registers, "guest", "ram_base"))
+
+    def pending(self) -> set[Delivery]:
+        """The set bits of the pending tables in the image, from INTID 8192 on, by vCPU. UnusableInput if outside it."""
+        return {(vcpu, intid) for vcpu in range(self.vcpus) for intid in self._pending_of(vcpu)}
+
+    @property
+    def lpis(self) -> int:
+        """Physical LPIs that a host needs at most: every LPI that the guest's INTIDs have room for, and doorbells."""
+        return (1 << MOST_INTID_BITS) - FIRST_LPI + self.vcpus
+
+    def resume_steps(self, vm: VirtualMachine) -> list[tuple[str, Callable[[], None]]]:
+        """The resume path. Each step raises UnusableInput where KVM refuses what the image holds, with its errno."""
+        return [
+            ("restore redistributors", self._refusing(partial(state.restore_redistributors, vm.vgic, self.registers))),
+            ("restore ITS registers", self._refusing(partial(state.restore_its_registers, vm.vgic, self.registers))),
+            ("restore ITS tables", self._refusing(partial(state.restore_its_tables, vm.vgic, self.registers))),
+            ("set forwarding", partial(_forward_everything, vm)),
+        ]
+
+    def save_steps(self, vm: VirtualMachine) -> list[tuple[str, Callable[[], None]]]:
+        """The save path up to the copy of RAM."""
+        return [
+            ("pause devices", partial(vm.set_devices, DeviceState.STOP_COPY)),
+            ("flush ITS tables", self._refusing(vm.vgic.its[0].save_tables)),
+            ("flush pending tables", self._refusing(vm.vgic.save_pending_tables)),
+        ]
+
+    def is_identical(self) -> bool:
+        """Whether guest RAM holds the image's bytes again."""
+        return all(
+            self.memory.read(segment.address, len(segment.data)) == bytes(segment.data) for segment in self.segments
+        )
+
+    def _refusing(self, step: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                step()
+            except KvmError as error:
+                raise UnusableInput(f"{self.path}: {error}") from error
+
+        return run
+
+    def _memory(self, base: int) -> GuestMemory:
+        first = min(segment.address for segment in self.segments)
+        last = max(segment.end for segment in self.segments)
+        if base % PAGE_BYTES or base > first:
+            raise UnusableInput(f"{self.path}: [guest] ram_base is {base:#x}: page aligned, at most {first:#x}")
+        if last - base > MAX_WINDOW:
+            raise UnusableInput(
+                f"{self.path}: [guest] ram_base is {base:#x}, {last - base:#x} bytes below the image's end"
+            )
+        memory = GuestMemory(base, -(-(last - base) // PAGE_BYTES) * PAGE_BYTES)
+        load_segments(memory, self.segments)
+        memory.clear_dirty()
+        return memory
+
+    def _pending_of(self, vcpu: int) -> list[int]:
+        frame = self.registers[f"GICR{vcpu}"]
+        base = GICR_PENDBASER.unpack(frame["PENDBASER"])["Physical_Address"]
+        id_bits = min(GICR_PROPBASER.unpack(frame["PROPBASER"])["IDbits"] + 1, MOST_INTID_BITS)
+        try:
+            octets = np.frombuffer(self.memory.read(base, table_bytes(id_bits)), np.uint8)
+        except ExternalAbort as error:
+            what = f"GICR{vcpu} PENDBASER: the pending table at {base:#x}"
+            raise UnusableInput(f"{self.path}: {what} is not in the image's RAM") from error
+        intids: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
+        return [intid for intid in intids if intid >= FIRST_LPI]
+
+
+def _forward_everything(vm: VirtualMachine) -> None:
+    """Give the VM a VFIO device for each device that its tables map, with a vector for each event."""
+    devices = sorted(vm.vgic.its[0].devices.items())
+    vm.attach([(number, sorted(device.ites)) for number, device in devices])
+    for device in vm.devices:
+        device.forward(vm.vgic)
+
+
+def _check_registers(path: Path, registers: Registers, vcpus: int) -> None:
+    for name in ITS_NEEDED:
+        _required(path, registers, "GITS0", name)
+    for name in (f"BASER{n}" for n in range(BASERS)):
+        registers["GITS0"].setdefault(name, 0)
+    for name in ("CREADR", "CWRITER", "IIDR"):
+        registers["GITS0"].setdefault(name, 0)
+    for vcpu in range(vcpus):
+        for name in REDISTRIBUTOR_NEEDED:
+            _required(path, registers, f"GICR{vcpu}", name)
+
+
+def _required(path: Path, registers: Registers, frame: str, name: str) -> int:
+    value = registers.get(frame, {}).get(name)
+    if value is None:
+        raise UnusableInput(f"{path}: its registers lack {name} in [{frame}], without which it cannot be resumed")
+    return value
