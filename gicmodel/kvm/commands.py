@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of the guest's queue as KVM executes them: on its own lists, not on tables in guest RAM.
+
+Linux arch/arm64/kvm/vgic/vgic-its.c. A command that KVM rejects is dropped: CREADR moves on, nothing is reported.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.guest_ram import ENTRY_BYTES, write_entry
+from gicmodel.kvm.interrupts import (
+    clear_pending,
+    set_pending,
+    update_affinity,
+    update_configuration,
+    update_configurations,
+)
+from gicmodel.kvm.its import ID_BITS, Collection, Device, Ite, VgicIts
+from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.layouts.commands import COMMANDS, SYNC
+from gicmodel.layouts.vpt import FIRST_LPI
+
+Operands = dict[str, int]
+
+_OPCODE = SYNC["Opcode"]
+_LAYOUTS = COMMANDS("3")
+_TARGET = 0xFFFF_FFFF
+"""KVM reads 32 bits of RDbase."""
+
+
+class CommandError(Exception):
+    """A command that KVM drops, by Linux's name for the reason (`E_ITS_*`)."""
+
+
+def execute(its: VgicIts, words: NDArray[np.uint64]) -> None:
+    """Execute the commands `words`, uint64 [n, 4], in their order; drop those that KVM rejects or fails in."""
+    opcodes = words[:, _OPCODE.word] >> _OPCODE.shift & _OPCODE.mask
+    starts = np.flatnonzero(np.diff(opcodes, prepend=~opcodes[:1]))
+    for start, run in zip(starts, np.split(words, starts)[1:], strict=True):
+        layout = _LAYOUTS.get(int(opcodes[start]))
+        if layout is None:
+            continue
+        for row in layout.decode(run).tolist():
+            with suppress(CommandError, KvmError):
+                _HANDLERS[layout.name](its, dict(zip(layout.fields, row, strict=True)))
+
+
+def mapd(its: VgicIts, operands: Operands) -> None:
+    """Map a device to an ITT, anew if it is mapped; V=0 unmaps it and clears its DTE in RAM (Linux e9649129d33d)."""
+    device_id = operands["DeviceID"]
+    address = its.device_table.entry_address(its.dist.memory, device_id)
+    if address is None:
+        raise CommandError("E_ITS_MAPD_DEVICE_OOR")
+    num_eventid_bits = operands["Size"] + 1
+    if operands["V"] and num_eventid_bits > ID_BITS:
+        raise CommandError("E_ITS_MAPD_ITTSIZE_OOR")
+    its.free_device(device_id)
+    if operands["V"]:
+        its.devices[device_id] = Device(device_id, operands["ITT_addr"], num_eventid_bits)
+    else:
+        write_entry(its.dist.memory, address, 0, "DTE")
+
+
+def mapc(its: VgicIts, operands: Operands) -> None:
+    """Map a collection to a vCPU, and its LPIs with it; V=0 frees it and leaves its events without a collection."""
+    collection_id, target = operands["ICID"], operands["RDbase"] & _TARGET
+    if not operands["V"]:
+        its.free_collection(collection_id)
+        return
+    if target >= its.dist.nr_vcpus:
+        raise CommandError("E_ITS_MAPC_PROCNUM_OOR")
+    collection = its.collections.get(collection_id)
+    if collection is None:
+        its.map_collection(collection_id).target_addr = target
+        return
+    collection.target_addr = target
+    for ite in its.ites_of(collection):
+        its.retarget(ite)
+
+
+def mapti(its: VgicIts, operands: Operands) -> None:
+    """Map an event to an LPI; one that is mapped stays as it is. An unknown collection is created, unmapped."""
+    device = its.devices.get(operands["DeviceID"])
+    if device is None:
+        raise CommandError("E_ITS_MAPTI_UNMAPPED_DEVICE")
+    event_id = operands["EventID"]
+    if not its.event_storable(device, event_id):
+        raise CommandError("E_ITS_MAPTI_ID_OOR")
+    intid = operands.get("pINTID", event_id)
+    if not FIRST_LPI <= intid < its.dist.lpi_limit:
+        raise CommandError("E_ITS_MAPTI_PHYSICALID_OOR")
+    if event_id in device.ites:
+        return
+    known = its.collections.get(operands["ICID"])
+    collection = known or its.map_collection(operands["ICID"])
+    try:
+        its.map_event(device, event_id, collection, intid)
+    except KvmError:
+        if not known:
+            its.free_collection(collection.collection_id)
+        raise
+
+
+def movi(its: VgicIts, operands: Operands) -> None:
+    """Move an event to another collection; both must be mapped."""
+    _, ite = _event(its, operands, "E_ITS_MOVI_UNMAPPED_INTERRUPT")
+    collection = _mapped(its.collections.get(operands["ICID"]))
+    if ite.target_vcpu == NO_VCPU or collection is None:
+        raise CommandError("E_ITS_MOVI_UNMAPPED_COLLECTION")
+    ite.collection = collection
+    its.retarget(ite)
+
+
+def discard(its: VgicIts, operands: Operands) -> None:
+    """Unmap an event whose collection is mapped, and clear its ITE in RAM (Linux 7602ffd1d5e8)."""
+    device, ite = _event(its, operands, "E_ITS_DISCARD_UNMAPPED_INTERRUPT")
+    if ite.target_vcpu == NO_VCPU:
+        raise CommandError("E_ITS_DISCARD_UNMAPPED_INTERRUPT")
+    its.free_ite(device, ite)
+    write_entry(its.dist.memory, device.itt_addr + ite.event_id * ENTRY_BYTES, 0, "ITE")
+
+
+def int_(its: VgicIts, operands: Operands) -> None:
+    """Make the event's LPI pending."""
+    lpi = its.resolve_lpi(operands["DeviceID"], operands["EventID"])
+    if lpi is None:
+        raise CommandError("E_ITS_INT_UNMAPPED_INTERRUPT")
+    set_pending(its.dist, lpi)
+
+
+def clear(its: VgicIts, operands: Operands) -> None:
+    """Make the event's LPI not pending."""
+    _, ite = _event(its, operands, "E_ITS_CLEAR_UNMAPPED_INTERRUPT")
+    clear_pending(its.dist, ite.lpi)
+
+
+def inv(its: VgicIts, operands: Operands) -> None:
+    """Read the configuration of the event's LPI again."""
+    _, ite = _event(its, operands, "E_ITS_INV_UNMAPPED_INTERRUPT")
+    update_configuration(its.dist, ite.lpi, needs_inv=True)
+
+
+def invall(its: VgicIts, operands: Operands) -> None:
+    """Read the configuration of all LPIs again that target the collection's vCPU, whatever their collection."""
+    collection = _mapped(its.collections.get(operands["ICID"]))
+    if collection is None:
+        raise CommandError("E_ITS_INVALL_UNMAPPED_COLLECTION")
+    update_configurations(its.dist, collection.target_vcpu)
+
+
+def movall(its: VgicIts, operands: Operands) -> None:
+    """Let every LPI of the VM that targets one vCPU target another (Linux 751f4641560b)."""
+    source, destination = operands["RDbase"] & _TARGET, operands["RDbase2"] & _TARGET
+    if source >= its.dist.nr_vcpus or destination >= its.dist.nr_vcpus:
+        raise CommandError("E_ITS_MOVALL_PROCNUM_OOR")
+    if source != destination:
+        for slot in its.dist.lpis.targeting(source):
+            update_affinity(its.dist, int(slot), destination)
+
+
+def sync(its: VgicIts, operands: Operands) -> None:
+    """Nothing to wait for: each command is complete when the next one starts."""
+
+
+def _event(its: VgicIts, operands: Operands, reason: str) -> tuple[Device, Ite]:
+    ite = its.find_ite(operands["DeviceID"], operands["EventID"])
+    if ite is None:
+        raise CommandError(reason)
+    return its.devices[operands["DeviceID"]], ite
+
+
+def _mapped(collection: Collection | None) -> Collection | None:
+    return collection if collection and collection.target_vcpu != NO_VCPU else None
+
+
+_HANDLERS: dict[str, Callable[[VgicIts, Operands], None]] = {
+    "MAPD": mapd,
+    "MAPC": mapc,
+    "MAPTI": mapti,
+    "MAPI": mapti,
+    "MOVI": movi,
+    "DISCARD": discard,
+    "INT": int_,
+    "CLEAR": clear,
+    "INV": inv,
+    "INVALL": invall,
+    "MOVALL": movall,
+    "SYNC": sync,
+}

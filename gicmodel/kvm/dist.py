@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all vCPUs and virtual ITSs of a VM share (Linux `struct vgic_dist`)."""
+
+from gicmodel.driver import GicDriver
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.lpi import Lpis
+from gicmodel.kvm.vlpi import Vlpis
+from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.memory import GuestMemory
+
+INTERRUPT_ID_BITS_ITS = 16
+"""The INTID bits that KVM's ITS supports."""
+
+
+class VgicDist:
+    """The VM's LPIs, and where its redistributors' registers say that the guest keeps their tables.
+
+    KVM has one GICR_PROPBASER for all vCPUs. `running` holds the vCPUs that are in KVM_RUN: what needs all vCPUs
+    stopped is refused while it is not empty.
+    """
+
+    def __init__(self, memory: GuestMemory, nr_vcpus: int, driver: GicDriver | None) -> None:
+        self.memory = memory
+        self.nr_vcpus = nr_vcpus
+        self.lpis = Lpis()
+        self._vlpis = Vlpis(driver, nr_vcpus, self.lpis) if driver is not None and driver.is_v4 else None
+        self.running: set[int] = set()
+        self.lpis_enabled = [False] * nr_vcpus
+        self._pendbasers = [0] * nr_vcpus
+        self.pending_tables = [0] * nr_vcpus
+        """Where the guest keeps the LPI pending table of each vCPU."""
+        self.propbaser = 0
+
+    @property
+    def has_gicv4(self) -> bool:
+        """Whether the host's GIC can inject vLPIs."""
+        return self._vlpis is not None
+
+    @property
+    def has_gicv4_1(self) -> bool:
+        """Whether the pending state of vLPIs can be read."""
+        return self._vlpis is not None and self._vlpis.driver.is_v41
+
+    @property
+    def vlpis(self) -> Vlpis:
+        """The vPEs and forwarded LPIs. KvmError ENODEV without GICv4."""
+        if self._vlpis is None:
+            raise KvmError("ENODEV", "the host's GIC cannot inject vLPIs")
+        return self._vlpis
+
+    @property
+    def propbaser(self) -> int:
+        """GICR_PROPBASER."""
+        return self._propbaser
+
+    @propbaser.setter
+    def propbaser(self, value: int) -> None:
+        self._propbaser = value
+        fields = GICR_PROPBASER.unpack(value)
+        self.configuration_table = fields["Physical_Address"]
+        """Where the guest keeps the LPI configuration table; its first byte is that of INTID 8192."""
+        self.lpi_limit = 1 << min(fields["IDbits"] + 1, INTERRUPT_ID_BITS_ITS)
+        """The first INTID that GICR_PROPBASER.IDbits, or KVM, has no room for."""
+
+    def pendbaser(self, vcpu: int) -> int:
+        """GICR_PENDBASER of a vCPU."""
+        return self._pendbasers[vcpu]
+
+    def set_pendbaser(self, vcpu: int, value: int) -> None:
+        """Write GICR_PENDBASER of a vCPU."""
+        self._pendbasers[vcpu] = value
+        self.pending_tables[vcpu] = GICR_PENDBASER.unpack(value)["Physical_Address"]
+
+    def lock_all_vcpus(self) -> None:
+        """KvmError EBUSY while a vCPU runs (Linux `kvm_trylock_all_vcpus`)."""
+        if self.running:
+            raise KvmError("EBUSY", f"vCPUs {sorted(self.running)} are running")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KVM's accesses to guest RAM: outside the memory slots, here the one window, they end in EFAULT."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.kvm.errors import KvmError
+from gicmodel.layouts.kvm_abi import KVM_ITE
+from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
+
+ENTRY_BYTES = KVM_ITE.bytes
+"""Size of every table entry of ITS table ABI revision 0."""
+
+
+def read_u8(memory: GuestMemory, address: int, what: str) -> int:
+    """The byte at `address`; `what` names it in the KvmError EFAULT."""
+    offset = address - memory.base
+    if not 0 <= offset < memory.size:
+        raise outside(address, what)
+    return int(memory.octets[offset])
+
+
+def write_u8(memory: GuestMemory, address: int, value: int, what: str) -> None:
+    """Store a byte. KvmError EFAULT outside RAM."""
+    try:
+        memory.write_u8(address, value)
+    except ExternalAbort as abort:
+        raise outside(address, what) from abort
+
+
+def write_entry(memory: GuestMemory, address: int, value: int, what: str) -> None:
+    """Store a table entry. KvmError EFAULT outside RAM."""
+    try:
+        memory.write_u64(address, value)
+    except ExternalAbort as abort:
+        raise outside(address, what) from abort
+
+
+def readable_entries(memory: GuestMemory, base: int, count: int) -> NDArray[np.uint64]:
+    """The entries, uint64, of a table of `count` up to the end of RAM: a walk need not come as far as the missing ones.
+
+    Empty if the table starts outside RAM.
+    """
+    inside = (memory.end - base) // ENTRY_BYTES if memory.covers(base, ENTRY_BYTES) else 0
+    first = (base - memory.base) // ENTRY_BYTES if inside else 0
+    return memory.words[first : first + min(count, inside)]
+
+
+def write_entries(
+    memory: GuestMemory, base: int, indices: NDArray[np.int64], words: NDArray[np.uint64], what: str
+) -> None:
+    """Store `words`, uint64 [n], at entries `indices`, ascending, of the table at `base`.
+
+    KvmError EFAULT at the first one outside RAM, after those before it are stored.
+    """
+    table = readable_entries(memory, base, int(indices[-1]) + 1 if len(indices) else 0)
+    inside = indices[indices < len(table)]
+    table[inside] = words[: len(inside)]
+    mark_written(memory, base + inside * ENTRY_BYTES)
+    if len(inside) < len(indices):
+        raise outside(base + int(indices[len(inside)]) * ENTRY_BYTES, what)
+
+
+def mark_written(memory: GuestMemory, addresses: NDArray[np.integer]) -> None:
+    """Put the pages of naturally aligned stores made through a view in the dirty log."""
+    for page in np.unique(addresses // PAGE_BYTES):
+        memory.mark(int(page) * PAGE_BYTES, PAGE_BYTES)
+
+
+def outside(address: int, what: str) -> KvmError:
+    """The error of an access outside guest RAM."""
+    return KvmError("EFAULT", f"{what} at {address:#x} is outside guest RAM")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to an LPI: mapped, configured, retargeted, made pending, unmapped (Linux vgic-its.c).
+
+For an LPI that is forwarded each step has a twin in the physical GIC.
+"""
+
+import numpy as np
+
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.guest_ram import read_u8
+from gicmodel.kvm.pending_tables import take_pending_bit
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.vpt import FIRST_LPI
+
+_CONFIGURATIONS = LPI_CONFIGURATION.decode(np.arange(256))
+_PRIORITIES: list[int] = _CONFIGURATIONS["Priority"].tolist()
+_ENABLED: list[bool] = _CONFIGURATIONS["Enable"].tolist()
+"""What each value of a configuration byte means."""
+
+
+def add_lpi(dist: VgicDist, intid: int, target_vcpu: int) -> int:
+    """One more reference to the LPI `intid`; return its slot (Linux `vgic_add_lpi`).
+
+    The first reference creates it: its configuration and pending bit are read from guest RAM. A further one, through
+    another event or another ITS, reads nothing and keeps the first one's target.
+
+    KvmError EFAULT if the configuration or pending byte is outside guest RAM.
+    """
+    slot = dist.lpis.find(intid)
+    if slot is not None:
+        dist.lpis.rows["references"][slot] += 1
+        return slot
+    properties = _read_configuration(dist, intid)
+    pending = take_pending_bit(dist, target_vcpu, intid)
+    return dist.lpis.allocate(intid, target_vcpu, _PRIORITIES[properties], _ENABLED[properties], pending)
+
+
+def put_lpis(dist: VgicDist, slots: list[int]) -> None:
+    """Drop a reference for each event that is unmapped, and end its LPI's forwarding (Linux `its_free_ite`)."""
+    forwarded = [slot for slot in dict.fromkeys(slots) if dist.lpis.rows["hw"][slot]]
+    if forwarded:
+        dist.vlpis.unmap(forwarded)
+    for slot in slots:
+        dist.lpis.release(slot)
+
+
+def update_configuration(dist: VgicDist, slot: int, needs_inv: bool = False) -> None:
+    """Read the LPI's configuration byte again (Linux `update_lpi_config`). KvmError EFAULT."""
+    row = dist.lpis.rows[slot]
+    properties = _read_configuration(dist, int(row["intid"]))
+    row["priority"], row["enabled"] = _PRIORITIES[properties], _ENABLED[properties]
+    if row["hw"]:
+        dist.vlpis.update_properties(slot, properties, needs_inv)
+
+
+def update_configurations(dist: VgicDist, vcpu: int) -> None:
+    """Read the configuration of every LPI that targets `vcpu` again; outside guest RAM it stays as it is (INVALL)."""
+    rows, memory = dist.lpis.rows, dist.memory
+    slots = dist.lpis.targeting(vcpu)
+    addresses = dist.configuration_table + rows["intid"][slots] - FIRST_LPI
+    inside = (addresses >= memory.base) & (addresses < memory.end)
+    slots, properties = slots[inside], memory.octets[addresses[inside] - memory.base]
+    rows["priority"][slots] = _CONFIGURATIONS["Priority"][properties]
+    rows["enabled"][slots] = _CONFIGURATIONS["Enable"][properties]
+    for index in np.flatnonzero(rows["hw"][slots]):
+        dist.vlpis.update_properties(int(slots[index]), int(properties[index]), needs_inv=False)
+    if dist.has_gicv4:
+        dist.vlpis.invall(vcpu)
+
+
+def update_affinity(dist: VgicDist, slot: int, vcpu: int) -> None:
+    """Let the LPI target `vcpu` (Linux `update_affinity`)."""
+    dist.lpis.rows["target_vcpu"][slot] = vcpu
+    if dist.lpis.rows["hw"][slot]:
+        dist.vlpis.move(slot)
+
+
+def set_pending(dist: VgicDist, slot: int) -> None:
+    """Make the LPI pending."""
+    if dist.lpis.rows["hw"][slot]:
+        dist.vlpis.set_pending(slot, True)
+    else:
+        dist.lpis.rows["pending_latch"][slot] = True
+
+
+def clear_pending(dist: VgicDist, slot: int) -> None:
+    """Make the LPI not pending."""
+    dist.lpis.rows["pending_latch"][slot] = False
+    if dist.lpis.rows["hw"][slot]:
+        dist.vlpis.set_pending(slot, False)
+
+
+def _read_configuration(dist: VgicDist, intid: int) -> int:
+    return read_u8(dist.memory, dist.configuration_table + intid - FIRST_LPI, "LPI configuration byte")

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What KVM keeps of one virtual ITS outside guest RAM (Linux `struct vgic_its`): registers, devices, collections."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.guest_ram import ENTRY_BYTES
+from gicmodel.kvm.interrupts import add_lpi, put_lpis, update_affinity
+from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
+from gicmodel.layouts.registers import GITS_BASER
+from gicmodel.memory import GuestMemory
+
+ID_BITS = 16
+"""DeviceID, EventID and ICID bits of KVM's ITS."""
+
+TABLE_PAGE_BYTES = 0x1_0000
+PAGE_ENTRIES = TABLE_PAGE_BYTES // ENTRY_BYTES
+
+
+@dataclass(slots=True)
+class Collection:
+    """A collection: mapped to a vCPU, or only named by an event (Linux `struct its_collection`)."""
+
+    collection_id: int
+    target_addr: int = COLLECTION_NOT_MAPPED
+
+    @property
+    def target_vcpu(self) -> int:
+        """The vCPU that its LPIs target."""
+        return NO_VCPU if self.target_addr == COLLECTION_NOT_MAPPED else self.target_addr
+
+
+@dataclass(slots=True)
+class Ite:
+    """A mapped event (Linux `struct its_ite`). `lpi` is its LPI's slot; MAPC V=0 leaves it without a collection."""
+
+    event_id: int
+    collection: Collection | None
+    lpi: int
+
+    @property
+    def target_vcpu(self) -> int:
+        """The vCPU of its collection; NO_VCPU without a mapped one."""
+        return NO_VCPU if self.collection is None else self.collection.target_vcpu
+
+
+@dataclass(slots=True)
+class Device:
+    """A mapped device and its mapped events by EventID (Linux `struct its_device`)."""
+
+    device_id: int
+    itt_addr: int
+    num_eventid_bits: int
+    ites: dict[int, Ite] = field(default_factory=dict)
+
+
+class GuestTable(NamedTuple):
+    """A device or collection table as its GITS_BASER describes it: `entries` of 8 bytes, level 1 if `indirect`."""
+
+    valid: bool
+    indirect: bool
+    address: int
+    entries: int
+
+    @classmethod
+    def of(cls, baser: int) -> "GuestTable":
+        """Decode a GITS_BASER with 64 KiB pages, whose address bits [15:12] are PA[51:48] (DDI0601 GITS_BASER<n>)."""
+        fields = GITS_BASER.unpack(baser)
+        low, high = fields["Physical_Address"] & ~0xFFFF, fields["Physical_Address"] >> 12 & 0xF
+        entries = (fields["Size"] + 1) * PAGE_ENTRIES
+        return cls(bool(fields["Valid"]), bool(fields["Indirect"]), low | high << 48, entries)
+
+    def entry_address(self, memory: GuestMemory, number: int) -> int | None:
+        """Where entry `number` lies in guest RAM; None if it cannot be stored there (Linux `vgic_its_check_id`)."""
+        if number >= 1 << ID_BITS:
+            return None
+        if self.indirect:
+            page, index = self._level2_page(memory, number // PAGE_ENTRIES), number % PAGE_ENTRIES
+        else:
+            page, index = self.address if number < self.entries else None, number
+        if page is None or not memory.covers(page + index * ENTRY_BYTES, ENTRY_BYTES):
+            return None
+        return page + index * ENTRY_BYTES
+
+    def _level2_page(self, memory: GuestMemory, index: int) -> int | None:
+        address = self.address + index * ENTRY_BYTES
+        if index >= self.entries or not memory.covers(address, ENTRY_BYTES):
+            return None
+        level1 = KVM_LEVEL1.unpack(memory.read_u64(address))
+        return level1["Physical_Address"] if level1["V"] else None
+
+
+class VgicIts:
+    """The state of one virtual ITS.
+
+    `devices` and `collections` are in the order in which they were mapped: that of the saved collection table.
+    """
+
+    def __init__(self, dist: VgicDist) -> None:
+        self.dist = dist
+        self.enabled = False
+        self.cbaser = 0
+        self.creadr = 0
+        self.cwriter = 0
+        self.baser_device_table = 0
+        self.baser_coll_table = 0
+        self.devices: dict[int, Device] = {}
+        self.collections: dict[int, Collection] = {}
+
+    @property
+    def device_table(self) -> GuestTable:
+        """The device table in guest RAM."""
+        return GuestTable.of(self.baser_device_table)
+
+    @property
+    def collection_table(self) -> GuestTable:
+        """The collection table in guest RAM."""
+        return GuestTable.of(self.baser_coll_table)
+
+    def find_ite(self, device_id: int, event_id: int) -> Ite | None:
+        """The mapped event, or None."""
+        device = self.devices.get(device_id)
+        return device.ites.get(event_id) if device else None
+
+    def resolve_lpi(self, device_id: int, event_id: int) -> int | None:
+        """The slot of an MSI's LPI; None if the event or its collection is not mapped (Linux `vgic_its_resolve_lpi`).
+
+        KvmError EBUSY if the ITS is disabled, or the target's LPIs are.
+        """
+        if not self.enabled:
+            raise KvmError("EBUSY", "the virtual ITS is disabled")
+        ite = self.find_ite(device_id, event_id)
+        if ite is None or ite.target_vcpu == NO_VCPU:
+            return None
+        if not self.dist.lpis_enabled[ite.target_vcpu]:
+            raise KvmError("EBUSY", f"GICR_CTLR.EnableLPIs of vCPU {ite.target_vcpu} is 0")
+        return ite.lpi
+
+    def event_storable(self, device: Device, event_id: int) -> bool:
+        """Whether the ITE lies in the device's ITT and in guest RAM (Linux `vgic_its_check_event_id`)."""
+        if event_id >= 1 << device.num_eventid_bits:
+            return False
+        return self.dist.memory.covers(device.itt_addr + event_id * ENTRY_BYTES, ENTRY_BYTES)
+
+    def map_collection(self, collection_id: int) -> Collection:
+        """A new collection, not yet mapped. KvmError EINVAL if its entry could not be saved."""
+        if self.collection_table.entry_address(self.dist.memory, collection_id) is None:
+            raise KvmError("EINVAL", f"ICID {collection_id:#x} cannot be stored in the collection table")
+        collection = self.collections[collection_id] = Collection(collection_id)
+        return collection
+
+    def map_event(self, device: Device, event_id: int, collection: Collection, intid: int) -> None:
+        """A new event; its LPI is created if this is the first to map it. KvmError as `add_lpi`."""
+        lpi = add_lpi(self.dist, intid, collection.target_vcpu)
+        device.ites[event_id] = Ite(event_id, collection, lpi)
+
+    def retarget(self, ite: Ite) -> None:
+        """Let the event's LPI target the vCPU of its collection (Linux `update_affinity_ite`)."""
+        update_affinity(self.dist, ite.lpi, ite.target_vcpu)
+
+    def free_ite(self, device: Device, ite: Ite) -> None:
+        """Unmap an event."""
+        del device.ites[ite.event_id]
+        put_lpis(self.dist, [ite.lpi])
+
+    def free_device(self, device_id: int) -> None:
+        """Unmap a device, if it is mapped, and all its events."""
+        device = self.devices.pop(device_id, None)
+        if device:
+            put_lpis(self.dist, [ite.lpi for ite in device.ites.values()])
+
+    def free_collection(self, collection_id: int) -> None:
+        """Unmap a collection, if there is one; its events stay, without a collection."""
+        collection = self.collections.pop(collection_id, None)
+        if collection:
+            for ite in self.ites_of(collection):
+                ite.collection = None
+
+    def free_device_list(self) -> None:
+        """Unmap all devices."""
+        for device_id in list(self.devices):
+            self.free_device(device_id)
+
+    def free_collection_list(self) -> None:
+        """Unmap all collections."""
+        self.collections.clear()
+        for device in self.devices.values():
+            for ite in device.ites.values():
+                ite.collection = None
+
+    def ites_of(self, collection: Collection) -> list[Ite]:
+        """The events of a collection."""
+        return [ite for device in self.devices.values() for ite in device.ites.values() if ite.collection is collection]

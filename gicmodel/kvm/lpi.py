@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The VM's LPIs: what Linux keeps in one `struct vgic_irq` each, kept here as one row of an array each."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_VCPU = -1
+"""`target_vcpu` of an LPI whose collection is not mapped."""
+
+LPI = np.dtype(
+    [
+        ("intid", np.int64),
+        ("references", np.int32),
+        ("target_vcpu", np.int32),
+        ("priority", np.uint8),
+        ("enabled", np.bool_),
+        ("pending_latch", np.bool_),
+        ("hw", np.bool_),
+    ]
+)
+
+
+class Lpi(NamedTuple):
+    """A copy of one LPI's row."""
+
+    intid: int
+    references: int
+    target_vcpu: int
+    priority: int
+    enabled: bool
+    pending_latch: bool
+    hw: bool
+
+
+class Lpis:
+    """All LPIs of a VM, whichever virtual ITSs map them (Linux `vgic_dist.lpi_xa`).
+
+    `rows` is a structured array of `LPI`; an LPI keeps its row, its *slot*, from the first mapping to the last. Rows
+    are not indexed by INTID because a restored ITE may carry any 32-bit INTID: KVM has no upper bound there.
+    """
+
+    def __init__(self) -> None:
+        self.rows = np.zeros(64, LPI)
+        self._slots: dict[int, int] = {}
+        self._free = list(range(len(self.rows)))
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, intid: int) -> bool:
+        return intid in self._slots
+
+    def __getitem__(self, intid: int) -> Lpi:
+        """The state of the LPI `intid` now. KeyError if no ITE maps it."""
+        return Lpi(*self.rows[self._slots[intid]].item())
+
+    def find(self, intid: int) -> int | None:
+        """The slot of `intid`, or None if no ITE maps it."""
+        return self._slots.get(intid)
+
+    def allocate(self, intid: int, target_vcpu: int, priority: int, enabled: bool, pending: bool) -> int:
+        """The slot of a new LPI, held by one reference."""
+        if not self._free:
+            self._grow()
+        slot = self._free.pop()
+        self.rows[slot] = (intid, 1, target_vcpu, priority, enabled, pending, False)
+        self._slots[intid] = slot
+        return slot
+
+    def release(self, slot: int) -> None:
+        """Drop one reference; with the last the LPI and its pending state are gone (Linux `vgic_put_irq`)."""
+        row = self.rows[slot]
+        row["references"] -= 1
+        if not row["references"]:
+            del self._slots[int(row["intid"])]
+            self._free.append(slot)
+
+    def slots(self) -> NDArray[np.int64]:
+        """The slots of all LPIs, in ascending INTID order: the order in which Linux walks them."""
+        used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
+        order: NDArray[np.int64] = np.argsort(self.rows["intid"][used])
+        return used[order]
+
+    def targeting(self, vcpu: int) -> NDArray[np.int64]:
+        """The slots of the LPIs that target `vcpu`, in ascending INTID order."""
+        slots = self.slots()
+        hit: NDArray[np.bool_] = self.rows["target_vcpu"][slots] == vcpu
+        return slots[hit]
+
+    def deliverable(self, vcpu: int) -> NDArray[np.int64]:
+        """The slots that software must deliver to `vcpu`, highest priority first, then lowest INTID.
+
+        These are the LPIs of Linux's `ap_list`: pending in the latch and enabled.
+        """
+        rows = self.rows
+        wanted = rows["pending_latch"] & rows["enabled"] & (rows["target_vcpu"] == vcpu) & (rows["references"] > 0)
+        slots: NDArray[np.int64] = np.flatnonzero(wanted)
+        order = np.lexsort((rows["intid"][slots], rows["priority"][slots]))
+        return slots[order]
+
+    def _grow(self) -> None:
+        count = len(self.rows)
+        self.rows = np.concatenate((self.rows, np.zeros(count, LPI)))
+        self._free = list(range(count, 2 * count))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The redistributor that a guest sees, as far as LPIs go (Linux vgic-mmio-v3.c)."""
+
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.interrupts import update_configuration, update_configurations
+from gicmodel.kvm.pending_tables import flush_pending_lpis, sync_pending_table
+from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, Handler, RegisterFace, sanitise_attributes
+from gicmodel.layouts.registers import GICR_CTLR, GICR_INVLPIR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
+
+_PIDR2_GICV3 = 0x3B
+_AFF0_BITS, _AFF1_BITS = 4, 8
+
+
+class VirtualRedistributor:
+    """The redistributor of one vCPU, accessed as `VirtualIts` is. Offsets count from RD_base."""
+
+    def __init__(self, dist: VgicDist, vcpu: int) -> None:
+        self._dist = dist
+        self._vcpu = vcpu
+        dist.propbaser = GICR_PROPBASER.pack(**DEFAULT_ATTRIBUTES)
+        dist.set_pendbaser(vcpu, GICR_PENDBASER.pack(**DEFAULT_ATTRIBUTES))
+        face = RegisterFace(dist, self._handlers())
+        self.read = face.read
+        self.write = face.write
+        self.user_read = face.user_read
+        self.user_write = face.user_write
+
+    def _handlers(self) -> dict[str, Handler]:
+        dist, vcpu = self._dist, self._vcpu
+        return {
+            "GICR_CTLR": Handler(self._read_ctlr, self._write_ctlr),
+            "GICR_TYPER": Handler(self._read_typer),
+            "GICR_WAKER": Handler(lambda: 0),
+            "GICR_PROPBASER": Handler(lambda: dist.propbaser, self._write_propbaser),
+            "GICR_PENDBASER": Handler(self._read_pendbaser, self._write_pendbaser, stored=lambda: dist.pendbaser(vcpu)),
+            "GICR_INVLPIR": Handler(lambda: 0, self._write_invlpir),
+            "GICR_INVALLR": Handler(lambda: 0, self._write_invallr),
+            "GICR_SYNCR": Handler(lambda: 0),
+            "GICR_PIDR2": Handler(lambda: _PIDR2_GICV3),
+        }
+
+    @property
+    def _lpis_enabled(self) -> bool:
+        return self._dist.lpis_enabled[self._vcpu]
+
+    def _read_ctlr(self) -> int:
+        return GICR_CTLR.pack(EnableLPIs=self._lpis_enabled, IR=1, CES=1)
+
+    def _write_ctlr(self, value: int) -> None:
+        """EnableLPIs 0 to 1 loads the pending table unless PTZ says that it is zero; 1 to 0 drops what is pending."""
+        enable = bool(GICR_CTLR.unpack(value)["EnableLPIs"])
+        if enable == self._lpis_enabled:
+            return
+        if not enable:
+            flush_pending_lpis(self._dist, self._vcpu)
+        self._dist.lpis_enabled[self._vcpu] = enable
+        if enable and not GICR_PENDBASER.unpack(self._dist.pendbaser(self._vcpu))["PTZ"]:
+            self._load_pending_table()
+
+    def _load_pending_table(self) -> None:
+        try:
+            sync_pending_table(self._dist, self._vcpu)
+        except KvmError:
+            return  # A register write has nobody to report to: the LPIs from the unreadable byte on stay as they were.
+
+    def _read_typer(self) -> int:
+        """Affinities as KVM numbers vCPUs: 16 to an Aff1, 4096 to an Aff2 (Linux `reset_mpidr`)."""
+        aff1 = self._vcpu >> _AFF0_BITS
+        return GICR_TYPER.pack(
+            PLPIS=1,
+            Processor_Number=self._vcpu,
+            Last=self._vcpu == self._dist.nr_vcpus - 1,
+            Aff0=self._vcpu % (1 << _AFF0_BITS),
+            Aff1=aff1 % (1 << _AFF1_BITS),
+            Aff2=aff1 >> _AFF1_BITS,
+        )
+
+    def _write_propbaser(self, value: int) -> None:
+        """One register for all vCPUs, closed to those whose LPIs are enabled."""
+        if not self._lpis_enabled:
+            self._dist.propbaser = GICR_PROPBASER.pack(**sanitise_attributes(GICR_PROPBASER.unpack(value)))
+
+    def _read_pendbaser(self) -> int:
+        stored = GICR_PENDBASER.unpack(self._dist.pendbaser(self._vcpu))
+        return GICR_PENDBASER.pack(**(stored | {"PTZ": 0}))
+
+    def _write_pendbaser(self, value: int) -> None:
+        if not self._lpis_enabled:
+            fields = sanitise_attributes(GICR_PENDBASER.unpack(value))
+            self._dist.set_pendbaser(self._vcpu, GICR_PENDBASER.pack(**fields))
+
+    def _write_invlpir(self, value: int) -> None:
+        slot = self._dist.lpis.find(GICR_INVLPIR.unpack(value)["INTID"])
+        if slot is None or not self._lpis_enabled:
+            return
+        try:
+            update_configuration(self._dist, slot, needs_inv=True)
+        except KvmError:
+            return  # As for a command: an unreadable configuration byte leaves the LPI as it was.
+
+    def _write_invallr(self, value: int) -> None:
+        if self._lpis_enabled:
+            update_configurations(self._dist, self._vcpu)

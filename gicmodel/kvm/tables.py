@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KVM_DEV_ARM_ITS_SAVE_TABLES and RESTORE_TABLES, ITS table ABI revision 0.
+
+Linux Documentation/virt/kvm/devices/arm-vgic-its.rst and arch/arm64/kvm/vgic/vgic-its.c. Linux goes entry by entry; a
+table is read or written whole here, which only a guest whose tables overlap could tell.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.guest_ram import ENTRY_BYTES, outside, readable_entries, write_entries, write_entry
+from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, VgicIts
+from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.memory import GuestMemory
+
+Entry = dict[str, int]
+
+
+def save_tables(its: VgicIts) -> None:
+    """Write the devices' ITTs and DTEs, then the CTEs, to guest RAM (Linux `vgic_its_save_tables_v0`).
+
+    Entries of what is not mapped are left as they are. KvmError EACCES if an LPI is forwarded and the host is not
+    GICv4.1, EFAULT if an entry is outside guest RAM; what was written before stays.
+    """
+    if its.device_table.valid:
+        _save_device_tables(its)
+    if its.collection_table.valid:
+        _save_collection_table(its)
+
+
+def restore_tables(its: VgicIts) -> None:
+    """Map the collections, devices and events that guest RAM holds (Linux `vgic_its_restore_tables_v0`).
+
+    Each LPI's configuration and pending bit is read as the LPI is created, and the pending bit cleared in RAM.
+
+    KvmError EINVAL, EEXIST, EFAULT or ENOMEM at the first entry that cannot be restored. Then the ITS has no collection
+    left, and after a bad device or event no device either, older ones included (Linux 8c5e74c90bb5); pending bits taken
+    out of RAM are not put back.
+    """
+    if its.collection_table.valid:
+        _restore_collection_table(its)
+    if its.device_table.valid:
+        _restore_device_tables(its)
+
+
+def _save_device_tables(its: VgicIts) -> None:
+    """A device whose DTE has no place in RAM is passed over as if it were not mapped (Linux cc5d96036e01)."""
+    table, memory = its.device_table, its.dist.memory
+    places = [(device, table.entry_address(memory, device_id)) for device_id, device in sorted(its.devices.items())]
+    reachable = [(device, address) for device, address in places if address is not None]
+    distances = _distances([device.device_id for device, _ in reachable], KVM_DTE)
+    for (device, address), distance in zip(reachable, distances.tolist(), strict=True):
+        _save_itt(its, device)
+        size = device.num_eventid_bits - 1
+        entry = KVM_DTE.pack(V=1, next=distance, ITT_addr=device.itt_addr, Size=size)
+        write_entry(memory, address, entry, f"DTE of device {device.device_id:#x}")
+
+
+def _save_itt(its: VgicIts, device: Device) -> None:
+    """An event without a collection leaves a zero entry and is no link of the chain (Linux c6c156d931c3)."""
+    ites = [ite for _, ite in sorted(device.ites.items())]
+    events = np.array([ite.event_id for ite in ites], np.int64)
+    slots = np.array([ite.lpi for ite in ites], np.int64)
+    icids = np.array([-1 if ite.collection is None else ite.collection.collection_id for ite in ites], np.int64)
+    saved = np.flatnonzero(icids >= 0)
+    words = np.zeros(len(ites), np.uint64)
+    intids = its.dist.lpis.rows["intid"][slots[saved]]
+    words[saved] = KVM_ITE.encode(next=_distances(events[saved], KVM_ITE), pINTID=intids, ICID=icids[saved])[:, 0]
+    allowed = len(ites) if its.dist.has_gicv4_1 else _first_forwarded(its, slots)
+    what = f"ITT of device {device.device_id:#x}: entry"
+    write_entries(its.dist.memory, device.itt_addr, events[:allowed], words[:allowed], what)
+    if allowed < len(ites):
+        event = f"device {device.device_id:#x}, event {events[allowed]:#x}"
+        raise KvmError("EACCES", f"{event}: the state of a forwarded vLPI cannot be saved on a host without GICv4.1")
+
+
+def _first_forwarded(its: VgicIts, slots: NDArray[np.int64]) -> int:
+    """How many of `slots` come before the first forwarded LPI."""
+    forwarded = np.flatnonzero(its.dist.lpis.rows["hw"][slots])
+    return int(forwarded[0]) if len(forwarded) else len(slots)
+
+
+def _save_collection_table(its: VgicIts) -> None:
+    """The collections in the order of their mapping, then a zero entry unless the table is full."""
+    table = its.collection_table
+    entries = [
+        KVM_CTE.pack(V=1, RDBase=collection.target_addr, ICID=collection.collection_id)
+        for collection in its.collections.values()
+    ]
+    if len(entries) < table.entries:
+        entries.append(0)
+    write_entries(its.dist.memory, table.address, np.arange(len(entries)), np.array(entries, np.uint64), "CTE")
+
+
+def _distances(numbers: Sequence[int] | NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
+    """The `next` of ascending DeviceIDs or EventIDs: how far the following one is, saturated; 0 for the last."""
+    return np.minimum(np.diff(numbers, append=numbers[-1:]), np.int64(layout["next"].mask))
+
+
+def _restore_collection_table(its: VgicIts) -> None:
+    table = its.collection_table
+    words = readable_entries(its.dist.memory, table.address, table.entries)
+    rows = KVM_CTE.decode(words)
+    unused = np.flatnonzero(~rows["V"])
+    count = int(unused[0]) if len(unused) else len(words)
+    try:
+        for row in rows[:count].tolist():
+            _restore_cte(its, dict(zip(KVM_CTE.fields, row, strict=True)))
+        _require_readable(table.address, count, len(words), table.entries, "CTE")
+    except KvmError:
+        its.free_collection_list()
+        raise
+
+
+def _restore_cte(its: VgicIts, entry: Entry) -> None:
+    # Linux keeps 32 bits of RDBase.
+    target, icid = entry["RDBase"] & COLLECTION_NOT_MAPPED, entry["ICID"]
+    if target != COLLECTION_NOT_MAPPED and target >= its.dist.nr_vcpus:
+        raise KvmError("EINVAL", f"CTE of ICID {icid:#x}: RDBase {target:#x}, but the VM has {its.dist.nr_vcpus} vCPUs")
+    if icid in its.collections:
+        raise KvmError("EEXIST", f"CTE of ICID {icid:#x}: the collection is mapped already")
+    its.map_collection(icid).target_addr = target
+
+
+def _restore_device_tables(its: VgicIts) -> None:
+    try:
+        for device_id, entry in _device_entries(its):
+            _restore_dte(its, device_id, entry)
+    except KvmError:
+        its.free_device_list()
+        its.free_collection_list()
+        raise
+
+
+def _device_entries(its: VgicIts) -> Iterator[tuple[int, Entry]]:
+    """The valid DTEs that Linux finds, with their DeviceIDs.
+
+    In a two-level table a `next` that leaves its level 2 page ends the walk of that page only: the following valid
+    pages are walked from their first entry. An entry without `next` ends the whole walk.
+    """
+    table, memory = its.device_table, its.dist.memory
+    if not table.indirect:
+        yield from _chain(memory, table.address, table.entries, KVM_DTE, "V")
+        return
+    level1 = readable_entries(memory, table.address, table.entries)
+    pages = KVM_LEVEL1.decode(level1)
+    for index in np.flatnonzero(pages["V"]).tolist():
+        page = int(pages["Physical_Address"][index])
+        ended = yield from _chain(memory, page, PAGE_ENTRIES, KVM_DTE, "V", index * PAGE_ENTRIES)
+        if ended:
+            return
+    _require_readable(table.address, len(level1), len(level1), table.entries, "level 1 entry")
+
+
+def _chain(
+    memory: GuestMemory, base: int, count: int, layout: Layout, valid: str, first_id: int = 0
+) -> Generator[tuple[int, Entry], None, bool]:
+    """The entries of a table that a walk from its start finds, with their IDs (Linux `scan_its_table`).
+
+    An invalid entry is stepped over; a valid one leads on to the one `next` entries further. Returns whether the walk
+    ended at an entry without `next`. KvmError EFAULT if it comes to an entry outside guest RAM.
+    """
+    words = readable_entries(memory, base, count)
+    rows = layout.decode(words)
+    found = np.flatnonzero(rows[valid])
+    index = 0
+    for place, row in zip(found.tolist(), rows[found].tolist(), strict=True):
+        if place < index:
+            continue
+        entry = dict(zip(layout.fields, row, strict=True))
+        yield first_id + place, entry
+        if not entry["next"]:
+            return True
+        index = place + entry["next"]
+    _require_readable(base, max(index, len(words)), len(words), count, layout.name)
+    return False
+
+
+def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
+    num_eventid_bits = entry["Size"] + 1
+    if num_eventid_bits > ID_BITS:
+        raise KvmError("EINVAL", f"DTE of device {device_id:#x}: {num_eventid_bits} EventID bits, at most {ID_BITS}")
+    if its.device_table.entry_address(its.dist.memory, device_id) is None:
+        raise KvmError("EINVAL", f"DTE of device {device_id:#x}: the DeviceID cannot be stored in the device table")
+    its.free_device(device_id)  # An ITS that was not reset may still have it.
+    device = its.devices[device_id] = Device(device_id, entry["ITT_addr"], num_eventid_bits)
+    for event_id, ite in _chain(its.dist.memory, device.itt_addr, 1 << num_eventid_bits, KVM_ITE, "pINTID"):
+        _restore_ite(its, device, event_id, ite)
+
+
+def _restore_ite(its: VgicIts, device: Device, event_id: int, entry: Entry) -> None:
+    where = f"ITE of device {device.device_id:#x}, event {event_id:#x}"
+    if entry["pINTID"] < FIRST_LPI:
+        raise KvmError("EINVAL", f"{where}: INTID {entry['pINTID']} is not an LPI, they start at {FIRST_LPI}")
+    if event_id + entry["next"] >= 1 << device.num_eventid_bits:
+        raise KvmError("EINVAL", f"{where}: next {entry['next']:#x} leads out of its {device.num_eventid_bits}-bit ITT")
+    collection = its.collections.get(entry["ICID"])
+    if collection is None:
+        raise KvmError("EINVAL", f"{where}: ICID {entry['ICID']:#x} is no collection")
+    its.map_event(device, event_id, collection, entry["pINTID"])
+
+
+def _require_readable(base: int, index: int, readable: int, count: int, what: str) -> None:
+    """KvmError EFAULT if entry `index` belongs to the table of `count` but not to the `readable` ones of it."""
+    if readable <= index < count:
+        raise outside(base + index * ENTRY_BYTES, what)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One VM's interrupt controller."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from gicmodel.driver import GicDriver, ItsDevice, ItsVm
+from gicmodel.kvm import forwarding
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.lpi import Lpis
+from gicmodel.kvm.pending_tables import save_pending_tables
+from gicmodel.kvm.redistributor import VirtualRedistributor
+from gicmodel.kvm.virtual_its import VirtualIts
+from gicmodel.kvm.vlpi import HostIrq
+from gicmodel.memory import GuestMemory
+
+SPURIOUS = 1023
+
+
+class Vgic:
+    """The virtual GICv3 of a VM, with `its` and `redistributors` as its guest sees them.
+
+    Args:
+        memory: the guest's RAM.
+        nr_vcpus: vCPUs, numbered from 0; with a GICv4 host each gets a vPE, mapped from now on.
+        driver: the host's GIC driver; None for a host whose GIC cannot inject directly.
+        nr_its: virtual ITSs.
+    """
+
+    def __init__(self, memory: GuestMemory, nr_vcpus: int, driver: GicDriver | None = None, nr_its: int = 1) -> None:
+        self.dist = VgicDist(memory, nr_vcpus, driver)
+        self.its = [VirtualIts(self.dist) for _ in range(nr_its)]
+        self.redistributors = [VirtualRedistributor(self.dist, vcpu) for vcpu in range(nr_vcpus)]
+
+    def destroy(self) -> None:
+        """Unmap everything and give the vPEs back to the host, as when a VM ends. KvmError EBUSY while a vCPU runs."""
+        self.dist.lock_all_vcpus()
+        for its in self.its:
+            its.free_device_list()
+            its.free_collection_list()
+        if self.dist.has_gicv4:
+            self.dist.vlpis.destroy()
+
+    @property
+    def memory(self) -> GuestMemory:
+        """The guest's RAM."""
+        return self.dist.memory
+
+    @property
+    def lpis(self) -> Lpis:
+        """Every LPI that the guest has mapped."""
+        return self.dist.lpis
+
+    @property
+    def its_vm(self) -> ItsVm | None:
+        """The VM's vPEs as the host's driver knows them; None without GICv4."""
+        return self.dist.vlpis.vm if self.dist.has_gicv4 else None
+
+    @property
+    def running(self) -> set[int]:
+        """The vCPUs in KVM_RUN. What needs all vCPUs stopped raises KvmError EBUSY while it is not empty."""
+        return self.dist.running
+
+    def load(self, vcpu: int, cpu: int) -> None:
+        """The vCPU starts to run on host CPU `cpu`; its vPE moves there and becomes resident (Linux `vgic_v4_load`)."""
+        if self.dist.has_gicv4:
+            self.dist.vlpis.load(vcpu, cpu)
+        self.running.add(vcpu)
+
+    def put(self, vcpu: int, wfi: bool = False) -> None:
+        """The vCPU stops running; `wfi` asks for a doorbell when its next interrupt comes (Linux `vgic_v4_put`)."""
+        self.running.remove(vcpu)
+        if self.dist.has_gicv4:
+            self.dist.vlpis.put(vcpu, doorbell=wfi)
+
+    def acknowledge(self, vcpu: int) -> int:
+        """The highest priority LPI that software has pending for the vCPU, taken; 1023 if there is none."""
+        slots = self.lpis.deliverable(vcpu)
+        if not len(slots):
+            return SPURIOUS
+        self.lpis.rows["pending_latch"][slots[0]] = False
+        return int(self.lpis.rows["intid"][slots[0]])
+
+    def acknowledge_all(self, vcpu: int) -> list[int]:
+        """Every LPI that `acknowledge` would return one by one before 1023."""
+        slots = self.lpis.deliverable(vcpu)
+        self.lpis.rows["pending_latch"][slots] = False
+        intids: list[int] = self.lpis.rows["intid"][slots].tolist()
+        return intids
+
+    def inject_msi(self, device_id: int, event_id: int, its: int = 0) -> int:
+        """KVM_SIGNAL_MSI; see `VirtualIts.inject_msi`."""
+        return self.its[its].inject_msi(device_id, event_id)
+
+    def save_pending_tables(self) -> None:
+        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; see `pending_tables.save_pending_tables`."""
+        save_pending_tables(self.dist)
+
+    def get_vlpi_state(self, intid: int) -> bool:
+        """Whether the forwarded LPI `intid` is pending in its VPT.
+
+        KvmError EINVAL if it is not forwarded, EACCES unless the host is GICv4.1 and the vPE is unmapped.
+        """
+        slot = self.lpis.find(intid)
+        if slot is None or not self.lpis.rows["hw"][slot]:
+            raise KvmError("EINVAL", f"LPI {intid} is not a forwarded vLPI")
+        return bool(self.dist.vlpis.pending(np.array([slot]))[0])
+
+    def unmap_all_vpes(self) -> None:
+        """Bring every VPT in host RAM up to date; see `Vlpis.unmap_all_vpes`. KvmError ENODEV without GICv4."""
+        self.dist.vlpis.unmap_all_vpes()
+
+    def map_all_vpes(self) -> None:
+        """The reverse of `unmap_all_vpes`."""
+        self.dist.vlpis.map_all_vpes()
+
+    def set_forwarding(self, its: int, device_id: int, event_id: int, host: tuple[ItsDevice, int]) -> bool:
+        """Forward a host (device, event) to the guest's; whether that is new. See `forwarding.set_forwarding`."""
+        return self.set_forwarding_many(its, device_id, [(event_id, host)]) == 1
+
+    def set_forwarding_many(
+        self, its: int, device_id: int, vectors: Iterable[tuple[int, tuple[ItsDevice, int]]]
+    ) -> int:
+        """Forward many (guest EventID, host (device, event)); how many are new. See `forwarding.set_forwarding`."""
+        hosts = ((event_id, HostIrq(*host)) for event_id, host in vectors)
+        return forwarding.set_forwarding(self.its[its], device_id, hosts)
+
+    def unset_forwarding(self, host: tuple[ItsDevice, int]) -> bool:
+        """End a forwarding; whether there was one. See `forwarding.unset_forwarding`."""
+        return self.unset_forwarding_many([host]) == 1
+
+    def unset_forwarding_many(self, hosts: Iterable[tuple[ItsDevice, int]]) -> int:
+        """End forwardings; how many there were. See `forwarding.unset_forwarding`."""
+        return forwarding.unset_forwarding(self.dist, [HostIrq(*host) for host in hosts])

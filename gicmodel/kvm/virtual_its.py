@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ITS that a guest sees: its registers, its command queue, and what userspace may ask of it."""
+
+from functools import partial
+
+from gicmodel.kvm.commands import execute
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.guest_ram import ENTRY_BYTES, readable_entries
+from gicmodel.kvm.interrupts import set_pending
+from gicmodel.kvm.its import ID_BITS, VgicIts
+from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, Handler, RegisterFace, sanitise_attributes
+from gicmodel.kvm.tables import restore_tables, save_tables
+from gicmodel.layouts.commands import COMMAND_BYTES
+from gicmodel.layouts.registers import (
+    BASERS,
+    GITS_BASER,
+    GITS_CBASER,
+    GITS_CREADR,
+    GITS_CTLR,
+    GITS_CWRITER,
+    GITS_IIDR,
+    GITS_TYPER,
+    register,
+)
+from gicmodel.memory import PAGE_BYTES
+
+_DEVICES, _COLLECTIONS = 1, 4
+_PAGES_64K = 2
+_ABI_REVISIONS = 1
+_COMMAND_WORDS = COMMAND_BYTES // ENTRY_BYTES
+_QUEUE_ALIGNMENT = 0x1_0000
+_IIDR = {"ProductID": ord("K"), "Implementer": 0x43B}
+_TYPER = GITS_TYPER.pack(Physical=1, Devbits=ID_BITS - 1, ID_bits=ID_BITS - 1, ITT_entry_size=ENTRY_BYTES - 1)
+_FIRST_64BIT = register("GITS_TYPER", "3").offset
+_FIRST_IDENTIFICATION = register("GITS_PIDR4", "3").offset
+_IDENTIFICATION = {
+    "GITS_PIDR4": 0x40,
+    "GITS_PIDR0": 0x92,
+    "GITS_PIDR1": 0xB4,
+    "GITS_PIDR2": 0x3B,
+    "GITS_CIDR0": 0x0D,
+    "GITS_CIDR1": 0xF0,
+    "GITS_CIDR2": 0x05,
+    "GITS_CIDR3": 0xB1,
+}
+
+
+class VirtualIts(VgicIts):
+    """One virtual GICv3 ITS (Linux `KVM_DEV_TYPE_ARM_VGIC_ITS`).
+
+    `read` and `write` are the guest's accesses, `user_read` and `user_write` those of KVM_DEV_ARM_VGIC_GRP_ITS_REGS;
+    offsets count from the ITS's base. The guest's commands run to the end of its queue in the write that starts them.
+    """
+
+    def __init__(self, dist: VgicDist) -> None:
+        super().__init__(dist)
+        self.abi_revision = 0
+        self.baser_device_table = _baser(_DEVICES, DEFAULT_ATTRIBUTES)
+        self.baser_coll_table = _baser(_COLLECTIONS, DEFAULT_ATTRIBUTES)
+        face = RegisterFace(dist, self._handlers())
+        self._face = face
+        self.read = face.read
+        self.write = face.write
+
+    def user_read(self, offset: int) -> int:
+        """Read a whole register. KvmError EINVAL, ENXIO, EBUSY."""
+        _check_alignment(offset)
+        return self._face.user_read(offset)
+
+    def user_write(self, offset: int, value: int) -> None:
+        """Write a whole register. KvmError EINVAL, ENXIO, EBUSY."""
+        _check_alignment(offset)
+        self._face.user_write(offset, value)
+
+    def inject_msi(self, device_id: int, event_id: int) -> int:
+        """KVM_SIGNAL_MSI: 1 if delivered, 0 if the guest has not mapped the event. KvmError EBUSY as `resolve_lpi`."""
+        lpi = self.resolve_lpi(device_id, event_id)
+        if lpi is None:
+            return 0
+        set_pending(self.dist, lpi)
+        return 1
+
+    def save_tables(self) -> None:
+        """KVM_DEV_ARM_ITS_SAVE_TABLES. KvmError EBUSY while a vCPU runs, and as `tables.save_tables`."""
+        self.dist.lock_all_vcpus()
+        save_tables(self)
+
+    def restore_tables(self) -> None:
+        """KVM_DEV_ARM_ITS_RESTORE_TABLES. KvmError EBUSY while a vCPU runs, and as `tables.restore_tables`."""
+        self.dist.lock_all_vcpus()
+        restore_tables(self)
+
+    def reset(self) -> None:
+        """KVM_DEV_ARM_ITS_CTRL_RESET: disable the ITS and forget every mapping; guest RAM stays. KvmError EBUSY."""
+        self.dist.lock_all_vcpus()
+        self.enabled = False
+        self.cbaser = self.creadr = self.cwriter = 0
+        self.baser_device_table = _without_valid(self.baser_device_table)
+        self.baser_coll_table = _without_valid(self.baser_coll_table)
+        self.free_device_list()
+        self.free_collection_list()
+
+    @property
+    def queue_bytes(self) -> int:
+        """The size of the command queue."""
+        return (GITS_CBASER.unpack(self.cbaser)["Size"] + 1) * PAGE_BYTES
+
+    def _handlers(self) -> dict[str, Handler]:
+        constants = _IDENTIFICATION | {"GITS_TYPER": _TYPER} | {f"GITS_BASER{n}": 0 for n in range(2, BASERS)}
+        return {name: Handler(partial(int, value)) for name, value in constants.items()} | {
+            "GITS_CTLR": Handler(self._read_ctlr, self._write_ctlr),
+            "GITS_IIDR": Handler(self._read_iidr, user_write=self._user_write_iidr),
+            "GITS_CBASER": Handler(lambda: self.cbaser, self._write_cbaser),
+            "GITS_CWRITER": Handler(lambda: self.cwriter, self._write_cwriter),
+            "GITS_CREADR": Handler(lambda: self.creadr, user_write=self._user_write_creadr),
+            "GITS_BASER0": Handler(lambda: self.baser_device_table, self._write_device_baser),
+            "GITS_BASER1": Handler(lambda: self.baser_coll_table, self._write_collection_baser),
+        }
+
+    def _read_ctlr(self) -> int:
+        return GITS_CTLR.pack(Enabled=self.enabled, Quiescent=self.creadr == self.cwriter)
+
+    def _write_ctlr(self, value: int) -> None:
+        enable = bool(GITS_CTLR.unpack(value)["Enabled"])
+        queue_valid = GITS_CBASER.unpack(self.cbaser)["Valid"]
+        if enable and not (self.device_table.valid and self.collection_table.valid and queue_valid):
+            return
+        self.enabled = enable
+        self._process_commands()
+
+    def _read_iidr(self) -> int:
+        return GITS_IIDR.pack(Revision=self.abi_revision, **_IIDR)
+
+    def _user_write_iidr(self, value: int) -> None:
+        revision = GITS_IIDR.unpack(value)["Revision"]
+        if revision >= _ABI_REVISIONS:
+            raise KvmError("EINVAL", f"GITS_IIDR {value:#x}: there is no ITS table ABI revision {revision}")
+        self.abi_revision = revision
+
+    def _write_cbaser(self, value: int) -> None:
+        if self.enabled:
+            return
+        fields = sanitise_attributes(GITS_CBASER.unpack(value))
+        fields["Physical_Address"] -= fields["Physical_Address"] % _QUEUE_ALIGNMENT
+        self.cbaser = GITS_CBASER.pack(**fields)
+        # The architecture resets CREADR only; KVM starts with an empty queue.
+        self.creadr = self.cwriter = 0
+
+    def _write_cwriter(self, value: int) -> None:
+        offset = GITS_CWRITER.unpack(value)["Offset"]
+        if offset < self.queue_bytes:
+            self.cwriter = offset
+            self._process_commands()
+
+    def _user_write_creadr(self, value: int) -> None:
+        if self.enabled:
+            raise KvmError("EBUSY", "GITS_CREADR is read-only while the ITS is enabled")
+        offset = GITS_CREADR.unpack(value)["Offset"]
+        if offset >= self.queue_bytes:
+            raise KvmError("EINVAL", f"GITS_CREADR: offset {offset:#x} is beyond the queue of {self.queue_bytes:#x}")
+        self.creadr = offset
+
+    def _write_device_baser(self, value: int) -> None:
+        baser = _baser(_DEVICES, GITS_BASER.unpack(value))
+        if not self.enabled and baser != self.baser_device_table:
+            self.baser_device_table = baser
+            self.free_device_list()
+
+    def _write_collection_baser(self, value: int) -> None:
+        baser = _baser(_COLLECTIONS, GITS_BASER.unpack(value) | {"Indirect": 0})
+        if not self.enabled and baser != self.baser_coll_table:
+            self.baser_coll_table = baser
+            self.free_collection_list()
+
+    def _process_commands(self) -> None:
+        """Run the queue to its end; what cannot be fetched is dropped (Linux `vgic_its_process_commands`)."""
+        queue = GITS_CBASER.unpack(self.cbaser)["Physical_Address"]
+        while self.enabled and self.creadr != self.cwriter:
+            end = self.cwriter if self.cwriter > self.creadr else self.queue_bytes
+            words = readable_entries(self.dist.memory, queue + self.creadr, (end - self.creadr) // ENTRY_BYTES)
+            execute(self, words[: len(words) - len(words) % _COMMAND_WORDS].reshape(-1, _COMMAND_WORDS))
+            self.creadr = end % self.queue_bytes
+
+
+def _check_alignment(offset: int) -> None:
+    """KvmError EINVAL unless aligned to 8 bytes, or to 4 below GITS_TYPER and from the identification registers on."""
+    alignment = 8 if _FIRST_64BIT <= offset < _FIRST_IDENTIFICATION else 4
+    if offset % alignment:
+        raise KvmError("EINVAL", f"register offset {offset:#x} is not aligned to {alignment} bytes")
+
+
+def _baser(table_type: int, fields: dict[str, int]) -> int:
+    """A GITS_BASER as KVM keeps it: its Type and Entry_Size are fixed, its pages always 64 KiB."""
+    fixed = {"Type": table_type, "Entry_Size": ENTRY_BYTES - 1, "Page_Size": _PAGES_64K}
+    return GITS_BASER.pack(**sanitise_attributes(fields | fixed))
+
+
+def _without_valid(baser: int) -> int:
+    return GITS_BASER.pack(**(GITS_BASER.unpack(baser) | {"Valid": 0}))

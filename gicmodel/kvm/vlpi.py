@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The LPIs of a VM that the physical GIC injects directly: KVM's calls into the host's GICv4 driver."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.lpi import Lpis
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.vpt import bit_of, byte_of
+
+
+class HostIrq(NamedTuple):
+    """A host interrupt: an event of a physical device, on the physical ITS that translates it."""
+
+    device: ItsDevice
+    event: int
+
+
+@contextmanager
+def host_refusals() -> Iterator[None]:
+    """A refusal of the host driver becomes KVM's, with the same errno and cause."""
+    try:
+        yield
+    except DriverError as error:
+        raise KvmError(error.errno, error.cause) from error
+
+
+class Vlpis:
+    """The vPEs of a VM, one a vCPU, and its forwarded LPIs, on a GICv4 host.
+
+    `lpis.rows["hw"]` says of an LPI that its pending state is in the physical GIC; here is which host interrupt feeds
+    it. KvmError from any method is the host driver's refusal.
+    """
+
+    def __init__(self, driver: GicDriver, nr_vcpus: int, lpis: Lpis) -> None:
+        self.driver = driver
+        with host_refusals():
+            self.vm = driver.its_vm_create(nr_vcpus)
+        self._lpis = lpis
+        self._hosts: dict[int, HostIrq] = {}
+        self._slots: dict[HostIrq, int] = {}
+
+    def destroy(self) -> None:
+        """Give the vPEs and their tables back to the host; nothing may be forwarded any more."""
+        with host_refusals():
+            self.driver.its_vm_destroy(self.vm)
+
+    def vpe(self, vcpu: int) -> ItsVpe:
+        """The vPE of a vCPU."""
+        return self.vm.vpes[vcpu]
+
+    def slot_of(self, host: HostIrq) -> int | None:
+        """The LPI that `host` is forwarded to."""
+        return self._slots.get(host)
+
+    def map(self, slots: NDArray[np.int64], device: ItsDevice, events: NDArray[np.int64]) -> None:
+        """Let events of a host device, int64 [n], feed the LPIs `slots`, int64 [n] (Linux `its_map_vlpi`)."""
+        rows = self._lpis.rows[slots]
+        properties = LPI_CONFIGURATION.encode(Priority=rows["priority"], Enable=rows["enabled"])[:, 0].astype(np.int64)
+        vcpus = rows["target_vcpu"].astype(np.int64)
+        with host_refusals():
+            self.driver.map_vlpis(device, events, self.vm, vcpus, rows["intid"], properties)
+        self._lpis.rows["hw"][slots] = True
+        hosts = [HostIrq(device, event) for event in events.tolist()]
+        self._hosts.update(zip(slots.tolist(), hosts, strict=True))
+        self._slots.update(zip(hosts, slots.tolist(), strict=True))
+
+    def move(self, slot: int) -> None:
+        """Follow the LPI to the vPE of its new target, with its pending state (VMOVI)."""
+        host, row = self._hosts[slot], self._lpis.rows[slot]
+        properties = LPI_CONFIGURATION.pack(Priority=int(row["priority"]), Enable=int(row["enabled"]))
+        with host_refusals():
+            self.driver.its_map_vlpi(*host, self.vpe(row["target_vcpu"]), int(row["intid"]), properties)
+
+    def unmap(self, slots: Iterable[int]) -> None:
+        """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`)."""
+        events: dict[ItsDevice, list[int]] = {}
+        for slot in slots:
+            host = self._hosts.pop(slot)
+            del self._slots[host]
+            self._lpis.rows["hw"][slot] = False
+            events.setdefault(host.device, []).append(host.event)
+        with host_refusals():
+            for device, numbers in events.items():
+                self.driver.unmap_vlpis(device, np.array(numbers, np.int64))
+
+    def update_properties(self, slot: int, properties: int, needs_inv: bool) -> None:
+        """Copy a configuration byte to the VM's vLPI configuration table (Linux `its_prop_update_vlpi`)."""
+        with host_refusals():
+            self.driver.its_prop_update_vlpi(*self._hosts[slot], properties, inv=needs_inv)
+
+    def set_pending(self, slot: int, pending: bool) -> None:
+        """Set or clear the vLPI's pending state through the host interrupt's event (INT, CLEAR)."""
+        with host_refusals():
+            self.driver.its_set_irqchip_state(*self._hosts[slot], pending)
+
+    def set_pending_events(self, device: ItsDevice, events: NDArray[np.int64], pending: bool) -> None:
+        """`set_pending` for the vLPIs that `events`, int64 [n], of one host device feed."""
+        with host_refusals():
+            self.driver.set_irqchip_states(device, events, pending)
+
+    def invall(self, vcpu: int) -> None:
+        """Let the GIC reload the configuration of all vLPIs of the vCPU (Linux `its_invall_vpe`)."""
+        with host_refusals():
+            self.driver.vpe_invall(self.vpe(vcpu))
+
+    def load(self, vcpu: int, cpu: int) -> None:
+        """Move the vCPU's vPE to the redistributor of `cpu` (VMOVP) and make it resident there."""
+        vpe = self.vpe(vcpu)
+        with host_refusals():
+            self.driver.vpe_set_affinity(vpe, cpu)
+            self.driver.vpe_schedule(vpe, cpu)
+            self.driver.vpe_commit(vpe)
+
+    def put(self, vcpu: int, doorbell: bool) -> None:
+        """Make the vCPU's vPE non-resident."""
+        with host_refusals():
+            self.driver.vpe_deschedule(self.vpe(vcpu), doorbell)
+
+    def unmap_all_vpes(self) -> None:
+        """VMAPP V=0 for every vPE on every ITS; with the last, the GIC cleans its caches of the VPT into RAM."""
+        with host_refusals():
+            for vpe in self.vm.vpes:
+                self.driver.vpe_deactivate(vpe)
+
+    def map_all_vpes(self) -> None:
+        """VMAPP V=1 for every vPE on every ITS; the GIC takes the pending state from the VPT."""
+        with host_refusals():
+            for vpe in self.vm.vpes:
+                self.driver.vpe_activate(vpe)
+
+    def pending(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM.
+
+        KvmError EACCES unless the host is GICv4.1 and the vPEs are unmapped: elsewhere RAM need not hold the truth.
+        """
+        rows = self._lpis.rows[slots]
+        for vcpu in np.unique(rows["target_vcpu"]):
+            self._require_current_vpt(self.vpe(vcpu))
+        tables = np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64)
+        ram = self.driver.memory
+        octets = ram.octets[tables[rows["target_vcpu"]] + byte_of(rows["intid"]) - ram.base]
+        bits: NDArray[np.uint8] = octets >> bit_of(rows["intid"]).astype(np.uint8) & 1
+        return bits.astype(np.bool_)
+
+    def _require_current_vpt(self, vpe: ItsVpe) -> None:
+        if not self.driver.is_v41:
+            raise KvmError("EACCES", "the pending state of a vLPI can only be read on GICv4.1")
+        if vpe.vmapp_count:
+            raise KvmError("EACCES", f"vPE {vpe.vpe_id} is mapped: its VPT in RAM may be stale")

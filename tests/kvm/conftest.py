@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from tests.kvm.guest import ITTS, Guest
+
+
+@pytest.fixture
+def guest():
+    return Guest()
+
+
+@pytest.fixture
+def setup1(guest):
+    """kvm-unit-tests arm/gic.c, its_setup1: devices 2 and 7, LPIs 8195 and 8196, on PE 3 and PE 2."""
+    guest.mapd(2, ITTS)
+    guest.mapd(7, ITTS + 0x800)
+    guest.mapc(3, 3)
+    guest.mapc(2, 2)
+    guest.mapti(2, 20, 8195, 3)
+    guest.mapti(7, 255, 8196, 2)
+    return guest

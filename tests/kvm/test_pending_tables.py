@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SAVE_PENDING_TABLES against Linux's LPI by LPI loop, byte for byte and error for error."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gicmodel.kvm import KvmError
+from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.memory import ExternalAbort
+from tests.kvm.guest import ITTS, PENDING, RAM_END, Guest, pending_table
+
+
+def save_lpi_by_lpi(guest, vpt_bit=None):
+    """Linux `vgic_v3_save_pending_tables` as it is written; `vpt_bit` reads the state of a forwarded LPI (GICv4.1)."""
+    rows, last_address, octet = guest.vgic.lpis.rows, None, 0
+    for slot in guest.vgic.lpis.slots():
+        row = rows[slot]
+        if row["target_vcpu"] == NO_VCPU:
+            continue
+        intid = int(row["intid"])
+        address = guest.vgic.dist.pending_tables[row["target_vcpu"]] + byte_of(intid)
+        if address != last_address:
+            octet, last_address = guest.memory.read_u8(address), address
+        mask = 1 << bit_of(intid)
+        pending = vpt_bit(slot) if row["hw"] and vpt_bit else bool(row["pending_latch"])
+        if bool(octet & mask) != pending:
+            octet ^= mask
+            guest.memory.write_u8(address, octet)
+
+
+def ram(guest):
+    return guest.memory.octets.copy()
+
+
+def test_bits_lie_where_the_architecture_says(guest):
+    guest.mapd(0)
+    guest.mapc(1, 1)
+    for event_id, intid in enumerate((8192, 8195, 8200, 8447)):
+        guest.mapti(0, event_id, intid, 1)
+        guest.command("INT", DeviceID=0, EventID=event_id)
+    guest.vgic.save_pending_tables()
+    table = guest.memory.read(pending_table(1), 0x1_0000)
+    assert {index: octet for index, octet in enumerate(table) if octet} == {1024: 0x09, 1025: 0x01, 1055: 0x80}
+
+
+def test_two_vcpus_in_one_byte(guest):
+    """Linux ca185b260951: the byte of the vCPU before was written to the other one's table."""
+    guest.mapd(0)
+    guest.mapc(0, 0)
+    guest.mapc(1, 1)
+    guest.mapti(0, 0, 8192, 0)
+    guest.mapti(0, 1, 8193, 1)
+    guest.command("INT", DeviceID=0, EventID=0)
+    guest.vgic.save_pending_tables()
+    assert [guest.memory.read_u8(pending_table(vcpu) + 1024) for vcpu in (0, 1)] == [1, 0]
+
+
+def test_other_bits_stay_and_zeros_are_written(setup1):
+    setup1.memory.write(pending_table(3), b"\xff" * 0x2000)
+    setup1.vgic.save_pending_tables()
+    expected = bytearray(b"\xff" * 0x2000)
+    expected[byte_of(8195)] &= ~(1 << bit_of(8195))
+    assert setup1.memory.read(pending_table(3), 0x2000) == expected
+
+
+def test_saving_changes_nothing_else_and_a_second_time_writes_nothing(setup1):
+    setup1.command("INT", DeviceID=2, EventID=20)
+    setup1.vgic.save_pending_tables()
+    setup1.memory.clear_dirty()
+    setup1.vgic.save_pending_tables()
+    assert not len(setup1.memory.dirty_pages())
+    assert setup1.vgic.acknowledge(3) == 8195
+
+
+def test_pages_that_change_are_dirty(setup1):
+    setup1.memory.clear_dirty()
+    setup1.command("INT", DeviceID=7, EventID=255)
+    setup1.memory.clear_dirty()
+    setup1.vgic.save_pending_tables()
+    assert setup1.memory.dirty_pages().tolist() == [pending_table(2)]
+
+
+def test_an_lpi_without_a_target_is_not_saved(guest):
+    guest.mapd(0)
+    guest.mapti(0, 0, 8192, 7)
+    guest.vgic.lpis.rows["pending_latch"] = True
+    before = ram(guest)
+    guest.vgic.save_pending_tables()
+    assert (ram(guest) == before).all()
+
+
+def test_refused_while_a_vcpu_runs(setup1):
+    setup1.vgic.load(1, cpu=0)
+    with pytest.raises(KvmError, match="EBUSY"):
+        setup1.vgic.save_pending_tables()
+    setup1.vgic.put(1)
+    setup1.vgic.save_pending_tables()
+
+
+def test_its_pending_migration():
+    """kvm-unit-tests arm/gic.c, its-pending-migration: 256 LPIs made pending in RAM, on two vCPUs by turns."""
+    guest = Guest()
+    guest.mapd(2)
+    for vcpu in (2, 3):
+        guest.mapc(vcpu, vcpu)
+        guest.vgic.redistributors[vcpu].write(0, 0, 4)
+    for event_id in range(256):
+        vcpu = 3 if event_id % 2 else 2
+        guest.mapti(2, event_id, 8192 + event_id, vcpu)
+        guest.set_pending_bit(vcpu, 8192 + event_id)
+    for vcpu in (2, 3):
+        guest.vgic.redistributors[vcpu].write(0, 1, 4)
+    guest.its.save_tables()
+    guest.vgic.save_pending_tables()
+    guest.restart_its()
+    guest.its.restore_tables()
+    guest.enable_its()
+    assert [len(guest.vgic.acknowledge_all(vcpu)) for vcpu in range(4)] == [0, 0, 128, 128]
+
+
+@st.composite
+def vms(draw):
+    """LPIs of random targets and latches over tables that may overlap or leave RAM, their old contents random."""
+    intids = draw(st.lists(st.integers(8192, 8192 + 200), unique=True, max_size=40))
+    lpis = [(intid, draw(st.integers(NO_VCPU, 2)), draw(st.booleans())) for intid in intids]
+    near = st.integers(0, 2).map(lambda page: PENDING + 0x1_0000 * page)
+    tables = [draw(near | st.sampled_from([RAM_END, 0])) for _ in range(3)]
+    return lpis, tables, draw(st.integers(0, 2**32 - 1))
+
+
+@given(vms())
+def test_same_bytes_and_errors_as_lpi_by_lpi(vm):
+    lpis, tables, seed = vm
+    # Two LPIs 0x8_0000 apart share a bit where their tables are 64 KiB apart.
+    lpis += [(intid + 0x8_0000, target, not pending) for intid, target, pending in lpis[:5]]
+    images, errors = [], []
+    for save, refusal in ((save_lpi_by_lpi, ExternalAbort), (lambda guest: guest.vgic.save_pending_tables(), KvmError)):
+        guest = Guest(nr_vcpus=3)
+        for vcpu, table in enumerate(tables):
+            guest.vgic.dist.pending_tables[vcpu] = table
+        for intid, target, pending in lpis:
+            guest.vgic.lpis.allocate(intid, target, 0, True, pending)
+        window = guest.memory.view(PENDING + 0x400, 64, np.uint8)
+        window[:] = np.random.default_rng(seed).integers(0, 256, 64)
+        try:
+            save(guest)
+            errors.append(False)
+        except refusal:
+            errors.append(True)
+        images.append(guest.memory.read(PENDING, 0x4_0000))
+    assert errors[0] == errors[1]
+    assert images[0] == images[1]
+
+
+def test_the_whole_lpi_space(guest):
+    """57344 LPIs: as many as 16 bits of INTID have."""
+    guest.memory.write(ITTS, bytes(0x1000))
+    rng = np.random.default_rng(5)
+    for intid in range(8192, 1 << 16):
+        guest.vgic.lpis.allocate(intid, intid % 4, 0, True, False)
+    guest.vgic.lpis.rows["pending_latch"][guest.vgic.lpis.slots()] = rng.random(57344) < 0.3
+    guest.vgic.save_pending_tables()
+    intids = np.arange(8192, 1 << 16)
+    bits = np.array(
+        [np.unpackbits(guest.memory.view(pending_table(vcpu), 8192, np.uint8), bitorder="little") for vcpu in range(4)]
+    )
+    assert (bits[intids % 4, intids] == guest.vgic.lpis.rows["pending_latch"][guest.vgic.lpis.slots()]).all()
+    assert bits.sum() == guest.vgic.lpis.rows["pending_latch"].sum()
