@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An LPI configuration table as software writes it: one byte for each INTID from 8192 (IHI0069 5.1.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.driver.allocator import PageAllocator
+from gicmodel.driver.commands import Operand
+from gicmodel.driver.errors import DriverError
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.vpt import FIRST_LPI
+
+TABLE_ALIGN = 0x1_0000
+"""Linux aligns and sizes LPI tables to 64 KiB, which GICR_PENDBASER, VPT_addr and VCONF_addr need."""
+
+DISABLED = LPI_CONFIGURATION.pack(Priority=0xA0)
+ENABLED = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1)
+ENABLE = LPI_CONFIGURATION.pack(Enable=1) ^ LPI_CONFIGURATION.pack()
+
+
+class ConfigurationTable:
+    """The table of a machine's LPIs or of a VM's vLPIs, all disabled at first, of `id_bits` INTID bits."""
+
+    def __init__(self, allocator: PageAllocator, id_bits: int) -> None:
+        self.id_bits = id_bits
+        self.address = allocator.alloc(aligned((1 << id_bits) - FIRST_LPI), TABLE_ALIGN)
+        self._memory = allocator.memory
+        self._octets = self._memory.view(self.address, (1 << id_bits) - FIRST_LPI, np.uint8)
+        self._octets[:] = DISABLED
+        self._memory.mark(self.address, len(self._octets))
+
+    def read(self, intid: int) -> int:
+        """The byte of one LPI; errors as `write`."""
+        self._check(intid, intid)
+        return int(self._octets[intid - FIRST_LPI])
+
+    def write(self, intids: Operand, octets: Operand) -> None:
+        """Set the byte of one LPI or of an array of them. DriverError EINVAL for an INTID without a byte."""
+        if isinstance(intids, np.ndarray):
+            if not intids.size:
+                return
+            first, last = int(intids.min()), int(intids.max())
+        else:
+            first = last = int(intids)
+        self._check(first, last)
+        self._octets[intids - FIRST_LPI] = octets
+        self._memory.mark(self.address + first - FIRST_LPI, last + 1 - first)
+
+    def _check(self, first: int, last: int) -> None:
+        if first < FIRST_LPI or last >= FIRST_LPI + len(self._octets):
+            raise DriverError("EINVAL", f"INTIDs {first}..{last} are not all LPIs of {self.id_bits} bits")
+
+
+def aligned(size: int) -> int:
+    """`size` rounded up to what an LPI table occupies."""
+    return -(-size // TABLE_ALIGN) * TABLE_ALIGN

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the driver hands out: a device with its events, a VM with its vPEs. Names are those of Linux' structures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.driver.configuration import ConfigurationTable
+from gicmodel.layouts.vpt import VSGIS
+
+
+@dataclass(eq=False)
+class ItsVpe:
+    """struct its_vpe. `vmapp_count` is the number of ITSs on which the vPE is mapped."""
+
+    vpe_id: int
+    vm: ItsVm
+    vpt_page: int
+    """Address of the virtual pending table, 64 KiB aligned."""
+    doorbell_intid: int
+    """The physical LPI that rings for the vPE (vpe_db_lpi)."""
+    vmapp_count: int = 0
+    col_idx: int = 0
+    """The CPU on whose redistributor the vPE is mapped."""
+    resident_cpu: int | None = None
+    pending_last: bool = False
+    """Something may be pending; never a statement that nothing is."""
+    idai: bool = False
+    """GICv4.0: GICR_VPENDBASER.IDAI when the vPE was last descheduled."""
+    sgi_config: list[VsgiConfig] = field(default_factory=lambda: [VsgiConfig() for _ in range(VSGIS)])
+
+
+@dataclass
+class VsgiConfig:
+    """The configuration of one vSGI; `priority` is 8 bits wide, of which the GIC keeps the upper four."""
+
+    enabled: bool = False
+    group: int = 0
+    priority: int = 0
+
+
+@dataclass(eq=False)
+class ItsVm:
+    """struct its_vm. `vlpi_count` [ITS] is kept where vPEs are mapped on demand (GICv4.0 with an ITS list)."""
+
+    vprop: ConfigurationTable
+    vlpi_count: NDArray[np.int64]
+    vpes: list[ItsVpe] = field(default_factory=list)
+    db_lpi_base: int = 0
+    nr_db_lpis: int = 0
+
+    @property
+    def vprop_page(self) -> int:
+        """Address of the vLPI configuration table, 64 KiB aligned, one byte for each vINTID from 8192."""
+        return self.vprop.address
+
+
+@dataclass(eq=False)
+class ItsDevice:
+    """struct its_device with its event_map. Arrays are indexed by EventID, [nr_events]."""
+
+    device_id: int
+    its: int
+    itt_addr: int
+    nr_events: int
+    """A power of two, the size of the ITT."""
+    lpi_base: int
+    """Event e is physical LPI lpi_base + e while it is not forwarded."""
+    mapped: NDArray[np.bool_]
+    col: NDArray[np.int64]
+    """The CPU that the event's physical LPI goes to; its collection has the same number."""
+    forwarded: NDArray[np.bool_]
+    vpe_id: NDArray[np.int64]
+    """Of forwarded events, as `vintid`."""
+    vintid: NDArray[np.int64]
+    vm: ItsVm | None = None
+    """The VM that the device's forwarded events belong to."""
+
+    @classmethod
+    def create(cls, device_id: int, its: int, itt_addr: int, nr_events: int, lpi_base: int) -> ItsDevice:
+        numbers = np.zeros((3, nr_events), np.int64)
+        flags = np.zeros((2, nr_events), np.bool_)
+        return cls(
+            device_id, its, itt_addr, nr_events, lpi_base, flags[0], numbers[0], flags[1], numbers[1], numbers[2]
+        )

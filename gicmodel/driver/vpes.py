@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VMs and their vPEs: mapping, moving and scheduling them (Linux' irq-gic-v4.c and its_vpe_* functions)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.driver import commands, residency
+from gicmodel.driver.commands import Commands
+from gicmodel.driver.configuration import TABLE_ALIGN, ConfigurationTable, aligned
+from gicmodel.driver.doorbells import Doorbells
+from gicmodel.driver.errors import DriverError
+from gicmodel.driver.its import ItsNode
+from gicmodel.driver.objects import ItsVm, ItsVpe
+from gicmodel.driver.redistributor import Redistributor
+from gicmodel.layouts.vpt import table_bytes
+
+
+class VirtualPes(Doorbells):
+    """vPEs are mapped on every ITS from the start, or on GICv4.0 with an ITS list, where the VM has vLPIs."""
+
+    @property
+    def eager(self) -> bool:
+        """Linux' gic_requires_eager_mapping: GICv4.1 has vSGIs, which no vLPI announces."""
+        return self.is_v41 or not self.its_list
+
+    def its_vm_create(self, nr_vpes: int) -> ItsVm:
+        """A VM with its vLPI configuration table and vPEs, each with a VPT and a doorbell, activated.
+
+        Raises:
+            DriverError: ENODEV, the GIC has no vLPIs; ENOSPC, no LPIs or vPEIDs; EINVAL, a vPE table is too small;
+                ENOMEM.
+        """
+        if not self.is_v4:
+            raise DriverError("ENODEV", "the GIC has no vLPIs")
+        vm = ItsVm(ConfigurationTable(self.allocator, self.lpi_id_bits), np.zeros(len(self.its), np.int64))
+        try:
+            vm.db_lpi_base, vm.nr_db_lpis = self.its_lpi_alloc(nr_vpes), nr_vpes
+            for index in range(nr_vpes):
+                self._create_vpe(vm, vm.db_lpi_base + index)
+            for vpe in vm.vpes:
+                self.vpe_activate(vpe)
+        except DriverError:
+            self.its_vm_destroy(vm)
+            raise
+        return vm
+
+    def its_vm_destroy(self, vm: ItsVm) -> None:
+        """Unmap a VM's vPEs and take back its memory. DriverError EBUSY while a vPE is resident or has vLPIs."""
+        if any(device.vm is vm for device in self.devices.values()):
+            raise DriverError("EBUSY", "the VM has forwarded events")
+        for vpe in vm.vpes:
+            self._check_not_resident(vpe)
+        for vpe in vm.vpes:
+            if vpe.vmapp_count:
+                self.vpe_deactivate(vpe)
+            self._proxy_release(vpe)
+            self.allocator.free(vpe.vpt_page)
+            self.vpe_ids.give(vpe.vpe_id, 1)
+            del self.vpes[vpe.vpe_id]
+        self.allocator.free(vm.vprop_page)
+        self.lpi_ids.give(vm.db_lpi_base, vm.nr_db_lpis)
+
+    def vpe_activate(self, vpe: ItsVpe) -> None:
+        """Map a vPE on every ITS, on CPU 0's redistributor, and enable its doorbell (Linux' request_irq of it).
+
+        The redistributor takes what is pending from the VPT. DriverError EEXIST if the vPE is mapped.
+        """
+        if not self.eager:
+            return
+        if vpe.vmapp_count:
+            raise DriverError("EEXIST", f"vPE {vpe.vpe_id} is mapped")
+        vpe.col_idx = 0
+        for its in self.v4_its:
+            self._map_vpe(its, vpe)
+        if self.is_v41:
+            self._unmask_doorbell(vpe)
+
+    def vpe_deactivate(self, vpe: ItsVpe) -> None:
+        """Unmap a vPE from every ITS (Linux' free_irq of its doorbell). On GICv4.1 its VPT in RAM is then current.
+
+        DriverError EBUSY while it is resident, EINVAL if it is not mapped.
+        """
+        if not self.eager:
+            return
+        self._check_not_resident(vpe)
+        self._check_mapping(vpe)
+        if self.is_v41:
+            self._mask_doorbell(vpe)
+        for its in self.v4_its:
+            self._unmap_vpe(its, vpe)
+
+    def vpe_set_affinity(self, vpe: ItsVpe, cpu: int) -> None:
+        """Map a vPE to another CPU's redistributor (VMOVP).
+
+        Raises:
+            DriverError: EINVAL, no such CPU, or the vPE is unmapped where it should be mapped; EBUSY, it is resident.
+        """
+        self._check_cpus(cpu)
+        # Linux 1442ee001198: a vPE that is unmapped may be dying. Where vPEs are mapped on demand it only waits.
+        self._check_mapping(vpe)
+        if cpu == vpe.col_idx:
+            return
+        self._check_not_resident(vpe)
+        source, vpe.col_idx = vpe.col_idx, cpu
+        if vpe.vmapp_count:
+            self._vmovp(vpe)
+            self._move_doorbell(vpe, source, cpu)
+
+    def vpe_schedule(self, vpe: ItsVpe, cpu: int, vgrp0: bool = False, vgrp1: bool = True) -> None:
+        """Make a vPE resident on a CPU, which must be the one that it is mapped to, or one of its group on GICv4.1.
+
+        Raises:
+            DriverError: EINVAL, as `vpe_set_affinity`; EBUSY, the vPE is resident or the CPU has another.
+        """
+        self._check_cpus(cpu)
+        self._check_mapping(vpe)
+        occupied = any(other.resident_cpu == cpu for other in self.vpes.values())
+        if vpe.resident_cpu is not None or occupied:
+            raise DriverError("EBUSY", f"vPE {vpe.vpe_id} or CPU {cpu} is in use")
+        if not self.is_v41:
+            # The guest is about to look for itself.
+            self._mask_doorbell(vpe)
+        self.drain()
+        residency.schedule(self.redistributors[cpu], vpe, vgrp0, vgrp1)
+        vpe.resident_cpu = cpu
+
+    def vpe_commit(self, vpe: ItsVpe) -> None:
+        """Wait until the VPT of a resident vPE is parsed, before the guest is entered; errors as `vpe_deschedule`."""
+        residency.commit(self._resident_on(vpe))
+
+    def vpe_deschedule(self, vpe: ItsVpe, doorbell: bool) -> None:
+        """Make a vPE non-resident and set `pending_last`; with `doorbell` the next interrupt rings it.
+
+        DriverError EINVAL if the vPE is not resident.
+        """
+        rd = self._resident_on(vpe)
+        if doorbell and not self.is_v41:
+            self._unmask_doorbell(vpe)
+        self.drain()
+        residency.deschedule(rd, vpe, doorbell)
+        vpe.resident_cpu = None
+
+    def vpe_invall(self, vpe: ItsVpe) -> None:
+        """Have the configuration of all of a vPE's vLPIs reloaded."""
+        if self.is_v41:
+            self.drain()
+            self.redistributors[vpe.col_idx].invalidate_vlpis(vpe.vpe_id)
+            return
+        # One ITS that has the vPE mapped is enough, as it reaches the redistributors.
+        for its in self.v4_its:
+            if self.eager or vpe.vm.vlpi_count[its.number]:
+                its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
+                return
+
+    def _create_vpe(self, vm: ItsVm, doorbell_intid: int) -> None:
+        vpt_page = self.allocator.alloc(aligned(table_bytes(self.lpi_id_bits)), TABLE_ALIGN)
+        vpe_id = self.vpe_ids.take(1)
+        if vpe_id is None:
+            self.allocator.free(vpt_page)
+            raise DriverError("ENOSPC", f"no vPEID of {self.vpe_id_bits} bits is free")
+        vpe = ItsVpe(vpe_id, vm, vpt_page, doorbell_intid)
+        vm.vpes.append(vpe)
+        self.vpes[vpe_id] = vpe
+        # Every table that the GIC may look the vPE up in, before the first VMAPP (Linux' its_alloc_vpe_table).
+        for its in self.v4_its:
+            its.require_vpe(vpe_id)
+        for rd in self.redistributors:
+            if rd.vpe_table is not None and not rd.vpe_table.require(vpe_id):
+                raise DriverError(
+                    "EINVAL", f"vPEID {vpe_id:#x} is beyond the vPE table of CPU {rd.cpu}'s redistributor"
+                )
+
+    def _map_vpe(self, its: ItsNode, vpe: ItsVpe) -> None:
+        vpe.vmapp_count += 1
+        its.send(self._vmapp(its, vpe), commands.vsync(vpe.vpe_id))
+        its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
+        # The map with Alloc=1 is complete before another ITS sees one without.
+        its.queue.flush()
+
+    def _vmapp(self, its: ItsNode, vpe: ItsVpe) -> Commands:
+        target = its.targets[vpe.col_idx]
+        if not its.is_v41:
+            return commands.vmapp_v40(vpe.vpe_id, target, vpe.vpt_page, self.lpi_id_bits)
+        return commands.vmapp(
+            vpe.vpe_id,
+            target,
+            vpe.vpt_page,
+            vpe.vm.vprop_page,
+            self.lpi_id_bits,
+            vpe.doorbell_intid,
+            alloc=vpe.vmapp_count == 1,
+        )
+
+    def _unmap_vpe(self, its: ItsNode, vpe: ItsVpe) -> None:
+        vpe.vmapp_count -= 1
+        if its.is_v41:
+            # Complete once CREADR is past it (IHI0069 5.3.19); a VSYNC would name an unmapped vPE (Linux 80e9963fb3b5).
+            its.send(commands.vmapp_unmap(vpe.vpe_id, alloc=vpe.vmapp_count == 0))
+        else:
+            its.send(commands.vmapp_unmap_v40(vpe.vpe_id), commands.vsync(vpe.vpe_id))
+        # Unmaps with Alloc=0 are complete before the one with Alloc=1, and that before anyone reads the VPT.
+        its.queue.flush()
+
+    def _vmovp(self, vpe: ItsVpe) -> None:
+        nodes, sequence, its_list = self.v4_its[:1], 0, 0
+        if self.its_list:
+            # The same number to every ITS that has the vPE mapped (IHI0069 5.3, "VMOVP"; GITS_TYPER.VMOVP = 0).
+            nodes = [its for its in self.v4_its if self.eager or vpe.vm.vlpi_count[its.number]]
+            its_list = sum(1 << its.list_number for its in nodes)
+            sequence, self._vmovp_sequence = self._vmovp_sequence, (self._vmovp_sequence + 1) & 0xFFFF
+        for its in nodes:
+            target = its.targets[vpe.col_idx]
+            if its.is_v41:
+                vmovp = commands.vmovp(vpe.vpe_id, target, vpe.doorbell_intid, sequence, its_list)
+            else:
+                vmovp = commands.vmovp_v40(vpe.vpe_id, target, sequence, its_list)
+            its.send(vmovp, commands.vsync(vpe.vpe_id))
+
+    def _check_mapping(self, vpe: ItsVpe) -> None:
+        if self.eager and not vpe.vmapp_count:
+            raise DriverError("EINVAL", f"vPE {vpe.vpe_id} is not mapped")
+
+    def _check_not_resident(self, vpe: ItsVpe) -> None:
+        if vpe.resident_cpu is not None:
+            raise DriverError("EBUSY", f"vPE {vpe.vpe_id} is resident on CPU {vpe.resident_cpu}")
+
+    def _resident_on(self, vpe: ItsVpe) -> Redistributor:
+        if vpe.resident_cpu is None:
+            raise DriverError("EINVAL", f"vPE {vpe.vpe_id} is not resident")
+        return self.redistributors[vpe.resident_cpu]

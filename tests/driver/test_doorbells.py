@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GICv4.0 doorbells: masked while the vPE runs, reloaded by GICR_INVLPIR or through the proxy device."""
+
+from gicmodel.layouts.vpt import FIRST_LPI
+from tests.driver.host import Host
+
+
+def enabled(host: Host, intid: int) -> bool:
+    return bool(host.memory.read_u8(host.driver.lpi_configuration.address + intid - FIRST_LPI) & 1)
+
+
+def test_a_doorbell_is_unmasked_only_while_the_vcpu_blocks() -> None:
+    host = Host(architecture="4.0")
+    vpe = host.driver.its_vm_create(1).vpes[0]
+    host.words()
+    seen = []
+    for doorbell in (False, True, True):
+        host.driver.vpe_schedule(vpe, 0)
+        seen.append(enabled(host, vpe.doorbell_intid))
+        host.driver.vpe_deschedule(vpe, doorbell)
+        seen.append(enabled(host, vpe.doorbell_intid))
+    assert seen == [False, False, False, True, False, True]
+    assert host.commands() == [], "the redistributor has GICR_INVLPIR"
+
+
+def test_a_doorbell_that_is_pending_does_not_follow_its_vpe() -> None:
+    host = Host(architecture="4.0")
+    device = host.driver.its_create_device(1, 2)
+    host.driver.irq_activate(device, 0)
+    vpe = host.driver.its_vm_create(1).vpes[0]
+    host.driver.its_map_vlpi(device, 0, vpe, 8200, 0xA3)
+    host.driver.vpe_schedule(vpe, 0)
+    host.driver.vpe_deschedule(vpe, doorbell=True)
+    host.gic.its[0].translate(1, 0)
+    assert host.gic.redistributors[0].cpu.pending() == vpe.doorbell_intid
+    host.driver.vpe_set_affinity(vpe, 1)
+    assert host.gic.redistributors[0].cpu.pending() == 1023
+
+
+def test_the_proxy_lends_its_events_to_doorbells_in_turn() -> None:
+    host = Host(architecture="4.0", direct_lpi=False, redistributors=2, command_errors="ignore")
+    first, second, third = host.driver.its_vm_create(3).vpes
+    host.words()
+
+    def block(*vpes: object) -> list[str]:
+        for vpe in vpes:
+            host.driver.vpe_schedule(vpe, 0)
+            host.driver.vpe_deschedule(vpe, doorbell=True)
+        return host.commands()
+
+    proxy = f"MAPTI DeviceID=0xffff EventID=0x0 pINTID={first.doorbell_intid:#x} ICID=0x0"
+    lines = block(first)
+    assert lines[0].startswith("MAPD DeviceID=0xffff Size=0x0")
+    assert lines[1:] == [proxy, "SYNC RDbase=0x0", "INV DeviceID=0xffff EventID=0x0", "SYNC RDbase=0x0"]
+    assert block(second)[0] == f"MAPTI DeviceID=0xffff EventID=0x1 pINTID={second.doorbell_intid:#x} ICID=0x0"
+    assert block(third)[:3] == [
+        "DISCARD DeviceID=0xffff EventID=0x0",
+        "SYNC RDbase=0x0",
+        f"MAPTI DeviceID=0xffff EventID=0x0 pINTID={third.doorbell_intid:#x} ICID=0x0",
+    ]
+    host.driver.vpe_set_affinity(second, 1)
+    assert host.mnemonics() == "VMOVP VSYNC MOVI SYNC"
+    host.driver.its_vm_destroy(first.vm)
+    discards = [line for line in host.commands() if line.startswith("DISCARD")]
+    assert discards == ["DISCARD DeviceID=0xffff EventID=0x1", "DISCARD DeviceID=0xffff EventID=0x0"]
+    assert host.gic.redistributors[0].cpu.pending() == 1023

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A register that acts on the hardware's state is written after the commands before it, also inside a batch."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gicmodel.driver import GicDriver, ItsDevice, ItsVpe, commands
+from gicmodel.layouts.registers import GICR_SYNCR
+from tests.driver.host import Host
+
+Operation = Callable[[GicDriver, ItsDevice, ItsVpe], object]
+
+
+def deschedule(driver: GicDriver, _: ItsDevice, vpe: ItsVpe) -> None:
+    driver.vpe_schedule(vpe, 0)
+    driver.its[0].send(commands.sync(0))
+    driver.vpe_deschedule(vpe, doorbell=True)
+
+
+def mask_doorbell(driver: GicDriver, device: ItsDevice, vpe: ItsVpe) -> None:
+    deschedule(driver, device, vpe)
+    driver.its[0].send(commands.sync(0))
+    driver.vpe_schedule(vpe, 0)
+
+
+OPERATIONS: list[tuple[str, str, Operation]] = [
+    ("4.1", "GICR_INVLPIR", lambda driver, device, _: driver.irq_mask(device, 1)),
+    ("4.1", "GICR_INVLPIR", lambda driver, device, _: driver.its_prop_update_vlpi(device, 0, 0xA3)),
+    ("4.1", "GICR_INVALLR", lambda driver, _, vpe: driver.vpe_invall(vpe)),
+    ("4.1", "GICR_VPENDBASER", lambda driver, _, vpe: driver.vpe_schedule(vpe, 0)),
+    ("4.1", "GICR_VPENDBASER", deschedule),
+    ("4.1", "GICR_VSGIR", lambda driver, _, vpe: driver.vsgi_get_pending(vpe, 0)),
+    ("4.1", "GITS_SGIR", lambda driver, _, vpe: driver.vsgi_set_pending(vpe, 0, True)),
+    ("4.0", "GICR_INVLPIR", mask_doorbell),
+    ("4.0", "GICR_CLRLPIR", lambda driver, _, vpe: driver.vpe_set_affinity(vpe, 1)),
+]
+
+
+@pytest.mark.parametrize(("architecture", "register", "operation"), OPERATIONS)
+@pytest.mark.parametrize("steps", [None, 1])
+def test_commands_come_first(architecture: str, register: str, operation: Operation, steps: int | None) -> None:
+    host = Host(architecture=architecture, commands_per_step=steps)
+    device = host.driver.its_create_device(1, 2)
+    host.driver.activate_events(device, 0, 2)
+    vpe = host.driver.its_vm_create(1).vpes[0]
+    host.driver.its_map_vlpi(device, 0, vpe, 8200, 0xA3)
+    host.writes()
+    with host.driver.batch():
+        host.driver.its[0].send(commands.sync(0))
+        operation(host.driver, device, vpe)
+        order = [write.register for write in host.writes("GITS_CWRITER", register)]
+        assert order[-2:] == ["GITS_CWRITER", register]
+        assert host.its("GITS_CREADR") == host.its("GITS_CWRITER")
+        assert not GICR_SYNCR.unpack(host.rd("GICR_SYNCR"))["Busy"], "the reload is complete"
