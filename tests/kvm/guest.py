@@ -72,6 +72,15 @@ class Guest:
             self.memory.write_u64(QUEUE + writer + 8 * number, word)
         self.its.write(offset_of("GITS_CWRITER"), (writer + COMMAND_BYTES) % 0x1_0000)
 
+    def commands(self, words):
+        """Queue many commands, uint64 [n, 4], and run them."""
+        for start in range(0, len(words), 1024):
+            self.its.write(offset_of("GITS_CTLR"), 0, 4)
+            self.its.write(offset_of("GITS_CBASER"), GITS_CBASER.pack(Valid=1, Physical_Address=QUEUE, Size=15))
+            self.memory.write(QUEUE, words[start : start + 1024].tobytes())
+            self.its.write(offset_of("GITS_CTLR"), 1, 4)
+            self.its.write(offset_of("GITS_CWRITER"), len(words[start : start + 1024]) * COMMAND_BYTES)
+
     def mapd(self, device_id, itt_addr=ITTS, bits=8, valid=1):
         self.command("MAPD", DeviceID=device_id, Size=bits - 1, ITT_addr=itt_addr, V=valid)
 

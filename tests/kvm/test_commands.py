@@ -123,6 +123,14 @@ def test_discard_clears_the_ite_in_ram(setup1):
     assert interrupt(setup1, 2, 20) == {}
 
 
+def test_discard_takes_the_pending_state_with_it(setup1):
+    setup1.command("INT", DeviceID=2, EventID=20)
+    setup1.command("DISCARD", DeviceID=2, EventID=20)
+    assert acked(setup1) == {}
+    setup1.mapti(2, 20, 8195, 3)
+    assert acked(setup1) == {}
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_discard_of_an_unmapped_collection_is_dropped(guest, exists):
     """That the collection exists is not enough: it must be mapped to a vCPU."""
