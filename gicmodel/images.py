@@ -57,10 +57,14 @@ _PROGRAM_HEADER = Struct(
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Consecutive bytes of RAM: `data` (uint8, [n], read-only) from physical `address` on."""
+    """Consecutive bytes of RAM: `data` (uint8, [n], read-only) from physical `address` on; `offset` bytes into the file.
+
+    In a compressed file `offset` counts unpacked bytes.
+    """
 
     address: int
     data: NDArray[np.uint8]
+    offset: int = 0
 
     @property
     def end(self) -> int:
@@ -195,7 +199,7 @@ class _Core:
             raise UnusableInput(f"{self.path}: {place}: p_filesz {size:#x} is above p_memsz {header['p_memsz']:#x}")
         self._check_in_file(offset, size, place)
         _check_addresses(f"{self.path}: {place}: p_paddr", address, header["p_memsz"])
-        return Segment(address, self.contents[offset : offset + size])
+        return Segment(address, self.contents[offset : offset + size], offset)
 
     def _parse(self, structure: Any, offset: int, place: str) -> Any:
         self._check_in_file(offset, structure.sizeof(), place)

@@ -13,7 +13,14 @@ import gicmodel
 PACKAGE = Path(gicmodel.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-WITHOUT_NUMBA = ["gicmodel", "gicmodel.images", "gicmodel.layouts.registers", "gicmodel.cli", "gicmodel.cli.layouts"]
+WITHOUT_NUMBA = [
+    "gicmodel",
+    "gicmodel.images",
+    "gicmodel.inspection",
+    "gicmodel.layouts.registers",
+    "gicmodel.cli",
+    "gicmodel.cli.layouts",
+]
 
 
 def imported_packages(source):

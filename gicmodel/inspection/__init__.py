@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a dump of RAM, finds the tables of a GIC in it, decodes, checks and compares them.
+
+It needs the ground only: no numba, and nothing of the model that writes such tables.
+"""
+
+from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.inspection.inspection import LIMIT, Inspection, inspect
+from gicmodel.inspection.profiles import PROFILES, Profile
+
+__all__ = ["ABSENT", "LIMIT", "PROFILES", "Dump", "Inspection", "Profile", "inspect"]

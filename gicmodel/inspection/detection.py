@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which profile the bytes of a dump fit, and the evidence for it.
+
+A profile whose entries have another size than the registers say is out. Of the others, each entry that is not zero
+speaks for or against: an entry of the profile has no RES0 bit set and points somewhere that makes sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.dump import Dump
+from gicmodel.inspection.its import Its
+from gicmodel.inspection.profiles import OPAQUE, PROFILES, Entry, Profile
+from gicmodel.inspection.redistributors import LPI_ID_BITS
+from gicmodel.inspection.table import Occupied
+from gicmodel.layouts.vpt import FIRST_LPI
+
+SAMPLE = 1 << 12
+"""How many entries of a table speak."""
+ENOUGH = 0.5
+"""The share of entries that must make sense."""
+
+
+class Verdict(NamedTuple):
+    """What speaks for and against one profile: entries that make sense, entries seen, and why it is out, if it is."""
+
+    profile: Profile
+    sense: int
+    seen: int
+    excluded: str
+
+    def __str__(self) -> str:
+        if self.excluded:
+            return f"{self.profile.name}: no, {self.excluded}"
+        return f"{self.profile.name}: {self.sense} of {self.seen} entries make sense"
+
+
+class Detection(NamedTuple):
+    """The profile that fits, and the evidence, one line a profile."""
+
+    profile: Profile
+    evidence: list[str]
+
+
+def detect(dump: Dump, units: Sequence[Its]) -> Detection:
+    """The profile that the tables of the ITSs fit best; `opaque` if none fits."""
+    verdicts = [_judge(dump, units, profile) for profile in PROFILES.values() if profile is not OPAQUE]
+    evidence = [str(verdict) for verdict in verdicts]
+    fitting = [verdict for verdict in verdicts if not verdict.excluded and verdict.seen]
+    best = max(fitting, key=lambda verdict: (verdict.sense / verdict.seen, verdict.sense), default=None)
+    if best is None or best.sense < ENOUGH * best.seen:
+        return Detection(OPAQUE, [*evidence, "opaque: no known format fits"])
+    return Detection(best.profile, evidence)
+
+
+def _judge(dump: Dump, units: Sequence[Its], profile: Profile) -> Verdict:
+    sense = seen = 0
+    for its in units:
+        excluded = _excluded(its, profile)
+        if excluded:
+            return Verdict(profile, 0, 0, excluded)
+        for kind, found in its.occupied.items():
+            good, many = _sample(dump, _head(found), profile, kind)
+            sense, seen = sense + good, seen + many
+    return Verdict(profile, sense, seen, "")
+
+
+def _excluded(its: Its, profile: Profile) -> str:
+    """Why the registers rule a profile out; empty if they do not."""
+    for kind in its.occupied:
+        entry, found = profile.entries[kind], its.tables[kind]
+        if entry is None:
+            return f"it has no {kind} table, and {found.register} is one"
+        if entry.layout.bytes != found.entry_bytes:
+            layout = entry.layout
+            return f"{found.register} has entries of {found.entry_bytes} bytes, {layout.name} is {layout.bytes}"
+    event = profile.event
+    if event is not None and its.typer is not None and its.typer["ITT_entry_size"] + 1 != event.layout.bytes:
+        size = its.typer["ITT_entry_size"] + 1
+        return f"{its.frame}_TYPER has ITT entries of {size} bytes, {event.layout.name} is {event.layout.bytes}"
+    return ""
+
+
+def _sample(dump: Dump, found: Occupied, profile: Profile, kind: str) -> tuple[int, int]:
+    entry = profile.entries[kind]
+    assert entry is not None
+    words = entry.layout.words_of(found.octets)
+    rows = entry.layout.decode(words)
+    sense = entry.in_use(rows) & ~entry.reserved(words)
+    if kind == "device":
+        sense &= _points(dump, entry, rows, "ITT_addr")
+        good, many = _events(dump, profile, entry, rows[sense])
+        return int(sense.sum()) + good, rows.size + many
+    if kind == "vpe":
+        sense &= _points(dump, entry, rows, "VPT_addr")
+    return int(sense.sum()), rows.size
+
+
+def _head(found: Occupied) -> Occupied:
+    return found._replace(ids=found.ids[:SAMPLE], addresses=found.addresses[:SAMPLE], octets=found.octets[:SAMPLE])
+
+
+def _points(dump: Dump, entry: Entry, rows: NDArray[np.void], column: str) -> NDArray[np.bool_]:
+    """Whether an address column points to memory that the dump holds."""
+    return dump.offsets(entry.column(rows, column)) >= 0
+
+
+def _events(dump: Dump, profile: Profile, device: Entry, rows: NDArray[np.void]) -> tuple[int, int]:
+    """The first events of the devices: how many make sense, and how many there are."""
+    event = profile.event
+    assert event is not None
+    # Two events are the fewest that a device can have, so both are inside every table.
+    addresses = (device.column(rows, "ITT_addr")[:, np.newaxis] + np.arange(2) * event.layout.bytes).reshape(-1)
+    octets, held = dump.gather(addresses, event.layout.bytes)
+    occupied_ones = octets[held & octets.any(axis=1)]
+    words = event.layout.words_of(occupied_ones)
+    decoded = event.layout.decode(words)
+    intids = event.column(decoded, "INTID")
+    sense = event.in_use(decoded) & ~event.reserved(words) & (intids >= FIRST_LPI) & (intids < 1 << LPI_ID_BITS)
+    return int(sense.sum()), decoded.size

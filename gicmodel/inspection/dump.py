@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Physical memory as a dump has it: what is not in the file is absent, never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.errors import UnusableInput
+from gicmodel.images import Segment
+
+ABSENT = -1
+"""The file offset of an address that the dump does not hold."""
+
+Addresses = NDArray[np.int64]
+Octets = NDArray[np.uint8]
+
+
+class Piece(NamedTuple):
+    """Consecutive bytes that the dump holds: `octets` (uint8, [n], a view) from physical `address` on."""
+
+    address: int
+    octets: Octets
+
+
+class Dump:
+    """Reads segments of RAM by physical address; the bytes stay where the file is mapped.
+
+    Raises UnusableInput if there is no segment or two overlap.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.segments = sorted(segments, key=lambda segment: segment.address)
+        if not self.segments:
+            raise UnusableInput("a dump without bytes")
+        for below, above in pairwise(self.segments):
+            if below.end > above.address:
+                raise UnusableInput(f"two segments of the dump overlap at {above.address:#x}")
+        self._starts = np.array([segment.address for segment in self.segments], np.int64)
+        self._ends = np.array([segment.end for segment in self.segments], np.int64)
+        self._file_offsets = np.array([segment.offset for segment in self.segments], np.int64)
+
+    @property
+    def octets(self) -> int:
+        """How many bytes of RAM the dump holds."""
+        return int((self._ends - self._starts).sum())
+
+    def offsets(self, addresses: Addresses) -> Addresses:
+        """The place in the file of the byte at each address, ABSENT where there is none; any shape."""
+        owner = self._owners(addresses)
+        held = (owner >= 0) & (addresses < self._ends[owner])
+        return np.where(held, self._file_offsets[owner] + addresses - self._starts[owner], ABSENT)
+
+    def offset(self, address: int) -> int:
+        """The place in the file of the byte at `address`, or ABSENT."""
+        return int(self.offsets(np.array([address], np.int64))[0])
+
+    def gather(self, addresses: Addresses, size: int) -> tuple[Octets, NDArray[np.bool_]]:
+        """`size` bytes from each of the n addresses, as uint8 [n, size], and which of them the dump holds whole.
+
+        The others' bytes are zero and mean nothing.
+        """
+        octets = np.zeros((addresses.size, size), np.uint8)
+        owner = self._owners(addresses)
+        held = (owner >= 0) & (addresses + size <= self._ends[owner])
+        for chosen in _groups(np.flatnonzero(held), owner):
+            octets[chosen] = self._rows(self.segments[owner[chosen[0]]], addresses[chosen], size)
+        astride = np.flatnonzero(~held & (owner >= 0) & (addresses < self._ends[owner]))
+        for row in astride if size > 1 else ():
+            held[row] = self._assemble(int(addresses[row]), octets[row])
+        return octets, held
+
+    def pieces(self, address: int, length: int) -> Iterator[Piece]:
+        """What the dump holds of [address, address + length), ascending."""
+        end = address + length
+        first = max(0, int(np.searchsorted(self._starts, address, "right")) - 1)
+        for segment in self.segments[first:]:
+            if segment.address >= end:
+                return
+            low, high = max(address, segment.address), min(end, segment.end)
+            if low < high:
+                yield Piece(low, segment.data[low - segment.address : high - segment.address])
+
+    def held(self, address: int, length: int) -> int:
+        """How many bytes of [address, address + length) the dump holds."""
+        return sum(piece.octets.size for piece in self.pieces(address, length))
+
+    def _owners(self, addresses: Addresses) -> NDArray[np.intp]:
+        """The last segment that begins at or below each address, -1 if none does."""
+        return np.searchsorted(self._starts, addresses, "right") - 1
+
+    @staticmethod
+    def _rows(segment: Segment, addresses: Addresses, size: int) -> Octets:
+        # A view whose element n is the `size` bytes from byte n on: one indexing copies every row at once.
+        windows = np.ndarray(
+            (segment.data.size - size + 1,), np.dtype((np.void, size)), segment.data, strides=(segment.data.strides[0],)
+        )
+        return windows[addresses - segment.address].view(np.uint8).reshape(-1, size)
+
+    def _assemble(self, address: int, into: Octets) -> bool:
+        """Fill `into` from neighbouring segments; whether every byte is there."""
+        found = 0
+        for piece in self.pieces(address, into.size):
+            into[piece.address - address :][: piece.octets.size] = piece.octets
+            found += piece.octets.size
+        if found < into.size:
+            into[:] = 0
+        return found == into.size
+
+
+def _groups(rows: NDArray[np.intp], owner: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The rows of each owner."""
+    if not rows.size:
+        return []
+    ordered = rows[np.argsort(owner[rows], kind="stable")]
+    return np.split(ordered, np.flatnonzero(np.diff(owner[ordered])) + 1)

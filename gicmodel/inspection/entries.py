@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is decoded, whatever the format it had in memory: the columns of devices, events, collections and vPEs.
+
+`its` is the number of the ITS, `address` an entry's physical address, `offset` its place in the file. A column that a
+format lacks holds the value that means nothing: UNKNOWN, or 1023 for a doorbell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN = -1
+
+_PLACE = [("address", np.int64), ("offset", np.int64)]
+
+DEVICES = np.dtype(
+    [
+        ("its", np.int16),
+        ("DeviceID", np.uint32),
+        ("ITT_addr", np.int64),
+        ("Size", np.uint8),
+        ("next", np.uint16),
+        *_PLACE,
+    ]
+)
+"""`Size` is the number of EventID bits, minus one."""
+
+EVENTS = np.dtype(
+    [
+        *(
+            ("its", np.int16),
+            ("DeviceID", np.uint32),
+            ("EventID", np.uint32),
+            ("INTID", np.uint32),
+            ("virtual", np.bool_),
+        ),
+        *(("ICID", np.uint16), ("vPEID", np.uint16), ("Doorbell", np.uint32), ("next", np.uint16)),
+        *(("RDbase", np.int64), ("configuration", np.int16), ("pending", np.int8)),
+        *_PLACE,
+    ]
+)
+"""RDbase is the target's redistributor, `configuration` the LPI's byte, `pending` 0 or 1; each may be UNKNOWN."""
+
+COLLECTIONS = np.dtype([("its", np.int16), ("ICID", np.uint32), ("RDbase", np.int64), *_PLACE])
+"""RDbase is UNKNOWN for a collection that is listed without a redistributor."""
+
+VPES = np.dtype(
+    [
+        *(
+            ("its", np.int16),
+            ("vPEID", np.uint32),
+            ("RDbase", np.int64),
+            ("VPT_addr", np.int64),
+            ("VPT_size", np.uint8),
+        ),
+        *(
+            ("VCONF_addr", np.int64),
+            ("Default_Doorbell", np.uint32),
+            ("DoorbellArmed", np.bool_),
+            ("resident", np.int32),
+        ),
+        *_PLACE,
+    ]
+)
+"""`VPT_size` is the number of vINTID bits, minus one; `resident` the redistributor that has the vPE, or UNKNOWN."""
+
+PENDING = np.dtype(
+    [
+        *(("virtual", np.bool_), ("target", np.int64), ("INTID", np.uint32), ("configuration", np.int16)),
+        *(("events", np.uint32), *_PLACE),
+    ]
+)
+"""A pending bit: of redistributor or vPE `target`; `events` counts the events that map to it."""
+
+
+def table(dtype: np.dtype[np.void], count: int, **columns: object) -> NDArray[np.void]:
+    """A structured array of `count` rows from its columns; those not given are zero."""
+    rows = np.zeros(count, dtype)
+    for name, values in columns.items():
+        rows[name] = values
+    return rows

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One ITS: its tables, decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.errors import UnusableInput
+from gicmodel.inspection.dump import Addresses, Dump
+from gicmodel.inspection.entries import COLLECTIONS, DEVICES, UNKNOWN, VPES, table
+from gicmodel.inspection.frames import Frames
+from gicmodel.inspection.itt import Events, read_events
+from gicmodel.inspection.profiles import Entry, Profile
+from gicmodel.inspection.table import ItsTable, Occupied, its_table, occupied
+from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.registers import BASERS
+
+
+@dataclass
+class Its:
+    """The tables of ITS `number` by kind, what is in them, and the entries that have a RES0 bit set.
+
+    `occupied` has a table's entries as they are in memory; `devices`, `events`, `collections` and `vpes` what they mean
+    in the profile's formats (none, where the format is not known).
+    """
+
+    number: int
+    typer: dict[str, int] | None
+    enabled: bool | None
+    tables: dict[str, ItsTable] = field(default_factory=dict)
+    occupied: dict[str, Occupied] = field(default_factory=dict)
+    reserved: dict[str, Addresses] = field(default_factory=dict)
+    devices: NDArray[np.void] = field(default_factory=lambda: np.empty(0, DEVICES))
+    collections: NDArray[np.void] = field(default_factory=lambda: np.empty(0, COLLECTIONS))
+    vpes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, VPES))
+    events: Events = field(default_factory=Events)
+
+    @property
+    def frame(self) -> str:
+        """The name of its registers' frame."""
+        return f"GITS{self.number}"
+
+    @property
+    def device_id_bits(self) -> int | None:
+        """The width of a DeviceID, if GITS_TYPER was given."""
+        return None if self.typer is None else self.typer["Devbits"] + 1
+
+    @property
+    def event_id_bits(self) -> int | None:
+        """The width of an EventID, if GITS_TYPER was given."""
+        return None if self.typer is None else self.typer["ID_bits"] + 1
+
+    @property
+    def collections_in_hardware(self) -> int:
+        """GITS_TYPER.HCC: collections below it are not in memory."""
+        return 0 if self.typer is None else self.typer["HCC"]
+
+    def maps(self, kind: str) -> bool:
+        """Whether the table of that kind is there and was decoded."""
+        return kind in self.reserved
+
+
+def find_tables(frames: Frames, number: int) -> dict[str, ItsTable]:
+    """The tables that an ITS's GITS_BASER<n> describe, by kind."""
+    frame = f"GITS{number}"
+    frames.want(frame, "BASER0", "devices and events cannot be decoded")
+    frames.want(frame, "BASER1", "collections cannot be decoded")
+    tables: dict[str, ItsTable] = {}
+    for n in range(BASERS):
+        baser = frames.fields(frame, f"BASER{n}")
+        found = None if baser is None else its_table(f"{frame}_BASER{n}", baser)
+        if found is not None:
+            tables.setdefault(found.kind, found)
+    return tables
+
+
+def open_its(dump: Dump, frames: Frames, number: int) -> Its:
+    """An ITS with the entries of its tables, none of them decoded."""
+    frame = f"GITS{number}"
+    typer = frames.want(frame, "TYPER", "DeviceID and EventID widths are not checked")
+    ctlr = frames.want(frame, "CTLR", "whether the ITS is enabled")
+    its = Its(number, typer, None if ctlr is None else bool(ctlr["Enabled"]))
+    its.tables = find_tables(frames, number)
+    its.occupied = {kind: occupied(dump, found) for kind, found in its.tables.items() if found.valid}
+    return its
+
+
+def decode_its(dump: Dump, its: Its, profile: Profile, limit: int) -> None:
+    """Decode the tables of an ITS; `limit` is the most events to keep.
+
+    Raises UnusableInput if the profile's entries are not of the size that the registers give.
+    """
+    if fits(profile.device, its, "device"):
+        its.devices = _devices(dump, its, profile)
+    if fits(profile.collection, its, "collection"):
+        its.collections = _collections(dump, its, profile)
+    if fits(profile.vpe, its, "vpe"):
+        its.vpes, its.reserved["vpe"] = decode_vpes(dump, its.occupied["vpe"], profile, its.number)
+    if profile.event is not None and its.devices.size:
+        if its.typer is not None:
+            check_size(f"{its.frame}_TYPER.ITT_entry_size", its.typer["ITT_entry_size"] + 1, profile.event)
+        its.events = read_events(dump, its.devices, profile.event, limit)
+
+
+def fits(entry: Entry | None, its: Its, kind: str) -> bool:
+    """Whether the ITS has the table and the profile its format; raises UnusableInput if their sizes differ."""
+    if entry is None or kind not in its.occupied:
+        return False
+    check_size(its.tables[kind].register, its.tables[kind].entry_bytes, entry)
+    return True
+
+
+def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
+    """Raise UnusableInput if the registers give another size of entry than the format has."""
+    if entry_bytes != entry.layout.bytes:
+        raise UnusableInput(f"{where}: entries are {entry_bytes} bytes; {entry.layout.name} has {entry.layout.bytes}")
+
+
+def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
+    entry, found = profile.device, its.occupied["device"]
+    assert entry is not None
+    rows = entry.layout.decode(entry.layout.words_of(found.octets))
+    its.reserved["device"] = _reserved(found, entry)
+    used = entry.in_use(rows)
+    rows, addresses = rows[used], found.addresses[used]
+    return table(
+        DEVICES,
+        rows.size,
+        its=its.number,
+        DeviceID=found.ids[used],
+        ITT_addr=entry.column(rows, "ITT_addr"),
+        Size=entry.column(rows, "Size"),
+        next=entry.column(rows, "next"),
+        address=addresses,
+        offset=dump.offsets(addresses),
+    )
+
+
+def _collections(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
+    entry, found = profile.collection, its.occupied["collection"]
+    assert entry is not None
+    rows = entry.layout.decode(entry.layout.words_of(found.octets))
+    its.reserved["collection"] = _reserved(found, entry)
+    used = entry.in_use(rows)
+    if profile.collection_list:
+        # The list ends at the first entry that is not in use, and a zero entry is such a one.
+        used &= np.logical_and.accumulate((found.ids == np.arange(found.ids.size)) & used)
+    rows, addresses = rows[used], found.addresses[used]
+    rdbase = entry.column(rows, "RDbase")
+    if profile.not_mapped is not None:
+        rdbase[rdbase == profile.not_mapped] = UNKNOWN
+    return table(
+        COLLECTIONS,
+        rows.size,
+        its=its.number,
+        ICID=entry.column(rows, "ICID") if profile.collection_list else found.ids[used],
+        RDbase=rdbase,
+        address=addresses,
+        offset=dump.offsets(addresses),
+    )
+
+
+def decode_vpes(dump: Dump, found: Occupied, profile: Profile, its: int) -> tuple[NDArray[np.void], Addresses]:
+    """The vPEs of a vPE table or vPE configuration table, and the addresses of entries with a RES0 bit set."""
+    entry = profile.vpe
+    assert entry is not None
+    rows = entry.layout.decode(entry.layout.words_of(found.octets))
+    used = entry.in_use(rows)
+    rows, addresses = rows[used], found.addresses[used]
+    vpes = table(
+        VPES,
+        rows.size,
+        its=its,
+        vPEID=found.ids[used],
+        resident=UNKNOWN,
+        RDbase=entry.column(rows, "RDbase"),
+        VPT_addr=entry.column(rows, "VPT_addr"),
+        VPT_size=entry.column(rows, "VPT_size"),
+        VCONF_addr=entry.column(rows, "VCONF_addr", UNKNOWN),
+        Default_Doorbell=entry.column(rows, "Default_Doorbell", NO_DOORBELL),
+        DoorbellArmed=entry.column(rows, "DoorbellArmed"),
+        address=addresses,
+        offset=dump.offsets(addresses),
+    )
+    return vpes, _reserved(found, entry)
+
+
+def _reserved(found: Occupied, entry: Entry) -> Addresses:
+    """The addresses of the entries with a RES0 bit set."""
+    return found.addresses[entry.reserved(entry.layout.words_of(found.octets))]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interrupt translation tables of many devices at once.
+
+Tables of one size are copied together, a table a row, and decoded as one array; only those that the dump lacks in part,
+or that are very large, are read one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.dump import Addresses, Dump, Octets
+from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
+from gicmodel.inspection.profiles import Entry
+from gicmodel.inspection.table import SCAN_LIMIT, any_set, nonzero
+from gicmodel.layouts.itt import NO_DOORBELL
+
+_BATCH = 1 << 24
+_LARGE = 1 << 20
+
+
+@dataclass
+class Events:
+    """The events in use, by DeviceID and EventID; the addresses of entries with a RES0 bit set; what was not read.
+
+    `absent` holds the rows of devices whose table the dump lacks in part or whole; `complete` is false where a limit
+    ended the reading.
+    """
+
+    rows: NDArray[np.void] = field(default_factory=lambda: np.empty(0, EVENTS))
+    reserved: Addresses = field(default_factory=lambda: np.empty(0, np.int64))
+    absent: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    complete: bool = True
+
+
+class _Block(NamedTuple):
+    """Entries that are not zero: the row of their device, their EventID, their bytes."""
+
+    device: NDArray[np.intp]
+    event: NDArray[np.int64]
+    octets: Octets
+
+
+def read_events(dump: Dump, devices: NDArray[np.void], entry: Entry, limit: int) -> Events:
+    """The events of the devices, at most `limit` and from at most SCAN_LIMIT bytes."""
+    reader = _Reader(dump, devices, entry.layout.bytes)
+    parts: list[NDArray[np.void]] = [np.empty(0, EVENTS)]
+    reserved: list[Addresses] = [np.empty(0, np.int64)]
+    count = 0
+    for block in reader.blocks():
+        rows, broken = _decode(dump, devices, entry, block)
+        parts.append(rows)
+        reserved.append(broken)
+        count += rows.size
+        if count > limit:
+            reader.complete = False
+            break
+    events = np.concatenate(parts)[:limit]
+    order = np.lexsort((events["EventID"], events["DeviceID"]))
+    if (np.diff(order) != 1).any():
+        events = events[order]
+    return Events(events, np.concatenate(reserved), np.sort(np.array(reader.absent, np.intp)), reader.complete)
+
+
+class _Reader:
+    """Walks the tables of devices, largest tables last, within a budget of bytes."""
+
+    def __init__(self, dump: Dump, devices: NDArray[np.void], size: int) -> None:
+        self.dump = dump
+        self.devices = devices
+        self.size = size
+        self.budget = SCAN_LIMIT
+        self.absent: list[int] = []
+        self.complete = True
+
+    def blocks(self) -> Iterator[_Block]:
+        for bits in np.unique(self.devices["Size"]).tolist():
+            chosen = np.flatnonzero(self.devices["Size"] == bits)
+            if (self.size << bits + 1) > _LARGE:
+                yield from self._one_by_one(chosen, bits)
+                continue
+            for batch in np.array_split(chosen, 1 + (chosen.size * self.size << bits + 1) // _BATCH):
+                yield from self._together(batch, bits)
+
+    def _together(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:
+        octets, held = self.dump.gather(self.devices["ITT_addr"][chosen], self.size << bits + 1)
+        if self._spend(chosen.size * self.size << bits + 1):
+            entries = octets[held].reshape(-1, self.size)
+            found = np.flatnonzero(any_set(entries))
+            yield _Block(chosen[held][found >> bits + 1], found & (1 << bits + 1) - 1, entries[found])
+            yield from self._one_by_one(chosen[~held], bits)
+
+    def _one_by_one(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:
+        for device in chosen.tolist():
+            address, length = int(self.devices["ITT_addr"][device]), self.size << bits + 1
+            held = self.dump.held(address, length)
+            if held < length:
+                self.absent.append(device)
+            if held and self._spend(held):
+                event, octets = nonzero(self.dump, address, length, self.size)
+                yield _Block(np.full(event.size, device, np.intp), event, octets)
+
+    def _spend(self, octets: int) -> bool:
+        self.budget -= octets
+        self.complete &= self.budget >= 0
+        return self.budget >= 0
+
+
+def _decode(dump: Dump, devices: NDArray[np.void], entry: Entry, block: _Block) -> tuple[NDArray[np.void], Addresses]:
+    words = entry.layout.words_of(block.octets)
+    rows = entry.layout.decode(words)
+    addresses = devices["ITT_addr"][block.device] + block.event * entry.layout.bytes
+    reserved = addresses[entry.reserved(words)]
+    used = entry.in_use(rows)
+    rows, addresses, device = rows[used], addresses[used], block.device[used]
+    physical = entry.column(rows, "physical", 1) != 0
+    events = table(
+        EVENTS,
+        rows.size,
+        its=devices["its"][device],
+        DeviceID=devices["DeviceID"][device],
+        EventID=block.event[used],
+        INTID=entry.column(rows, "INTID"),
+        virtual=~physical,
+        ICID=np.where(physical, entry.column(rows, "ICID"), 0),
+        # Physical entries written by QEMU before 7.0 can hold anything in these two.
+        vPEID=np.where(physical, 0, entry.column(rows, "vPEID")),
+        Doorbell=np.where(physical, NO_DOORBELL, entry.column(rows, "Doorbell", NO_DOORBELL)),
+        next=entry.column(rows, "next"),
+        RDbase=UNKNOWN,
+        configuration=UNKNOWN,
+        pending=UNKNOWN,
+        address=addresses,
+        offset=dump.offsets(addresses),
+    )
+    return events, reserved

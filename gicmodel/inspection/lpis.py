@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LPI configuration and pending tables, physical and virtual: bytes and bits by INTID, all of them architected."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.dump import Addresses, Dump
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, bit_of, byte_of
+
+_BATCH = 1 << 24
+_ENABLE = LPI_CONFIGURATION["Enable"]
+_PRIORITY = LPI_CONFIGURATION["Priority"]
+
+
+class Bits(NamedTuple):
+    """The bits set in a pending table, ascending; `total` is their number even where not all were kept."""
+
+    intids: NDArray[np.int64]
+    total: int
+
+
+def configuration(dump: Dump, tables: Addresses, intids: NDArray[np.int64]) -> NDArray[np.int16]:
+    """The configuration byte of each INTID in the table at the same place of `tables` (UNKNOWN: none), or UNKNOWN."""
+    return _bytes(dump, tables, intids - FIRST_LPI, (tables >= 0) & (intids >= FIRST_LPI))
+
+
+def pending(dump: Dump, tables: Addresses, intids: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The pending bit of each INTID in the table at the same place of `tables` (UNKNOWN: none), or UNKNOWN."""
+    octets = _bytes(dump, tables, byte_of(intids).astype(np.int64), tables >= 0)
+    return np.where(octets >= 0, octets >> bit_of(intids) & 1, UNKNOWN).astype(np.int8)
+
+
+def bits_set(dump: Dump, address: int, start: int, end: int, limit: int) -> Bits:
+    """The bits set in bytes [start, end) of the pending table at `address`, at most `limit` of them."""
+    found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    total = kept = 0
+    for piece in dump.pieces(address + start, end - start):
+        for first in range(0, piece.octets.size, _BATCH):
+            octets = piece.octets[first : first + _BATCH]
+            places = np.flatnonzero(octets)
+            total += int(np.bitwise_count(octets[places]).sum(dtype=np.int64))
+            places = places[: max(0, limit - kept)]
+            intids = _expanded(octets[places], piece.address + first + places - address)[: max(0, limit - kept)]
+            kept += intids.size
+            found.append(intids)
+    return Bits(np.concatenate(found), total)
+
+
+def lpis_set(dump: Dump, address: int, id_bits: int, limit: int) -> Bits:
+    """The LPIs pending in the table at `address` for INTIDs of `id_bits` bits."""
+    return bits_set(dump, address, FIRST_LPI_BYTE, byte_of(1 << id_bits), limit)
+
+
+def enabled(configuration: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which configuration bytes have Enable set; UNKNOWN ones count as not."""
+    flags: NDArray[np.bool_] = configuration.astype(np.uint64) >> _ENABLE.shift & _ENABLE.mask != 0
+    return (configuration >= 0) & flags
+
+
+def priority(configuration: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The priority of each configuration byte, or UNKNOWN."""
+    value = (configuration.astype(np.uint64) >> _PRIORITY.shift & _PRIORITY.mask) << _PRIORITY.scale
+    return np.where(configuration >= 0, value.astype(np.int16), np.int16(UNKNOWN))
+
+
+def _bytes(dump: Dump, tables: Addresses, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> NDArray[np.int16]:
+    octets = np.full(places.size, UNKNOWN, np.int16)
+    found, held = dump.gather((tables + places)[wanted], 1)
+    octets[wanted] = np.where(held, found[:, 0].astype(np.int16), np.int16(UNKNOWN))
+    return octets
+
+
+def _expanded(octets: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.int64]:
+    bits = np.unpackbits(octets[:, np.newaxis], axis=1, bitorder="little")
+    row, bit = np.nonzero(bits)
+    return places[row].astype(np.int64) * 8 + bit

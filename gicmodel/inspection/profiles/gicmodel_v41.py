@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This package's own GICv4.1: QEMU's device, translation and collection entries, its own vPE configuration entry."""
+
+from gicmodel.inspection.profiles.profile import Entry, Profile
+from gicmodel.inspection.profiles.qemu import COLLECTION, DEVICE, EVENT
+from gicmodel.layouts.vpe import VPE_CONFIGURATION
+from gicmodel.layouts.vpt import VSGI_CONFIGURATION_BYTE, VSGIS
+
+VPE = Entry(
+    VPE_CONFIGURATION,
+    "Valid",
+    {
+        name: name
+        for name in ("VPT_addr", "VPT_size", "RDbase", "VCONF_addr", "Default_Doorbell", "DoorbellArmed", "ITSMap")
+    },
+)
+
+GICMODEL = Profile(
+    "gicmodel",
+    "this model's GICv4.1",
+    DEVICE,
+    EVENT,
+    COLLECTION,
+    VPE,
+    vpt_storage=frozenset(range(VSGIS // 8))
+    | frozenset(range(VSGI_CONFIGURATION_BYTE, VSGI_CONFIGURATION_BYTE + VSGIS)),
+)

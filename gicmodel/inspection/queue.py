@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command queue around CREADR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.inspection.frames import Frames
+from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, format_command
+
+PAGE_BYTES = 4096
+"""GITS_CBASER.Size counts these."""
+QUEUE_ALIGNMENT = 1 << 16
+"""Bits [15:12] of the address are zero (DDI0601 GITS_CBASER.Physical_Address)."""
+BEFORE = 8
+AFTER = 16
+"""How many commands before CREADR, and from it on, are decoded."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A slot of the queue: its `words`, None if the dump lacks them, and whether it was executed, or will be next."""
+
+    offset: int
+    address: int
+    file_offset: int
+    words: tuple[int, ...] | None
+    text: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """An ITS's queue. `creadr` and `cwriter` are byte offsets, None if not given; `waiting` counts commands."""
+
+    its: int
+    address: int
+    size: int
+    creadr: int | None
+    cwriter: int | None
+    stalled: bool
+    waiting: int | None
+    commands: list[Command]
+
+    @property
+    def stalled_command(self) -> Command | None:
+        """The command at which processing stopped, if it did."""
+        return next((command for command in self.commands if command.state == "stalled"), None)
+
+    def inside(self, offset: int | None) -> bool:
+        """Whether an offset, if known, is one of the queue's slots."""
+        return offset is None or offset < self.size
+
+
+def read_queue(dump: Dump, frames: Frames, its: int, architecture: str) -> Queue | None:
+    """The queue of an ITS; None without GITS_CBASER, or if that is not valid."""
+    frame = f"GITS{its}"
+    cbaser = frames.want(frame, "CBASER", "the command queue cannot be decoded")
+    if cbaser is None or not cbaser["Valid"]:
+        return None
+    address, size = cbaser["Physical_Address"], (cbaser["Size"] + 1) * PAGE_BYTES
+    reads = frames.want(frame, "CREADR", "which commands were executed")
+    writes = frames.want(frame, "CWRITER", "which commands wait")
+    creadr = None if reads is None else reads["Offset"]
+    cwriter = None if writes is None else writes["Offset"]
+    stalled = reads is not None and bool(reads["Stalled"])
+    waiting = None
+    if creadr is not None and cwriter is not None and max(creadr, cwriter) < size:
+        waiting = (cwriter - creadr) % size // COMMAND_BYTES
+    centre = cwriter if creadr is None else creadr
+    commands: list[Command] = []
+    if centre is not None and centre < size:
+        after = AFTER if waiting is None else min(AFTER, waiting)
+        slots = [(n, (centre + n * COMMAND_BYTES) % size) for n in range(-BEFORE, after)]
+        commands = [
+            _command(dump, address, slot, _state(n, stalled, creadr, waiting), architecture) for n, slot in slots
+        ]
+    return Queue(its, address, size, creadr, cwriter, stalled, waiting, commands)
+
+
+def _state(distance: int, stalled: bool, creadr: int | None, waiting: int | None) -> str:
+    if creadr is None or waiting is None:
+        return "unknown"
+    if distance < 0:
+        return "done"
+    return "stalled" if stalled and distance == 0 else "waiting"
+
+
+def _command(dump: Dump, address: int, slot: int, state: str, architecture: str) -> Command:
+    place = address + slot
+    data = b"".join(piece.octets.tobytes() for piece in dump.pieces(place, COMMAND_BYTES))
+    if len(data) < COMMAND_BYTES:
+        return Command(slot, place, ABSENT, None, "absent", state)
+    words = tuple(int.from_bytes(data[n : n + 8], "little") for n in range(0, COMMAND_BYTES, 8))
+    return Command(slot, place, dump.offset(place), words, _text(words, architecture), state)
+
+
+def _text(words: tuple[int, ...], architecture: str) -> str:
+    if not any(words):
+        return "all zero"
+    opcode = words[0] & 0xFF
+    if opcode not in COMMANDS(architecture):
+        return f"opcode {opcode:#04x}: GICv{architecture} has no such command"
+    return format_command(words, architecture)

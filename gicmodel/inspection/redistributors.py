@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The redistributors as their registers describe them: tables, widths, and the vPE that is resident."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.frames import Frames
+from gicmodel.inspection.table import PAGE_BYTES, ItsTable
+
+DEFAULT_ID_BITS = 16
+"""The width of INTIDs if no register tells it: what Linux allocates tables for."""
+WORD_BYTES = 8
+LEAST_ID_BITS = 14
+"""With fewer INTID bits there is no LPI (DDI0601 GICR_PROPBASER.IDbits)."""
+LPI_ID_BITS = 24
+"""No INTID is wider (IHI0069, "INTIDs")."""
+
+
+class Redistributor(NamedTuple):
+    """One redistributor; addresses are UNKNOWN and other values None where a register was not given.
+
+    `id_bits` is the width of its INTIDs, `declared_id_bits` what GICR_PROPBASER asks for. `resident` is the vPEID
+    (GICv4.1) or the address of the virtual pending table (GICv4.0) of the vPE that it has, or UNKNOWN.
+    """
+
+    number: int
+    processor_number: int
+    enabled: bool | None
+    declared_id_bits: int | None
+    id_bits: int
+    configuration: int
+    pending: int
+    architecture: str
+    resident: int
+    last_vpt: int
+    virtual_configuration: int
+    virtual_id_bits: int | None
+
+    @property
+    def frame(self) -> str:
+        """The name of its registers' frame."""
+        return f"GICR{self.number}"
+
+
+def read_redistributors(frames: Frames, architecture: str) -> list[Redistributor]:
+    """The redistributors whose registers were given, by number."""
+    numbers = frames.numbers("GICR")
+    if not numbers:
+        for name in ("PROPBASER", "PENDBASER"):
+            frames.want("GICR0", name, "configuration and pending state of LPIs cannot be decoded")
+    typer = frames.fields("GICD", "TYPER") if numbers else None
+    limit = LPI_ID_BITS if typer is None else typer["IDbits"] + 1
+    return [_redistributor(frames, number, architecture, limit) for number in numbers]
+
+
+def vpe_configuration_table(frames: Frames, redistributor: Redistributor) -> ItsTable | None:
+    """The table that a GICv4.1 GICR_VPROPBASER describes, if it was given and is valid."""
+    fields = frames.fields(redistributor.frame, "VPROPBASER") if redistributor.architecture == "4.1" else None
+    if fields is None or not fields["Valid"]:
+        return None
+    page_bytes = PAGE_BYTES[fields["Page_Size"]]
+    return ItsTable(
+        f"{redistributor.frame}_VPROPBASER",
+        "vpe",
+        fields["Physical_Address"],
+        (fields["Size"] + 1) * page_bytes,
+        (fields["Entry_Size"] + 1) * WORD_BYTES,
+        page_bytes,
+        bool(fields["Indirect"]),
+        True,
+    )
+
+
+def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -> Redistributor:
+    frame = f"GICR{number}"
+    ctlr = frames.want(frame, "CTLR", "whether its LPIs are enabled")
+    propbaser = frames.want(frame, "PROPBASER", "which LPIs are enabled, and their priorities")
+    pendbaser = frames.want(frame, "PENDBASER", "which LPIs are pending")
+    typer = frames.fields(frame, "TYPER")
+    declared = None if propbaser is None else propbaser["IDbits"] + 1
+    resident, last_vpt, configuration, id_bits = _virtual(frames, frame, architecture)
+    return Redistributor(
+        number,
+        number if typer is None else typer["Processor_Number"],
+        None if ctlr is None else bool(ctlr["EnableLPIs"]),
+        declared,
+        min(DEFAULT_ID_BITS if declared is None else declared, limit, LPI_ID_BITS),
+        UNKNOWN if propbaser is None else propbaser["Physical_Address"],
+        UNKNOWN if pendbaser is None else pendbaser["Physical_Address"],
+        architecture,
+        resident,
+        last_vpt,
+        configuration,
+        id_bits,
+    )
+
+
+def _virtual(frames: Frames, frame: str, architecture: str) -> tuple[int, int, int, int | None]:
+    """The resident vPE; in GICv4.0 the last VPT, and the vLPI configuration table with its width."""
+    if architecture == "3":
+        return UNKNOWN, UNKNOWN, UNKNOWN, None
+    vpendbaser = frames.want(frame, "VPENDBASER", "which vPE is resident", architecture)
+    if architecture == "4.1":
+        resident = vpendbaser is not None and vpendbaser["Valid"]
+        return vpendbaser["vPEID"] if vpendbaser and resident else UNKNOWN, UNKNOWN, UNKNOWN, None
+    vpropbaser = frames.want(frame, "VPROPBASER", "which vLPIs are enabled, and their priorities", architecture)
+    vpt = UNKNOWN if vpendbaser is None else vpendbaser["Physical_Address"] or UNKNOWN
+    resident = vpendbaser is not None and vpendbaser["Valid"]
+    configuration = UNKNOWN if vpropbaser is None else vpropbaser["Physical_Address"] or UNKNOWN
+    id_bits = None if vpropbaser is None else vpropbaser["IDbits"] + 1
+    return vpt if resident else UNKNOWN, vpt, configuration, id_bits

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory of an ITS table: where each entry lies, flat or through level 1 entries, and which entries are not zero.
+
+Every known format writes an entry that maps nothing as zero, so the entries that are not zero are all there is to
+decode; in a format that nobody published they still tell how full a table is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.dump import Addresses, Dump, Octets
+from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.registers import GITS_BASER
+
+SCAN_LIMIT = 1 << 30
+"""How many bytes of level 2 pages, or of translation tables, are read: hostile entries may name a byte many times."""
+
+PAGE_BYTES = (4096, 16384, 65536, 65536)
+"""By Page_Size; DDI0601 treats the reserved value as 64 KiB."""
+
+_KINDS = {1: "device", 2: "vpe", 4: "collection"}
+_BATCH = 1 << 24
+
+
+class ItsTable(NamedTuple):
+    """A table that a GITS_BASER<n> or GICR_VPROPBASER describes; sizes in bytes."""
+
+    register: str
+    kind: str
+    address: int
+    size: int
+    entry_bytes: int
+    page_bytes: int
+    indirect: bool
+    valid: bool
+
+    @property
+    def per_page(self) -> int:
+        """Entries of a level 2 page."""
+        return self.page_bytes // self.entry_bytes
+
+    @property
+    def capacity(self) -> int:
+        """How many identifiers the table has room for."""
+        if self.indirect:
+            return self.size // LEVEL1.bytes * self.per_page
+        return self.size // self.entry_bytes
+
+
+class Level1(NamedTuple):
+    """The level 1 entries that are not zero: their index and address, the words, and the pages of those in use.
+
+    DDI0601 (GITS_BASER<n>, Indirect) fixes their format; the low bits of a page's address are ignored.
+    """
+
+    indices: NDArray[np.int64]
+    addresses: Addresses
+    words: NDArray[np.uint64]
+    used: NDArray[np.bool_]
+    pages: Addresses
+
+
+class Occupied(NamedTuple):
+    """The entries that are not zero, by identifier: octets is uint8 [n, entry_bytes].
+
+    `absent` counts the bytes of the table that the dump lacks; `complete` is false where reading stopped at a limit.
+    """
+
+    ids: NDArray[np.int64]
+    addresses: Addresses
+    octets: Octets
+    absent: int
+    complete: bool
+    level1: Level1 | None = None
+
+
+def its_table(register: str, baser: dict[str, int]) -> ItsTable | None:
+    """The table of a GITS_BASER<n>'s fields; None if the register is for no table."""
+    kind = _KINDS.get(baser["Type"])
+    if kind is None:
+        return None
+    page_bytes = PAGE_BYTES[baser["Page_Size"]]
+    return ItsTable(
+        register,
+        kind,
+        baser_address(baser["Physical_Address"], page_bytes),
+        (baser["Size"] + 1) * page_bytes,
+        baser["Entry_Size"] + 1,
+        page_bytes,
+        bool(baser["Indirect"]),
+        bool(baser["Valid"]),
+    )
+
+
+def baser_address(field: int, page_bytes: int) -> int:
+    """The address that GITS_BASER.Physical_Address means: with 64 KiB pages its low bits hold PA[51:48] (DDI0601)."""
+    if page_bytes < PAGE_BYTES[2]:
+        return field
+    high = field & PAGE_BYTES[2] - 1
+    span = GITS_BASER.spans["Physical_Address"]
+    return field - high | high << span.high + 1 - span.scale
+
+
+def occupied(dump: Dump, table: ItsTable) -> Occupied:
+    """Every entry of a table that is not zero."""
+    if table.indirect:
+        return _two_level(dump, table)
+    ids, octets = nonzero(dump, table.address, table.size, table.entry_bytes)
+    absent = table.size - dump.held(table.address, table.size)
+    return Occupied(ids, table.address + ids * table.entry_bytes, octets, absent, True)
+
+
+def nonzero(dump: Dump, address: int, length: int, size: int) -> tuple[NDArray[np.int64], Octets]:
+    """The entries of `size` bytes in [address, address + length) that are not zero: index, and octets [n, size]."""
+    indices, octets = [np.empty(0, np.int64)], [np.empty((0, size), np.uint8)]
+    for first, block in _entries(dump, address, length, size):
+        found = np.flatnonzero(any_set(block))
+        indices.append(first + found)
+        octets.append(block[found])
+    return np.concatenate(indices), np.concatenate(octets)
+
+
+def any_set(octets: Octets) -> NDArray[np.bool_]:
+    """Which rows of [n, size] bytes are not zero."""
+    width = int(np.gcd(octets.shape[1], 8))
+    words = np.ascontiguousarray(octets).view(f"<u{width}")
+    found: NDArray[np.bool_] = words[:, 0] != 0
+    for column in range(1, words.shape[1]):
+        found |= words[:, column] != 0
+    return found
+
+
+def _entries(dump: Dump, address: int, length: int, size: int) -> Iterator[tuple[int, Octets]]:
+    """Blocks of whole entries: the index of the first, and octets [n, size]."""
+    for piece in dump.pieces(address, length):
+        skip = -(piece.address - address) % size
+        count = max(0, piece.octets.size - skip) // size
+        first = (piece.address - address + skip) // size
+        for start in range(0, count, _BATCH // size):
+            many = min(count - start, _BATCH // size)
+            yield first + start, piece.octets[skip + start * size :][: many * size].reshape(-1, size)
+        last = first + count
+        if last * size < piece.address - address + piece.octets.size and (last + 1) * size <= length:
+            # It begins in this piece and, perhaps, goes on in the next segment.
+            octets, held = dump.gather(np.array([address + last * size], np.int64), size)
+            if held[0]:
+                yield last, octets
+
+
+def _two_level(dump: Dump, table: ItsTable) -> Occupied:
+    level1 = read_level1(dump, table)
+    # A page that two level 1 entries name is read for the first; that they do is a finding of its own.
+    pages, first = np.unique(level1.pages, return_index=True)
+    order = np.argsort(first)
+    pages, numbers = pages[order], level1.indices[level1.used][first[order]]
+    most = SCAN_LIMIT // table.page_bytes
+    used = table.per_page * table.entry_bytes
+    absent = table.size - dump.held(table.address, table.size)
+    ids, addresses, octets = (
+        [np.empty(0, np.int64)],
+        [np.empty(0, np.int64)],
+        [np.empty((0, table.entry_bytes), np.uint8)],
+    )
+    for page, number in zip(pages[:most].tolist(), numbers[:most].tolist(), strict=True):
+        index, found = nonzero(dump, page, used, table.entry_bytes)
+        absent += table.page_bytes - dump.held(page, table.page_bytes)
+        ids.append(index + number * table.per_page)
+        addresses.append(page + index * table.entry_bytes)
+        octets.append(found)
+    complete = pages.size <= most
+    return Occupied(np.concatenate(ids), np.concatenate(addresses), np.concatenate(octets), absent, complete, level1)
+
+
+def read_level1(dump: Dump, table: ItsTable) -> Level1:
+    """The level 1 entries of a two-level table that are not zero."""
+    index, octets = nonzero(dump, table.address, table.size, LEVEL1.bytes)
+    words = LEVEL1.words_of(octets)
+    rows = LEVEL1.decode(words)
+    used = rows["Valid"]
+    pages = rows["Physical_Address"][used].astype(np.int64) & -table.page_bytes
+    return Level1(index, table.address + index * LEVEL1.bytes, words, used, pages)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images of tables/, and their registers."""
+
+from pathlib import Path
+
+from gicmodel.images import read_image
+from gicmodel.inspection import Dump, inspect
+from gicmodel.registers_file import read_registers
+
+TABLES = Path(__file__).parents[2] / "tables"
+CAPTURE = TABLES / "linux-6.12-kvm-2vcpu"
+HOST = (CAPTURE / "host-vm-stopped.elf.xz", CAPTURE / "host-registers.toml")
+GUEST = (CAPTURE / "guest-saved-tables.elf.xz", CAPTURE / "registers.toml")
+
+
+def inspected(image, registers, **options):
+    return inspect(Dump(read_image(image)), read_registers(registers), **options)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registers from pairs, files and traces."""
+
+import pytest
+
+from gicmodel.errors import UnusableInput
+from gicmodel.inspection.frames import Frames, Missing, from_pairs, from_trace, merged
+from gicmodel.registers_file import read_registers
+from tests.inspection.museum import CAPTURE, HOST
+
+
+def test_pairs():
+    assert from_pairs(["GITS_CTLR=1", "GITS1_BASER0=0x10", "GICR12_PENDBASER=0x20000", "GICD_TYPER=0b11"]) == {
+        "GITS0": {"CTLR": 1},
+        "GITS1": {"BASER0": 0x10},
+        "GICR12": {"PENDBASER": 0x20000},
+        "GICD": {"TYPER": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "",
+        "GITS_BASER0",
+        "GITS_BASER8=1",
+        "GICX_CTLR=1",
+        "GITS_CTLR=0x",
+        "GITS_CTLR=-1",
+        f"GITS_CBASER={1 << 64:#x}",
+        "CTLR=1",
+    ],
+)
+def test_a_pair_that_is_none_is_one_line(pair):
+    with pytest.raises(UnusableInput) as refused:
+        from_pairs([pair])
+    assert repr(pair) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_last_writes_of_a_trace_are_the_registers_of_the_capture():
+    traced, known = from_trace(CAPTURE / "host-vm-stopped.trace.xz"), read_registers(HOST[1])
+    for frame, values in known.items():
+        assert {name: traced[frame][name] for name in values} == values
+
+
+def test_a_trace_without_a_register_is_refused(tmp_path):
+    (tmp_path / "empty.log").write_text("gicv3_icc_iar1_read GICv3 ICC_IAR1 read cpu 0x0 value 0x3ff\n")
+    with pytest.raises(UnusableInput, match="no line of it is a write"):
+        from_trace(tmp_path / "empty.log")
+
+
+def test_later_sources_count():
+    assert merged([{"GITS0": {"CTLR": 1, "IIDR": 2}}, {"GITS0": {"CTLR": 3}, "GICD": {"TYPER": 4}}]) == {
+        "GITS0": {"CTLR": 3, "IIDR": 2},
+        "GICD": {"TYPER": 4},
+    }
+
+
+def test_what_is_wanted_and_missing_is_remembered():
+    frames = Frames({"GITS0": {"CTLR": 1}})
+    assert frames.want("GITS0", "CTLR", "nothing")["Enabled"] == 1
+    assert frames.want("GITS0", "TYPER", "widths") is None
+    assert frames.missing == [Missing("GITS0_TYPER", "widths")]
