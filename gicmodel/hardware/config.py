@@ -9,11 +9,15 @@ Fixed choices, where no public source states the rule
 -----------------------------------------------------
 * `VPT_size` holds the number of vINTID bits minus one (Linux and Arm's FVP agree; one hypervisor reads it as plain).
 * `VMOVP.DB` = 1 replaces the default doorbell, 0 keeps it. `VMAPP.PTZ` counts only with `Alloc` = 1.
-* VMAPP V=1 of a vPEID that this ITS has mapped, and VMAPP V=0 of a resident vPE, are command errors.
+* In GICv4.1, VMAPP V=1 of a vPEID that this ITS has mapped, VMAPP V=0 of a resident vPE, and VMAPP {V,Alloc} = {0,1} of
+  a vPE that another ITS still has mapped are command errors. In GICv4.0 a second VMAPP V=1 replaces the first (QEMU).
 * MAPTI or VMAPTI over a valid ITE replaces it; the pending state of the interrupt it replaces stays where it is.
 * MAPD V=0 leaves pending state alone; a MAPD with `Size` wider than `GITS_TYPER.ID_bits` is an error only with V=1.
 * A default doorbell rings for an interrupt that is enabled and whose group was enabled at the last residency, when it
   becomes pending, or when an invalidation finds it pending and newly enabled.
+* Register writes that the architecture calls UNPREDICTABLE are ignored: GITS_CBASER and GITS_BASER<n> while enabled or
+  not quiescent, Enabled 0 to 1 while not quiescent, GICR_PROPBASER and GICR_PENDBASER with EnableLPIs = 1 or RWP = 1,
+  EnableLPIs 0 to 1 with RWP = 1, a schedule or deschedule with GICR_VPENDBASER.Dirty = 1.
 * vSGI state lives in the first KiB of the VPT (`layouts.vpt`), so it survives VMAPP {V,Alloc} = {0,1} and back.
 * Error numbers that no source gives follow 0x01·opcode·reason, see `kernels.errors`.
 """
@@ -24,6 +28,9 @@ from dataclasses import dataclass, fields
 from typing import Literal, Self
 
 Architecture = Literal["3", "4.0", "4.1"]
+
+FRAME_BYTES = 0x1_0000
+"""A register frame."""
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "architecture": ("3", "4.0", "4.1"),
@@ -46,6 +53,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "common_lpi_aff": (0, 3),
     "vpt_cache_sets": (1, 1 << 16),
     "table_cache_lines": (1, 1 << 24),
+    "redistributor_base": (0, (1 << 52) - (512 << 18)),
 }
 
 
@@ -106,6 +114,12 @@ class GicConfig:
     seis: bool = False
     """GITS_TYPER.SEIS. The model has no SEI; the bit is only reported."""
 
+    inv: bool = True
+    """GITS_TYPER.INV: nothing of a table is cached once it is invalid. The model always keeps this promise."""
+
+    mpam: bool = False
+    """GITS_TYPER.MPAM and GICR_TYPER.MPAM: the partition registers exist. What they hold has no effect."""
+
     umsi: bool = True
     """GITS_TYPER.UMSI: a message that cannot be translated is reported in GITS_STATUSR and GITS_UMSIR."""
 
@@ -127,6 +141,8 @@ class GicConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check(field.name, getattr(self, field.name))
+        if self.redistributor_base % FRAME_BYTES:
+            raise ValueError(f"GicConfig.redistributor_base is {self.redistributor_base:#x}: not a frame's address")
         if self.commands_per_step is not None and self.commands_per_step < 1:
             raise ValueError(f"GicConfig.commands_per_step is {self.commands_per_step}: None or at least 1")
 
@@ -140,6 +156,7 @@ class GicConfig:
             "vpt_writeback": "immediate",
             "pending_writeback": "immediate",
             "individual_doorbell": "every",
+            "inv": False,
             "umsi": False,
             "direct_lpi": False,
         }
@@ -163,7 +180,7 @@ class GicConfig:
     @property
     def redistributor_stride(self) -> int:
         """Bytes from one RD_base to the next: four 64 KiB frames with VLPIS, else two (DDI0601)."""
-        return 0x4_0000 if self.virtual else 0x2_0000
+        return (4 if self.virtual else 2) * FRAME_BYTES
 
 
 def _check(name: str, value: object) -> None:

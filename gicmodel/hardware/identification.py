@@ -8,6 +8,9 @@ from gicmodel.layouts.registers import CIDR0, CIDR1, CIDR2, CIDR3, GITS_IIDR, PI
 IIDR = GITS_IIDR.pack(Implementer=0x43B)
 """GITS_IIDR, GICR_IIDR: JEP106 code of Arm, product 0."""
 
+MPAM_SIZES = {"PMGmax": 1, "PARTIDmax": 63}
+"""The fields of GITS_MPAMIDR and GICR_MPAMIDR."""
+
 _DISTRIBUTOR_PART, _REDISTRIBUTOR_PART, _ITS_PART = 0x92, 0x93, 0x94
 _PARTS = {"GICD": _DISTRIBUTOR_PART, "GICR": _REDISTRIBUTOR_PART, "GITS": _ITS_PART}
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gicmodel.hardware.config import GicConfig
-from gicmodel.hardware.identification import IIDR, identification
+from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, Machine, its_at
 from gicmodel.hardware.kernels.table_cache import drop_its
@@ -24,7 +24,9 @@ from gicmodel.layouts.registers import (
     GITS_CREADR,
     GITS_CTLR,
     GITS_CWRITER,
+    GITS_MPAMIDR,
     GITS_MPIDR,
+    GITS_PARTIDR,
     GITS_SGIR,
     GITS_STATUSR,
     GITS_TYPER,
@@ -75,7 +77,7 @@ class Its(RegisterFace):
         return int(translate_many(self._machine, self.number, devices, events))
 
     def step(self, commands: int) -> int:
-        """Execute at most `commands` commands; how many were executed."""
+        """A write of Enabled takes effect, then execute at most `commands` commands; how many were executed."""
         self._state[ITS.busy] = 0
         return int(run_queue(self._machine, self.number, commands))
 
@@ -90,6 +92,11 @@ class Its(RegisterFace):
     def _enabled(self) -> bool:
         return bool(int(self._state[ITS.ctlr]) & _ENABLED)
 
+    @property
+    def _fixed(self) -> bool:
+        """Enabled = 1 or Quiescent = 0: to write GITS_CBASER or GITS_BASER<n> is UNPREDICTABLE, and ignored."""
+        return self._enabled or bool(self._state[ITS.busy])
+
     def _get(self, name: str) -> int:
         if name in self._constants:
             return self._constants[name]
@@ -102,34 +109,51 @@ class Its(RegisterFace):
     def _set(self, name: str, value: int) -> None:
         if name in _BASER_NAMES:
             self._write_baser(_BASER_NAMES[name], value)
-        elif name != "GITS_PARTIDR":  # RES0: GITS_TYPER.MPAM is 0
+        else:
             getattr(self, "_write_" + name.removeprefix("GITS_").lower())(value)
 
     def _note(self, statusr_bit: int) -> None:
         self._state[ITS.statusr] |= np.uint64(statusr_bit)
 
     def _read_ctlr(self) -> int:
-        """Quiescent is 0 while enabled in GICv4.1, elsewhere while commands wait; and until a disable is complete."""
         s = self._state
-        waiting = (int(s[ITS.creadr]) ^ int(s[ITS.cwriter])) & _OFFSET_MASK
-        busy = bool(s[ITS.busy]) if not self._enabled else self.config.v41 or bool(waiting)
         number = GITS_CTLR.pack(ITS_Number=self.number) if self.config.virtual else 0
-        return int(s[ITS.ctlr]) | number | (0 if busy else _QUIESCENT)
+        return int(s[ITS.ctlr]) | number | (_QUIESCENT if self._quiescent else 0)
+
+    @property
+    def _quiescent(self) -> bool:
+        """Disabled: that is complete. Enabled: that is not in effect yet (GICv4.1), or no command waits (UNKNOWN)."""
+        s = self._state
+        if not self._enabled:
+            return not s[ITS.busy]
+        if self.config.v41:
+            return bool(s[ITS.busy])
+        return not (int(s[ITS.creadr]) ^ int(s[ITS.cwriter])) & _OFFSET_MASK
 
     def _write_ctlr(self, value: int) -> None:
-        """Enabled 1 to 0 makes every cache of mapping data consistent; 0 to 1 takes up the queue where it stands."""
+        """Enabled 1 to 0 makes every cache of mapping data consistent; 0 to 1 takes up the queue where it stands.
+
+        To enable while Quiescent is 0 is UNPREDICTABLE, and ignored.
+        """
         s = self._state
         was = self._enabled
-        s[ITS.ctlr] = value & self._ctlr_mask
-        if was and not self._enabled:
+        s[ITS.ctlr] = value & self._ctlr_mask & ~(_ENABLED if self._fixed and not was else 0)
+        if was == self._enabled:
+            return
+        s[ITS.busy] = self.config.commands_per_step is not None
+        if was:
             drop_its(self._machine, self.number)
-            s[ITS.busy] = self.config.commands_per_step is not None
-        elif not was:
+        else:
             self._run()
 
+    def _write_partidr(self, value: int) -> None:
+        """RES0 without GITS_TYPER.MPAM. Accesses to memory are not partitioned."""
+        if self.config.mpam:
+            self._state[ITS.partidr] = value & field_mask(GITS_PARTIDR)
+
     def _write_cbaser(self, value: int) -> None:
-        """Ignored while enabled (UNPREDICTABLE); otherwise GITS_CREADR becomes 0."""
-        if not self._enabled:
+        """GITS_CREADR becomes 0."""
+        if not self._fixed:
             self._state[ITS.cbaser] = value & _CBASER_MASK
             self._state[ITS.creadr] = 0
 
@@ -142,8 +166,8 @@ class Its(RegisterFace):
         self._run()
 
     def _write_baser(self, index: int, value: int) -> None:
-        """Ignored while enabled (UNPREDICTABLE) and where there is no table; Type and Entry_Size are fixed."""
-        if self._types[index] and not self._enabled:
+        """RES0 where there is no table; Type and Entry_Size are fixed."""
+        if self._types[index] and not self._fixed:
             self._state[ITS.baser + index] = changed(self._types[index], value, _BASER_MASK)
 
     def _write_statusr(self, value: int) -> None:
@@ -152,9 +176,6 @@ class Its(RegisterFace):
         if not remaining & GITS_STATUSR.pack(UMSI=1):
             remaining &= ~GITS_STATUSR.pack(Syndrome=0xF, Overflow=1)
         self._state[ITS.statusr] = remaining
-
-    def _write_translater(self, value: int) -> None:
-        self.translate(0, value)
 
     def _write_sgir(self, value: int) -> None:
         sgi = GITS_SGIR.unpack(value)
@@ -190,13 +211,14 @@ def _constants(config: GicConfig, number: int) -> dict[str, int]:
         CIDbits=config.collection_id_bits - 1,
         CIL=1,
         VMOVP=config.virtual and config.vmovp,
+        MPAM=config.mpam,
         VSGI=config.v41,
         VMAPP=config.v41,
         SVPET=config.svpet if config.v41 else 0,
         nID=config.v41 and config.nid,
         UMSI=config.umsi,
-        INV=1,
+        INV=config.inv,
     )
-    registers = {"GITS_TYPER": typer, "GITS_IIDR": IIDR, "GITS_MPAMIDR": 0, "GITS_PARTIDR": 0}
-    registers["GITS_MPIDR"] = GITS_MPIDR.pack() if config.v41 else 0
+    mpamidr = GITS_MPAMIDR.pack(**MPAM_SIZES) if config.mpam else 0
+    registers = {"GITS_TYPER": typer, "GITS_IIDR": IIDR, "GITS_MPAMIDR": mpamidr, "GITS_MPIDR": GITS_MPIDR.pack()}
     return registers | identification("GITS", config.virtual)

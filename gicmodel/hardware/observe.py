@@ -38,4 +38,3 @@ def _intids(gic: Gic, slot: int | None, base: int, id_bits: int) -> NDArray[np.i
         octets = np.frombuffer(gic.memory.read(base, table_bytes(id_bits)), np.uint8)
     pending: NDArray[np.int64] = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
     return pending
-

@@ -10,7 +10,7 @@ import numpy as np
 
 from gicmodel.hardware.config import GicConfig
 from gicmodel.hardware.cpu_interface import CpuInterface
-from gicmodel.hardware.identification import IIDR, identification
+from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels import lpi_tables
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.residency import write_vpendbaser
@@ -20,6 +20,8 @@ from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_INVALLR,
     GICR_INVLPIR,
+    GICR_MPAMIDR,
+    GICR_PARTIDR,
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_SETLPIR,
@@ -90,15 +92,22 @@ class Redistributor(RegisterFace):
     def _lpis_enabled(self) -> bool:
         return bool(int(self._state[RD.ctlr]) & _ENABLE_LPIS)
 
+    @property
+    def _tables_fixed(self) -> bool:
+        """EnableLPIs = 1, or RWP = 1: to write GICR_PROPBASER or GICR_PENDBASER is UNPREDICTABLE, and ignored."""
+        return self._lpis_enabled or bool(self._state[RD.rwp])
+
     def _get(self, name: str) -> int:
         if name in self._constants:
             return self._constants[name]
         reader = getattr(self, "_read_" + name.removeprefix("GICR_").lower(), None)
         return int(reader()) if reader else int(self._state[getattr(RD, name.removeprefix("GICR_").lower())])
 
+    def _kept(self, name: str) -> int:
+        return int(self._state[RD.pendbaser]) if name == "GICR_PENDBASER" else self._get(name)
+
     def _set(self, name: str, value: int) -> None:
-        if name != "GICR_PARTIDR":  # RES0: GICR_TYPER.MPAM is 0
-            getattr(self, "_write_" + name.removeprefix("GICR_").lower())(value)
+        getattr(self, "_write_" + name.removeprefix("GICR_").lower())(value)
 
     def _note(self, statusr_bit: int) -> None:
         self._state[RD.statusr] |= np.uint64(statusr_bit)
@@ -108,9 +117,10 @@ class Redistributor(RegisterFace):
         return int(self._state[RD.ctlr]) | fixed | (_RWP if self._state[RD.rwp] else 0)
 
     def _write_ctlr(self, value: int) -> None:
-        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back."""
+        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; 0 to 1 while RWP = 1 is UNPREDICTABLE."""
         was = self._lpis_enabled
-        self._state[RD.ctlr] = value & _ENABLE_LPIS
+        if was or not self._state[RD.rwp]:
+            self._state[RD.ctlr] = value & _ENABLE_LPIS
         if self._lpis_enabled and not was:
             lpi_tables.enable_lpis(self._machine, self.number)
         elif was and not self._lpis_enabled:
@@ -124,17 +134,21 @@ class Redistributor(RegisterFace):
         """ChildrenAsleep follows ProcessorSleep at once."""
         self._state[RD.waker] = _ASLEEP if value & _SLEEP else 0
 
+    def _write_partidr(self, value: int) -> None:
+        """RES0 without GICR_TYPER.MPAM. Accesses to memory are not partitioned."""
+        if self.config.mpam:
+            self._state[RD.partidr] = value & field_mask(GICR_PARTIDR)
+
     def _write_propbaser(self, value: int) -> None:
-        """Ignored while LPIs are enabled (UNPREDICTABLE)."""
-        if not self._lpis_enabled:
+        if not self._tables_fixed:
             self._state[RD.propbaser] = value & field_mask(GICR_PROPBASER)
 
     def _read_pendbaser(self) -> int:
         return int(self._state[RD.pendbaser]) & ~_PTZ
 
     def _write_pendbaser(self, value: int) -> None:
-        """Ignored while LPIs are enabled (UNPREDICTABLE). PTZ is kept for EnableLPIs and never read back."""
-        if not self._lpis_enabled:
+        """PTZ is kept until EnableLPIs 0 to 1 uses it, and never read back."""
+        if not self._tables_fixed:
             self._state[RD.pendbaser] = value & field_mask(GICR_PENDBASER)
 
     def _write_setlpir(self, value: int) -> None:
@@ -167,15 +181,15 @@ class Redistributor(RegisterFace):
         return int(self._state[RD.vpropbaser]) | (_ENTRY_SIZE if self.config.v41 else 0)
 
     def _write_vpropbaser(self, value: int) -> None:
-        """GICv4.1: Valid 1 to 0 drops what is cached of the table; Z and Entry_Size are not stored."""
+        """GICv4.1: what is cached of the table goes, for which RWP stands on Valid 1 to 0. Z is write-only."""
         if not self.config.v41:
             self._state[RD.vpropbaser] = value & field_mask(GICR_VPROPBASER_V40)
             return
         was = int(self._state[RD.vpropbaser]) & _VALID
         self._state[RD.vpropbaser] = value & field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
-        if was and not value & _VALID:
+        if was:
             lpi_tables.drop_vpe_configurations(self._machine, self.number)
-            self._state[RD.rwp] = self._stepping
+            self._state[RD.rwp] = self._stepping and not value & _VALID
 
     def _read_vpendbaser(self) -> int:
         return changed(int(self._state[RD.vpendbaser]), GICR_VPENDBASER.pack(Dirty=int(self._state[RD.dirty])), _DIRTY)
@@ -215,9 +229,11 @@ def _constants(config: GicConfig, number: int) -> dict[str, int]:
         RVPEID=config.v41,
         Processor_Number=number,
         CommonLPIAff=config.common_lpi_aff,
+        MPAM=config.mpam,
         VSGI=config.v41,
         Aff1=aff1,
         Aff0=aff0,
     )
-    registers = {"GICR_TYPER": typer, "GICR_IIDR": IIDR, "GICR_MPAMIDR": 0, "GICR_PARTIDR": 0}
+    mpamidr = GICR_MPAMIDR.pack(**MPAM_SIZES) if config.mpam else 0
+    registers = {"GICR_TYPER": typer, "GICR_IIDR": IIDR, "GICR_MPAMIDR": mpamidr}
     return registers | identification("GICR", config.virtual)

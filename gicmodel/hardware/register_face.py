@@ -72,11 +72,15 @@ class RegisterFace:
         """The whole register after writing a part; a write-only register is zero-extended."""
         if access.bits == access.register.bits:
             return value
-        old = 0 if access.register.access == "WO" else self._get(access.register.name)
+        old = 0 if access.register.access == "WO" else self._kept(access.register.name)
         return (old & ~(HALF_MASK << access.shift)) | (value << access.shift)
 
     def _get(self, name: str) -> int:
         raise KeyError(name)
+
+    def _kept(self, name: str) -> int:
+        """What a write of half a register leaves in the other half: what it reads as, and its write-only bits."""
+        return self._get(name)
 
     def _set(self, name: str, value: int) -> None:
         raise KeyError(name)

@@ -3,5 +3,6 @@
 
 `translation` (a device writes GITS_TRANSLATER) -> `tables` (DTE, ITE, CTE or vPE entry in RAM) -> `delivery` (set the
 pending bit, ring a doorbell) -> `pending` (the bit itself) -> `highest` (what the CPU interface acknowledges).
-Commands come in through `queue`, which calls one function of `physical_commands` or `virtual_commands` for each.
+Commands come in through `queue`, which calls one function of `physical_commands`, `virtual_commands` or `vpe_commands`
+for each.
 """

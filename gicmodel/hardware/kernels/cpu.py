@@ -9,16 +9,16 @@ from __future__ import annotations
 from gicmodel.hardware.kernels.configuration import id_bits_of
 from gicmodel.hardware.kernels.delivery import (
     ENABLE_LPIS,
-    PENDBASER_ADDRESS,
     VPENDBASER_V40_ADDRESS,
     clear_lpi,
     clear_virtual,
+    lpi_table,
     slot_of_vpe,
     vpt_bits,
 )
 from gicmodel.hardware.kernels.errors import OK
-from gicmodel.hardware.kernels.highest import SPURIOUS, best_lpi, best_vsgi
-from gicmodel.hardware.kernels.pending import clear_pending, vpt_slot
+from gicmodel.hardware.kernels.highest import SPURIOUS, VSGI_COUNT, best_lpi, best_vsgi, table_readable
+from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, clear_pending, vpt_slot
 from gicmodel.hardware.kernels.residency import GROUP0, GROUP1, V40_TABLE, VALID, VPE_ID
 from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at
 from gicmodel.hardware.kernels.vpe_tables import (
@@ -42,8 +42,10 @@ def highest_lpi(m: Machine, rd: Index) -> Word:
     r = rd_at(rd)
     if get(m.chip[r + RD.ctlr], ENABLE_LPIS) != ONE or get(m.chip[r + RD.waker], PROCESSOR_SLEEP) == ONE:
         return SPURIOUS
-    base, table = get(m.chip[r + RD.pendbaser], PENDBASER_ADDRESS), get(m.chip[r + RD.propbaser], PROPBASER_ADDRESS)
-    return best_lpi(m, rd, base, table, id_bits_of(m, m.chip[r + RD.propbaser]))[0]
+    base, bits = lpi_table(m, rd), id_bits_of(m, m.chip[r + RD.propbaser])
+    if not table_readable(m, rd, base, bits):
+        return SPURIOUS
+    return best_lpi(m, rd, base, get(m.chip[r + RD.propbaser], PROPBASER_ADDRESS), bits)[0]
 
 
 @kernel
@@ -109,8 +111,11 @@ def highest_virtual(m: Machine, rd: Index) -> Word:
 
 @kernel
 def take_virtual(m: Machine, rd: Index, vintid: Word) -> Truth:
-    """Make an interrupt of the resident vPE not pending; whether it was pending."""
-    if m.chip[CONFIG.v41] == ONE:
+    """Make a vSGI or vLPI of the resident vPE not pending; whether it was pending."""
+    v41 = m.chip[CONFIG.v41] == ONE
+    if vintid < FIRST_LPI_ID and not (v41 and vintid < VSGI_COUNT):
+        return False
+    if v41:
         entry = resident_entry(m, rd)
         if get(entry[0], VPE_VALID) != ONE or vintid >= ONE << vpt_bits(m, entry):
             return False

@@ -23,7 +23,6 @@ from gicmodel.hardware.kernels.pending import (
     bit_reachable,
     clean,
     clear_pending,
-    pending_limit,
     set_pending,
     vpt_slot,
 )
@@ -71,8 +70,22 @@ VPENDBASER_V40_ADDRESS = GICR_VPENDBASER_V40["Physical_Address"]
 def takes_lpi(m: Machine, rd: Index, intid: Word) -> Truth:
     """Whether the redistributor's LPIs are on and include this INTID."""
     r = rd_at(rd)
-    limit = pending_limit(id_bits_of(m, m.chip[r + RD.propbaser]))
+    limit = ONE << id_bits_of(m, m.chip[r + RD.propbaser])
     return get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE and intid >= FIRST_LPI_ID and intid < limit
+
+
+@kernel
+def lpi_table(m: Machine, rd: Index) -> Word:
+    """Address of the redistributor's LPI pending table."""
+    return get(m.chip[rd_at(rd) + RD.pendbaser], PENDBASER_ADDRESS)
+
+
+@kernel
+def lpi_reachable(m: Machine, rd: Index, intid: Word) -> Word:
+    """OK, or EXTERNAL_ABORT when the redistributor takes the LPI but its pending table is outside RAM."""
+    if not takes_lpi(m, rd, intid):
+        return OK
+    return bit_reachable(m, rd, lpi_table(m, rd), intid)
 
 
 @kernel
@@ -80,10 +93,9 @@ def set_lpi(m: Machine, rd: Index, intid: Word) -> Word:
     """Make a physical LPI pending."""
     if not takes_lpi(m, rd, intid):
         return OK
-    base = get(m.chip[rd_at(rd) + RD.pendbaser], PENDBASER_ADDRESS)
-    reason = bit_reachable(m, rd, base, intid)
+    reason = bit_reachable(m, rd, lpi_table(m, rd), intid)
     if reason == OK:
-        set_pending(m, rd, base, intid)
+        set_pending(m, rd, lpi_table(m, rd), intid)
     return reason
 
 
@@ -92,11 +104,10 @@ def clear_lpi(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a physical LPI not pending."""
     if not takes_lpi(m, rd, intid):
         return OK, False
-    base = get(m.chip[rd_at(rd) + RD.pendbaser], PENDBASER_ADDRESS)
-    reason = bit_reachable(m, rd, base, intid)
+    reason = bit_reachable(m, rd, lpi_table(m, rd), intid)
     if reason != OK:
         return reason, False
-    return OK, clear_pending(m, rd, base, intid)
+    return OK, clear_pending(m, rd, lpi_table(m, rd), intid)
 
 
 @kernel
@@ -118,7 +129,7 @@ def vpe_redistributor(entry: Packet) -> Index:
 
 @kernel
 def slot_of_vpe(m: Machine, entry: Packet) -> tuple[Word, Index]:
-    """(reason, slot) of the vPE's VPT."""
+    """(reason, slot) of the vPE's VPT; OK means that all of it is in RAM."""
     return vpt_slot(m, get(entry[0], VPE_VPT_ADDR), vpt_bits(m, entry), False)
 
 
@@ -136,7 +147,7 @@ def is_resident(m: Machine, entry: Packet, vpe_id: Word) -> Truth:
 def resident_takes(m: Machine, entry: Packet, vintid: Word) -> Truth:
     """GICv4.0: a resident vPE's vLPIs are limited by GICR_VPROPBASER.IDbits of the redistributor it runs on."""
     vpropbaser = m.chip[rd_at(vpe_redistributor(entry)) + RD.vpropbaser]
-    return m.chip[CONFIG.v41] == ONE or vintid < pending_limit(id_bits_of(m, vpropbaser))
+    return m.chip[CONFIG.v41] == ONE or vintid < ONE << id_bits_of(m, vpropbaser)
 
 
 @kernel
@@ -145,13 +156,10 @@ def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell:
     resident = is_resident(m, entry, vpe_id)
     if resident and not resident_takes(m, entry, vintid):
         return OK
-    base = get(entry[0], VPE_VPT_ADDR)
     reason, slot = slot_of_vpe(m, entry)
-    if reason == OK:
-        reason = bit_reachable(m, slot, base, vintid)
     if reason != OK:
         return reason
-    newly = set_pending(m, slot, base, vintid)
+    newly = set_pending(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
     if resident:
         return OK
     if m.chip[CONFIG.vpt_writeback] == DESCHEDULE:
@@ -162,13 +170,10 @@ def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell:
 @kernel
 def clear_virtual(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a vLPI or vSGI not pending."""
-    base = get(entry[0], VPE_VPT_ADDR)
     reason, slot = slot_of_vpe(m, entry)
-    if reason == OK:
-        reason = bit_reachable(m, slot, base, vintid)
     if reason != OK:
         return reason, False
-    was = clear_pending(m, slot, base, vintid)
+    was = clear_pending(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
     if m.chip[CONFIG.vpt_writeback] == DESCHEDULE:
         clean(m, slot)
     return OK, was

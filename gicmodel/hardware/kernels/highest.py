@@ -22,6 +22,7 @@ NO_PRIORITY = np.uint64(0x100)
 """Less urgent than any."""
 
 VSGI_ENABLE, VSGI_GROUP, VSGI_PRIORITY = (VSGI_CONFIGURATION[name] for name in ("Enable", "Group", "Priority"))
+VSGI_COUNT = np.uint64(VSGIS)
 VSGI_MASK = np.uint64((1 << VSGIS) - 1)
 VSGI_FIRST_BYTE = np.uint64(VSGI_CONFIGURATION_BYTE)
 BYTES_IN_WORD_SHIFT, BYTE_IN_WORD, BITS_SHIFT = np.uint64(3), np.uint64(7), np.uint64(3)
@@ -38,8 +39,6 @@ def table_readable(m: Machine, slot: Index, base: Word, id_bits: Word) -> Truth:
 def best_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) -> tuple[Word, Word]:
     """(INTID, priority) of the most urgent enabled pending LPI of a table, or (1023, 0x100)."""
     best, best_priority = SPURIOUS, NO_PRIORITY
-    if not table_readable(m, slot, base, id_bits):
-        return best, best_priority
     for index in range(FIRST_LPI_WORD, np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)):
         word = pending_word(m, slot, base, index)
         while word != ZERO:
@@ -54,8 +53,6 @@ def best_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) ->
 @kernel
 def any_enabled_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) -> Truth:
     """Whether some pending LPI of a table is enabled."""
-    if not table_readable(m, slot, base, id_bits):
-        return False
     for index in range(FIRST_LPI_WORD, np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)):
         word = pending_word(m, slot, base, index)
         while word != ZERO:

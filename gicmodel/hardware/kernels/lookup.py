@@ -96,9 +96,9 @@ def find_device(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
 
 
 @kernel
-def event_out_of_range(dte: Word, event_id: Word) -> Truth:
-    """EventID beyond the 2^(Size + 1) of the device's MAPD."""
-    return event_id >> (get(dte, DTE_SIZE) + ONE) != ZERO
+def event_out_of_range(m: Machine, dte: Word, event_id: Word) -> Truth:
+    """EventID beyond the 2^(Size + 1) of the device's MAPD, or GITS_TYPER.ID_bits: the DTE is in RAM."""
+    return event_id >> (get(dte, DTE_SIZE) + ONE) != ZERO or event_id >> m.chip[CONFIG.event_id_bits] != ZERO
 
 
 @kernel
@@ -107,7 +107,7 @@ def find_event(m: Machine, its: Index, device_id: Word, event_id: Word) -> tuple
     reason, dte = find_device(m, its, device_id)
     if reason != OK:
         return reason, dte, ZERO, ZERO
-    if event_out_of_range(dte, event_id):
+    if event_out_of_range(m, dte, event_id):
         return ID_OOR, dte, ZERO, ZERO
     reason, low, high = read_ite(m, its, device_id, dte, event_id)
     if reason == OK and get(low, ITE_VALID) != ONE:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.configuration import LPI_ID_BITS, forget_byte, id_bits_of
-from gicmodel.hardware.kernels.delivery import PENDBASER_ADDRESS, reconsider_doorbell, slot_of_vpe
+from gicmodel.hardware.kernels.configuration import forget_byte, id_bits_of
+from gicmodel.hardware.kernels.delivery import lpi_table, reconsider_doorbell, slot_of_vpe
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.events import forget_vlpi
 from gicmodel.hardware.kernels.highest import VSGI_MASK
@@ -15,7 +15,7 @@ from gicmodel.hardware.kernels.pending import fill, find_vpt, forget_bits, forge
 from gicmodel.hardware.kernels.state import RD, SLOT, Index, Machine, Word, rd_at
 from gicmodel.hardware.kernels.table_cache import KIND_VPE_CONFIGURATION, drop_owner
 from gicmodel.hardware.kernels.vpe_tables import VPE_VALID, VPE_VPT_ADDR, read_vpe_configuration
-from gicmodel.hardware.kernels.words import ONE, ZERO, get
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import kernel
 from gicmodel.layouts.registers import GICR_PENDBASER
 
@@ -24,12 +24,13 @@ PTZ = GICR_PENDBASER["PTZ"]
 
 @kernel
 def enable_lpis(m: Machine, rd: Index) -> None:
-    """EnableLPIs 0 to 1: take the pending table from RAM, or trust PTZ that it is zero."""
+    """EnableLPIs 0 to 1: take the pending table from RAM, or trust PTZ that it is zero; PTZ is then used up."""
     r = rd_at(rd)
     forget_bits(m, rd)
     bits = id_bits_of(m, m.chip[r + RD.propbaser])
-    if bits >= LPI_ID_BITS and m.slots[rd, SLOT.held] == ONE:
-        fill(m, rd, get(m.chip[r + RD.pendbaser], PENDBASER_ADDRESS), bits, get(m.chip[r + RD.pendbaser], PTZ) == ONE)
+    if bits != ZERO and m.slots[rd, SLOT.held] == ONE:
+        fill(m, rd, lpi_table(m, rd), bits, get(m.chip[r + RD.pendbaser], PTZ) == ONE)
+    m.chip[r + RD.pendbaser] = replace(m.chip[r + RD.pendbaser], PTZ, ZERO)
 
 
 @kernel
@@ -85,5 +86,5 @@ def pending_vsgis(m: Machine, rd: Index, vpe_id: Word) -> Word:
 
 @kernel
 def drop_vpe_configurations(m: Machine, rd: Index) -> None:
-    """GICR_VPROPBASER.Valid 1 to 0: keep no entry of the vPE configuration table."""
+    """GICR_VPROPBASER was Valid and is written: keep no entry of the vPE configuration table."""
     drop_owner(m, KIND_VPE_CONFIGURATION, np.int64(rd))

@@ -13,7 +13,7 @@ import numpy as np
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.ram import covers, load64, mark, ram_index, store64
 from gicmodel.hardware.kernels.state import CONFIG, IMMEDIATE, LINE_WORDS, SLOT, WAYS, Index, Machine, Truth, Word
-from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
+from gicmodel.hardware.kernels.words import ONE, ZERO, lowest_bit
 from gicmodel.jit import kernel
 from gicmodel.layouts.vpt import FIRST_LPI
 
@@ -105,8 +105,7 @@ def dirty_at(m: Machine) -> Index:
 @kernel
 def forget_bits(m: Machine, slot: Index) -> None:
     """No bit of the slot is set, no line differs from RAM."""
-    for column in range(SLOT.bits, m.slots.shape[1]):
-        m.slots[slot, column] = ZERO
+    m.slots[slot, SLOT.bits :] = ZERO
 
 
 @kernel
@@ -148,8 +147,7 @@ def clean(m: Machine, slot: Index) -> None:
 def forget_configuration(m: Machine, slot: Index) -> None:
     """Drop every retained configuration byte of the slot's interrupts."""
     if m.chip[CONFIG.retain] == ONE:
-        for index in range(m.configuration.shape[1]):
-            m.configuration[slot, index] = np.uint8(0)
+        m.configuration[slot, :] = np.uint8(0)
 
 
 @kernel
@@ -157,8 +155,7 @@ def release(m: Machine, slot: Index, write_back: Truth) -> None:
     """Empty a slot, after writing it back unless its contents may be lost."""
     if write_back:
         clean(m, slot)
-    for group in range(m.slots.shape[1] - dirty_at(m)):
-        m.slots[slot, dirty_at(m) + group] = ZERO
+    m.slots[slot, dirty_at(m) :] = ZERO
     m.slots[slot, SLOT.tag] = ZERO
     forget_configuration(m, slot)
 
@@ -210,11 +207,3 @@ def vpt_slot(m: Machine, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Wo
     if m.chip[CONFIG.vpt_writeback] != IMMEDIATE:
         m.slots[slot, SLOT.held] = ONE
     return fill(m, slot, vpt_addr, id_bits, zero), slot
-
-
-@kernel
-def pending_limit(id_bits: Word) -> Word:
-    """First INTID beyond the table."""
-    if id_bits > BIT_MASK:
-        return ALL_ONES
-    return ONE << id_bits

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import id_bits_of
-from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, PENDBASER_ADDRESS, clear_lpi, set_lpi
+from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, clear_lpi, lpi_reachable, lpi_table, set_lpi
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
     DEVICE_OOR,
@@ -116,7 +116,7 @@ def map_lpi(m: Machine, its: Index, packet: Packet, intid: Word) -> Word:
     reason, dte = find_device(m, its, device_id)
     if reason != OK:
         return reason
-    if event_out_of_range(dte, event_id):
+    if event_out_of_range(m, dte, event_id):
         return ID_OOR
     if not is_lpi(m, intid):
         return PHYSICALID_OOR
@@ -151,17 +151,24 @@ def movi(m: Machine, its: Index, packet: Packet) -> Word:
     reason, new = find_collection(m, its, icid)
     if reason != OK:
         return reason
-    reason = write_ite(m, its, device_id, dte, event_id, replace(low, ITE_ICID, icid), high)
-    if reason != OK or old == new:
-        return reason
-    return move_lpi(m, old, new, get(low, ITE_INTID))
+    if old != new:
+        reason = move_lpi(m, old, new, get(low, ITE_INTID))
+    if reason == OK:
+        reason = write_ite(m, its, device_id, dte, event_id, replace(low, ITE_ICID, icid), high)
+    return reason
 
 
 @kernel
 def move_lpi(m: Machine, old: Index, new: Index, intid: Word) -> Word:
-    """Move one LPI's pending state; nothing moves while LPIs are off at either end (CONSTRAINED UNPREDICTABLE)."""
+    """Move one LPI's pending state; nothing moves while LPIs are off at either end (CONSTRAINED UNPREDICTABLE).
+
+    An LPI that the new redistributor does not have (GICR_PROPBASER.IDbits) is no longer pending anywhere.
+    """
     if not (lpis_on(m, old) and lpis_on(m, new)):
         return OK
+    reason = lpi_reachable(m, new, intid)
+    if reason != OK:
+        return reason
     reason, was = clear_lpi(m, old, intid)
     if was:
         reason = set_lpi(m, new, intid)
@@ -187,8 +194,7 @@ def movall(m: Machine, its: Index, packet: Packet) -> Word:
         bits = id_bits_of(m, m.chip[rd_at(new) + RD.propbaser])
     if bits == ZERO:
         return OK
-    source = get(m.chip[rd_at(old) + RD.pendbaser], PENDBASER_ADDRESS)
-    target = get(m.chip[rd_at(new) + RD.pendbaser], PENDBASER_ADDRESS)
+    source, target = lpi_table(m, old), lpi_table(m, new)
     if not (table_readable(m, old, source, bits) and table_readable(m, new, target, bits)):
         return EXTERNAL_ABORT
     for index in range(FIRST_LPI_WORD, np.int64(table_bytes(bits) >> BYTES_SHIFT)):

@@ -34,17 +34,16 @@ from gicmodel.hardware.kernels.state import (
     its_at,
     log_at,
 )
-from gicmodel.hardware.kernels.virtual_commands import (
+from gicmodel.hardware.kernels.virtual_commands import vmapi, vmapti, vmovi, vsgi
+from gicmodel.hardware.kernels.vpe_commands import (
     invdb,
     vinvall,
-    vmapi,
     vmapp,
     vmapp_v40,
-    vmapti,
-    vmovi,
     vmovp,
-    vsgi,
+    vmovp_v40,
     vsync,
+    vsync_v40,
 )
 from gicmodel.hardware.kernels.vpe_tables import NOTHING, WORD1, WORD2, WORD3
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
@@ -111,14 +110,18 @@ def execute_virtual(m: Machine, its: Index, opcode: Word, packet: Packet) -> Wor
     v41 = m.chip[CONFIG.v41] == ONE
     if opcode == VMAPTI:
         reason = vmapti(m, its, packet)
-    elif opcode == VSYNC:
+    elif opcode == VSYNC and v41:
         reason = vsync(m, its, packet)
+    elif opcode == VSYNC:
+        reason = vsync_v40(m, its, packet)
     elif opcode == VMAPI:
         reason = vmapi(m, its, packet)
     elif opcode == VMOVI:
         reason = vmovi(m, its, packet)
-    elif opcode == VMOVP:
+    elif opcode == VMOVP and v41:
         reason = vmovp(m, its, packet)
+    elif opcode == VMOVP:
+        reason = vmovp_v40(m, its, packet)
     elif opcode == VINVALL:
         reason = vinvall(m, its, packet)
     elif opcode == VMAPP and v41:

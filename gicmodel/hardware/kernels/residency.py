@@ -23,6 +23,7 @@ from gicmodel.hardware.kernels.state import (
     RD,
     Index,
     Machine,
+    Truth,
     Word,
     rd_at,
     resident_on,
@@ -49,11 +50,14 @@ V40_TABLE = GICR_VPROPBASER_V40["Physical_Address"]
 
 @kernel
 def write_vpendbaser(m: Machine, rd: Index, value: Word) -> None:
-    """A write of GICR_VPENDBASER. While Valid is 1 only a write of Valid = 0 does something (DDI0601 allows it)."""
+    """A write of GICR_VPENDBASER. With Valid = 1 all but a deschedule is ignored, with Dirty = 1 all but Valid 0 to 0.
+
+    DDI0601 allows the former (CONSTRAINED UNPREDICTABLE) and calls the latter UNPREDICTABLE.
+    """
+    r = rd_at(rd)
     value = replace(value, DIRTY, ZERO)
-    old = m.chip[rd_at(rd) + RD.vpendbaser]
-    was, now = get(old, VALID) == ONE, get(value, VALID) == ONE
-    if was and now:
+    was, now = get(m.chip[r + RD.vpendbaser], VALID) == ONE, get(value, VALID) == ONE
+    if (was and now) or ((was or now) and m.chip[r + RD.dirty] == ONE):
         return
     v41 = m.chip[CONFIG.v41] == ONE
     if now and v41:
@@ -61,34 +65,40 @@ def write_vpendbaser(m: Machine, rd: Index, value: Word) -> None:
     elif now:
         value = schedule_v40(m, rd, value)
     elif was and v41:
-        value = deschedule(m, rd, old, value)
+        value = deschedule(m, rd, value)
     elif was:
-        value = deschedule_v40(m, rd, old, value)
-    m.chip[rd_at(rd) + RD.vpendbaser] = value
-    if was or now:
-        m.chip[rd_at(rd) + RD.dirty] = m.chip[CONFIG.stepping]
+        value = deschedule_v40(m, rd, value)
+    if was != (get(value, VALID) == ONE):
+        m.chip[r + RD.dirty] = m.chip[CONFIG.stepping]
+    m.chip[r + RD.vpendbaser] = value
 
 
 @kernel
 def schedule(m: Machine, rd: Index, value: Word) -> Word:
     """Valid 0 to 1: the vPE becomes resident, its default doorbell is withdrawn; the register's new value.
 
-    Where the architecture says UNPREDICTABLE (no vPE configuration table, the vPE not mapped, or resident elsewhere)
-    the write has no effect; a vPEID too wide makes Valid be treated as 0.
+    Where the architecture says UNPREDICTABLE (no vPE configuration table; the vPE not mapped, mapped to another
+    CommonLPIAff group, or resident elsewhere) the write has no effect; a vPEID too wide makes Valid be treated as 0.
     """
     vpe_id = get(value, VPE_ID)
     idle = m.chip[rd_at(rd) + RD.vpendbaser]
     if vpe_id >= ONE << m.chip[CONFIG.vpe_id_bits] or resident_on(m, vpe_id) >= 0:
         return idle
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
-    if reason != OK or get(entry[0], VPE_VALID) != ONE:
+    if reason != OK or get(entry[0], VPE_VALID) != ONE or not same_group(m, rd, vpe_redistributor(entry)):
         return idle
     word2 = replace(replace(entry[2], VPE_GROUP0, get(value, GROUP0)), VPE_GROUP1, get(value, GROUP1))
     write_vpe_configuration(m, rd, vpe_id, with_armed((entry[0], entry[1], word2, entry[3]), ZERO))
-    if vpe_redistributor(entry) < np.int64(m.chip[CONFIG.redistributors]):
-        clear_lpi(m, vpe_redistributor(entry), get(entry[2], VPE_DOORBELL))
+    clear_lpi(m, vpe_redistributor(entry), get(entry[2], VPE_DOORBELL))
     set_resident(m, vpe_id, rd)
     return replace(value, PENDING_LAST, ONE)
+
+
+@kernel
+def same_group(m: Machine, rd: Index, other: Index) -> Truth:
+    """Whether two redistributors share tables (GICR_TYPER.CommonLPIAff); `other` comes from RAM and need not exist."""
+    exists = other < np.int64(m.chip[CONFIG.redistributors])
+    return exists and m.chip[rd_at(rd) + RD.group] == m.chip[rd_at(other) + RD.group]
 
 
 @kernel
@@ -98,13 +108,13 @@ def schedule_v40(m: Machine, rd: Index, value: Word) -> Word:
 
 
 @kernel
-def deschedule(m: Machine, rd: Index, old: Word, value: Word) -> Word:
+def deschedule(m: Machine, rd: Index, value: Word) -> Word:
     """Valid 1 to 0: PendingLast, and whether a default doorbell is armed; the register's new value.
 
     Doorbell and PendingLast follow the truth table of DDI0601: PendingLast written 1 asks not to compute it (we then
     report 1), and Doorbell counts only if nothing enabled is pending.
     """
-    vpe_id = get(old, VPE_ID)
+    vpe_id = get(m.chip[rd_at(rd) + RD.vpendbaser], VPE_ID)
     set_resident(m, vpe_id, -1)
     value = replace(value, VPE_ID, vpe_id)
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
@@ -125,11 +135,11 @@ def deschedule(m: Machine, rd: Index, old: Word, value: Word) -> Word:
 
 
 @kernel
-def deschedule_v40(m: Machine, rd: Index, old: Word, value: Word) -> Word:
+def deschedule_v40(m: Machine, rd: Index, value: Word) -> Word:
     """Valid 1 to 0 in GICv4.0: PendingLast is 1 if an enabled vLPI is pending in the VPT that was resident."""
     vpropbaser = m.chip[rd_at(rd) + RD.vpropbaser]
     bits = id_bits_of(m, vpropbaser)
-    base = get(old, VPENDBASER_V40_ADDRESS)
+    base = get(m.chip[rd_at(rd) + RD.vpendbaser], VPENDBASER_V40_ADDRESS)
     pending = ZERO
     if bits != ZERO:
         reason, slot = vpt_slot(m, base, bits, False)

@@ -54,6 +54,7 @@ class ConfigWords(NamedTuple):
     intid_bits: int
     pta: int
     vmovp: int
+    svpet: int
     nid: int
     hcc: int
     umsi: int
@@ -66,7 +67,7 @@ class ConfigWords(NamedTuple):
 
 
 class ItsWords(NamedTuple):
-    """Words of one ITS, from `its_at`. `busy` is 1 until an Enabled 1 to 0 is quiescent; `baser` has eight words."""
+    """Words of one ITS, from `its_at`. `busy`: a write of Enabled is not in effect yet; `baser`: eight words."""
 
     ctlr: int
     cbaser: int
@@ -90,7 +91,6 @@ class RedistributorWords(NamedTuple):
     pendbaser: int
     vpropbaser: int
     vpendbaser: int
-    vsgir: int
     vsgipendr: int
     group: int
     dirty: int
@@ -116,9 +116,9 @@ class SlotWords(NamedTuple):
     bits: int
 
 
-CONFIG = ConfigWords(*range(25))
+CONFIG = ConfigWords(*range(26))
 ITS = ItsWords(*range(9))
-RD = RedistributorWords(*range(14))
+RD = RedistributorWords(*range(13))
 LOG = LogWords(*range(4))
 SLOT = SlotWords(tag=0, id_bits=1, held=2, bits=LINE_WORDS)
 

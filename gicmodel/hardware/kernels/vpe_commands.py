@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GICv4 commands about vPEs: one function each, named by its mnemonic, returning a reason.
+
+In GICv4.1 an ITS's vPE entry is a copy of the redistributors' vPE configuration entry, whose ITSMap says which ITSs
+have one; with GITS_TYPER.SVPET != 0 the copy and the original are the same bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware.kernels.configuration import LPI_ID_BITS, forget_byte
+from gicmodel.hardware.kernels.delivery import vpe_redistributor
+from gicmodel.hardware.kernels.errors import (
+    OK,
+    PHYSICALID_OOR,
+    PROCNUM_OOR,
+    VCPU_INVALID,
+    VCPU_MAPPED,
+    VCPU_OOR,
+    VCPU_RESIDENT,
+    VPTSIZE_OOR,
+)
+from gicmodel.hardware.kernels.events import reconsider
+from gicmodel.hardware.kernels.lookup import find_vpe, is_doorbell, is_lpi, redistributor_of
+from gicmodel.hardware.kernels.pending import find_vpt, forget_configuration, release, vpt_slot
+from gicmodel.hardware.kernels.state import CONFIG, RD, UNMAP, Index, Machine, Packet, Truth, Word, rd_at, resident_on
+from gicmodel.hardware.kernels.vpe_tables import (
+    NOTHING,
+    VPE_DOORBELL,
+    VPE_ITS_MAP,
+    VPE_RDBASE,
+    VPE_VALID,
+    VPE_VCONF_ADDR,
+    VPE_VPT_ADDR,
+    VPE_VPT_SIZE,
+    mapped_here,
+    read_vpe,
+    read_vpe_configuration,
+    vpe_out_of_range,
+    write_vpe,
+    write_vpe_configuration,
+)
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
+from gicmodel.jit import kernel
+from gicmodel.layouts.commands import VMAPP, VMOVP
+
+VPE_ID, RDBASE, VALID, ALLOC, PTZ = (VMAPP[name] for name in ("vPEID", "RDbase", "V", "Alloc", "PTZ"))
+VCONF_ADDR, VPT_ADDR, VPT_SIZE = (VMAPP[name] for name in ("VCONF_addr", "VPT_addr", "VPT_size"))
+DEFAULT_DOORBELL = VMAPP["Default_Doorbell"]
+MOVP_DOORBELL, MOVP_REPLACE = VMOVP["Default_Doorbell"], VMOVP["DB"]
+
+
+@kernel
+def vmapp(m: Machine, its: Index, packet: Packet) -> Word:
+    """GICv4.1: bind a vPEID to its VPT, configuration table, doorbell and redistributor, or unbind it."""
+    vpe_id, bits = operand(packet, VPE_ID), operand(packet, VPT_SIZE) + ONE
+    if operand(packet, VALID) != ONE:
+        return unmap_vpe(m, its, vpe_id, operand(packet, ALLOC) == ONE)
+    if bits < LPI_ID_BITS or bits > m.chip[CONFIG.intid_bits]:
+        return VPTSIZE_OOR
+    rd = redistributor_of(m, operand(packet, RDBASE))
+    if rd < 0:
+        return PROCNUM_OOR
+    if vpe_out_of_range(m, its, vpe_id):
+        return VCPU_OOR
+    if not is_doorbell(m, operand(packet, DEFAULT_DOORBELL)):
+        return PHYSICALID_OOR
+    reason, entry = read_vpe(m, its, vpe_id)
+    if reason != OK:
+        return reason
+    if mapped_here(entry, its):
+        return VCPU_MAPPED
+    if operand(packet, ALLOC) == ONE:
+        return first_map(m, its, vpe_id, rd, packet)
+    return further_map(m, its, vpe_id, rd)
+
+
+@kernel
+def first_map(m: Machine, its: Index, vpe_id: Word, rd: Index, packet: Packet) -> Word:
+    """VMAPP {V,Alloc} = {1,1}: allocate the vPE configuration entry; take the VPT as pending state unless PTZ."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason != OK:
+        return reason
+    if get(entry[0], VPE_VALID) == ONE:
+        return VCPU_MAPPED
+    base, size = operand(packet, VPT_ADDR), operand(packet, VPT_SIZE)
+    stale = find_vpt(m, base)
+    if stale >= 0 and operand(packet, PTZ) == ONE:
+        release(m, stale, True)
+    reason, _ = vpt_slot(m, base, size + ONE, operand(packet, PTZ) == ONE)
+    if reason != OK:
+        return reason
+    word0 = put(base, VPE_VPT_ADDR) | put(size, VPE_VPT_SIZE) | put(ONE, VPE_VALID)
+    word1 = put(operand(packet, VCONF_ADDR), VPE_VCONF_ADDR) | put(np.uint64(rd), VPE_RDBASE)
+    word2 = put(operand(packet, DEFAULT_DOORBELL), VPE_DOORBELL)
+    return write_both(m, its, rd, vpe_id, (word0, word1, word2, put(ONE << np.uint64(its), VPE_ITS_MAP)))
+
+
+@kernel
+def further_map(m: Machine, its: Index, vpe_id: Word, rd: Index) -> Word:
+    """VMAPP {V,Alloc} = {1,0}: one more ITS for a vPE that another ITS has allocated."""
+    reason, entry = read_vpe_configuration(m, rd, vpe_id)
+    if reason != OK:
+        return reason
+    if get(entry[0], VPE_VALID) != ONE:
+        return VCPU_INVALID
+    word3 = entry[3] | put(ONE << np.uint64(its), VPE_ITS_MAP)
+    return write_both(m, its, rd, vpe_id, (entry[0], entry[1], entry[2], word3))
+
+
+@kernel
+def write_both(m: Machine, its: Index, rd: Index, vpe_id: Word, entry: Packet) -> Word:
+    """Store the ITS's entry and the redistributors'; the latter is the last word where they are the same bytes."""
+    reason = write_vpe(m, its, vpe_id, entry)
+    if reason == OK:
+        reason = write_vpe_configuration(m, rd, vpe_id, entry)
+    return reason
+
+
+@kernel
+def unmap_vpe(m: Machine, its: Index, vpe_id: Word, last: Truth) -> Word:
+    """VMAPP V=0; with Alloc=1 the VPT in RAM is current when the command is complete (IHI0069 5.3.19)."""
+    reason, entry = find_vpe(m, its, vpe_id)
+    if reason == VCPU_INVALID:
+        return OK
+    if reason != OK:
+        return reason
+    if resident_on(m, vpe_id) >= 0:
+        return VCPU_RESIDENT
+    rd = vpe_redistributor(entry)
+    reason, shared = read_vpe_configuration(m, rd, vpe_id)
+    if reason != OK:
+        return reason
+    others = shared[3] & ~put(ONE << np.uint64(its), VPE_ITS_MAP)
+    if last and others != ZERO:
+        return VCPU_MAPPED
+    left = NOTHING
+    if not last:
+        left = (shared[0], shared[1], shared[2], others)
+    reason = write_vpe(m, its, vpe_id, its_entry(m, left))
+    if reason != OK:
+        return reason
+    slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+    if last and slot >= 0:
+        release(m, slot, True)
+    return write_vpe_configuration(m, rd, vpe_id, left)
+
+
+@kernel
+def its_entry(m: Machine, left: Packet) -> Packet:
+    """What an ITS that unmaps a vPE leaves in its table: nothing, unless other ITSs share it (GITS_TYPER.SVPET)."""
+    if m.chip[CONFIG.svpet] == ZERO:
+        return NOTHING
+    return left
+
+
+@kernel
+def vmapp_v40(m: Machine, its: Index, packet: Packet) -> Word:
+    """GICv4.0: bind a vPEID to its VPT and redistributor, or unbind it. Binding it anew replaces the old binding."""
+    vpe_id, size = operand(packet, VPE_ID), operand(packet, VPT_SIZE)
+    valid = operand(packet, VALID) == ONE
+    rd = redistributor_of(m, operand(packet, RDBASE))
+    if valid and size >= m.chip[CONFIG.intid_bits]:
+        return VPTSIZE_OOR
+    if valid and rd < 0:
+        return PROCNUM_OOR
+    if vpe_out_of_range(m, its, vpe_id):
+        return VCPU_OOR
+    reason, old = read_vpe(m, its, vpe_id)
+    if reason != OK:
+        return reason
+    if not valid:
+        return unmap_vpe_v40(m, its, vpe_id, old)
+    word0 = put(operand(packet, VPT_ADDR), VPE_VPT_ADDR) | put(size, VPE_VPT_SIZE) | put(ONE, VPE_VALID)
+    return write_vpe(m, its, vpe_id, (word0, put(np.uint64(rd), VPE_RDBASE), ZERO, ZERO))
+
+
+@kernel
+def unmap_vpe_v40(m: Machine, its: Index, vpe_id: Word, old: Packet) -> Word:
+    """VMAPP V=0 in GICv4.0, which promises nothing about the VPT in RAM."""
+    slot = find_vpt(m, get(old[0], VPE_VPT_ADDR))
+    if get(old[0], VPE_VALID) == ONE and slot >= 0:
+        release(m, slot, m.chip[CONFIG.vpt_writeback] != UNMAP)
+    return write_vpe(m, its, vpe_id, NOTHING)
+
+
+@kernel
+def vmovp(m: Machine, its: Index, packet: Packet) -> Word:
+    """GICv4.1: give a vPE to another redistributor, and with DB=1 another default doorbell."""
+    vpe_id, doorbell = operand(packet, VPE_ID), operand(packet, MOVP_DOORBELL)
+    rd = redistributor_of(m, operand(packet, RDBASE))
+    if rd < 0:
+        return PROCNUM_OOR
+    reason, entry = find_vpe(m, its, vpe_id)
+    if reason != OK:
+        return reason
+    new_doorbell = operand(packet, MOVP_REPLACE) == ONE
+    if new_doorbell and not is_doorbell(m, doorbell):
+        return PHYSICALID_OOR
+    reason, moved = find_configuration(m, vpe_redistributor(entry), rd, vpe_id)
+    if reason != OK:
+        return reason
+    word2 = moved[2]
+    if new_doorbell:
+        word2 = replace(word2, VPE_DOORBELL, doorbell)
+    moved = (moved[0], replace(moved[1], VPE_RDBASE, np.uint64(rd)), word2, moved[3])
+    return move_vpe(m, its, vpe_redistributor(entry), vpe_id, moved)
+
+
+@kernel
+def find_configuration(m: Machine, old: Index, new: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """(reason, configuration entry) of a vPE that moves; another ITS's VMOVP may have moved it already."""
+    reason, moved = read_vpe_configuration(m, new, vpe_id)
+    if reason != OK:
+        return reason, NOTHING
+    reason, here = read_vpe_configuration(m, old, vpe_id)
+    if reason != OK:
+        return reason, NOTHING
+    if get(here[0], VPE_VALID) == ONE:
+        moved = here
+    if get(moved[0], VPE_VALID) != ONE:
+        return VCPU_INVALID, NOTHING
+    return OK, moved
+
+
+@kernel
+def move_vpe(m: Machine, its: Index, old: Index, vpe_id: Word, moved: Packet) -> Word:
+    """Store the moved entry; with GITS_TYPER.VMOVP = 1 for every ITS that has the vPE mapped.
+
+    Redistributors of another CommonLPIAff group have another table. It is cleared first: software may have given two
+    groups one table, or an ITS the old group's.
+    """
+    reason, new = OK, vpe_redistributor(moved)
+    if m.chip[rd_at(old) + RD.group] != m.chip[rd_at(new) + RD.group]:
+        reason = write_vpe_configuration(m, old, vpe_id, NOTHING)
+    if reason == OK:
+        reason = write_vpe_configuration(m, new, vpe_id, moved)
+    for other in range(np.int64(m.chip[CONFIG.its])):
+        concerned = other == its or (m.chip[CONFIG.vmovp] == ONE and mapped_here(moved, other))
+        if reason == OK and concerned:
+            reason = write_vpe(m, other, vpe_id, moved)
+    return reason
+
+
+@kernel
+def vmovp_v40(m: Machine, its: Index, packet: Packet) -> Word:
+    """GICv4.0: give a vPE to another redistributor; with GITS_TYPER.VMOVP = 1 on every ITS that has it mapped."""
+    vpe_id = operand(packet, VPE_ID)
+    rd = redistributor_of(m, operand(packet, RDBASE))
+    if rd < 0:
+        return PROCNUM_OOR
+    reason = find_vpe(m, its, vpe_id)[0]
+    for other in range(np.int64(m.chip[CONFIG.its])):
+        if reason == OK and (other == its or m.chip[CONFIG.vmovp] == ONE):
+            reason = move_vpe_v40(m, other, vpe_id, rd)
+    return reason
+
+
+@kernel
+def move_vpe_v40(m: Machine, its: Index, vpe_id: Word, rd: Index) -> Word:
+    """Point one ITS's entry at the vPE's new redistributor, if that ITS has the vPE."""
+    if vpe_out_of_range(m, its, vpe_id):
+        return OK
+    reason, entry = read_vpe(m, its, vpe_id)
+    if reason == OK and mapped_here(entry, its):
+        reason = write_vpe(m, its, vpe_id, (entry[0], put(np.uint64(rd), VPE_RDBASE), entry[2], entry[3]))
+    return reason
+
+
+@kernel
+def vsync(m: Machine, its: Index, packet: Packet) -> Word:
+    """GICv4.1: everything before is complete for the vPE, which must be mapped."""
+    return find_vpe(m, its, operand(packet, VPE_ID))[0]
+
+
+@kernel
+def vsync_v40(m: Machine, its: Index, packet: Packet) -> Word:
+    """GICv4.0: the vPE need not be mapped, for software needs a VSYNC after VMAPP V=0 (Linux 80e9963fb3b5)."""
+    if vpe_out_of_range(m, its, operand(packet, VPE_ID)):
+        return VCPU_OOR
+    return OK
+
+
+@kernel
+def vinvall(m: Machine, its: Index, packet: Packet) -> Word:
+    """VINVALL: the configuration of all vLPIs of a vPE is read anew."""
+    reason, entry = find_vpe(m, its, operand(packet, VPE_ID))
+    if reason == OK:
+        reason = invalidate_vpe(m, entry, operand(packet, VPE_ID))
+    return reason
+
+
+@kernel
+def invalidate_vpe(m: Machine, entry: Packet, vpe_id: Word) -> Word:
+    """Drop every retained configuration byte of a vPE."""
+    slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+    if slot >= 0:
+        forget_configuration(m, slot)
+    return reconsider(m, entry, vpe_id)
+
+
+@kernel
+def invdb(m: Machine, its: Index, packet: Packet) -> Word:
+    """INVDB: every redistributor reads the configuration of a vPE's default doorbell anew."""
+    reason, entry = find_vpe(m, its, operand(packet, VPE_ID))
+    doorbell = get(entry[2], VPE_DOORBELL)
+    if reason == OK and is_lpi(m, doorbell):
+        for rd in range(np.int64(m.chip[CONFIG.redistributors])):
+            forget_byte(m, rd, doorbell)
+    return reason
