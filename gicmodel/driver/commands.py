@@ -95,15 +95,24 @@ def vmapp_v40(vpe_id: int, target: int, vpt_addr: int, id_bits: int) -> Commands
 
 
 def vmapp(
-    vpe_id: int, target: int, vpt_addr: int, vconf_addr: int, id_bits: int, default_doorbell: int, alloc: bool
+    vpe_id: int,
+    target: int,
+    vpt_addr: int,
+    vconf_addr: int,
+    id_bits: int,
+    default_doorbell: int,
+    alloc: bool,
+    ptz: bool = False,
 ) -> Commands:
-    """The GICv4.1 form. PTZ is never set: the VPT of a vPE that is mapped again holds what is pending.
+    """The GICv4.1 form. PTZ says that the VPT is zero, and is for drivers that show what comes of it.
 
-    Linux c21bc068cdbe ("irqchip/gic-v3-its: Drop the setting of PTZ altogether").
+    The VPT of a vPE that is mapped again holds what is pending (Linux c21bc068cdbe, "Drop the setting of PTZ
+    altogether").
     """
     return _command(
         layouts.VMAPP,
         Alloc=alloc,
+        PTZ=ptz,
         VCONF_addr=vconf_addr,
         Default_Doorbell=default_doorbell,
         vPEID=vpe_id,

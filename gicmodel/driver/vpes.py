@@ -61,10 +61,11 @@ class VirtualPes(Doorbells):
         self.allocator.free(vm.vprop_page)
         self.lpi_ids.give(vm.db_lpi_base, vm.nr_db_lpis)
 
-    def vpe_activate(self, vpe: ItsVpe) -> None:
+    def vpe_activate(self, vpe: ItsVpe, ptz: bool = False) -> None:
         """Map a vPE on every ITS, on CPU 0's redistributor, and enable its doorbell (Linux' request_irq of it).
 
-        The redistributor takes what is pending from the VPT. DriverError EEXIST if the vPE is mapped.
+        The redistributor takes what is pending from the VPT, unless `ptz` tells it that nothing is, as Linux did before
+        5.13. DriverError EEXIST if the vPE is mapped.
         """
         if not self.eager:
             return
@@ -72,7 +73,7 @@ class VirtualPes(Doorbells):
             raise DriverError("EEXIST", f"vPE {vpe.vpe_id} is mapped")
         vpe.col_idx = 0
         for its in self.v4_its:
-            self._map_vpe(its, vpe)
+            self._map_vpe(its, vpe, ptz)
         if self.is_v41:
             self._unmask_doorbell(vpe)
 
@@ -171,14 +172,14 @@ class VirtualPes(Doorbells):
                     "EINVAL", f"vPEID {vpe_id:#x} is beyond the vPE table of CPU {rd.cpu}'s redistributor"
                 )
 
-    def _map_vpe(self, its: ItsNode, vpe: ItsVpe) -> None:
+    def _map_vpe(self, its: ItsNode, vpe: ItsVpe, ptz: bool = False) -> None:
         vpe.vmapp_count += 1
-        its.send(self._vmapp(its, vpe), commands.vsync(vpe.vpe_id))
+        its.send(self._vmapp(its, vpe, ptz), commands.vsync(vpe.vpe_id))
         its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
         # The map with Alloc=1 is complete before another ITS sees one without.
         its.queue.flush()
 
-    def _vmapp(self, its: ItsNode, vpe: ItsVpe) -> Commands:
+    def _vmapp(self, its: ItsNode, vpe: ItsVpe, ptz: bool) -> Commands:
         target = its.targets[vpe.col_idx]
         if not its.is_v41:
             return commands.vmapp_v40(vpe.vpe_id, target, vpe.vpt_page, self.lpi_id_bits)
@@ -190,6 +191,7 @@ class VirtualPes(Doorbells):
             self.lpi_id_bits,
             vpe.doorbell_intid,
             alloc=vpe.vmapp_count == 1,
+            ptz=ptz and vpe.vmapp_count == 1,
         )
 
     def _unmap_vpe(self, its: ItsNode, vpe: ItsVpe) -> None:

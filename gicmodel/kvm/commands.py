@@ -50,7 +50,7 @@ def execute(its: VgicIts, words: NDArray[np.uint64]) -> None:
 
 
 def mapd(its: VgicIts, operands: Operands) -> None:
-    """Map a device to an ITT, anew if it is mapped; V=0 unmaps it and clears its DTE in RAM (Linux e9649129d33d)."""
+    """Map a device to an ITT, anew if it is mapped; V=0 unmaps it and clears its DTE in RAM."""
     device_id = operands["DeviceID"]
     address = its.device_table.entry_address(its.dist.memory, device_id)
     if address is None:
@@ -61,7 +61,7 @@ def mapd(its: VgicIts, operands: Operands) -> None:
     its.free_device(device_id)
     if operands["V"]:
         its.devices[device_id] = Device(device_id, operands["ITT_addr"], num_eventid_bits)
-    else:
+    elif its.dist.behaviour.clears_unmapped_entries:
         write_entry(its.dist.memory, address, 0, "DTE")
 
 
@@ -116,12 +116,14 @@ def movi(its: VgicIts, operands: Operands) -> None:
 
 
 def discard(its: VgicIts, operands: Operands) -> None:
-    """Unmap an event whose collection is mapped, and clear its ITE in RAM (Linux 7602ffd1d5e8)."""
+    """Unmap an event whose collection is mapped, and clear its ITE in RAM."""
+    behaviour = its.dist.behaviour
     device, ite = _event(its, operands, "E_ITS_DISCARD_UNMAPPED_INTERRUPT")
-    if ite.target_vcpu == NO_VCPU:
+    if ite.collection is None or (behaviour.discard_needs_mapped_collection and ite.target_vcpu == NO_VCPU):
         raise CommandError("E_ITS_DISCARD_UNMAPPED_INTERRUPT")
     its.free_ite(device, ite)
-    write_entry(its.dist.memory, device.itt_addr + ite.event_id * ENTRY_BYTES, 0, "ITE")
+    if behaviour.clears_unmapped_entries:
+        write_entry(its.dist.memory, device.itt_addr + ite.event_id * ENTRY_BYTES, 0, "ITE")
 
 
 def int_(its: VgicIts, operands: Operands) -> None:
@@ -153,13 +155,15 @@ def invall(its: VgicIts, operands: Operands) -> None:
 
 
 def movall(its: VgicIts, operands: Operands) -> None:
-    """Let every LPI of the VM that targets one vCPU target another (Linux 751f4641560b)."""
+    """Let every LPI of the VM that targets one vCPU target another."""
     source, destination = operands["RDbase"] & _TARGET, operands["RDbase2"] & _TARGET
     if source >= its.dist.nr_vcpus or destination >= its.dist.nr_vcpus:
         raise CommandError("E_ITS_MOVALL_PROCNUM_OOR")
-    if source != destination:
-        for slot in its.dist.lpis.targeting(source):
-            update_affinity(its.dist, int(slot), destination)
+    if source == destination:
+        return
+    lpis = its.dist.lpis
+    for slot in lpis.targeting(source) if its.dist.behaviour.movall_filters_source else lpis.slots():
+        update_affinity(its.dist, int(slot), destination)
 
 
 def sync(its: VgicIts, operands: Operands) -> None:

@@ -2,6 +2,7 @@
 """What all vCPUs and virtual ITSs of a VM share (Linux `struct vgic_dist`)."""
 
 from gicmodel.driver import GicDriver
+from gicmodel.kvm.behaviour import KvmBehaviour
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.kvm.vlpi import Vlpis
@@ -16,20 +17,34 @@ class VgicDist:
     """The VM's LPIs, and where its redistributors' registers say that the guest keeps their tables.
 
     KVM has one GICR_PROPBASER for all vCPUs. `running` holds the vCPUs that are in KVM_RUN: what needs all vCPUs
-    stopped is refused while it is not empty.
+    stopped is refused while it is not empty. `driver` is the host's, if its GIC has vLPIs.
     """
 
-    def __init__(self, memory: GuestMemory, nr_vcpus: int, driver: GicDriver | None) -> None:
+    def __init__(self, memory: GuestMemory, nr_vcpus: int, driver: GicDriver | None, behaviour: KvmBehaviour) -> None:
         self.memory = memory
         self.nr_vcpus = nr_vcpus
+        self.behaviour = behaviour
         self.lpis = Lpis()
-        self._vlpis = Vlpis(driver, nr_vcpus, self.lpis) if driver is not None and driver.is_v4 else None
+        self.initialised = False
+        self._driver = driver if driver is not None and driver.is_v4 else None
+        self._vlpis: Vlpis | None = None
         self.running: set[int] = set()
         self.lpis_enabled = [False] * nr_vcpus
         self._pendbasers = [0] * nr_vcpus
         self.pending_tables = [0] * nr_vcpus
         """Where the guest keeps the LPI pending table of each vCPU."""
         self.propbaser = 0
+
+    def initialise(self) -> None:
+        """Map a vPE for each vCPU (Linux `vgic_init`); nothing the second time. KvmError as the host driver."""
+        if self._driver is not None and not self.initialised:
+            self._vlpis = Vlpis(self._driver, self.nr_vcpus, self.lpis, ptz=not self.behaviour.drops_ptz)
+        self.initialised = True
+
+    def require_initialised(self, errno: str) -> None:
+        """KvmError `errno` before `initialise`."""
+        if not self.initialised:
+            raise KvmError(errno, "the virtual GIC is not initialised")
 
     @property
     def has_gicv4(self) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error with which KVM refuses a request."""
+"""The error with which KVM refuses a request, and what is worse."""
 
 
 class KvmError(Exception):
@@ -13,3 +13,7 @@ class KvmError(Exception):
         super().__init__(f"{errno}: {cause}")
         self.errno = errno
         self.cause = cause
+
+
+class HostOops(Exception):
+    """The host kernel dereferences a null pointer. Only kernels without the fix do; see `KvmBehaviour`."""

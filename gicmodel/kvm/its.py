@@ -143,12 +143,17 @@ class VgicIts:
         """Whether the ITE lies in the device's ITT and in guest RAM (Linux `vgic_its_check_event_id`)."""
         if event_id >= 1 << device.num_eventid_bits:
             return False
-        return self.dist.memory.covers(device.itt_addr + event_id * ENTRY_BYTES, ENTRY_BYTES)
+        address = device.itt_addr + event_id * ENTRY_BYTES
+        return self.dist.memory.covers(address, ENTRY_BYTES) or not self.dist.behaviour.mapti_checks_itt
 
     def map_collection(self, collection_id: int) -> Collection:
         """A new collection, not yet mapped. KvmError EINVAL if its entry could not be saved."""
         if self.collection_table.entry_address(self.dist.memory, collection_id) is None:
             raise KvmError("EINVAL", f"ICID {collection_id:#x} cannot be stored in the collection table")
+        return self.add_collection(collection_id)
+
+    def add_collection(self, collection_id: int) -> Collection:
+        """A new collection, not yet mapped, wherever it may be stored."""
         collection = self.collections[collection_id] = Collection(collection_id)
         return collection
 

@@ -56,9 +56,11 @@ def save_pending_tables(dist: VgicDist) -> None:
     On GICv4.1 every vPE is unmapped first, so that the VPTs in host RAM hold the state of the forwarded LPIs, and
     mapped again afterwards, also when the save fails. Nothing else changes: a second save writes nothing.
 
-    KvmError EBUSY while a vCPU runs; EFAULT at the first byte outside guest RAM, with the LPIs of lower INTID saved.
+    KvmError EBUSY while a vCPU runs; ENXIO if the GIC is not initialised; EFAULT at the first byte outside guest RAM,
+    with the LPIs of lower INTID saved.
     """
     dist.lock_all_vcpus()
+    dist.require_initialised("ENXIO")
     if not dist.has_gicv4_1:
         _save(dist)
         return

@@ -23,8 +23,17 @@ class VirtualRedistributor:
         face = RegisterFace(dist, self._handlers())
         self.read = face.read
         self.write = face.write
-        self.user_read = face.user_read
-        self.user_write = face.user_write
+        self._face = face
+
+    def user_read(self, offset: int) -> int:
+        """KVM_DEV_ARM_VGIC_GRP_REDIST_REGS. KvmError EINVAL, ENXIO, EBUSY; also EBUSY before the GIC is initialised."""
+        self._dist.require_initialised("EBUSY")
+        return self._face.user_read(offset)
+
+    def user_write(self, offset: int, value: int) -> None:
+        """As `user_read`."""
+        self._dist.require_initialised("EBUSY")
+        self._face.user_write(offset, value)
 
     def _handlers(self) -> dict[str, Handler]:
         dist, vcpu = self._dist, self._vcpu

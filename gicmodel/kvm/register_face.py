@@ -20,12 +20,13 @@ def _ignore(value: int) -> None:
 class Handler(NamedTuple):
     """What an access to a register does.
 
-    `user_write` replaces `write` for userspace. `stored` is what a write of one half of a 64-bit register leaves of the
-    other half, where that is not what a read shows.
+    `user_read` and `user_write` replace the others for userspace. `stored` is what a write of one half of a 64-bit
+    register leaves of the other half, where that is not what a read shows.
     """
 
     read: Callable[[], int]
     write: Callable[[int], None] = _ignore
+    user_read: Callable[[], int] | None = None
     user_write: Callable[[int], None] | None = None
     stored: Callable[[], int] | None = None
 
@@ -64,7 +65,8 @@ class RegisterFace:
 
     def user_read(self, offset: int) -> int:
         """The whole register at `offset`. KvmError EINVAL, ENXIO, EBUSY."""
-        return self._addressed(offset).read()
+        handler = self._addressed(offset)
+        return (handler.user_read or handler.read)()
 
     def user_write(self, offset: int, value: int) -> None:
         """Write the whole register at `offset`. KvmError EINVAL, ENXIO, EBUSY, and what the register refuses."""

@@ -6,26 +6,30 @@ table is read or written whole here, which only a guest whose tables overlap cou
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, outside, readable_entries, write_entries, write_entry
 from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, VgicIts
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.vpt import FIRST_LPI
-from gicmodel.memory import GuestMemory
 
 Entry = dict[str, int]
+
+_UNBOUNDED = (1 << 64) // ENTRY_BYTES
 
 
 def save_tables(its: VgicIts) -> None:
     """Write the devices' ITTs and DTEs, then the CTEs, to guest RAM (Linux `vgic_its_save_tables_v0`).
 
     Entries of what is not mapped are left as they are. KvmError EACCES if an LPI is forwarded and the host is not
-    GICv4.1, EFAULT if an entry is outside guest RAM; what was written before stays.
+    GICv4.1, EFAULT if an entry is outside guest RAM; what was written before stays. Older kernels also refuse what
+    `KvmBehaviour` says.
     """
     if its.device_table.valid:
         _save_device_tables(its)
@@ -38,9 +42,9 @@ def restore_tables(its: VgicIts) -> None:
 
     Each LPI's configuration and pending bit is read as the LPI is created, and the pending bit cleared in RAM.
 
-    KvmError EINVAL, EEXIST, EFAULT or ENOMEM at the first entry that cannot be restored. Then the ITS has no collection
-    left, and after a bad device or event no device either, older ones included (Linux 8c5e74c90bb5); pending bits taken
-    out of RAM are not put back.
+    KvmError EINVAL, EEXIST or EFAULT at the first entry that cannot be restored. Then the ITS has no collection left,
+    and after a bad device or event no device either, older ones included; pending bits taken out of RAM are not put
+    back.
     """
     if its.collection_table.valid:
         _restore_collection_table(its)
@@ -49,12 +53,15 @@ def restore_tables(its: VgicIts) -> None:
 
 
 def _save_device_tables(its: VgicIts) -> None:
-    """A device whose DTE has no place in RAM is passed over as if it were not mapped (Linux cc5d96036e01)."""
+    """A device whose DTE has no place in RAM is passed over as if it were not mapped."""
     table, memory = its.device_table, its.dist.memory
     places = [(device, table.entry_address(memory, device_id)) for device_id, device in sorted(its.devices.items())]
-    reachable = [(device, address) for device, address in places if address is not None]
-    distances = _distances([device.device_id for device, _ in reachable], KVM_DTE)
-    for (device, address), distance in zip(reachable, distances.tolist(), strict=True):
+    if its.dist.behaviour.skips_unreachable_devices:
+        places = [(device, address) for device, address in places if address is not None]
+    distances = _distances([device.device_id for device, _ in places], KVM_DTE)
+    for (device, address), distance in zip(places, distances.tolist(), strict=True):
+        if address is None:
+            raise KvmError("EINVAL", f"device {device.device_id:#x} cannot be stored in the device table")
         _save_itt(its, device)
         size = device.num_eventid_bits - 1
         entry = KVM_DTE.pack(V=1, next=distance, ITT_addr=device.itt_addr, Size=size)
@@ -62,21 +69,24 @@ def _save_device_tables(its: VgicIts) -> None:
 
 
 def _save_itt(its: VgicIts, device: Device) -> None:
-    """An event without a collection leaves a zero entry and is no link of the chain (Linux c6c156d931c3)."""
+    """An event without a collection leaves a zero entry and is no link of the chain."""
     ites = [ite for _, ite in sorted(device.ites.items())]
     events = np.array([ite.event_id for ite in ites], np.int64)
     slots = np.array([ite.lpi for ite in ites], np.int64)
     icids = np.array([-1 if ite.collection is None else ite.collection.collection_id for ite in ites], np.int64)
     saved = np.flatnonzero(icids >= 0)
+    if len(saved) < len(ites) and not its.dist.behaviour.saves_events_without_collection:
+        raise HostOops(f"device {device.device_id:#x}: SAVE_TABLES dereferences the collection of an event without one")
     words = np.zeros(len(ites), np.uint64)
     intids = its.dist.lpis.rows["intid"][slots[saved]]
     words[saved] = KVM_ITE.encode(next=_distances(events[saved], KVM_ITE), pINTID=intids, ICID=icids[saved])[:, 0]
-    allowed = len(ites) if its.dist.has_gicv4_1 else _first_forwarded(its, slots)
+    readable = its.dist.has_gicv4_1 and its.dist.behaviour.saves_forwarded_lpis
+    allowed = len(ites) if readable else _first_forwarded(its, slots)
     what = f"ITT of device {device.device_id:#x}: entry"
     write_entries(its.dist.memory, device.itt_addr, events[:allowed], words[:allowed], what)
     if allowed < len(ites):
         event = f"device {device.device_id:#x}, event {events[allowed]:#x}"
-        raise KvmError("EACCES", f"{event}: the state of a forwarded vLPI cannot be saved on a host without GICv4.1")
+        raise KvmError("EACCES", f"{event}: the state of a forwarded vLPI cannot be saved on this host")
 
 
 def _first_forwarded(its: VgicIts, slots: NDArray[np.int64]) -> int:
@@ -108,23 +118,29 @@ def _restore_collection_table(its: VgicIts) -> None:
     rows = KVM_CTE.decode(words)
     unused = np.flatnonzero(~rows["V"])
     count = int(unused[0]) if len(unused) else len(words)
+    behaviour = its.dist.behaviour
     try:
         for row in rows[:count].tolist():
             _restore_cte(its, dict(zip(KVM_CTE.fields, row, strict=True)))
         _require_readable(table.address, count, len(words), table.entries, "CTE")
     except KvmError:
-        its.free_collection_list()
-        raise
+        if behaviour.frees_collections_of_failed_restore:
+            its.free_collection_list()
+        if behaviour.reports_cte_errors:
+            raise
 
 
 def _restore_cte(its: VgicIts, entry: Entry) -> None:
     # Linux keeps 32 bits of RDBase.
     target, icid = entry["RDBase"] & COLLECTION_NOT_MAPPED, entry["ICID"]
-    if target != COLLECTION_NOT_MAPPED and target >= its.dist.nr_vcpus:
+    behaviour = its.dist.behaviour
+    unmapped = target == COLLECTION_NOT_MAPPED and behaviour.restores_unmapped_collections
+    if not unmapped and target >= its.dist.nr_vcpus:
         raise KvmError("EINVAL", f"CTE of ICID {icid:#x}: RDBase {target:#x}, but the VM has {its.dist.nr_vcpus} vCPUs")
     if icid in its.collections:
         raise KvmError("EEXIST", f"CTE of ICID {icid:#x}: the collection is mapped already")
-    its.map_collection(icid).target_addr = target
+    add = its.map_collection if behaviour.checks_restored_ids else its.add_collection
+    add(icid).target_addr = target
 
 
 def _restore_device_tables(its: VgicIts) -> None:
@@ -133,7 +149,8 @@ def _restore_device_tables(its: VgicIts) -> None:
             _restore_dte(its, device_id, entry)
     except KvmError:
         its.free_device_list()
-        its.free_collection_list()
+        if its.dist.behaviour.frees_collections_of_failed_restore:
+            its.free_collection_list()
         raise
 
 
@@ -144,28 +161,29 @@ def _device_entries(its: VgicIts) -> Iterator[tuple[int, Entry]]:
     pages are walked from their first entry. An entry without `next` ends the whole walk.
     """
     table, memory = its.device_table, its.dist.memory
+    chain = partial(_chain, its.dist, layout=KVM_DTE, valid="V")
     if not table.indirect:
-        yield from _chain(memory, table.address, table.entries, KVM_DTE, "V")
+        yield from chain(table.address, table.entries)
         return
     level1 = readable_entries(memory, table.address, table.entries)
     pages = KVM_LEVEL1.decode(level1)
     for index in np.flatnonzero(pages["V"]).tolist():
         page = int(pages["Physical_Address"][index])
-        ended = yield from _chain(memory, page, PAGE_ENTRIES, KVM_DTE, "V", index * PAGE_ENTRIES)
+        ended = yield from chain(page, PAGE_ENTRIES, first_id=index * PAGE_ENTRIES)
         if ended:
             return
     _require_readable(table.address, len(level1), len(level1), table.entries, "level 1 entry")
 
 
 def _chain(
-    memory: GuestMemory, base: int, count: int, layout: Layout, valid: str, first_id: int = 0
+    dist: VgicDist, base: int, count: int, layout: Layout, valid: str, first_id: int = 0
 ) -> Generator[tuple[int, Entry], None, bool]:
     """The entries of a table that a walk from its start finds, with their IDs (Linux `scan_its_table`).
 
     An invalid entry is stepped over; a valid one leads on to the one `next` entries further. Returns whether the walk
     ended at an entry without `next`. KvmError EFAULT if it comes to an entry outside guest RAM.
     """
-    words = readable_entries(memory, base, count)
+    words = readable_entries(dist.memory, base, count)
     rows = layout.decode(words)
     found = np.flatnonzero(rows[valid])
     index = 0
@@ -177,19 +195,24 @@ def _chain(
         if not entry["next"]:
             return True
         index = place + entry["next"]
+    if index > count and not dist.behaviour.stops_at_table_end:
+        # The length that is left is unsigned, and has wrapped.
+        return (yield from _chain(dist, base + index * ENTRY_BYTES, _UNBOUNDED, layout, valid, first_id + index))
     _require_readable(base, max(index, len(words)), len(words), count, layout.name)
     return False
 
 
 def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
     num_eventid_bits = entry["Size"] + 1
-    if num_eventid_bits > ID_BITS:
+    behaviour = its.dist.behaviour
+    if behaviour.checks_restored_event_bits and num_eventid_bits > ID_BITS:
         raise KvmError("EINVAL", f"DTE of device {device_id:#x}: {num_eventid_bits} EventID bits, at most {ID_BITS}")
-    if its.device_table.entry_address(its.dist.memory, device_id) is None:
+    storable = its.device_table.entry_address(its.dist.memory, device_id) is not None
+    if behaviour.checks_restored_ids and not storable:
         raise KvmError("EINVAL", f"DTE of device {device_id:#x}: the DeviceID cannot be stored in the device table")
     its.free_device(device_id)  # An ITS that was not reset may still have it.
     device = its.devices[device_id] = Device(device_id, entry["ITT_addr"], num_eventid_bits)
-    for event_id, ite in _chain(its.dist.memory, device.itt_addr, 1 << num_eventid_bits, KVM_ITE, "pINTID"):
+    for event_id, ite in _chain(its.dist, device.itt_addr, 1 << num_eventid_bits, KVM_ITE, "pINTID"):
         _restore_ite(its, device, event_id, ite)
 
 

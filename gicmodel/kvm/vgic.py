@@ -7,6 +7,8 @@ import numpy as np
 
 from gicmodel.driver import GicDriver, ItsDevice, ItsVm
 from gicmodel.kvm import forwarding
+from gicmodel.kvm.attributes import ITS_BYTES, Control, Group, control
+from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import Lpis
@@ -17,6 +19,8 @@ from gicmodel.kvm.vlpi import HostIrq
 from gicmodel.memory import GuestMemory
 
 SPURIOUS = 1023
+FIRST_ITS_ADDRESS = 0x0808_0000
+"""Where QEMU's virt machine has its ITS; further ones follow."""
 
 
 class Vgic:
@@ -27,12 +31,39 @@ class Vgic:
         nr_vcpus: vCPUs, numbered from 0; with a GICv4 host each gets a vPE, mapped from now on.
         driver: the host's GIC driver; None for a host whose GIC cannot inject directly.
         nr_its: virtual ITSs.
+        behaviour: the Linux release that KVM is of.
+        initialise: give the ITSs their addresses and do `init`; without it everything is as KVM_CREATE_DEVICE leaves
+            it.
+
+    KvmError if the host cannot have that many vPEs.
     """
 
-    def __init__(self, memory: GuestMemory, nr_vcpus: int, driver: GicDriver | None = None, nr_its: int = 1) -> None:
-        self.dist = VgicDist(memory, nr_vcpus, driver)
+    def __init__(
+        self,
+        memory: GuestMemory,
+        nr_vcpus: int,
+        driver: GicDriver | None = None,
+        nr_its: int = 1,
+        behaviour: KvmBehaviour = NEWEST,
+        initialise: bool = True,
+    ) -> None:
+        self.dist = VgicDist(memory, nr_vcpus, driver, behaviour)
         self.its = [VirtualIts(self.dist) for _ in range(nr_its)]
         self.redistributors = [VirtualRedistributor(self.dist, vcpu) for vcpu in range(nr_vcpus)]
+        if initialise:
+            for number, its in enumerate(self.its):
+                its.set_base_address(FIRST_ITS_ADDRESS + number * ITS_BYTES)
+            self.init()
+
+    def init(self) -> None:
+        """KVM_DEV_ARM_VGIC_CTRL_INIT: map the vPEs. KvmError with the host driver's errno if it has no room."""
+        self.dist.initialise()
+
+    def set_attribute(self, group: int, attribute: int) -> None:
+        """KVM_SET_DEVICE_ATTR of `Group.CTRL`. KvmError ENXIO for any other group and for unknown attributes."""
+        if group != Group.CTRL:
+            raise KvmError("ENXIO", f"the model's virtual GIC has no attribute group {group}")
+        control({Control.INIT: self.init, Control.SAVE_PENDING_TABLES: self.save_pending_tables}, attribute)
 
     def destroy(self) -> None:
         """Unmap everything and give the vPEs back to the host, as when a VM ends. KvmError EBUSY while a vCPU runs."""
@@ -64,7 +95,11 @@ class Vgic:
         return self.dist.running
 
     def load(self, vcpu: int, cpu: int) -> None:
-        """The vCPU starts to run on host CPU `cpu`; its vPE moves there and becomes resident (Linux `vgic_v4_load`)."""
+        """The vCPU starts to run on host CPU `cpu`; its vPE moves there and becomes resident (Linux `vgic_v4_load`).
+
+        KvmError EBUSY before `init`, or as the host driver.
+        """
+        self.dist.require_initialised("EBUSY")
         if self.dist.has_gicv4:
             self.dist.vlpis.load(vcpu, cpu)
         self.running.add(vcpu)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ITS that a guest sees: its registers, its command queue, and what userspace may ask of it."""
 
+from collections.abc import Callable
 from functools import partial
 
+from gicmodel.kvm.attributes import ITS_ADDRESS, Control, Group, check_its_address, control
 from gicmodel.kvm.commands import execute
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
@@ -55,6 +57,7 @@ class VirtualIts(VgicIts):
 
     def __init__(self, dist: VgicDist) -> None:
         super().__init__(dist)
+        self.base_address: int | None = None
         self.abi_revision = 0
         self.baser_device_table = _baser(_DEVICES, DEFAULT_ATTRIBUTES)
         self.baser_coll_table = _baser(_COLLECTIONS, DEFAULT_ATTRIBUTES)
@@ -63,13 +66,39 @@ class VirtualIts(VgicIts):
         self.read = face.read
         self.write = face.write
 
+    def set_attribute(self, group: int, attribute: int, value: int = 0) -> None:
+        """KVM_SET_DEVICE_ATTR; `value` is what the user pointer points at.
+
+        KvmError ENXIO for a group or attribute that the ITS does not have, ENODEV for the address of another device,
+        and what the operation itself refuses.
+        """
+        if group == Group.ADDR:
+            if attribute != ITS_ADDRESS:
+                raise KvmError("ENODEV", f"address type {attribute} is not that of an ITS")
+            self.set_base_address(value)
+        elif group == Group.CTRL:
+            control(self._controls(), attribute)
+        elif group == Group.ITS_REGS:
+            self.user_write(attribute, value)
+        else:
+            raise KvmError("ENXIO", f"an ITS has no attribute group {group}")
+
+    def set_base_address(self, address: int) -> None:
+        """Give the ITS its place. KvmError EEXIST if it has one, EINVAL, E2BIG (Linux `vgic_check_iorange`)."""
+        if self.base_address is not None:
+            raise KvmError("EEXIST", f"the ITS is at {self.base_address:#x} already")
+        check_its_address(address)
+        self.base_address = address
+
     def user_read(self, offset: int) -> int:
         """Read a whole register. KvmError EINVAL, ENXIO, EBUSY."""
+        self._require_base_address()
         _check_alignment(offset)
         return self._face.user_read(offset)
 
     def user_write(self, offset: int, value: int) -> None:
         """Write a whole register. KvmError EINVAL, ENXIO, EBUSY."""
+        self._require_base_address()
         _check_alignment(offset)
         self._face.user_write(offset, value)
 
@@ -105,6 +134,18 @@ class VirtualIts(VgicIts):
     def queue_bytes(self) -> int:
         """The size of the command queue."""
         return (GITS_CBASER.unpack(self.cbaser)["Size"] + 1) * PAGE_BYTES
+
+    def _controls(self) -> dict[Control, Callable[[], None]]:
+        return {
+            Control.INIT: lambda: None,
+            Control.ITS_SAVE_TABLES: self.save_tables,
+            Control.ITS_RESTORE_TABLES: self.restore_tables,
+            Control.ITS_RESET: self.reset,
+        }
+
+    def _require_base_address(self) -> None:
+        if self.base_address is None:
+            raise KvmError("ENXIO", "the ITS has no base address yet")
 
     def _handlers(self) -> dict[str, Handler]:
         constants = _IDENTIFICATION | {"GITS_TYPER": _TYPER} | {f"GITS_BASER{n}": 0 for n in range(2, BASERS)}
@@ -163,15 +204,25 @@ class VirtualIts(VgicIts):
 
     def _write_device_baser(self, value: int) -> None:
         baser = _baser(_DEVICES, GITS_BASER.unpack(value))
-        if not self.enabled and baser != self.baser_device_table:
-            self.baser_device_table = baser
+        if self.enabled:
+            return
+        if self._frees(self.baser_device_table, baser):
             self.free_device_list()
+        self.baser_device_table = baser
 
     def _write_collection_baser(self, value: int) -> None:
         baser = _baser(_COLLECTIONS, GITS_BASER.unpack(value) | {"Indirect": 0})
-        if not self.enabled and baser != self.baser_coll_table:
-            self.baser_coll_table = baser
+        if self.enabled:
+            return
+        if self._frees(self.baser_coll_table, baser):
             self.free_collection_list()
+        self.baser_coll_table = baser
+
+    def _frees(self, old: int, new: int) -> bool:
+        """Whether a write of GITS_BASER<n> drops what is mapped; a guest that resumes writes the old value again."""
+        if self.dist.behaviour.baser_change_frees:
+            return old != new
+        return not GITS_BASER.unpack(new)["Valid"]
 
     def _process_commands(self) -> None:
         """Run the queue to its end; what cannot be fetched is dropped (Linux `vgic_its_process_commands`)."""

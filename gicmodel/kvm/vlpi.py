@@ -35,11 +35,13 @@ class Vlpis:
     """The vPEs of a VM, one a vCPU, and its forwarded LPIs, on a GICv4 host.
 
     `lpis.rows["hw"]` says of an LPI that its pending state is in the physical GIC; here is which host interrupt feeds
-    it. KvmError from any method is the host driver's refusal.
+    it. KvmError from any method is the host driver's refusal. `ptz` is whether VMAPP calls each VPT empty, as Linux did
+    before 5.13.
     """
 
-    def __init__(self, driver: GicDriver, nr_vcpus: int, lpis: Lpis) -> None:
+    def __init__(self, driver: GicDriver, nr_vcpus: int, lpis: Lpis, ptz: bool) -> None:
         self.driver = driver
+        self._ptz = ptz
         with host_refusals():
             self.vm = driver.its_vm_create(nr_vcpus)
         self._lpis = lpis
@@ -133,7 +135,7 @@ class Vlpis:
         """VMAPP V=1 for every vPE on every ITS; the GIC takes the pending state from the VPT."""
         with host_refusals():
             for vpe in self.vm.vpes:
-                self.driver.vpe_activate(vpe)
+                self.driver.vpe_activate(vpe, self._ptz)
 
     def pending(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
         """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM.

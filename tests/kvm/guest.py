@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest for tests: it sets its interrupt controller up through registers, RAM and its command queue."""
 
-from gicmodel.kvm import Vgic
+from dataclasses import replace
+
+from gicmodel.kvm import NEWEST, Vgic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
 from gicmodel.layouts.registers import (
     GICR_CTLR,
@@ -31,6 +33,11 @@ DEFAULT_BYTE = 0xA3
 """Priority 0xa0, enabled: what kvm-unit-tests gives an LPI."""
 
 
+def without(*fixes):
+    """The newest KVM with these fixes taken out."""
+    return replace(NEWEST, **dict.fromkeys(fixes, False))
+
+
 def offset_of(name):
     return register(name, "3").offset
 
@@ -42,9 +49,9 @@ def pending_table(vcpu):
 class Guest:
     """A VM of `nr_vcpus` with one virtual ITS; tables flat unless `indirect`, EnableLPIs set, all LPIs enabled."""
 
-    def __init__(self, nr_vcpus=4, driver=None, indirect=False, nr_its=1):
+    def __init__(self, nr_vcpus=4, driver=None, indirect=False, nr_its=1, behaviour=NEWEST):
         self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
-        self.vgic = Vgic(self.memory, nr_vcpus, driver, nr_its)
+        self.vgic = Vgic(self.memory, nr_vcpus, driver, nr_its, behaviour)
         self.its = self.vgic.its[0]
         self.device_baser = GITS_BASER.pack(Valid=1, Indirect=indirect, Physical_Address=DEVICES, Shareability=1)
         self.collection_baser = GITS_BASER.pack(Valid=1, Physical_Address=COLLECTIONS, Shareability=1)
@@ -106,6 +113,14 @@ class Guest:
         self.its.user_write(offset_of("GITS_CBASER"), GITS_CBASER.pack(Valid=1, Physical_Address=QUEUE, Size=15))
         self.its.user_write(offset_of("GITS_BASER0"), self.device_baser)
         self.its.user_write(offset_of("GITS_BASER1"), self.collection_baser)
+
+    def migrate_in_place(self):
+        """Both saves, and the resume path on the same RAM."""
+        self.its.save_tables()
+        self.vgic.save_pending_tables()
+        self.restart_its()
+        self.its.restore_tables()
+        self.enable_its()
 
     def enable_its(self):
         self.its.user_write(offset_of("GITS_CTLR"), GITS_CTLR.pack(Enabled=1))

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Linux releases do differently when they save, restore and forward."""
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Self
+
+Version = tuple[int, int]
+
+FIRST_RELEASE: Version = (4, 12)
+"""The first Linux with ITS table ABI revision 0."""
+
+
+def _version(release: str) -> Version:
+    match = re.fullmatch(r"(\d+)\.(\d+)", release)
+    if match is None:
+        raise ValueError(f"{release!r} is not a Linux release such as '5.13'")
+    return int(match[1]), int(match[2])
+
+
+def _since(release: str, until: str = "0.0") -> bool:
+    """A behaviour that is right from `release` on, and was before `until`."""
+    right: bool = field(default=True, metadata={"since": _version(release), "until": _version(until)})
+    return right
+
+
+@dataclass(frozen=True)
+class KvmBehaviour:
+    """Which fixes a KVM has. A field is False for a kernel without the commit it names; the default is the newest.
+
+    The change of ef3691683d7b (6.2), how doorbells are requested, has no field: it closes a race that a model without
+    concurrency does not have.
+    """
+
+    pending_byte_per_vcpu: bool = _since("5.5")
+    """ca185b260951: SAVE_PENDING_TABLES keeps the last byte it read by address. Before, by its offset alone, whichever
+    vCPU's table it came from."""
+
+    restores_unmapped_collections: bool = _since("5.6")
+    """8c58be34494b: a CTE without a vCPU is restored. Before: EINVAL."""
+
+    discard_needs_mapped_collection: bool = _since("5.6")
+    """DISCARD of an event whose collection is not mapped is dropped. Before: only if there is no collection at all."""
+
+    saves_forwarded_lpis: bool = _since("5.13")
+    """8082d50f4817: SAVE_TABLES saves forwarded LPIs on GICv4.1. Before: EACCES on every host."""
+
+    moves_pending_state: bool = _since("5.13")
+    """f66b7b151e00 and 12df7429213a: SAVE_PENDING_TABLES reads the VPTs, and set_forwarding makes pending in the VPT
+    what is pending in software. Before, neither."""
+
+    drops_ptz: bool = _since("5.13")
+    """c21bc068cdbe: VMAPP never claims that the VPT is zero. Before: each first mapping of a vPE does."""
+
+    reports_cte_errors: bool = _since("5.19")
+    """a1ccfd6f6e06: RESTORE_TABLES fails with the first bad CTE. Before, the collection table simply ended there."""
+
+    checks_restored_ids: bool = _since("5.19")
+    """243b1f6c8f07: a restored CTE or DTE must have a place in its table from which it can be saved again."""
+
+    frees_collections_of_failed_restore: bool = _since("5.19")
+    """8c5e74c90bb5: a failed RESTORE_TABLES leaves no collection behind, so that it can be repeated."""
+
+    mapti_checks_itt: bool = _since("5.19")
+    """cafe7e544d49: MAPTI drops an event whose ITE could not be saved. Before, the next save failed."""
+
+    stops_at_table_end: bool = _since("6.1")
+    """c000a2607145: a `next` that leaves its table ends the walk. Before, the walk went on through RAM."""
+
+    ispendr_reaches_vsgis: bool = _since("6.7")
+    """7b95382f9658: a userspace write of GICR_ISPENDR0 changes vSGIs in the GIC. Before, only what software keeps."""
+
+    clears_unmapped_entries: bool = _since("6.13")
+    """e9649129d33d and 7602ffd1d5e8: MAPD V=0 zeroes the DTE and DISCARD the ITE in guest RAM."""
+
+    forwarding_falls_back: bool = _since("6.15")
+    """5c57533eb8c1: an event that leads to no LPI, or to one that is forwarded already, is left as it is. Before: an
+    error, and a second mapping."""
+
+    unsets_by_host_irq: bool = _since("6.16")
+    """05b9405f2fa1: unset_forwarding finds the LPI by the host interrupt. Before, by translating the guest's event once
+    more, and if that failed the vLPI stayed mapped."""
+
+    route_change_unforwards: bool = _since("6.16")
+    """4bf3693d36af: a changed MSI route ends the forwarding of its interrupt. Before, the old vLPI went on firing."""
+
+    checks_restored_event_bits: bool = _since("7.1")
+    """9ce754ed8e7a: a DTE of more EventID bits than the ITS has is EINVAL."""
+
+    saves_events_without_collection: bool = _since("7.3")
+    """c6c156d931c3: an event whose collection was unmapped is saved as a zero entry. Before: `HostOops`."""
+
+    skips_unreachable_devices: bool = _since("7.3")
+    """cc5d96036e01: a device whose DTE has no place in RAM is not saved. Before: EINVAL, and no migration."""
+
+    baser_change_frees: bool = _since("7.3")
+    """8cd92f77ae4f: any change of GITS_BASER<n> drops what was mapped in the table. Before: only Valid = 0."""
+
+    movall_filters_source: bool = _since("7.3", until="6.10")
+    """751f4641560b: MOVALL moves the LPIs of one vCPU. From 11f4f8f3e6e0 (6.10) on it moved those of all."""
+
+    @classmethod
+    def release(cls, name: str) -> Self:
+        """The behaviour of a Linux release, for instance "5.13". ValueError if there is none with these tables."""
+        version = _version(name)
+        if version < FIRST_RELEASE:
+            raise ValueError(f"Linux {name} cannot save an ITS; 4.12 is the first that can")
+        return cls(
+            **{
+                switch.name: version >= switch.metadata["since"] or version < switch.metadata["until"]
+                for switch in fields(cls)
+            }
+        )
+
+
+NEWEST = KvmBehaviour()
