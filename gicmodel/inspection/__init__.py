@@ -5,7 +5,7 @@ It needs the ground only: no numba, and nothing of the model that writes such ta
 """
 
 from gicmodel.inspection.dump import ABSENT, Dump
-from gicmodel.inspection.inspection import LIMIT, Inspection, inspect
+from gicmodel.inspection.inspection import Inspection, inspect
 from gicmodel.inspection.profiles import PROFILES, Profile
 
-__all__ = ["ABSENT", "LIMIT", "PROFILES", "Dump", "Inspection", "Profile", "inspect"]
+__all__ = ["ABSENT", "PROFILES", "Dump", "Inspection", "Profile", "inspect"]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.dump import Addresses, Dump
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, UNKNOWN, VPES, table
 from gicmodel.inspection.frames import Frames
@@ -77,19 +78,19 @@ def find_tables(frames: Frames, number: int) -> dict[str, ItsTable]:
     return tables
 
 
-def open_its(dump: Dump, frames: Frames, number: int) -> Its:
+def open_its(dump: Dump, frames: Frames, number: int, budget: Budget) -> Its:
     """An ITS with the entries of its tables, none of them decoded."""
     frame = f"GITS{number}"
     typer = frames.want(frame, "TYPER", "DeviceID and EventID widths are not checked")
     ctlr = frames.want(frame, "CTLR", "whether the ITS is enabled")
     its = Its(number, typer, None if ctlr is None else bool(ctlr["Enabled"]))
     its.tables = find_tables(frames, number)
-    its.occupied = {kind: occupied(dump, found) for kind, found in its.tables.items() if found.valid}
+    its.occupied = {kind: occupied(dump, found, budget) for kind, found in its.tables.items() if found.valid}
     return its
 
 
-def decode_its(dump: Dump, its: Its, profile: Profile, limit: int) -> None:
-    """Decode the tables of an ITS; `limit` is the most events to keep.
+def decode_its(dump: Dump, its: Its, profile: Profile, budget: Budget) -> None:
+    """Decode the tables of an ITS, as far as the budget goes.
 
     Raises UnusableInput if the profile's entries are not of the size that the registers give.
     """
@@ -102,7 +103,7 @@ def decode_its(dump: Dump, its: Its, profile: Profile, limit: int) -> None:
     if profile.event is not None and its.devices.size:
         if its.typer is not None:
             check_size(f"{its.frame}_TYPER.ITT_entry_size", its.typer["ITT_entry_size"] + 1, profile.event)
-        its.events = read_events(dump, its.devices, profile.event, limit)
+        its.events = read_events(dump, its.devices, profile.event, budget)
 
 
 def fits(entry: Entry | None, its: Its, kind: str) -> bool:

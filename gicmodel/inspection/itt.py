@@ -14,28 +14,29 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
 from gicmodel.inspection.profiles import Entry
-from gicmodel.inspection.table import SCAN_LIMIT, any_set, nonzero
+from gicmodel.inspection.table import any_set, nonzero
 from gicmodel.layouts.itt import NO_DOORBELL
 
 _BATCH = 1 << 24
 _LARGE = 1 << 20
 
+EVENTS_OF_DEVICES = "events of devices"
+
 
 @dataclass
 class Events:
-    """The events in use, by DeviceID and EventID; the addresses of entries with a RES0 bit set; what was not read.
+    """The events in use, by DeviceID and EventID; the addresses of entries with a RES0 bit set.
 
-    `absent` holds the rows of devices whose table the dump lacks in part or whole; `complete` is false where a limit
-    ended the reading.
+    `absent` holds the rows of devices whose table the dump lacks in part or whole.
     """
 
     rows: NDArray[np.void] = field(default_factory=lambda: np.empty(0, EVENTS))
     reserved: Addresses = field(default_factory=lambda: np.empty(0, np.int64))
     absent: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    complete: bool = True
 
 
 class _Block(NamedTuple):
@@ -46,37 +47,33 @@ class _Block(NamedTuple):
     octets: Octets
 
 
-def read_events(dump: Dump, devices: NDArray[np.void], entry: Entry, limit: int) -> Events:
-    """The events of the devices, at most `limit` and from at most SCAN_LIMIT bytes."""
-    reader = _Reader(dump, devices, entry.layout.bytes)
+def read_events(dump: Dump, devices: NDArray[np.void], entry: Entry, budget: Budget) -> Events:
+    """The events of the devices, as far as the budget goes."""
+    reader = _Reader(dump, devices, entry.layout.bytes, budget)
     parts: list[NDArray[np.void]] = [np.empty(0, EVENTS)]
     reserved: list[Addresses] = [np.empty(0, np.int64)]
-    count = 0
     for block in reader.blocks():
         rows, broken = _decode(dump, devices, entry, block)
-        parts.append(rows)
+        parts.append(rows[: budget.keep(rows.size, EVENTS_OF_DEVICES)])
         reserved.append(broken)
-        count += rows.size
-        if count > limit:
-            reader.complete = False
+        if parts[-1].size < rows.size:
             break
-    events = np.concatenate(parts)[:limit]
+    events = np.concatenate(parts)
     order = np.lexsort((events["EventID"], events["DeviceID"]))
     if (np.diff(order) != 1).any():
         events = events[order]
-    return Events(events, np.concatenate(reserved), np.sort(np.array(reader.absent, np.intp)), reader.complete)
+    return Events(events, np.concatenate(reserved), np.sort(np.array(reader.absent, np.intp)))
 
 
 class _Reader:
-    """Walks the tables of devices, largest tables last, within a budget of bytes."""
+    """Walks the tables of devices, largest tables last."""
 
-    def __init__(self, dump: Dump, devices: NDArray[np.void], size: int) -> None:
+    def __init__(self, dump: Dump, devices: NDArray[np.void], size: int, budget: Budget) -> None:
         self.dump = dump
         self.devices = devices
         self.size = size
-        self.budget = SCAN_LIMIT
+        self.budget = budget
         self.absent: list[int] = []
-        self.complete = True
 
     def blocks(self) -> Iterator[_Block]:
         for bits in np.unique(self.devices["Size"]).tolist():
@@ -88,8 +85,8 @@ class _Reader:
                 yield from self._together(batch, bits)
 
     def _together(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:
-        octets, held = self.dump.gather(self.devices["ITT_addr"][chosen], self.size << bits + 1)
-        if self._spend(chosen.size * self.size << bits + 1):
+        if self.budget.read(chosen.size * self.size << bits + 1, EVENTS_OF_DEVICES):
+            octets, held = self.dump.gather(self.devices["ITT_addr"][chosen], self.size << bits + 1)
             entries = octets[held].reshape(-1, self.size)
             found = np.flatnonzero(any_set(entries))
             yield _Block(chosen[held][found >> bits + 1], found & (1 << bits + 1) - 1, entries[found])
@@ -101,14 +98,9 @@ class _Reader:
             held = self.dump.held(address, length)
             if held < length:
                 self.absent.append(device)
-            if held and self._spend(held):
+            if held and self.budget.read(held, EVENTS_OF_DEVICES):
                 event, octets = nonzero(self.dump, address, length, self.size)
                 yield _Block(np.full(event.size, device, np.intp), event, octets)
-
-    def _spend(self, octets: int) -> bool:
-        self.budget -= octets
-        self.complete &= self.budget >= 0
-        return self.budget >= 0
 
 
 def _decode(dump: Dump, devices: NDArray[np.void], entry: Entry, block: _Block) -> tuple[NDArray[np.void], Addresses]:

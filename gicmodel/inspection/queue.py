@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gicmodel.inspection.dump import ABSENT, Dump
 from gicmodel.inspection.frames import Frames
-from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, format_command
+from gicmodel.layouts.commands import COMMAND_BYTES, format_command
 
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""
@@ -20,7 +20,7 @@ AFTER = 16
 
 @dataclass(frozen=True)
 class Command:
-    """A slot of the queue: its `words`, None if the dump lacks them, and whether it was executed, or will be next."""
+    """A slot of the queue: its its words, None if the dump lacks them; `known` if the architecture has it."""
 
     offset: int
     address: int
@@ -28,6 +28,7 @@ class Command:
     words: tuple[int, ...] | None
     text: str
     state: str
+    known: bool
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,10 @@ def _command(dump: Dump, address: int, slot: int, state: str, architecture: str)
     place = address + slot
     data = b"".join(piece.octets.tobytes() for piece in dump.pieces(place, COMMAND_BYTES))
     if len(data) < COMMAND_BYTES:
-        return Command(slot, place, ABSENT, None, "absent", state)
+        return Command(slot, place, ABSENT, None, "absent", state, False)
     words = tuple(int.from_bytes(data[n : n + 8], "little") for n in range(0, COMMAND_BYTES, 8))
-    return Command(slot, place, dump.offset(place), words, _text(words, architecture), state)
-
-
-def _text(words: tuple[int, ...], architecture: str) -> str:
-    if not any(words):
-        return "all zero"
-    opcode = words[0] & 0xFF
-    if opcode not in COMMANDS(architecture):
-        return f"opcode {opcode:#04x}: GICv{architecture} has no such command"
-    return format_command(words, architecture)
+    try:
+        text, known = format_command(words, architecture), True
+    except ValueError as unknown:
+        text, known = str(unknown) if any(words) else "all zero", False
+    return Command(slot, place, dump.offset(place), words, text, state, known)

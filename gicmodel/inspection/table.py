@@ -13,12 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER
-
-SCAN_LIMIT = 1 << 30
-"""How many bytes of level 2 pages, or of translation tables, are read: hostile entries may name a byte many times."""
 
 PAGE_BYTES = (4096, 16384, 65536, 65536)
 """By Page_Size; DDI0601 treats the reserved value as 64 KiB."""
@@ -53,13 +51,14 @@ class ItsTable(NamedTuple):
 
 
 class Level1(NamedTuple):
-    """The level 1 entries that are not zero: their index and address, the words, and the pages of those in use.
+    """The level 1 entries that are not zero: their index and place, the words, and the pages of those in use.
 
     DDI0601 (GITS_BASER<n>, Indirect) fixes their format; the low bits of a page's address are ignored.
     """
 
     indices: NDArray[np.int64]
     addresses: Addresses
+    offsets: Addresses
     words: NDArray[np.uint64]
     used: NDArray[np.bool_]
     pages: Addresses
@@ -68,15 +67,18 @@ class Level1(NamedTuple):
 class Occupied(NamedTuple):
     """The entries that are not zero, by identifier: octets is uint8 [n, entry_bytes].
 
-    `absent` counts the bytes of the table that the dump lacks; `complete` is false where reading stopped at a limit.
+    `absent` counts the bytes of the table that the dump lacks.
     """
 
     ids: NDArray[np.int64]
     addresses: Addresses
     octets: Octets
     absent: int
-    complete: bool
-    level1: Level1 | None = None
+    level1: Level1 | None
+
+
+_Part = tuple[NDArray[np.int64], int, Octets, int]
+"""Entries of one piece of memory: their index in it, its address, their bytes, the identifier of index 0."""
 
 
 def its_table(register: str, baser: dict[str, int]) -> ItsTable | None:
@@ -106,13 +108,16 @@ def baser_address(field: int, page_bytes: int) -> int:
     return field - high | high << span.high + 1 - span.scale
 
 
-def occupied(dump: Dump, table: ItsTable) -> Occupied:
-    """Every entry of a table that is not zero."""
+def occupied(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
+    """Every entry of a table that is not zero, as far as the budget goes."""
+    held = dump.held(table.address, table.size)
+    if not budget.read(held, table.register):
+        return _assembled(table, [], table.size, None)
     if table.indirect:
-        return _two_level(dump, table)
+        return _two_level(dump, table, budget)
     ids, octets = nonzero(dump, table.address, table.size, table.entry_bytes)
-    absent = table.size - dump.held(table.address, table.size)
-    return Occupied(ids, table.address + ids * table.entry_bytes, octets, absent, True)
+    ids = ids[: budget.keep(ids.size, table.register)]
+    return _assembled(table, [(ids, table.address, octets[: ids.size], 0)], table.size - held, None)
 
 
 def nonzero(dump: Dump, address: int, length: int, size: int) -> tuple[NDArray[np.int64], Octets]:
@@ -152,28 +157,37 @@ def _entries(dump: Dump, address: int, length: int, size: int) -> Iterator[tuple
                 yield last, octets
 
 
-def _two_level(dump: Dump, table: ItsTable) -> Occupied:
+def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
     level1 = read_level1(dump, table)
     # A page that two level 1 entries name is read for the first; that they do is a finding of its own.
     pages, first = np.unique(level1.pages, return_index=True)
     order = np.argsort(first)
-    pages, numbers = pages[order], level1.indices[level1.used][first[order]]
-    most = SCAN_LIMIT // table.page_bytes
-    used = table.per_page * table.entry_bytes
+    parts: list[_Part] = []
     absent = table.size - dump.held(table.address, table.size)
-    ids, addresses, octets = (
-        [np.empty(0, np.int64)],
-        [np.empty(0, np.int64)],
-        [np.empty((0, table.entry_bytes), np.uint8)],
+    for page, number in zip(pages[order].tolist(), level1.indices[level1.used][first[order]].tolist(), strict=True):
+        held = dump.held(page, table.page_bytes)
+        absent += table.page_bytes - held
+        if not held:
+            continue
+        if not budget.read(held, table.register):
+            break
+        index, octets = nonzero(dump, page, table.per_page * table.entry_bytes, table.entry_bytes)
+        index = index[: budget.keep(index.size, table.register)]
+        parts.append((index, page, octets[: index.size], number * table.per_page))
+    return _assembled(table, parts, absent, level1)
+
+
+def _assembled(table: ItsTable, parts: list[_Part], absent: int, level1: Level1 | None) -> Occupied:
+    ids = [index + first for index, _, _, first in parts]
+    addresses = [address + index * table.entry_bytes for index, address, _, _ in parts]
+    octets = [found for _, _, found, _ in parts]
+    return Occupied(
+        np.concatenate([np.empty(0, np.int64), *ids]),
+        np.concatenate([np.empty(0, np.int64), *addresses]),
+        np.concatenate([np.empty((0, table.entry_bytes), np.uint8), *octets]),
+        absent,
+        level1,
     )
-    for page, number in zip(pages[:most].tolist(), numbers[:most].tolist(), strict=True):
-        index, found = nonzero(dump, page, used, table.entry_bytes)
-        absent += table.page_bytes - dump.held(page, table.page_bytes)
-        ids.append(index + number * table.per_page)
-        addresses.append(page + index * table.entry_bytes)
-        octets.append(found)
-    complete = pages.size <= most
-    return Occupied(np.concatenate(ids), np.concatenate(addresses), np.concatenate(octets), absent, complete, level1)
 
 
 def read_level1(dump: Dump, table: ItsTable) -> Level1:
@@ -183,4 +197,5 @@ def read_level1(dump: Dump, table: ItsTable) -> Level1:
     rows = LEVEL1.decode(words)
     used = rows["Valid"]
     pages = rows["Physical_Address"][used].astype(np.int64) & -table.page_bytes
-    return Level1(index, table.address + index * LEVEL1.bytes, words, used, pages)
+    addresses = table.address + index * LEVEL1.bytes
+    return Level1(index, addresses, dump.offsets(addresses), words, used, pages)

@@ -45,7 +45,7 @@ class Entry:
 
     def reserved(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of the entries, uint64 [n] or [n, words], have a RES0 bit set."""
-        matrix = words.reshape(len(words), -1)
+        matrix = words.reshape(-1, len(self.layout.word_bits))
         broken = np.zeros(len(matrix), np.bool_)
         for name, span in self.layout.spans.items():
             if span.reserved == "RES0":

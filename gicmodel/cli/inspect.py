@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel inspect`: which interrupt is stuck where."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gicmodel.cli._dumps import Number, gather_registers
+from gicmodel.cli._inspect_json import about, document
+from gicmodel.cli._inspect_text import show, write_csv
+from gicmodel.errors import UnusableInput
+from gicmodel.inspection import PROFILES, Inspection, inspect
+from gicmodel.inspection.budget import ENTRIES
+from gicmodel.inspection.octets import explain
+from gicmodel.inspection.rules import RULES, Findings, find
+from gicmodel.inspection.selection import TABLES, Selection, entries, parse_device, select
+from gicmodel.inspection.sources import read_dump
+
+MOST_EXPLAINED = 64
+"""How many entries --hex shows."""
+
+
+@click.command()
+@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.option("--base", type=Number(), help="Physical address of a raw image's first byte.")
+@click.option("--registers", "files", multiple=True, type=click.Path(path_type=Path), help="Registers, a TOML file.")
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One register, such as GITS0_BASER0=0xf907..."
+)
+@click.option("--trace", type=click.Path(path_type=Path), help="Registers from a QEMU trace log.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Format of the entries; detected if not given.")
+@click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
+@click.option("--vpe", type=Number(), help="One vPE.")
+@click.option("--pending", is_flag=True, help="What is pending.")
+@click.option("--table", type=click.Choice(TABLES), help="One table of the output.")
+@click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
+@click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
+@click.option("--explain", "rule", metavar="FINDING", help="Tell what a finding means, and where its rule is written.")
+@click.pass_context
+def command(ctx: click.Context, /, image: Path | None, rule: str | None, **options: Any) -> None:
+    """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
+
+    IMAGE is an ELF core, a LiME file, or raw bytes with --base; .xz and .gz are unpacked. Its registers come from
+    --registers, --set and --trace, else from NAME.toml or registers.toml beside it.
+
+    Exit status: 0 nothing found, 1 findings, 2 unusable input.
+    """
+    if rule is not None:
+        click.echo(explain_rule(rule))
+        return
+    if image is None:
+        raise click.UsageError("Missing argument 'IMAGE'.")
+    selection = _selection(options)
+    registers, sources = gather_registers(image, options["files"], options["trace"], options["pairs"])
+    profile = PROFILES[options["profile"]] if options["profile"] else None
+    found = inspect(read_dump(image, options["base"]), registers, profile, options["limit"])
+    findings = find(found)
+    _print(image, sources, found, findings, selection, options)
+    ctx.exit(1 if findings.total or found.truncated else 0)
+
+
+def explain_rule(identifier: str) -> str:
+    """The rule of a finding; raises UnusableInput, with the identifiers there are, if there is none."""
+    rule = RULES.get(identifier)
+    if rule is None:
+        raise UnusableInput(f"no finding is named {identifier!r}; there are {', '.join(sorted(RULES))}")
+    return f"{rule.identifier}: {rule.severity}\n{rule.text}\nsource: {rule.source}"
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    device, event = (None, None) if options["device"] is None else parse_device(options["device"])
+    table = options["table"]
+    if options["as_csv"] and table is None:
+        table = "events"
+    selection = Selection(device, event, options["vpe"], options["pending"], table)
+    if options["as_hex"] and (device, options["vpe"], table) == (None, None, None):
+        raise click.UsageError("--hex needs --device, --vpe or --table.")
+    return selection
+
+
+def _print(
+    image: Path,
+    sources: list[str],
+    found: Inspection,
+    findings: Findings,
+    selection: Selection,
+    options: dict[str, Any],
+) -> None:
+    views = select(found, findings, selection)
+    if options["as_hex"]:
+        _print_octets(found, selection)
+    elif options["as_json"]:
+        for line in document(about(found, findings), views):
+            click.echo(line)
+    elif options["as_csv"]:
+        write_csv(views[0])
+    else:
+        _print_head(image, sources, found)
+        for view in views:
+            show(view)
+        click.echo(f"\n{summary(found, findings)}")
+
+
+def _print_octets(found: Inspection, selection: Selection) -> None:
+    chosen = ((entry, row) for entry, rows in entries(found, selection) for row in rows)
+    for entry, row in islice(chosen, MOST_EXPLAINED):
+        for line in explain(found.dump, entry, row):
+            click.echo(line)
+
+
+def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
+    click.echo(f"{image}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
+    click.echo(f"registers: {', '.join(sources)}")
+    click.echo(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
+    for line in found.evidence:
+        click.echo(f"  {line}")
+    for missing in found.missing:
+        click.echo(f"missing: {missing.register}: {missing.disables}")
+
+
+def summary(found: Inspection, findings: Findings) -> str:
+    """One line: how much there is, and how many findings."""
+    text = (
+        f"{found.devices.size} devices, {found.events.size} events, {found.vpes.size} vPEs, "
+        f"{found.pending.size} pending interrupts; "
+    )
+    by_severity = {
+        severity: sum(count for name, count in findings.counts.items() if RULES[name].severity == severity)
+        for severity in ("error", "warning")
+    }
+    text += ", ".join(f"{count} {severity}s" for severity, count in by_severity.items())
+    if found.truncated:
+        text += f"; not read to the end: {', '.join(found.truncated)} (--limit)"
+    return text

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where each event's interrupt goes, and whether it is enabled and pending there; and every pending interrupt."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection import lpis
+from gicmodel.inspection.budget import Budget
+from gicmodel.inspection.dump import Dump
+from gicmodel.inspection.entries import PENDING, UNKNOWN, table
+from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
+from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes
+
+_ID16 = 1 << 16
+"""ICIDs, vPEIDs and processor numbers have at most 16 bits."""
+
+PENDING_TABLES = "pending tables"
+MOST_TABLES = 1 << 14
+"""How many vPEs' virtual pending tables are read."""
+
+
+class Targets:
+    """The redistributors, collections and vPEs that events can go to."""
+
+    def __init__(
+        self,
+        dump: Dump,
+        redistributors: list[Redistributor],
+        collections: NDArray[np.void],
+        vpes: NDArray[np.void],
+    ) -> None:
+        self.dump = dump
+        self.redistributors = redistributors
+        self.collections = collections
+        self.vpes = vpes
+
+    def join(self, events: NDArray[np.void]) -> None:
+        """Fill the columns RDbase, configuration and pending of events."""
+        vpe = np.where(events["virtual"], _row_of_vpe(self.vpes).take(events["vPEID"]), UNKNOWN)
+        virtual = vpe >= 0
+        rdbase = np.where(events["virtual"], UNKNOWN, self._collection_rdbase(events))
+        configuration = self._of_redistributor(rdbase, "configuration", self._any_configuration())
+        pending = self._of_redistributor(rdbase, "pending", UNKNOWN)
+        configuration[events["virtual"]] = pending[events["virtual"]] = UNKNOWN
+        rdbase[virtual] = self.vpes["RDbase"][vpe[virtual]]
+        configuration[virtual] = self.vpes["VCONF_addr"][vpe[virtual]]
+        pending[virtual] = self.vpes["VPT_addr"][vpe[virtual]]
+        # An INTID too wide for its table has no byte and no bit there: what lies beyond is other memory.
+        outside = out_of_range(events, self.vpes, physical_id_bits(self.redistributors))
+        configuration[outside] = pending[outside] = UNKNOWN
+        intids = events["INTID"].astype(np.int64)
+        events["RDbase"] = rdbase
+        events["configuration"] = lpis.configuration(self.dump, configuration, intids)
+        events["pending"] = lpis.pending(self.dump, pending, intids)
+
+    def pending(self, events: NDArray[np.void], budget: Budget) -> NDArray[np.void]:
+        """Every pending LPI and vLPI, whether an event maps to it or not, as far as the budget goes."""
+        parts: list[NDArray[np.void]] = [np.empty(0, PENDING)]
+        for one in self.redistributors:
+            if one.pending != UNKNOWN:
+                row = table(PENDING, 1, virtual=False, target=one.processor_number)
+                parts.append(self._bits(row, one.pending, one.configuration, one.id_bits, budget))
+        for vpe in self.vpes[:MOST_TABLES]:
+            row = table(PENDING, 1, virtual=True, target=vpe["vPEID"])
+            place = int(vpe["VPT_addr"]), int(vpe["VCONF_addr"])
+            parts.append(self._bits(row, *place, vpt_id_bits(vpe), budget))
+        if self.vpes.size > MOST_TABLES:
+            budget.keep(budget.entries + 1, PENDING_TABLES)
+        found = np.concatenate(parts)
+        found["events"] = _events_of(found, events)
+        return found
+
+    def _collection_rdbase(self, events: NDArray[np.void]) -> NDArray[np.int64]:
+        rdbase = np.full(events.size, UNKNOWN, np.int64)
+        for its in np.unique(self.collections["its"]).tolist():
+            collections = self.collections[self.collections["its"] == its]
+            mine = events["its"] == its
+            by_icid = _by_id(collections["ICID"], collections["RDbase"])
+            rdbase[mine] = by_icid[events["ICID"][mine]]
+        return rdbase
+
+    def _of_redistributor(self, rdbase: NDArray[np.int64], name: str, otherwise: int) -> NDArray[np.int64]:
+        """An address that the redistributor of each RDbase holds, where it is known."""
+        numbers = np.array([one.processor_number for one in self.redistributors], np.int64)
+        addresses = _by_id(numbers, np.array([getattr(one, name) for one in self.redistributors], np.int64))
+        found = np.where((rdbase >= 0) & (rdbase < _ID16), addresses[rdbase & _ID16 - 1], UNKNOWN)
+        return np.where(found == UNKNOWN, otherwise, found)
+
+    def _any_configuration(self) -> int:
+        """Redistributors of a CommonLPIAff group share it, so it holds for an event whose target is not known."""
+        return next((one.configuration for one in self.redistributors if one.configuration != UNKNOWN), UNKNOWN)
+
+    def _bits(
+        self, row: NDArray[np.void], address: int, configuration: int, id_bits: int, budget: Budget
+    ) -> NDArray[np.void]:
+        size = table_bytes(id_bits) - FIRST_LPI_BYTE
+        if size <= 0 or not budget.read(self.dump.held(address + FIRST_LPI_BYTE, size), PENDING_TABLES):
+            return row[:0]
+        bits = lpis.lpis_set(self.dump, address, id_bits, budget.entries)
+        budget.keep(bits.total, PENDING_TABLES)
+        rows = np.repeat(row, bits.intids.size)
+        addresses = (address + byte_of(bits.intids)).astype(np.int64)
+        rows["INTID"] = bits.intids
+        rows["configuration"] = lpis.configuration(self.dump, np.full(rows.size, configuration), bits.intids)
+        rows["address"] = addresses
+        rows["offset"] = self.dump.offsets(addresses)
+        return rows
+
+
+def place_vpes(vpes: NDArray[np.void], redistributors: list[Redistributor]) -> None:
+    """Which redistributor has each vPE; in GICv4.0, where the vPE's vLPI configuration table is."""
+    for redistributor in redistributors:
+        if redistributor.architecture == "4.1":
+            vpes["resident"][vpes["vPEID"] == redistributor.resident] = redistributor.number
+        elif redistributor.last_vpt != UNKNOWN:
+            mine = vpes["VPT_addr"] == redistributor.last_vpt
+            vpes["VCONF_addr"][mine] = redistributor.virtual_configuration
+            if redistributor.resident != UNKNOWN:
+                vpes["resident"][mine] = redistributor.number
+
+
+def physical_id_bits(redistributors: list[Redistributor]) -> int:
+    """The width of physical INTIDs."""
+    return max((one.id_bits for one in redistributors), default=DEFAULT_ID_BITS)
+
+
+def vpt_id_bits(vpe: np.void) -> int:
+    """The width of a vPE's vINTIDs."""
+    return min(int(vpe["VPT_size"]) + 1, LPI_ID_BITS)
+
+
+def out_of_range(events: NDArray[np.void], vpes: NDArray[np.void], id_bits: int) -> NDArray[np.bool_]:
+    """Which events' INTIDs are no LPI, or wider than `id_bits` or, for virtual ones, than their vPE has."""
+    bits = np.full(events.size, id_bits, np.int64)
+    vpe = np.where(events["virtual"], _row_of_vpe(vpes).take(events["vPEID"]), UNKNOWN)
+    bits[vpe >= 0] = np.minimum(vpes["VPT_size"][vpe[vpe >= 0]].astype(np.int64) + 1, LPI_ID_BITS)
+    intids = events["INTID"].astype(np.int64)
+    return np.asarray((intids < FIRST_LPI) | (intids >> bits > 0))
+
+
+def _row_of_vpe(vpes: NDArray[np.void]) -> NDArray[np.int64]:
+    """The row of each vPEID, or UNKNOWN; vPEIDs are the same on all ITSs."""
+    return _by_id(vpes["vPEID"][::-1], np.arange(vpes.size)[::-1])
+
+
+def _by_id(ids: NDArray[np.integer], values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The value of each 16-bit identifier, the last one given, or UNKNOWN."""
+    found = np.full(_ID16, UNKNOWN, np.int64)
+    fitting = ids < _ID16
+    found[ids[fitting]] = values[fitting]
+    return found
+
+
+def _events_of(pending: NDArray[np.void], events: NDArray[np.void]) -> NDArray[np.int64]:
+    """How many events map to each pending interrupt."""
+    target = np.where(events["virtual"], events["vPEID"].astype(np.int64), events["RDbase"])
+    keys = np.sort(_key(events["virtual"], target, events["INTID"]))
+    wanted = _key(pending["virtual"], pending["target"], pending["INTID"])
+    return np.searchsorted(keys, wanted, "right") - np.searchsorted(keys, wanted, "left")
+
+
+def _key(virtual: NDArray[np.bool_], target: NDArray[np.int64], intid: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """One number for kind, target and INTID; targets have at most 16 bits, apart from UNKNOWN."""
+    return (virtual.astype(np.int64) << 52) + (target << 32) + intid.astype(np.int64)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bytes of one entry, and what each of its bits says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gicmodel.inspection.dump import Dump
+from gicmodel.inspection.profiles import Entry
+from gicmodel.layouts.layout import Layout
+
+
+def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
+    """Lines: the entry's format and place, its bytes, its words, its fields."""
+    layout, address = entry.layout, int(row["address"])
+    yield f"{layout.name} at {address:#x}, file offset {int(row['offset']):#x}: {layout.doc}"
+    octets, held = dump.gather(np.array([address], np.int64), layout.bytes)
+    if not held[0]:
+        yield "  absent"
+        return
+    yield "  bytes  " + " ".join(f"{octet:02x}" for octet in octets[0].tolist())
+    words = layout.words_of(octets[0]).reshape(-1).tolist()
+    yield "  words  " + " ".join(
+        f"{word:#0{bits // 4 + 2}x}" for word, bits in zip(words, layout.word_bits, strict=True)
+    )
+    yield from _fields(layout, words)
+
+
+def _fields(layout: Layout, words: list[int]) -> Iterator[str]:
+    values = layout.unpack(words) | layout.res0_violations(words)
+    width = max(len(name) for name in values)
+    for name, value in values.items():
+        span = layout.spans[name]
+        bits = f"[{span.high}:{span.low}]" if span.bits > 1 else f"[{span.low}]"
+        place = f"dw{span.word}{bits}" if len(words) > 1 else bits
+        yield f"  {place:<12} {name:<{width}}  {value:#x}  {span.doc}".rstrip()

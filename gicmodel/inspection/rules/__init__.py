@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules that a dump is checked against. A new one is a `Rule` in the module of its subject, and a group of rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.rules import chain, mapping, memory, pending, queue
+from gicmodel.inspection.rules.rule import Finding, Group, Row, Rule
+
+_SUBJECTS = (mapping, chain, pending, queue, memory)
+
+RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in subject.RULES}
+"""Every rule by its identifier."""
+
+MOST = 100
+"""How many findings of one rule are told one by one."""
+
+
+class Findings(NamedTuple):
+    """What breaks the rules: at most MOST findings a rule, and how many there are of each rule."""
+
+    told: list[Finding]
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """How many findings there are."""
+        return sum(self.counts.values())
+
+
+def find(found: Inspection) -> Findings:
+    """Check a dump against every rule; errors come first."""
+    told: list[Finding] = []
+    counts: dict[str, int] = {}
+    for subject in _SUBJECTS:
+        for group in subject.check(found):
+            before = counts.get(group.rule.identifier, 0)
+            if len(group.rows):
+                counts[group.rule.identifier] = before + len(group.rows)
+            told += [_finding(group, row) for row in group.rows[: max(0, MOST - before)]]
+    told.sort(key=lambda finding: (finding.rule.severity, list(RULES).index(finding.rule.identifier)))
+    return Findings(told, counts)
+
+
+def _finding(group: Group, row: Row) -> Finding:
+    return Finding(group.rule, group.sentence(row), int(row["address"]), int(row["offset"]))
+
+
+__all__ = ["MOST", "RULES", "Finding", "Findings", "Rule", "find"]

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of the mapping: what devices, events, collections and vPEs point to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.its import Its
+from gicmodel.inspection.join import out_of_range, physical_id_bits
+from gicmodel.inspection.rules.rule import Group, Rule
+from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.vpt import FIRST_LPI
+
+DEVICE_OUT_OF_RANGE = Rule(
+    "device-out-of-range",
+    "error",
+    "A mapped DeviceID must fit GITS_TYPER.Devbits: commands and messages with a wider one are refused.",
+    "DDI0601 GITS_TYPER.Devbits",
+)
+ITT_SIZE = Rule(
+    "itt-size",
+    "error",
+    "A device's EventIDs must fit GITS_TYPER.ID_bits; KVM refuses to restore more than 16 bits.",
+    "DDI0601 GITS_TYPER.ID_bits; IHI0069 MAPD; Linux vgic-its.c vgic_its_restore_dte",
+)
+INTID_OUT_OF_RANGE = Rule(
+    "intid-out-of-range",
+    "error",
+    "An event must map to an LPI: an INTID from 8192 up, inside the width of the configuration and pending tables.",
+    "IHI0069 MAPTI, VMAPTI; DDI0601 GICR_PROPBASER.IDbits",
+)
+UNMAPPED_COLLECTION = Rule(
+    "event-unmapped-collection",
+    "error",
+    "An event's collection must be mapped, else its interrupts go nowhere; KVM refuses to restore such an entry.",
+    "IHI0069 MAPC, MAPTI; Linux vgic-its.c vgic_its_restore_ite",
+)
+UNMAPPED_VPE = Rule(
+    "event-unmapped-vpe",
+    "error",
+    "An event's vPE must be mapped by VMAPP, else its interrupts go nowhere.",
+    "IHI0069 VMAPP, VMAPTI",
+)
+SHARED_INTID = Rule(
+    "intid-shared",
+    "warning",
+    "Two events map to one interrupt: it has one pending bit, so whoever handles it cannot tell which event it was.",
+    "IHI0069 MAPTI; Linux allocates an LPI for one event only",
+)
+COLLECTION_RDBASE = Rule(
+    "collection-rdbase",
+    "error",
+    "A collection's RDbase must be the Processor_Number of a redistributor; KVM refuses a vCPU that does not exist.",
+    "IHI0069 MAPC; DDI0601 GICR_TYPER.Processor_Number; Linux vgic-its.c vgic_its_restore_cte",
+)
+COLLECTION_LPIS_OFF = Rule(
+    "collection-lpis-off",
+    "warning",
+    "A collection that events use is mapped to a redistributor whose LPIs are off: their interrupts are dropped.",
+    "DDI0601 GICR_CTLR.EnableLPIs",
+)
+COLLECTION_TWICE = Rule(
+    "collection-duplicate",
+    "error",
+    "A saved collection table lists each ICID once; KVM refuses the second with EEXIST.",
+    "Linux vgic-its.c vgic_its_restore_cte",
+)
+VPE_RDBASE = Rule(
+    "vpe-rdbase",
+    "error",
+    "A vPE's RDbase must be the Processor_Number of a redistributor, which is where its doorbells go.",
+    "IHI0069 VMAPP, VMOVP",
+)
+VPT_SIZE = Rule(
+    "vpt-size",
+    "error",
+    "A virtual pending table has 14 to 24 vINTID bits: with fewer there is no vLPI.",
+    "IHI0069 VMAPP VPT_size; DDI0601 GICD_TYPER.IDbits",
+)
+VPT_SHARED = Rule(
+    "vpt-shared",
+    "error",
+    "Each vPE has a virtual pending table of its own: two that share one take each other's interrupts.",
+    "IHI0069 VMAPP VPT_addr",
+)
+DOORBELL = Rule(
+    "doorbell-no-lpi",
+    "error",
+    "A doorbell must be a physical LPI, or 1023 for none: another number wakes nobody.",
+    "IHI0069 VMAPTI Doorbell, VMAPP Default_Doorbell",
+)
+TABLE_INVALID = Rule(
+    "table-invalid",
+    "warning",
+    "The ITS is enabled and a table that it needs is not valid: messages are discarded.",
+    "DDI0601 GITS_BASER<n>.Valid",
+)
+
+RULES = (
+    *(DEVICE_OUT_OF_RANGE, ITT_SIZE, INTID_OUT_OF_RANGE, UNMAPPED_COLLECTION, UNMAPPED_VPE, SHARED_INTID),
+    *(COLLECTION_RDBASE, COLLECTION_LPIS_OFF, COLLECTION_TWICE, VPE_RDBASE, VPT_SIZE, VPT_SHARED, DOORBELL),
+    TABLE_INVALID,
+)
+
+KVM_EVENT_ID_BITS = 16
+VPT_ID_BITS = range(14, 25)
+
+
+def check(found: Inspection) -> Iterator[Group]:
+    """What the mapping breaks."""
+    for unit in found.its:
+        yield from _devices(found, unit)
+        yield from _collections(found, unit)
+        yield _invalid_tables(unit)
+    yield from _events(found)
+    yield from _vpes(found)
+    yield from _doorbells(found)
+
+
+def event_name(row: np.void) -> str:
+    """How a sentence names an event."""
+    return f"device {row['DeviceID']:#x} event {row['EventID']}"
+
+
+def _devices(found: Inspection, unit: Its) -> Iterator[Group]:
+    rows = unit.devices
+    if unit.device_id_bits is not None:
+        bits = unit.device_id_bits
+        wide = rows["DeviceID"].astype(np.int64) >> bits > 0
+        yield Group(
+            DEVICE_OUT_OF_RANGE,
+            rows[wide],
+            lambda row: f"device {row['DeviceID']:#x} is mapped, and {unit.frame} has DeviceIDs of {bits} bits",
+        )
+    most = unit.event_id_bits or KVM_EVENT_ID_BITS
+    if unit.event_id_bits is not None or found.profile.collection_list:
+        yield Group(
+            ITT_SIZE,
+            rows[rows["Size"] + 1 > most],
+            lambda row: f"device {row['DeviceID']:#x} has EventIDs of {row['Size'] + 1} bits; {unit.frame} has {most}",
+        )
+
+
+def _collections(found: Inspection, unit: Its) -> Iterator[Group]:
+    rows, known = unit.collections, found.processor_numbers
+    mapped = rows["RDbase"] != UNKNOWN
+    if known:
+        lost = mapped & ~np.isin(rows["RDbase"], list(known))
+        yield Group(
+            COLLECTION_RDBASE,
+            rows[lost],
+            lambda row: f"collection {row['ICID']} is mapped to RDbase {row['RDbase']:#x}; no redistributor is that",
+        )
+    off = [one.processor_number for one in found.redistributors if one.enabled is False]
+    used = np.unique(unit.events.rows["ICID"][~unit.events.rows["virtual"]])
+    yield Group(
+        COLLECTION_LPIS_OFF,
+        rows[np.isin(rows["RDbase"], off) & np.isin(rows["ICID"], used)],
+        lambda row: (
+            f"collection {row['ICID']}, which events use, is on redistributor {row['RDbase']}: its LPIs are off"
+        ),
+    )
+    _, first = np.unique(rows["ICID"], return_index=True)
+    again = np.ones(rows.size, np.bool_)
+    again[first] = False
+    yield Group(COLLECTION_TWICE, rows[again], lambda row: f"collection {row['ICID']} is listed more than once")
+
+
+def _invalid_tables(unit: Its) -> Group:
+    invalid = [table for table in unit.tables.values() if not table.valid]
+    needed = [table for table in invalid if table.kind != "collection" or not unit.collections_in_hardware]
+    rows = [{"address": UNKNOWN, "offset": UNKNOWN, "table": table} for table in needed if unit.enabled]
+    return Group(TABLE_INVALID, rows, lambda row: f"{unit.frame} is enabled and {row['table'].register} is not valid")
+
+
+def _events(found: Inspection) -> Iterator[Group]:
+    rows = found.events
+    yield Group(
+        INTID_OUT_OF_RANGE,
+        rows[out_of_range(rows, found.vpes, physical_id_bits(found.redistributors))],
+        lambda row: (
+            f"{event_name(row)} maps to INTID {row['INTID']}, which is no {'v' * row['virtual']}LPI of its table"
+        ),
+    )
+    for unit in found.its:
+        mine = rows[(rows["its"] == unit.number) & ~rows["virtual"]]
+        if unit.maps("collection"):
+            mapped = unit.collections["ICID"][unit.collections["RDbase"] != UNKNOWN]
+            lost = ~np.isin(mine["ICID"], mapped) & (mine["ICID"] >= unit.collections_in_hardware)
+            yield Group(
+                UNMAPPED_COLLECTION,
+                mine[lost],
+                lambda row: (
+                    f"{event_name(row)} (INTID {row['INTID']}) is of collection {row['ICID']}, which is not mapped"
+                ),
+            )
+    if any(unit.maps("vpe") for unit in found.its) or found.vpe_tables:
+        virtual = rows[rows["virtual"]]
+        yield Group(
+            UNMAPPED_VPE,
+            virtual[~np.isin(virtual["vPEID"], found.vpes["vPEID"])],
+            lambda row: f"{event_name(row)} (vINTID {row['INTID']}) is of vPE {row['vPEID']}, which is not mapped",
+        )
+    yield _shared_intids(rows)
+
+
+def _shared_intids(rows: NDArray[np.void]) -> Group:
+    """Every event after the first of one interrupt: physical by INTID, virtual by vPE and vINTID."""
+    keys = (
+        rows["INTID"].astype(np.int64) | rows["vPEID"].astype(np.int64) << 32 | rows["virtual"].astype(np.int64) << 48
+    )
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    again = first[inverse] != np.arange(rows.size)
+    others = {int(row): int(first[inverse[row]]) for row in np.flatnonzero(again)[:MOST_NAMED]}
+    shared = rows[again]
+    names = {int(rows["address"][row]): event_name(rows[other]) for row, other in others.items()}
+    return Group(
+        SHARED_INTID,
+        shared,
+        lambda row: f"{event_name(row)} maps to INTID {row['INTID']}, as does {names[int(row['address'])]}",
+    )
+
+
+def _vpes(found: Inspection) -> Iterator[Group]:
+    rows, known = found.vpes, found.processor_numbers
+    if known:
+        yield Group(
+            VPE_RDBASE,
+            rows[~np.isin(rows["RDbase"], list(known))],
+            lambda row: f"vPE {row['vPEID']} is mapped to RDbase {row['RDbase']:#x}; no redistributor is that",
+        )
+    yield Group(
+        VPT_SIZE,
+        rows[~np.isin(rows["VPT_size"].astype(np.int64) + 1, list(VPT_ID_BITS))],
+        lambda row: f"vPE {row['vPEID']} has vINTIDs of {row['VPT_size'] + 1} bits",
+    )
+    tables = np.unique(rows[["VPT_addr", "vPEID"]])
+    again = tables[1:][np.diff(tables["VPT_addr"]) == 0]
+    yield Group(
+        VPT_SHARED,
+        rows[np.isin(rows[["VPT_addr", "vPEID"]], again)],
+        lambda row: f"vPE {row['vPEID']} has the virtual pending table {row['VPT_addr']:#x}, as a lower vPEID has",
+    )
+
+
+def _doorbells(found: Inspection) -> Iterator[Group]:
+    bits = physical_id_bits(found.redistributors)
+
+    def wrong(doorbells: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        intids = doorbells.astype(np.int64)
+        return np.asarray((intids != NO_DOORBELL) & ((intids < FIRST_LPI) | (intids >> bits > 0)))
+
+    yield Group(
+        DOORBELL,
+        found.events[wrong(found.events["Doorbell"])],
+        lambda row: f"{event_name(row)} has the doorbell INTID {row['Doorbell']}, which is no LPI",
+    )
+    yield Group(
+        DOORBELL,
+        found.vpes[wrong(found.vpes["Default_Doorbell"])],
+        lambda row: f"vPE {row['vPEID']} has the default doorbell INTID {row['Default_Doorbell']}, which is no LPI",
+    )
+
+
+MOST_NAMED = 100
+"""How many findings of one rule get a sentence."""

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of memory: tables where they may be, entries with their reserved bits zero, nothing in two roles, all there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.dump import ABSENT
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.queue import QUEUE_ALIGNMENT
+from gicmodel.inspection.redistributors import LEAST_ID_BITS
+from gicmodel.inspection.regions import Regions
+from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.table import ItsTable, Level1, Occupied
+from gicmodel.layouts.level1 import LEVEL1
+
+OVERLAP = Rule(
+    "overlap",
+    "error",
+    "Memory is given to the GIC for one purpose: where two tables overlap, each change of one corrupts the other.",
+    "IHI0069: software must not give one region to two tables",
+)
+RES0 = Rule(
+    "res0",
+    "warning",
+    "A reserved bit of an entry is set: the entry was written by something else, or is damaged.",
+    "the format of the entry (gicmodel layouts NAME)",
+)
+LEVEL1_RES0 = Rule(
+    "level1-res0",
+    "warning",
+    "A level 1 entry has a reserved bit set, or is not valid and not zero.",
+    "DDI0601 GITS_BASER<n>.Indirect",
+)
+LEVEL1_MISALIGNED = Rule(
+    "level1-misaligned",
+    "error",
+    "A level 2 page lies at a multiple of the page size; the lower bits of its address are ignored or corrupt it.",
+    "DDI0601 GITS_BASER<n>.Indirect, Page_Size",
+)
+LEVEL1_SHARED = Rule(
+    "level1-shared",
+    "error",
+    "Two level 1 entries name one level 2 page: two ranges of identifiers share their mappings.",
+    "DDI0601 GITS_BASER<n>.Indirect",
+)
+TABLE_MISALIGNED = Rule(
+    "table-misaligned",
+    "error",
+    "A table begins at a multiple of its page size, and the command queue at one of 64 KiB.",
+    "DDI0601 GITS_BASER<n>.Physical_Address, GITS_CBASER.Physical_Address",
+)
+TABLE_ABSENT = Rule(
+    "table-absent",
+    "warning",
+    "Bytes of a table are not in the dump: what they map cannot be told.",
+    "absent is not zero",
+)
+ITT_ABSENT = Rule(
+    "itt-absent",
+    "warning",
+    "A device's interrupt translation table, or a part of it, is not in the dump: its events cannot be told.",
+    "absent is not zero",
+)
+PENDING_ABSENT = Rule(
+    "pending-absent",
+    "warning",
+    "A pending table, or a part of it, is not in the dump: what is pending there cannot be told.",
+    "absent is not zero",
+)
+NO_LPIS = Rule(
+    "idbits-too-small",
+    "error",
+    "With fewer than 14 INTID bits every LPI is out of range.",
+    "DDI0601 GICR_PROPBASER.IDbits",
+)
+PROPBASER_DIFFERS = Rule(
+    "propbaser-differs",
+    "warning",
+    "Redistributors have different LPI configuration tables: which copy counts is up to the implementation.",
+    "DDI0601 GICR_TYPER.CommonLPIAff; IHI0069, LPI Configuration tables",
+)
+
+RULES = (
+    *(OVERLAP, RES0, LEVEL1_RES0, LEVEL1_MISALIGNED, LEVEL1_SHARED, TABLE_MISALIGNED, TABLE_ABSENT, ITT_ABSENT),
+    *(PENDING_ABSENT, NO_LPIS, PROPBASER_DIFFERS),
+)
+
+
+def check(found: Inspection) -> Iterator[Group]:
+    """What the memory breaks."""
+    regions = Regions(found)
+    yield from _overlaps(regions)
+    for table, entries in _tables(found):
+        yield from _table(table, entries)
+    for unit in found.its:
+        reserved = unit.reserved | {"event": unit.events.reserved}
+        yield Group(
+            RES0,
+            [row for kind, addresses in reserved.items() for row in _places(found, addresses, kind=kind)],
+            lambda row: f"the {row['kind']} entry at {row['address']:#x} has a reserved bit set",
+        )
+        yield Group(
+            ITT_ABSENT,
+            unit.devices[unit.events.absent],
+            lambda row: f"the ITT of device {row['DeviceID']:#x} at {row['ITT_addr']:#x} is not wholly in the dump",
+        )
+    yield _misaligned(found)
+    yield from _redistributors(found)
+
+
+def _tables(found: Inspection) -> list[tuple[ItsTable, Occupied]]:
+    of_its = [(unit.tables[kind], entries) for unit in found.its for kind, entries in unit.occupied.items()]
+    return of_its + found.vpe_tables
+
+
+def _overlaps(regions: Regions) -> Iterator[Group]:
+    later, earlier = regions.overlaps()
+    twins = {int(row["address"]): other for row, other in zip(later[:MOST], earlier[:MOST], strict=True)}
+    yield Group(
+        OVERLAP,
+        later,
+        lambda row: f"{regions.name(row)} at {row['address']:#x} overlaps {_other(regions, twins, row)}",
+    )
+
+
+def _other(regions: Regions, twins: dict[int, np.void], row: np.void) -> str:
+    other = twins[int(row["address"])]
+    return f"{regions.name(other)} at {other['address']:#x}"
+
+
+def _table(table: ItsTable, entries: Occupied) -> Iterator[Group]:
+    if entries.absent:
+        yield Group(
+            TABLE_ABSENT,
+            [place(table.address, ABSENT)],
+            lambda row: f"{entries.absent:#x} bytes of the {table.kind} table of {table.register} are absent",
+        )
+    if entries.level1 is not None:
+        yield from _level1(table, entries.level1)
+
+
+def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
+    rows = LEVEL1.decode(level1.words)
+    low = rows["Physical_Address"].astype(np.int64) % table.page_bytes != 0
+    broken = ~level1.used
+    for name, span in LEVEL1.spans.items():
+        if span.reserved:
+            bits = LEVEL1[name]
+            broken |= level1.words >> bits.shift & bits.mask != 0
+    yield Group(
+        LEVEL1_RES0,
+        _level1_rows(level1, broken),
+        lambda row: f"level 1 entry {row['index']} of {table.register} is {row['word']:#x}",
+    )
+    yield Group(
+        LEVEL1_MISALIGNED,
+        _level1_rows(level1, level1.used & low),
+        lambda row: (
+            f"level 1 entry {row['index']} of {table.register} is {row['word']:#x}: no page of {table.page_bytes:#x}"
+        ),
+    )
+    _, first = np.unique(level1.pages, return_index=True)
+    again = level1.used.copy()
+    again[np.flatnonzero(level1.used)[first]] = False
+    yield Group(
+        LEVEL1_SHARED,
+        _level1_rows(level1, again),
+        lambda row: f"level 1 entry {row['index']} of {table.register} names a page that an earlier one names",
+    )
+
+
+def _level1_rows(level1: Level1, chosen: NDArray[np.bool_]) -> NDArray[np.void]:
+    rows = np.zeros(int(chosen.sum()), [("index", "i8"), ("word", "u8"), ("address", "i8"), ("offset", "i8")])
+    rows["index"], rows["word"], rows["address"] = (
+        level1.indices[chosen],
+        level1.words[chosen],
+        level1.addresses[chosen],
+    )
+    rows["offset"] = level1.offsets[chosen]
+    return rows
+
+
+def _places(found: Inspection, addresses: NDArray[np.int64], **columns: str) -> list[Row]:
+    offsets = found.dump.offsets(addresses)
+    return [
+        place(address, offset, **columns) for address, offset in zip(addresses.tolist(), offsets.tolist(), strict=True)
+    ]
+
+
+def _misaligned(found: Inspection) -> Group:
+    tables = [(table.register, table.address, table.page_bytes) for table, _ in _tables(found)]
+    tables += [(f"GITS{queue.its}_CBASER", queue.address, QUEUE_ALIGNMENT) for queue in found.queues]
+    rows = [
+        place(address, found.dump.offset(address), name=name, of=of) for name, address, of in tables if address % of
+    ]
+    return Group(
+        TABLE_MISALIGNED, rows, lambda row: f"{row['name']} is at {row['address']:#x}, no multiple of {row['of']:#x}"
+    )
+
+
+def _redistributors(found: Inspection) -> Iterator[Group]:
+    having = [one for one in found.redistributors if one.declared_id_bits is not None]
+    small = [one for one in having if one.id_bits < LEAST_ID_BITS]
+    yield Group(
+        NO_LPIS,
+        [place(ABSENT, ABSENT, frame=one.frame, bits=one.id_bits) for one in small],
+        lambda row: f"{row['frame']} has INTIDs of {row['bits']} bits",
+    )
+    tables = {(one.configuration, one.declared_id_bits) for one in having}
+    yield Group(
+        PROPBASER_DIFFERS,
+        [place(ABSENT, ABSENT)] if len(tables) > 1 else [],
+        lambda row: f"redistributors have {len(tables)} different LPI configuration tables or widths",
+    )
+    yield Group(
+        PENDING_ABSENT,
+        list(_absent_pending(found)),
+        lambda row: (
+            f"{row['absent']:#x} of {row['size']:#x} bytes of the {row['name']} at {row['address']:#x} are absent"
+        ),
+    )
+
+
+def _absent_pending(found: Inspection) -> Iterator[Row]:
+    regions = Regions(found)
+    for row in regions.pending():
+        absent = int(row["size"]) - found.dump.held(int(row["address"]), int(row["size"]))
+        if absent:
+            name, address = regions.name(row), int(row["address"])
+            yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)
+
+
+MOST = 100
+"""How many findings of one rule get a sentence."""

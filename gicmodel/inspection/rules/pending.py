@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of pending interrupts: will each be delivered?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection import lpis
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.join import MOST_TABLES, vpt_id_bits
+from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.layouts.vpt import FIRST_LPI_BYTE, byte_of, table_bytes
+
+PENDING_DISABLED = Rule(
+    "pending-disabled",
+    "warning",
+    "The interrupt is pending and its configuration says disabled: it is not delivered until that changes.",
+    "IHI0069, LPI Configuration tables",
+)
+PENDING_UNCONFIGURED = Rule(
+    "pending-unconfigured",
+    "warning",
+    "The interrupt is pending and the dump lacks its configuration byte: whether it is enabled cannot be told.",
+    "IHI0069, LPI Configuration tables",
+)
+PENDING_UNMAPPED = Rule(
+    "pending-unmapped",
+    "warning",
+    "The interrupt is pending and no event maps to it: its device is gone, or the bit is stale.",
+    "IHI0069 DISCARD (clears the pending state); Linux vgic-v3.c leaves bits of unknown LPIs alone",
+)
+PENDING_BEYOND = Rule(
+    "pending-beyond-idbits",
+    "warning",
+    "The bit lies beyond the table's width, inside its 64 KiB: the GIC never looks at it.",
+    "DDI0601 GICR_PROPBASER.IDbits, GICD_TYPER.IDbits",
+)
+PENDING_OFF = Rule(
+    "pending-lpis-off",
+    "warning",
+    "An LPI is pending for a redistributor whose LPIs are off: it is not delivered until they are on again.",
+    "DDI0601 GICR_CTLR.EnableLPIs",
+)
+PENDING_RESERVED = Rule(
+    "pending-reserved",
+    "warning",
+    "The first KiB of a pending table belongs to the implementation; software keeps it zero and must not use it.",
+    "IHI0069, LPI Pending tables",
+)
+RESIDENT_UNMAPPED = Rule(
+    "resident-unmapped",
+    "error",
+    "A vPE that is resident must be mapped.",
+    "DDI0601 GICR_VPENDBASER; IHI0069 VMAPP",
+)
+RESIDENT_TWICE = Rule(
+    "resident-twice",
+    "error",
+    "A vPE is resident on one redistributor at most.",
+    "IHI0069, vPE residency",
+)
+
+RULES = (
+    *(PENDING_DISABLED, PENDING_UNCONFIGURED, PENDING_UNMAPPED, PENDING_BEYOND, PENDING_OFF, PENDING_RESERVED),
+    *(RESIDENT_UNMAPPED, RESIDENT_TWICE),
+)
+
+GRANULE = 1 << 16
+"""GICR_PENDBASER and VMAPP give a table's address in units of this."""
+
+
+def check(found: Inspection) -> Iterator[Group]:
+    """What pending bits and residency break."""
+    rows = found.pending
+    known = rows["configuration"] != UNKNOWN
+    enabled = lpis.enabled(rows["configuration"])
+    yield Group(PENDING_DISABLED, rows[known & ~enabled], lambda row: f"{_name(row)} is pending and disabled")
+    absent = ~known & np.isin(rows["virtual"], _configured(found))
+    yield Group(
+        PENDING_UNCONFIGURED, rows[absent], lambda row: f"{_name(row)} is pending, its configuration byte is absent"
+    )
+    if all(unit.maps("device") for unit in found.its) and found.its:
+        yield Group(
+            PENDING_UNMAPPED, rows[_unmapped(found)], lambda row: f"{_name(row)} is pending and no event maps to it"
+        )
+    off = [one.processor_number for one in found.redistributors if one.enabled is False]
+    stuck = ~rows["virtual"] & np.isin(rows["target"], off)
+    yield Group(PENDING_OFF, rows[stuck], lambda row: f"{_name(row)} is pending and the redistributor's LPIs are off")
+    yield from _outside(found)
+    yield from _resident(found)
+
+
+def _name(row: np.void) -> str:
+    if row["virtual"]:
+        return f"vINTID {row['INTID']} of vPE {row['target']}"
+    return f"INTID {row['INTID']} of redistributor {row['target']}"
+
+
+def _configured(found: Inspection) -> list[bool]:
+    """Which kinds of interrupt have a configuration table whose address is known."""
+    physical = any(one.configuration != UNKNOWN for one in found.redistributors)
+    return [kind for kind, known in ((False, physical), (True, (found.vpes["VCONF_addr"] != UNKNOWN).any())) if known]
+
+
+def _unmapped(found: Inspection) -> NDArray[np.bool_]:
+    """A default or individual doorbell needs no event: the redistributor makes it pending itself."""
+    rows = found.pending
+    doorbells = np.concatenate([found.events["Doorbell"], found.vpes["Default_Doorbell"]])
+    return np.asarray((rows["events"] == 0) & (rows["virtual"] | ~np.isin(rows["INTID"], doorbells)))
+
+
+def _outside(found: Inspection) -> Iterator[Group]:
+    tables = [
+        (f"redistributor {one.processor_number}", one.pending, one.id_bits, frozenset[int]())
+        for one in found.redistributors
+        if one.pending != UNKNOWN
+    ]
+    tables += [
+        (f"vPE {vpe['vPEID']}", int(vpe["VPT_addr"]), vpt_id_bits(vpe), found.profile.vpt_storage)
+        for vpe in found.vpes[:MOST_TABLES]
+    ]
+    yield Group(
+        PENDING_RESERVED,
+        [row for table in tables for row in _reserved(found, *table)],
+        lambda row: f"the pending table of {row['owner']} has {row['count']} bits set in its reserved first KiB",
+    )
+    yield Group(
+        PENDING_BEYOND,
+        [row for table in tables for row in _beyond(found, *table)],
+        lambda row: f"the pending table of {row['owner']} has {row['count']} bits set beyond its {row['id_bits']} bits",
+    )
+
+
+def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage: frozenset[int]) -> Iterator[Row]:
+    bits = lpis.bits_set(found.dump, address, 0, FIRST_LPI_BYTE, FIRST_LPI_BYTE * 8).intids
+    bits = bits[~np.isin(byte_of(bits), list(storage))]
+    if bits.size:
+        first = address + int(byte_of(bits)[0])
+        yield place(first, found.dump.offset(first), owner=owner, count=bits.size)
+
+
+def _beyond(found: Inspection, owner: str, address: int, id_bits: int, storage: frozenset[int]) -> Iterator[Row]:
+    bits = lpis.bits_set(found.dump, address, max(FIRST_LPI_BYTE, table_bytes(id_bits)), GRANULE, 1)
+    if bits.total:
+        first = address + int(byte_of(bits.intids)[0])
+        yield place(first, found.dump.offset(first), owner=owner, count=bits.total, id_bits=id_bits)
+
+
+def _resident(found: Inspection) -> Iterator[Group]:
+    having = [one for one in found.redistributors if one.resident != UNKNOWN]
+    column = "vPEID" if found.architecture == "4.1" else "VPT_addr"
+    known = set(found.vpes[column].tolist())
+    decoded = any(unit.maps("vpe") for unit in found.its) or found.vpe_tables
+    lost = [one for one in having if decoded and one.resident not in known]
+    yield Group(
+        RESIDENT_UNMAPPED,
+        [place(UNKNOWN, UNKNOWN, frame=one.frame, resident=one.resident) for one in lost],
+        lambda row: f"{row['frame']}_VPENDBASER has the vPE of {column} {row['resident']:#x}, which is not mapped",
+    )
+    twice = [two for n, two in enumerate(having) if two.resident in {one.resident for one in having[:n]}]
+    yield Group(
+        RESIDENT_TWICE,
+        [place(UNKNOWN, UNKNOWN, frame=one.frame, resident=one.resident) for one in twice],
+        lambda row: (
+            f"{row['frame']}_VPENDBASER has the vPE of {column} {row['resident']:#x}, as another redistributor has"
+        ),
+    )

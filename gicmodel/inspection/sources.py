@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that RAM is read from: ELF cores and raw bytes (`gicmodel.images`), and LiME's format.
+
+A LiME file is a sequence of ranges, each with a header of 32 bytes: the magic "EMiL", version 1, the first and the last
+physical address, eight reserved bytes (LiME, src/lime.h).
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from construct import Bytes, Const, Int32ul, Int64ul, Struct
+from construct.core import ConstructError
+from numpy.typing import NDArray
+
+from gicmodel.errors import UnusableInput
+from gicmodel.files import opened
+from gicmodel.images import Segment, read_image
+from gicmodel.inspection.dump import Dump
+from gicmodel.memory import ADDRESS_BITS
+
+_LIME = b"EMiL"
+_RANGE = Struct(
+    "magic" / Const(_LIME),
+    "version" / Int32ul,
+    "first" / Int64ul,
+    "last" / Int64ul,
+    "reserved" / Bytes(8),
+)
+_COMPRESSED = {b"KDUMP   ": "a compressed kdump", b"DISKDUMP": "a diskdump", b"makedumpfile": "a flattened kdump"}
+
+
+def read_dump(path: Path, base: int | None = None) -> Dump:
+    """The dump in a file: an ELF core, LiME's ranges, or with `base` raw bytes. Raises UnusableInput."""
+    head = _head(path) if base is None else b""
+    for magic, name in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise UnusableInput(f"{path}: is {name}; it can be inspected as an ELF core of physical memory")
+    return Dump(_lime(path) if head.startswith(_LIME) else read_image(path, base))
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with _open(path) as file:
+            return file.read(16)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error):
+        # The reader proper tells what is wrong with it.
+        return b""
+
+
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """The file, not unpacked as a whole."""
+    if path.suffix == ".xz":
+        return lzma.open(path)
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _lime(path: Path) -> list[Segment]:
+    with opened(path) as file:
+        contents = np.asarray(np.memmap(file, np.uint8, "r"))
+    return list(_ranges(path, contents))
+
+
+def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:
+    offset = 0
+    while offset < contents.size:
+        try:
+            header = _RANGE.parse(contents[offset : offset + _RANGE.sizeof()].tobytes())
+        except ConstructError as error:
+            raise UnusableInput(f"{path}: no LiME range begins at offset {offset:#x}") from error
+        offset += _RANGE.sizeof()
+        size = header.last + 1 - header.first
+        if header.version != 1:
+            raise UnusableInput(
+                f"{path}: LiME format version {header.version}; version 1 is not compressed and can be read"
+            )
+        if size <= 0 or header.last >= 1 << ADDRESS_BITS or offset + size > contents.size:
+            raise UnusableInput(
+                f"{path}: the LiME range {header.first:#x}-{header.last:#x} is none, or exceeds the file"
+            )
+        yield Segment(header.first, contents[offset : offset + size], offset)
+        offset += size

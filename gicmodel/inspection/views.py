@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a decoded dump shows: named tables of named columns, the same for text, JSON and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection import lpis
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.regions import Regions
+from gicmodel.inspection.rules import Findings
+
+Kind = Literal["number", "hex", "flag", "text"]
+_BATCH = 1 << 14
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `values` (an array or a list, [n]); UNKNOWN, where `maybe`, means that nothing is known."""
+
+    name: str
+    kind: Kind
+    values: Any
+    maybe: bool = False
+
+    def plain(self, start: int, end: int) -> list[Any]:
+        """Values as JSON has them: numbers, flags, text, addresses as `0x...`, None for what is not known."""
+        values = self.values[start:end]
+        listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
+        if self.kind == "hex":
+            return [None if self.maybe and value == UNKNOWN else f"{value:#x}" for value in listed]
+        if self.kind == "flag":
+            return [None if self.maybe and value == UNKNOWN else bool(value) for value in listed]
+        if self.maybe:
+            return [None if value == UNKNOWN else value for value in listed]
+        return listed
+
+
+@dataclass(frozen=True)
+class View:
+    """A table: its name, a title for people, and its columns."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+
+    def __len__(self) -> int:
+        return len(self.columns[0].values)
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Row by row, as JSON has the values."""
+        for start in range(0, len(self), _BATCH):
+            yield from zip(*(column.plain(start, start + _BATCH) for column in self.columns), strict=True)
+
+
+def _place(rows: NDArray[np.void]) -> list[Column]:
+    return [Column("address", "hex", rows["address"]), Column("offset", "hex", rows["offset"], maybe=True)]
+
+
+def _its(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
+    """Which ITS: only where there are several."""
+    return [Column("its", "number", rows["its"], maybe=True)] if len(found.its) > 1 else []
+
+
+def _configured(configuration: NDArray[np.int16]) -> list[Column]:
+    enabled = np.where(configuration == UNKNOWN, UNKNOWN, lpis.enabled(configuration))
+    return [
+        Column("enabled", "flag", enabled, maybe=True),
+        Column("priority", "hex", lpis.priority(configuration), maybe=True),
+    ]
+
+
+def events(found: Inspection, rows: NDArray[np.void]) -> View:
+    """DeviceID and EventID to INTID, to collection or vPE, to redistributor."""
+    virtual = rows["virtual"]
+    return View(
+        "events",
+        "events",
+        [
+            *_its(found, rows),
+            Column("DeviceID", "hex", rows["DeviceID"]),
+            Column("EventID", "number", rows["EventID"]),
+            Column("virtual", "flag", virtual),
+            Column("INTID", "number", rows["INTID"]),
+            Column("ICID", "number", np.where(virtual, UNKNOWN, rows["ICID"].astype(np.int64)), maybe=True),
+            Column("vPEID", "number", np.where(virtual, rows["vPEID"].astype(np.int64), UNKNOWN), maybe=True),
+            Column("RDbase", "number", rows["RDbase"], maybe=True),
+            *_configured(rows["configuration"]),
+            Column("pending", "flag", rows["pending"], maybe=True),
+            Column("Doorbell", "number", rows["Doorbell"]),
+            *_place(rows),
+        ],
+    )
+
+
+def devices(found: Inspection, rows: NDArray[np.void]) -> View:
+    """The devices and their interrupt translation tables."""
+    keys = found.events["its"].astype(np.int64) << 32 | found.events["DeviceID"]
+    ordered = np.sort(keys)
+    mine = rows["its"].astype(np.int64) << 32 | rows["DeviceID"]
+    count = np.searchsorted(ordered, mine, "right") - np.searchsorted(ordered, mine, "left")
+    return View(
+        "devices",
+        "devices",
+        [
+            *_its(found, rows),
+            Column("DeviceID", "hex", rows["DeviceID"]),
+            Column("EventID_bits", "number", rows["Size"].astype(np.int64) + 1),
+            Column("ITT_addr", "hex", rows["ITT_addr"]),
+            Column("events", "number", count),
+            *_place(rows),
+        ],
+    )
+
+
+def collections(found: Inspection, rows: NDArray[np.void]) -> View:
+    """The collections and their redistributors."""
+    return View(
+        "collections",
+        "collections",
+        [
+            *_its(found, rows),
+            Column("ICID", "number", rows["ICID"]),
+            Column("RDbase", "number", rows["RDbase"], maybe=True),
+            *_place(rows),
+        ],
+    )
+
+
+def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
+    """The vPEs with their tables, doorbell and residency."""
+    of_vpes = found.pending[found.pending["virtual"]]
+    count = np.bincount(of_vpes["target"], minlength=1 << 16)[rows["vPEID"] & 0xFFFF]
+    return View(
+        "vpes",
+        "vPEs",
+        [
+            Column("vPEID", "number", rows["vPEID"]),
+            Column("RDbase", "number", rows["RDbase"]),
+            Column("resident", "number", rows["resident"], maybe=True),
+            Column("VPT_addr", "hex", rows["VPT_addr"]),
+            Column("vINTID_bits", "number", rows["VPT_size"].astype(np.int64) + 1),
+            Column("VCONF_addr", "hex", rows["VCONF_addr"], maybe=True),
+            Column("Default_Doorbell", "number", rows["Default_Doorbell"]),
+            Column("DoorbellArmed", "flag", rows["DoorbellArmed"]),
+            Column("pending", "number", count),
+            *_place(rows),
+        ],
+    )
+
+
+def redistributors(found: Inspection) -> View:
+    """The redistributors and their tables."""
+    rows = found.redistributors
+    physical = found.pending[~found.pending["virtual"]]
+    return View(
+        "redistributors",
+        "redistributors",
+        [
+            Column("number", "number", [row.number for row in rows]),
+            Column("RDbase", "number", [row.processor_number for row in rows]),
+            Column(
+                "LPIs_enabled", "flag", [UNKNOWN if row.enabled is None else row.enabled for row in rows], maybe=True
+            ),
+            Column("INTID_bits", "number", [row.id_bits for row in rows]),
+            Column("configuration", "hex", [row.configuration for row in rows], maybe=True),
+            Column("pending_table", "hex", [row.pending for row in rows], maybe=True),
+            Column("pending", "number", [int((physical["target"] == row.processor_number).sum()) for row in rows]),
+            Column("resident", "hex", [row.resident for row in rows], maybe=True),
+        ],
+    )
+
+
+def pending(found: Inspection, rows: NDArray[np.void]) -> View:
+    """The pending interrupts, of redistributors and of vPEs."""
+    return View(
+        "pending",
+        "pending interrupts",
+        [
+            Column("virtual", "flag", rows["virtual"]),
+            Column("target", "number", rows["target"]),
+            Column("INTID", "number", rows["INTID"]),
+            *_configured(rows["configuration"]),
+            Column("events", "number", rows["events"]),
+            *_place(rows),
+        ],
+    )
+
+
+def queue(found: Inspection) -> View:
+    """The commands around CREADR."""
+    rows = [(one.its, command) for one in found.queues for command in one.commands]
+    return View(
+        "queue",
+        "command queue around CREADR",
+        [
+            *([Column("its", "number", [its for its, _ in rows])] if len(found.queues) > 1 else []),
+            Column("slot", "hex", [command.offset for _, command in rows]),
+            Column("state", "text", [command.state for _, command in rows]),
+            Column("command", "text", [command.text for _, command in rows]),
+            Column("address", "hex", [command.address for _, command in rows]),
+            Column("offset", "hex", [command.file_offset for _, command in rows], maybe=True),
+        ],
+    )
+
+
+def memory(found: Inspection) -> View:
+    """The address map of all tables; `held` bytes of each are in the dump."""
+    regions = Regions(found)
+    rows = regions.rows
+    held = [found.dump.held(address, size) for address, size in zip(*_lists(rows, "address", "size"), strict=True)]
+    return View(
+        "memory",
+        "memory of the tables",
+        [
+            Column("address", "hex", rows["address"]),
+            Column("size", "hex", rows["size"]),
+            Column("held", "hex", held),
+            Column("offset", "hex", rows["offset"], maybe=True),
+            Column("what", "text", [regions.name(row) for row in rows]),
+        ],
+    )
+
+
+def findings(found: Findings) -> View:
+    """The findings, errors first."""
+    return View(
+        "findings",
+        "findings",
+        [
+            Column("severity", "text", [finding.rule.severity for finding in found.told]),
+            Column("id", "text", [finding.rule.identifier for finding in found.told]),
+            Column("sentence", "text", [finding.sentence for finding in found.told]),
+            Column("address", "hex", [finding.address for finding in found.told], maybe=True),
+            Column("offset", "hex", [finding.offset for finding in found.told], maybe=True),
+        ],
+    )
+
+
+def _lists(rows: NDArray[np.void], *names: str) -> list[list[int]]:
+    return [rows[name].tolist() for name in names]

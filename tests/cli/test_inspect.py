@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel inspect`."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from gicmodel.cli import UNUSABLE, main
+from gicmodel.files import opened
+from gicmodel.inspection.rules import RULES
+from gicmodel.inspection.selection import TABLES
+from tests.inspection.museum import CAPTURE, GUEST, HOST
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+
+
+def host(*arguments):
+    return run(HOST[0], "--registers", HOST[1], *arguments)
+
+
+def test_the_real_host_is_clean_and_its_stuck_interrupts_are_named():
+    result = host()
+    assert result.exit_code == 0
+    assert "GICv4.0, entries of qemu" in result.stdout
+    assert "qemu: 13 of 13 entries make sense" in result.stdout
+    assert "missing: GITS0_TYPER" in result.stdout
+    assert result.stdout.endswith("3 devices, 8 events, 2 vPEs, 2 pending interrupts; 0 errors, 0 warnings\n")
+
+
+def test_registers_are_found_beside_the_image():
+    result = run(GUEST[0])
+    assert result.exit_code == 0
+    assert f"registers: {GUEST[1]}" in result.stdout
+
+
+def test_registers_from_a_trace():
+    result = run(HOST[0], "--trace", CAPTURE / "host-vm-stopped.trace.xz", "--json")
+    assert json.loads(result.stdout)["registers"]["GICR1"]["PENDBASER"] == "0x43220780"
+
+
+def test_registers_from_pairs_and_what_is_missing():
+    result = run(HOST[0], "--set", "GITS_BASER0=0xf9070000431d0600", "--json")
+    document = json.loads(result.stdout)
+    assert len(document["events"]) == 8
+    assert document["missing"]["GITS0_BASER1"] == "collections cannot be decoded"
+    assert document["missing"]["GICR0_PENDBASER"] == "configuration and pending state of LPIs cannot be decoded"
+
+
+def test_json_has_the_events_and_the_pending_interrupts():
+    document = json.loads(host("--json").stdout)
+    assert [*document][-len(TABLES) :] == list(TABLES)
+    assert document["events"][1] == {
+        "DeviceID": "0x8",
+        "EventID": 1,
+        "virtual": True,
+        "INTID": 8193,
+        "ICID": None,
+        "vPEID": 0,
+        "RDbase": 1,
+        "enabled": True,
+        "priority": "0xc0",
+        "pending": True,
+        "Doorbell": 8196,
+        "address": "0x438df80c",
+        "offset": "0x8380c",
+    }
+    assert [(row["target"], row["INTID"]) for row in document["pending"]] == [(0, 8193), (1, 8194)]
+
+
+def test_csv_is_one_table():
+    rows = list(csv.DictReader(host("--csv").stdout.splitlines()))
+    assert [(row["DeviceID"], row["EventID"], row["INTID"], row["pending"]) for row in rows[:2]] == [
+        ("0x8", "0", "8192", "no"),
+        ("0x8", "1", "8193", "yes"),
+    ]
+    assert host("--csv", "--table", "vpes").stdout.count("\n") == 3
+
+
+def test_one_device_one_event_one_vpe_and_what_is_pending():
+    assert [row["DeviceID"] for row in json.loads(host("--device", "0x10", "--json").stdout)["events"]] == ["0x10"] * 3
+    assert len(json.loads(host("--device", "8:2", "--json").stdout)["events"]) == 1
+    vpe = json.loads(host("--vpe", "1", "--json").stdout)
+    assert [row["INTID"] for row in vpe["events"]] == [8192, 8194]
+    assert [row["INTID"] for row in vpe["pending"]] == [8194]
+    assert [row["INTID"] for row in json.loads(host("--pending", "--json").stdout)["events"]] == [8193, 8194]
+
+
+def test_hex_shows_bytes_and_fields():
+    lines = host("--device", "8:1", "--hex").stdout.splitlines()
+    assert lines[0].startswith("ITE at 0x438df80c, file offset 0x8380c: ")
+    with opened(HOST[0]) as file:
+        file.seek(0x8380C)
+        octets = file.read(12)
+    assert lines[1] == "  bytes  " + octets.hex(" ")
+    assert any("IntID" in line and "0x2001" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "9"), "device 0x9 is not mapped in this dump"),
+        (("--device", "8:9"), "event 9 of device 0x8 is not mapped"),
+        (("--device", "x"), "--device 'x' is not DeviceID"),
+        (("--vpe", "2"), "vPE 2 is not mapped in this dump"),
+        (("--set", "GITS_BOSER0=1"), "'GITS_BOSER0=1' is not NAME=VALUE"),
+        (("--profile", "gicmodel"), "GITS0_BASER2: entries are 8 bytes; VPE_CONFIGURATION has 32"),
+        (("--base", "0x1000"), "is an ELF file, whose addresses are its own"),
+        (("--explain", "nonsense"), "no finding is named 'nonsense'; there are chain-broken,"),
+    ],
+)
+def test_unusable_input_is_one_line(arguments, message):
+    result = host(*arguments)
+    assert result.exit_code == UNUSABLE
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_image_without_registers_is_one_line(tmp_path):
+    shutil.copy(HOST[0], tmp_path / "ram.elf.xz")
+    result = run(tmp_path / "ram.elf.xz")
+    assert result.exit_code == UNUSABLE
+    assert "its registers are not known: give --registers FILE" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--hex",), ("--table", "nothing"), ("--base", "-1")])
+def test_usage(arguments):
+    assert run(*([HOST[0]] if arguments else []), *arguments).exit_code == UNUSABLE
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_every_finding_is_explained(rule):
+    result = run("--explain", rule.identifier)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [f"{rule.identifier}: {rule.severity}", rule.text, f"source: {rule.source}"]
+
+
+def test_a_finding_is_exit_status_1():
+    result = host("--set", "GITS_CBASER=0xb8000000431d040f")
+    assert result.exit_code == 1
+    assert "device table (GITS0_BASER0) at 0x431d0000 overlaps command queue of GITS0 at 0x431d0000" in result.stdout
+
+
+def test_a_terminal_gets_tables(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    from gicmodel.cli import _inspect_text
+    from gicmodel.inspection.views import Column, View
+
+    drawn = []
+    monkeypatch.setattr(_inspect_text.Console, "print", lambda self, table: drawn.append(table))
+    monkeypatch.setattr(_inspect_text.sys.stdout, "isatty", lambda: True)
+    _inspect_text.show(View("one", "one", [Column("id", "text", ["error"]), Column("n", "number", [1])]))
+    assert [column.header for column in drawn[0].columns] == ["id", "n"]
+
+
+def test_numba_is_not_imported():
+    program = (
+        "import sys\nfrom gicmodel.cli import main\n"
+        f"main(['inspect', {str(GUEST[0])!r}], standalone_mode=False)\n"
+        "assert not {'numba', 'hypothesis', 'matplotlib'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "2 devices, 6 events" in result.stdout
