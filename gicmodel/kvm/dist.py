@@ -4,13 +4,10 @@
 from gicmodel.driver import GicDriver
 from gicmodel.kvm.behaviour import KvmBehaviour
 from gicmodel.kvm.errors import KvmError
-from gicmodel.kvm.lpi import Lpis
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
-
-INTERRUPT_ID_BITS_ITS = 16
-"""The INTID bits that KVM's ITS supports."""
 
 
 class VgicDist:

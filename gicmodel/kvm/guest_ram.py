@@ -20,14 +20,6 @@ def read_u8(memory: GuestMemory, address: int, what: str) -> int:
     return int(memory.octets[offset])
 
 
-def write_u8(memory: GuestMemory, address: int, value: int, what: str) -> None:
-    """Store a byte. KvmError EFAULT outside RAM."""
-    try:
-        memory.write_u8(address, value)
-    except ExternalAbort as abort:
-        raise outside(address, what) from abort
-
-
 def write_entry(memory: GuestMemory, address: int, value: int, what: str) -> None:
     """Store a table entry. KvmError EFAULT outside RAM."""
     try:

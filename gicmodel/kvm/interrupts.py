@@ -70,7 +70,7 @@ def update_configurations(dist: VgicDist, vcpu: int) -> None:
 
 def update_affinity(dist: VgicDist, slot: int, vcpu: int) -> None:
     """Let the LPI target `vcpu` (Linux `update_affinity`)."""
-    dist.lpis.rows["target_vcpu"][slot] = vcpu
+    dist.lpis.retarget(slot, vcpu)
     if dist.lpis.rows["hw"][slot]:
         dist.vlpis.move(slot)
 

@@ -6,8 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.kvm.lpi_words import LpiWords, bitmap
+
 NO_VCPU = -1
 """`target_vcpu` of an LPI whose collection is not mapped."""
+
+INTERRUPT_ID_BITS_ITS = 16
+"""The INTID bits that KVM's ITS supports. A restored ITE may have more."""
 
 LPI = np.dtype(
     [
@@ -37,14 +42,17 @@ class Lpi(NamedTuple):
 class Lpis:
     """All LPIs of a VM, whichever virtual ITSs map them (Linux `vgic_dist.lpi_xa`).
 
-    `rows` is a structured array of `LPI`; an LPI keeps its row, its *slot*, from the first mapping to the last. Rows
-    are not indexed by INTID because a restored ITE may carry any 32-bit INTID: KVM has no upper bound there.
+    `rows` is a structured array of `LPI`, to be read, and its `priority`, `enabled` and `pending_latch` to be written;
+    an LPI keeps its row, its *slot*, from the first mapping to the last. Rows are not indexed by INTID because a
+    restored ITE may carry any 32-bit INTID: KVM has no upper bound there.
     """
 
     def __init__(self) -> None:
         self.rows = np.zeros(64, LPI)
         self._slots: dict[int, int] = {}
         self._free = list(range(len(self.rows)))
+        self._order: NDArray[np.int64] | None = None
+        self._words: LpiWords | None = None
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -67,6 +75,7 @@ class Lpis:
         slot = self._free.pop()
         self.rows[slot] = (intid, 1, target_vcpu, priority, enabled, pending, False)
         self._slots[intid] = slot
+        self._mapping_changed()
         return slot
 
     def release(self, slot: int) -> None:
@@ -76,12 +85,37 @@ class Lpis:
         if not row["references"]:
             del self._slots[int(row["intid"])]
             self._free.append(slot)
+            self._mapping_changed()
+
+    def retarget(self, slot: int, vcpu: int) -> None:
+        """Let an LPI target `vcpu`."""
+        self.rows["target_vcpu"][slot] = vcpu
+        self._mapping_changed()
+
+    def set_hw(self, slots: NDArray[np.int64], hw: bool) -> None:
+        """Note whether the physical GIC has the state of these LPIs."""
+        self.rows["hw"][slots] = hw
+        self._mapping_changed()
 
     def slots(self) -> NDArray[np.int64]:
         """The slots of all LPIs, in ascending INTID order: the order in which Linux walks them."""
-        used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
-        order: NDArray[np.int64] = np.argsort(self.rows["intid"][used])
-        return used[order]
+        if self._order is None:
+            used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
+            order: NDArray[np.int64] = np.argsort(self.rows["intid"][used])
+            self._order = used[order]
+        return self._order
+
+    def words(self, nr_vcpus: int) -> LpiWords | None:
+        """The LPIs that have a target as bitmaps; None if an INTID is wider than KVM's ITS supports."""
+        if self._words is None:
+            rows = self.rows[self.slots()]
+            self._words = LpiWords.of(rows[rows["target_vcpu"] != NO_VCPU], nr_vcpus, INTERRUPT_ID_BITS_ITS)
+        return self._words
+
+    def latches(self) -> NDArray[np.uint64]:
+        """What is pending in software as a bitmap, uint64 [words], of VMs that have `words`."""
+        latched = self.rows["pending_latch"] & (self.rows["target_vcpu"] != NO_VCPU) & (self.rows["references"] > 0)
+        return bitmap(self.rows["intid"][latched], 1 << INTERRUPT_ID_BITS_ITS)
 
     def targeting(self, vcpu: int) -> NDArray[np.int64]:
         """The slots of the LPIs that target `vcpu`, in ascending INTID order."""
@@ -99,6 +133,9 @@ class Lpis:
         slots: NDArray[np.int64] = np.flatnonzero(wanted)
         order = np.lexsort((rows["intid"][slots], rows["priority"][slots]))
         return slots[order]
+
+    def _mapping_changed(self) -> None:
+        self._order = self._words = None
 
     def _grow(self) -> None:
         count = len(self.rows)

@@ -5,14 +5,20 @@ Linux arch/arm64/kvm/vgic/vgic-v3.c and vgic-its.c. KVM reads and writes single 
 no ITE maps, and the first KiB of the table, as they are.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.kvm.dist import VgicDist
-from gicmodel.kvm.guest_ram import mark_written, outside, read_u8
-from gicmodel.kvm.lpi import NO_VCPU
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.kvm.guest_ram import outside, read_u8
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU
+from gicmodel.kvm.lpi_words import LpiWords
+from gicmodel.kvm.pending_kernels import NO_FAULT, save_lpi_by_lpi, save_words
+from gicmodel.kvm.vlpi import Vlpis
+from gicmodel.layouts.vpt import bit_of, byte_of, table_bytes
 
+WORD_BYTES = 8
 _WHAT = "LPI pending table byte"
 
 
@@ -50,46 +56,82 @@ def flush_pending_lpis(dist: VgicDist, vcpu: int) -> None:
     dist.lpis.rows["pending_latch"][dist.lpis.deliverable(vcpu)] = False
 
 
-def save_pending_tables(dist: VgicDist) -> None:
+def save_pending_tables(dist: VgicDist, lpi_by_lpi: bool = False) -> None:
     """Write the pending bit of every LPI that has a target to guest RAM (Linux `vgic_v3_save_pending_tables`).
 
     On GICv4.1 every vPE is unmapped first, so that the VPTs in host RAM hold the state of the forwarded LPIs, and
     mapped again afterwards, also when the save fails. Nothing else changes: a second save writes nothing.
+
+    Linux goes `lpi_by_lpi`. Without it the same bytes are written 64 LPIs at a time, where that can be.
 
     KvmError EBUSY while a vCPU runs; ENXIO if the GIC is not initialised; EFAULT at the first byte outside guest RAM,
     with the LPIs of lower INTID saved.
     """
     dist.lock_all_vcpus()
     dist.require_initialised("ENXIO")
-    if not dist.has_gicv4_1:
-        _save(dist)
+    if not (dist.has_gicv4_1 and dist.behaviour.moves_pending_state):
+        _save(dist, None, lpi_by_lpi)
         return
     dist.vlpis.unmap_all_vpes()
     try:
-        _save(dist)
+        _save(dist, dist.vlpis, lpi_by_lpi)
     finally:
         dist.vlpis.map_all_vpes()
 
 
-def _save(dist: VgicDist) -> None:
-    rows = dist.lpis.rows
-    slots = dist.lpis.slots()
-    slots = slots[rows["target_vcpu"][slots] != NO_VCPU]
-    tables = np.array(dist.pending_tables, np.int64)
-    addresses, fault = _within_ram(dist, tables[rows["target_vcpu"][slots]] + byte_of(rows["intid"][slots]))
-    slots = slots[: len(addresses)]
-    _write_bits(dist, addresses, bit_of(rows["intid"][slots]), _pending(dist, slots))
-    if fault is not None:
-        raise outside(fault, _WHAT)
+def _save(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) -> None:
+    """Save with the state of forwarded LPIs from the VPTs, or without `vlpis` from the latch as of all others."""
+    words = dist.lpis.words(dist.nr_vcpus)
+    if lpi_by_lpi or not dist.behaviour.pending_byte_per_vcpu or words is None or not _apart(dist, words):
+        _save_lpi_by_lpi(dist, vlpis)
+    else:
+        _save_words(dist, vlpis, words)
 
 
-def _pending(dist: VgicDist, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The latch of each LPI, or the VPT's bit where the physical GIC has the state and GICv4.1 lets it be read."""
-    pending = dist.lpis.rows["pending_latch"][slots]
-    hw = dist.lpis.rows["hw"][slots]
-    if dist.has_gicv4_1:
-        pending[hw] = dist.vlpis.pending(slots[hw])
-    return pending
+def _apart(dist: VgicDist, words: LpiWords) -> bool:
+    """Whether the tables of all vCPUs that have LPIs are whole in RAM and do not overlap."""
+    tables = sorted(dist.pending_tables[vcpu] for vcpu in words.vcpus())
+    size = table_bytes(INTERRUPT_ID_BITS_ITS)
+    whole = all(dist.memory.covers(table, size) for table in tables)
+    return whole and all(after - before >= size for before, after in pairwise(tables))
+
+
+def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None) -> None:
+    memory, rows = dist.memory, dist.lpis.rows[dist.lpis.slots()]
+    fault = save_lpi_by_lpi(
+        memory.octets,
+        memory.page_state,
+        np.array(dist.pending_tables, np.int64) - memory.base,
+        (vlpis.driver.memory if vlpis else memory).octets,
+        _vpts(dist, vlpis),
+        rows["intid"].copy(),
+        rows["target_vcpu"].astype(np.int64),
+        rows["pending_latch"].copy(),
+        rows["hw"] & (vlpis is not None),
+        dist.behaviour.pending_byte_per_vcpu,
+    )
+    if fault != NO_FAULT:
+        raise outside(memory.base + fault, _WHAT)
+
+
+def _save_words(dist: VgicDist, vlpis: Vlpis | None, words: LpiWords) -> None:
+    memory = dist.memory
+    save_words(
+        memory.words,
+        memory.page_state,
+        (np.array(dist.pending_tables, np.int64) - memory.base) // WORD_BYTES,
+        (vlpis.driver.memory if vlpis else memory).words,
+        _vpts(dist, vlpis) // WORD_BYTES,
+        words.targets.reshape(-1),
+        dist.lpis.latches(),
+        words.forwarded if vlpis else np.zeros_like(words.forwarded),
+        words.first,
+        words.end,
+    )
+
+
+def _vpts(dist: VgicDist, vlpis: Vlpis | None) -> NDArray[np.int64]:
+    return vlpis.vpts(range(dist.nr_vcpus)) if vlpis else np.zeros(dist.nr_vcpus, np.int64)
 
 
 def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray[np.integer], int | None]:
@@ -98,18 +140,3 @@ def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray
     if not len(outside_ram):
         return addresses, None
     return addresses[: outside_ram[0]], int(addresses[outside_ram[0]])
-
-
-def _write_bits(
-    dist: VgicDist, addresses: NDArray[np.integer], numbers: NDArray[np.integer], pending: NDArray[np.bool_]
-) -> None:
-    """Store bit `numbers[n]` of the byte at `addresses[n]`; touch only bytes that change, as Linux does."""
-    places, at = np.unique(addresses, return_inverse=True)
-    stored = dist.memory.octets[places - dist.memory.base]
-    bits = np.unpackbits(stored, bitorder="little")
-    # Where tables overlap, two LPIs share a bit: the one stored last, the higher INTID, decides.
-    bits[at * 8 + numbers] = pending
-    updated = np.packbits(bits, bitorder="little")
-    changed = updated != stored
-    dist.memory.octets[places[changed] - dist.memory.base] = updated[changed]
-    mark_written(dist.memory, places[changed])

@@ -86,7 +86,8 @@ def _save_itt(its: VgicIts, device: Device) -> None:
     write_entries(its.dist.memory, device.itt_addr, events[:allowed], words[:allowed], what)
     if allowed < len(ites):
         event = f"device {device.device_id:#x}, event {events[allowed]:#x}"
-        raise KvmError("EACCES", f"{event}: the state of a forwarded vLPI cannot be saved on this host")
+        place = "with this release of Linux" if its.dist.has_gicv4_1 else "on a host without GICv4.1"
+        raise KvmError("EACCES", f"{event}: the state of a forwarded vLPI cannot be saved {place}")
 
 
 def _first_forwarded(its: VgicIts, slots: NDArray[np.int64]) -> int:

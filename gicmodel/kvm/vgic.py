@@ -129,9 +129,9 @@ class Vgic:
         """KVM_SIGNAL_MSI; see `VirtualIts.inject_msi`."""
         return self.its[its].inject_msi(device_id, event_id)
 
-    def save_pending_tables(self) -> None:
+    def save_pending_tables(self, lpi_by_lpi: bool = False) -> None:
         """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; see `pending_tables.save_pending_tables`."""
-        save_pending_tables(self.dist)
+        save_pending_tables(self.dist, lpi_by_lpi)
 
     def get_vlpi_state(self, intid: int) -> bool:
         """Whether the forwarded LPI `intid` is pending in its VPT.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LPIs of a VM that the physical GIC injects directly: KVM's calls into the host's GICv4 driver."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ class Vlpis:
         vcpus = rows["target_vcpu"].astype(np.int64)
         with host_refusals():
             self.driver.map_vlpis(device, events, self.vm, vcpus, rows["intid"], properties)
-        self._lpis.rows["hw"][slots] = True
+        self._lpis.set_hw(slots, True)
         hosts = [HostIrq(device, event) for event in events.tolist()]
         self._hosts.update(zip(slots.tolist(), hosts, strict=True))
         self._slots.update(zip(hosts, slots.tolist(), strict=True))
@@ -80,13 +80,13 @@ class Vlpis:
         with host_refusals():
             self.driver.its_map_vlpi(*host, self.vpe(row["target_vcpu"]), int(row["intid"]), properties)
 
-    def unmap(self, slots: Iterable[int]) -> None:
+    def unmap(self, slots: Sequence[int]) -> None:
         """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`)."""
         events: dict[ItsDevice, list[int]] = {}
+        self._lpis.set_hw(np.array(slots, np.int64), False)
         for slot in slots:
             host = self._hosts.pop(slot)
             del self._slots[host]
-            self._lpis.rows["hw"][slot] = False
             events.setdefault(host.device, []).append(host.event)
         with host_refusals():
             for device, numbers in events.items():
@@ -138,18 +138,21 @@ class Vlpis:
                 self.driver.vpe_activate(vpe, self._ptz)
 
     def pending(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM.
-
-        KvmError EACCES unless the host is GICv4.1 and the vPEs are unmapped: elsewhere RAM need not hold the truth.
-        """
+        """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM. KvmError EACCES as `vpts`."""
         rows = self._lpis.rows[slots]
-        for vcpu in np.unique(rows["target_vcpu"]):
-            self._require_current_vpt(self.vpe(vcpu))
-        tables = np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64)
-        ram = self.driver.memory
-        octets = ram.octets[tables[rows["target_vcpu"]] + byte_of(rows["intid"]) - ram.base]
+        tables = self.vpts(np.unique(rows["target_vcpu"]).tolist())
+        octets = self.driver.memory.octets[tables[rows["target_vcpu"]] + byte_of(rows["intid"])]
         bits: NDArray[np.uint8] = octets >> bit_of(rows["intid"]).astype(np.uint8) & 1
         return bits.astype(np.bool_)
+
+    def vpts(self, vcpus: Iterable[int]) -> NDArray[np.int64]:
+        """Where in host RAM, in bytes from its start, the VPT of every vCPU is; those of `vcpus` hold the truth.
+
+        KvmError EACCES unless the host is GICv4.1 and the vPEs of `vcpus` are unmapped: elsewhere RAM may be stale.
+        """
+        for vcpu in vcpus:
+            self._require_current_vpt(self.vpe(vcpu))
+        return np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - self.driver.memory.base
 
     def _require_current_vpt(self, vpe: ItsVpe) -> None:
         if not self.driver.is_v41:

@@ -12,11 +12,12 @@ HOST_BYTES = 0x400_0000
 class Host:
     """`gic` is the hardware; `its` and `redistributors` are numbers of each."""
 
-    def __init__(self, architecture="4.1", its=1, redistributors=4, **choices):
+    def __init__(self, architecture="4.1", its=1, redistributors=4, driver=GicDriver, **choices):
         self.memory = GuestMemory(HOST_BASE, HOST_BYTES)
         config = GicConfig(architecture=architecture, its=its, redistributors=redistributors, **choices)
         self.gic = Gic(config, self.memory)
-        self.driver = GicDriver(self.gic, self.memory, PageAllocator(self.memory, HOST_BASE, HOST_BASE + HOST_BYTES))
+        allocator = PageAllocator(self.memory, HOST_BASE, HOST_BASE + HOST_BYTES)
+        self.driver = driver(self.gic, self.memory, allocator, relax=self.gic.step)
         self.driver.probe()
 
     def device(self, device_id, nr_events, its=0):

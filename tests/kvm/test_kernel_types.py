@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The floor's kernels, with the argument types they declare: words stay words, and they return what they say."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gicmodel
+from gicmodel.jit import COMPILED
+from gicmodel.kvm.pending_kernels import save_lpi_by_lpi, save_words
+from tests.typed_ir import differences, infer_as_declared, infer_only
+
+ROOT = Path(gicmodel.__file__).parent.parent
+
+
+def complaints():
+    """Infer the types of the kernels, which then cannot be called any more, and describe what is wrong with them."""
+    dispatchers = (save_lpi_by_lpi, save_words)
+    for dispatcher in dispatchers:
+        infer_only(dispatcher)
+    results = [result for dispatcher in dispatchers for result in infer_as_declared(dispatcher, {})]
+    return results + [difference for dispatcher in dispatchers for difference in differences(dispatcher)]
+
+
+@pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT=1: there is no machine code to look at")
+def test_words_stay_words_and_results_are_as_declared():
+    program = "import json\nfrom tests.kvm.test_kernel_types import complaints\nprint(json.dumps(complaints()))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == []
