@@ -40,16 +40,27 @@ def opened(path: Path) -> IO[bytes]:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` when the block ends well; packed if the suffix is `.xz` or `.gz`.
 
-    Whatever happens in the block, `path` holds all of the old content or all of the new. Raises UnusableInput if it
-    cannot be written.
+    Whatever happens in the block, `path` holds all of the old content or all of the new. A link is followed; a device
+    or a pipe, such as /dev/stdout, is written to as it is. Raises UnusableInput if it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    in_place = path.exists() and not path.is_file()
     try:
-        with unfinished.open("xb") as file, _packing(file, path.suffix) as stream:
+        with (
+            path.open("wb") if in_place else _replacement(path.resolve()) as file,
+            _packing(file, path.suffix) as stream,
+        ):
             yield stream
-        unfinished.replace(path)
     except OSError as error:
         raise UnusableInput(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[IO[bytes]]:
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 
 import gzip
 import lzma
+import os
 
 import pytest
 
@@ -60,6 +61,25 @@ def test_a_failure_while_writing_keeps_the_old_content(tmp_path, name):
 def test_a_place_that_cannot_be_written_is_named(tmp_path, place):
     with pytest.raises(UnusableInput, match="cannot be written"), replacing(tmp_path / place) as file:
         file.write(b"x")
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with replacing(path) as file:
+        file.write(b"GIC")
+    assert os.read(reader, 4) == b"GIC"
+    os.close(reader)
+    assert path.is_fifo()
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "image")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"GIC")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "image").read_bytes() == b"GIC"
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.xz", "missing.gz", "."])
