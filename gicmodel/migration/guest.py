@@ -12,13 +12,14 @@ from gicmodel.kvm import Vgic
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
+from gicmodel.migration.steps import Progress, no_progress
 from gicmodel.migration.vfio import DeviceState
 
 GUEST_RAM_BASE, GUEST_RAM_BYTES = 0x4000_0000, 1 << 30
 FUNCTIONS_PER_DEVICE = 8
 
 
-def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]]) -> GicDriver:
+def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progress: Progress = no_progress) -> GicDriver:
     """Boot the guest's GIC driver and map events of its devices, event e of all to vCPU e modulo the number of them.
 
     Raises:
@@ -28,15 +29,18 @@ def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]]) -> GicD
     driver = GicDriver(vgic, memory, PageAllocator(memory, memory.base, memory.end))
     driver.probe()
     mapped = 0
-    for device_id, events in devices:
+    for number, (device_id, events) in enumerate(devices):
         device = driver.its_create_device(device_id, max(events, default=0) + 1)
         cpus = (mapped + np.arange(len(events))) % len(vgic.redistributors)
         driver.activate_events(device, 0, len(events), cpus)
         mapped += len(events)
+        progress("boot the guest", number + 1, len(devices))
     return driver
 
 
-def new_virtual_machine(host: Host, vcpus: int, devices: int, vectors: int) -> VirtualMachine:
+def new_virtual_machine(
+    host: Host, vcpus: int, devices: int, vectors: int, progress: Progress = no_progress
+) -> VirtualMachine:
     """A VM whose guest has booted, with `devices` running VFIO devices of `vectors` vectors, all forwarded.
 
     Raises:
@@ -44,9 +48,10 @@ def new_virtual_machine(host: Host, vcpus: int, devices: int, vectors: int) -> V
     """
     vm = VirtualMachine(host, GuestMemory(GUEST_RAM_BASE, GUEST_RAM_BYTES), vcpus)
     layout = [(FUNCTIONS_PER_DEVICE * (number + 1), range(vectors)) for number in range(devices)]
-    boot_guest(vm.vgic, layout)
+    boot_guest(vm.vgic, layout, progress)
     vm.attach(layout)
-    for device in vm.devices:
+    for number, device in enumerate(vm.devices):
         device.forward(vm.vgic)
+        progress("forward its vectors", number + 1, devices)
     vm.set_devices(DeviceState.RUNNING)
     return vm

@@ -55,9 +55,17 @@ class VirtualMachine:
                 self.vgic.put(vcpu, wfi=True)
 
     def pause_vcpus(self) -> None:
-        """Stop every vCPU."""
+        """Stop every vCPU that executes."""
         for vcpu in sorted(self.vgic.running):
             self.vgic.put(vcpu)
+
+    def destroy(self) -> None:
+        """End the VM: what it had of the host is the host's again. Its RAM stays as it is."""
+        self.pause_vcpus()
+        for device in self.devices:
+            device.release(self.vgic)
+        self.devices.clear()
+        self.vgic.destroy()
 
     def handle_interrupts(self) -> int:
         """The host's handler: physical LPIs of vectors not forwarded go to KVM, doorbells only wake a vCPU.
@@ -77,7 +85,11 @@ class VirtualMachine:
         return doorbells
 
     def deliver(self) -> Iterator[Delivery]:
-        """Let each vCPU run in turn and acknowledge until nothing is pending; every interrupt it took."""
+        """Let each vCPU run in turn and acknowledge until nothing is pending; every interrupt it took.
+
+        Afterwards no vCPU executes.
+        """
+        self.pause_vcpus()
         self.handle_interrupts()
         for vcpu in range(self.vcpus):
             cpu = vcpu % self.host.cpus

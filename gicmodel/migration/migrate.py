@@ -8,6 +8,7 @@ read its VPT, map it again), copy what is dirty. Resume path: registers, ITS tab
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from gicmodel.driver import DriverError
@@ -23,7 +24,7 @@ from gicmodel.migration.vfio import DeviceState
 
 
 class MigrationError(Exception):
-    """A step that failed. The source runs again and has lost nothing; `step` names it, the cause is `__cause__`."""
+    """A step that failed, by name in `step`; the cause is `__cause__`. The guest goes on where it was."""
 
     def __init__(self, step: str, cause: Exception) -> None:
         super().__init__(f"{step}: {cause}")
@@ -102,14 +103,22 @@ class Migration:
         """All steps in order.
 
         Raises:
-            MigrationError: one failed; the source's devices and vCPUs run again.
+            MigrationError: one failed. The source's devices and vCPUs run again, and the destination has forgotten the
+                VM, so that another migration may follow.
         """
         for name, step in STEPS:
             try:
                 self.steps.take(name, partial(step, self))
             except (KvmError, DriverError) as error:
-                self.source.set_devices(DeviceState.RUNNING)
+                self._abort()
                 raise MigrationError(name, error) from error
+
+    def _abort(self) -> None:
+        self.source.pause_vcpus()  # An early step may have failed before they were.
+        self.source.set_devices(DeviceState.RUNNING)
+        self.source.run_vcpus()
+        with suppress(KvmError, DriverError):  # A destination that failed need not be able to clean up.
+            self.target.destroy()
 
     def _counter(self, step: str, total: int) -> Callable[[int], None]:
         return lambda done: self.steps.progress(step, done, total)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.images import MAX_WINDOW, Segment, load_segments
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.registers import BASERS, GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
 from gicmodel.migration import state
@@ -59,28 +60,29 @@ class SavedGuest:
             ("restore redistributors", self._refusing(partial(state.restore_redistributors, vm.vgic, self.registers))),
             ("restore ITS registers", self._refusing(partial(state.restore_its_registers, vm.vgic, self.registers))),
             ("restore ITS tables", self._refusing(partial(state.restore_its_tables, vm.vgic, self.registers))),
-            ("set forwarding", partial(_forward_everything, vm)),
+            ("set forwarding", self._refusing(partial(_forward_everything, vm))),
         ]
 
     def save_steps(self, vm: VirtualMachine) -> list[tuple[str, Callable[[], None]]]:
-        """The save path up to the copy of RAM."""
+        """The save path up to the copy of RAM. KvmError from a step: the host's GIC cannot save the VM."""
         return [
             ("pause devices", partial(vm.set_devices, DeviceState.STOP_COPY)),
-            ("flush ITS tables", self._refusing(vm.vgic.its[0].save_tables)),
-            ("flush pending tables", self._refusing(vm.vgic.save_pending_tables)),
+            ("flush ITS tables", vm.vgic.its[0].save_tables),
+            ("flush pending tables", vm.vgic.save_pending_tables),
         ]
 
     def is_identical(self) -> bool:
         """Whether guest RAM holds the image's bytes again."""
         return all(
-            self.memory.read(segment.address, len(segment.data)) == bytes(segment.data) for segment in self.segments
+            np.array_equal(self.memory.view(segment.address, segment.data.size, np.uint8), segment.data)
+            for segment in self.segments
         )
 
     def _refusing(self, step: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             try:
                 step()
-            except KvmError as error:
+            except (KvmError, DriverError) as error:
                 raise UnusableInput(f"{self.path}: {error}") from error
 
         return run
@@ -123,10 +125,6 @@ def _forward_everything(vm: VirtualMachine) -> None:
 def _check_registers(path: Path, registers: Registers, vcpus: int) -> None:
     for name in ITS_NEEDED:
         _required(path, registers, "GITS0", name)
-    for name in (f"BASER{n}" for n in range(BASERS)):
-        registers["GITS0"].setdefault(name, 0)
-    for name in ("CREADR", "CWRITER", "IIDR"):
-        registers["GITS0"].setdefault(name, 0)
     for vcpu in range(vcpus):
         for name in REDISTRIBUTOR_NEEDED:
             _required(path, registers, f"GICR{vcpu}", name)

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from gicmodel.driver import ItsVpe
+from gicmodel.driver import DriverError, ItsVpe
 from gicmodel.hardware import GicConfig
 from gicmodel.hardware.observe import pending_virtual
+from gicmodel.kvm import KvmError
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.migration.guest import new_virtual_machine
 from gicmodel.migration.host import Host, config_for
@@ -39,11 +40,12 @@ class VmSize:
 
 @dataclass
 class Verdict:
-    """What became of the vLPIs. A delivery is (vCPU, INTID)."""
+    """What became of the vLPIs, as (vCPU, INTID); `held` are still pending because the guest has them disabled."""
 
     vlpis: int
     expected: set[Delivery]
     delivered: Counter[Delivery] = field(default_factory=Counter)
+    held: set[Delivery] = field(default_factory=set)
     pending_after: int = 0
     image_identical: bool | None = None
     steps: list[StepReport] = field(default_factory=list)
@@ -51,8 +53,8 @@ class Verdict:
 
     @property
     def lost(self) -> list[Delivery]:
-        """Pending before, never delivered."""
-        return sorted(self.expected - set(self.delivered))
+        """Pending before, neither delivered nor held."""
+        return sorted(self.expected - self.delivered.keys() - self.held)
 
     @property
     def duplicated(self) -> list[Delivery]:
@@ -64,9 +66,12 @@ class Verdict:
         """Nothing lost, nothing twice, the migration complete, and an image, if any, saved again as it was."""
         return not (self.lost or self.duplicated or self.failure or self.image_identical is False)
 
-    def count(self, deliveries: Iterable[Delivery]) -> None:
-        """Note what the guest acknowledged."""
-        self.delivered.update(deliveries)
+    def deliver(self, vm: VirtualMachine) -> None:
+        """Let the guest take its interrupts, and note which."""
+        self.delivered.update(vm.deliver())
+        lpis = vm.vgic.lpis
+        pending = pending_interrupts(vm)
+        self.held = {(vcpu, intid) for vcpu, intid in pending if intid in lpis and not lpis[intid].enabled}
 
 
 def migrate_new_vm(
@@ -81,18 +86,19 @@ def migrate_new_vm(
         DriverError, KvmError, ValueError: the hosts cannot carry such a VM at all.
     """
     config = config_for(hosts, vm_size.lpis)
-    vm = new_virtual_machine(Host("source", config), vm_size.vcpus, vm_size.devices, vm_size.vectors)
+    vm = new_virtual_machine(Host("source", config), vm_size.vcpus, vm_size.devices, vm_size.vectors, progress)
     vm.run_vcpus()
     verdict = Verdict(vm_size.devices * vm_size.vectors, raise_some(vm, fraction, np.random.default_rng(seed)))
     migration = Migration(vm, Host("destination", config), progress)
+    survivor = migration.target
     try:
         migration.run()
-        verdict.pending_after = len(pending_vlpis(migration.target))
     except MigrationError as error:
-        verdict.failure = error
+        verdict.failure, survivor = error, vm
     verdict.steps = migration.steps.reports
+    verdict.pending_after = len(pending_interrupts(survivor))
     before_delivery([vm, migration.target])
-    verdict.count((vm if verdict.failure else migration.target).deliver())
+    verdict.deliver(survivor)
     return verdict
 
 
@@ -101,9 +107,11 @@ def resume_saved_guest(
 ) -> Verdict:
     """Resume a saved guest, forward all its events, save it again, compare, deliver.
 
+    A host that cannot save it leaves a `failure` in the verdict, and the guest takes its interrupts all the same.
+
     Raises:
-        UnusableInput: KVM refuses the image.
-        DriverError, ValueError: the host cannot carry such a VM at all.
+        UnusableInput: KVM or the host refuses what the image holds.
+        DriverError, KvmError: the host cannot carry such a VM at all.
     """
     host = Host("destination", config_for(hosts, guest.lpis))
     steps = Steps(progress, guest.memory)
@@ -113,16 +121,24 @@ def resume_saved_guest(
         guest.memory.clear_dirty()
         steps.take(name, step)
     mapped = vm_targets(vm)
-    verdict = Verdict(len(mapped), expected & mapped)
-    verdict.pending_after = len(pending_vlpis(vm))
-    for name, step in guest.save_steps(vm):
-        guest.memory.clear_dirty()
-        steps.take(name, step)
-    verdict.image_identical = guest.is_identical()
-    verdict.steps = steps.reports
+    verdict = Verdict(len(mapped), expected & mapped, pending_after=len(pending_interrupts(vm)), steps=steps.reports)
+    try:
+        for name, step in guest.save_steps(vm):
+            guest.memory.clear_dirty()
+            steps.take(name, step)
+        verdict.image_identical = guest.is_identical()
+    except (KvmError, DriverError) as error:
+        verdict.failure = MigrationError(name, error)
     before_delivery([vm])
-    verdict.count(vm.deliver())
+    verdict.deliver(vm)
     return verdict
+
+
+def pending_interrupts(vm: VirtualMachine) -> set[Delivery]:
+    """The LPIs that are pending now, as (vCPU, INTID): in the VPTs for those forwarded, else in KVM's latch."""
+    rows = vm.vgic.lpis.rows[vm.vgic.lpis.slots()]
+    latched = rows[rows["pending_latch"]]
+    return pending_vlpis(vm) | set(zip(latched["target_vcpu"].tolist(), latched["intid"].tolist(), strict=True))
 
 
 def pending_vlpis(vm: VirtualMachine) -> set[Delivery]:

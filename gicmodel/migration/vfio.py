@@ -59,6 +59,12 @@ class VfioDevice:
         """VFIO SET_IRQS without eventfds: forwarding ends for every vector; for how many it did."""
         return vgic.unset_forwarding_many((self.its_device, vector) for vector in range(len(self.events)))
 
+    def release(self, vgic: Vgic) -> None:
+        """Stop, end every forwarding, and give the device's LPIs back to the host."""
+        self.state = DeviceState.STOP
+        self.unforward(vgic)
+        self.host.driver.its_free_device(self.its_device)
+
     def signal(self, vgic: Vgic, vector: int) -> bool:
         """What the host's handler does for a vector that is not forwarded: the eventfd makes KVM inject it.
 
