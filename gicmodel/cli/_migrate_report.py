@@ -96,10 +96,11 @@ def show(verdict: Verdict) -> None:
     """The table of steps and the verdict, for people."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
-    for title, justify in (("step", "left"), ("ms", "right"), ("bytes", "right")):
-        table.add_column(title, justify="right" if justify == "right" else "left")
+    table.add_column("step")
+    table.add_column("ms", justify="right")
+    table.add_column("bytes", justify="right")
     for step in verdict.steps:
-        table.add_row(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:#x}")
+        table.add_row(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}")
     console.print(table)
     for line in _sentences(verdict):
         console.print(line, soft_wrap=True)
@@ -107,19 +108,25 @@ def show(verdict: Verdict) -> None:
 
 def _sentences(verdict: Verdict) -> list[str]:
     delivered = sum(verdict.delivered.values())
-    lines = [
-        f"{verdict.vlpis} vLPIs: {len(verdict.expected)} pending before, {verdict.pending_after} after, "
-        + f"{delivered} delivered, {len(verdict.lost)} lost, {len(verdict.duplicated)} doubled"
-    ]
+    before = f"{len(verdict.expected)} pending before, {verdict.pending_after} after"
+    after = f"{delivered} delivered, {len(verdict.lost)} lost, {len(verdict.duplicated)} doubled"
+    held = f", {len(verdict.held)} disabled and pending still" if verdict.held else ""
+    lines = [f"{verdict.vlpis} vLPIs: {before}; {after}{held}"]
     if verdict.image_identical is not None:
-        lines.append(
-            "saved again: " + ("identical to the image" if verdict.image_identical else "NOT the image's bytes")
-        )
+        lines.append(f"saved again: {'identical to the image' if verdict.image_identical else 'NOT the bytes it was'}")
     lines += _listed("lost", verdict.lost) + _listed("doubled", verdict.duplicated)
+    return [*lines, _conclusion(verdict)]
+
+
+def _conclusion(verdict: Verdict) -> str:
+    unharmed = not (verdict.lost or verdict.duplicated)
     if verdict.failure is not None:
-        lines.append(f"not migrated, {verdict.failure}; the guest runs on at the source")
-    lines.append("every pending vLPI arrived once, on its vCPU" if verdict.passed else "the migration did not hold")
-    return lines
+        return f"not migrated: {verdict.failure}; the guest goes on where it was" + unharmed * " and has lost nothing"
+    if not verdict.passed:
+        return "the migration did not hold"
+    if not verdict.expected:
+        return "no vLPI was pending, so there was nothing to lose"
+    return "every pending vLPI arrived once, on its vCPU"
 
 
 def _listed(what: str, deliveries: list[Delivery]) -> list[str]:

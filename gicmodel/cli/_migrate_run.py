@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -47,15 +49,22 @@ def run(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
         redistributors=max(2, min(vcpus, MOST_HOST_CPUS)),
     )
     compile_kernels(hosts, watcher)
-    saver = Saver(request.save)
-    try:
-        if guest is not None:
+    saver = partial(save_ram, request.save)
+    if guest is not None:
+        with _fitting(f"{guest.path}: a VM of {vcpus} vCPUs"):
             return resume_saved_guest(hosts, guest, watcher.progress, saver)
-        size = VmSize(request.vcpus, request.devices, request.vectors)
+    with _fitting(f"a VM of {vcpus} vCPUs with {request.devices} devices of {request.vectors} vectors"):
+        size = VmSize(vcpus, request.devices, request.vectors)
         return migrate_new_vm(hosts, size, request.pending, request.seed, watcher.progress, saver)
-    except (DriverError, KvmError, ValueError) as error:
-        what = f"{vcpus} vCPUs with {request.devices} devices of {request.vectors} vectors"
-        raise UnusableInput(f"a VM of {what} does not fit: {error}") from error
+
+
+@contextmanager
+def _fitting(what: str) -> Iterator[None]:
+    """A VM that its hosts cannot carry is unusable input."""
+    try:
+        yield
+    except (DriverError, KvmError) as error:
+        raise UnusableInput(f"{what} does not fit: {error}") from error
 
 
 def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
@@ -65,19 +74,20 @@ def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
         migrate_new_vm(hosts, VmSize(1, 1, 2), 1.0, 0, no_progress, lambda vms: None)
 
 
-class Saver:
-    """Writes the RAM of the VMs and of their hosts, with the registers beside it, into a directory; or does nothing."""
+def save_ram(directory: Path | None, machines: list[VirtualMachine]) -> None:
+    """Write the RAM of VMs and of their hosts, with the registers beside it, into a directory, which is made.
 
-    def __init__(self, directory: Path | None) -> None:
-        self._directory = directory
-
-    def __call__(self, machines: list[VirtualMachine]) -> None:
-        if self._directory is None:
-            return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for vm in machines:
-            name = vm.host.name
-            write_elf(self._directory / f"{name}-host.elf", vm.host.memory)
-            write_registers(self._directory / f"{name}-host.toml", vm.host.registers())
-            write_elf(self._directory / f"{name}-guest.elf", vm.memory)
-            write_registers(self._directory / f"{name}-guest.toml", vm.registers())
+    UnusableInput if it cannot be written.
+    """
+    if directory is None:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableInput(f"{directory}: cannot be made: {error.strerror or error}") from error
+    for vm in machines:
+        name = vm.host.name
+        write_elf(directory / f"{name}-host.elf", vm.host.memory)
+        write_registers(directory / f"{name}-host.toml", vm.host.registers())
+        write_elf(directory / f"{name}-guest.elf", vm.memory)
+        write_registers(directory / f"{name}-guest.toml", vm.registers())
