@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gicmodel.hardware import GicConfig
+from gicmodel.kvm import KvmError
+from gicmodel.migration import MigrationError
+from gicmodel.migration.steps import no_progress
+from gicmodel.migration.trial import Verdict, VmSize, migrate_new_vm, pending_vlpis, raise_some, vm_targets
+from tests.migration.machines import DISABLED, configure, new_vm
+
+ONE, OTHER, THIRD = (0, 8192), (1, 8193), (0, 8194)
+
+
+def verdict(**parts):
+    return Verdict(3, {ONE, OTHER}, **parts)
+
+
+def trial(fraction=0.5, seed=0, architecture="4.1", before_delivery=lambda machines: None):
+    config = GicConfig(architecture=architecture, redistributors=2)
+    return migrate_new_vm(config, VmSize(3, 2, 6), fraction, seed, no_progress, before_delivery)
+
+
+def test_each_once():
+    judged = verdict(delivered=Counter([ONE, OTHER]))
+    assert (judged.lost, judged.duplicated, judged.passed) == ([], [], True)
+
+
+def test_one_never():
+    judged = verdict(delivered=Counter([OTHER]))
+    assert (judged.lost, judged.duplicated, judged.passed) == ([ONE], [], False)
+
+
+def test_one_twice():
+    judged = verdict(delivered=Counter([ONE, OTHER, OTHER]))
+    assert (judged.lost, judged.duplicated, judged.passed) == ([], [OTHER], False)
+
+
+def test_one_that_nobody_raised():
+    judged = verdict(delivered=Counter([ONE, OTHER, THIRD]))
+    assert (judged.lost, judged.duplicated, judged.passed) == ([], [THIRD], False)
+
+
+def test_one_on_the_wrong_vcpu_is_lost_and_unwanted():
+    judged = verdict(delivered=Counter([ONE, (0, 8193)]))
+    assert (judged.lost, judged.duplicated, judged.passed) == ([OTHER], [(0, 8193)], False)
+
+
+def test_one_that_the_guest_has_disabled_is_not_lost():
+    judged = verdict(delivered=Counter([ONE]), held={OTHER})
+    assert (judged.lost, judged.duplicated, judged.passed) == ([], [], True)
+
+
+def test_a_failure_is_no_success():
+    failure = MigrationError("flush ITS tables", KvmError("EACCES", "no"))
+    assert not verdict(delivered=Counter([ONE, OTHER]), failure=failure).passed
+
+
+@pytest.mark.parametrize(("identical", "passed"), [(None, True), (True, True), (False, False)])
+def test_an_image_must_come_back(identical, passed):
+    assert verdict(delivered=Counter([ONE, OTHER]), image_identical=identical).passed is passed
+
+
+def test_a_trial_delivers_on_the_destination_what_was_raised_on_the_source():
+    machines = []
+    judged = trial(before_delivery=machines.extend)
+    source, target = machines
+    assert judged.passed
+    assert judged.vlpis == 12
+    assert 0 < judged.pending_after == len(judged.expected) < 12
+    assert set(judged.delivered) == judged.expected == pending_vlpis(source)
+    assert pending_vlpis(target) == set()
+
+
+def test_before_delivery_everything_is_still_pending():
+    seen = []
+    judged = trial(before_delivery=lambda machines: seen.append([pending_vlpis(vm) for vm in machines]))
+    assert seen == [[judged.expected, judged.expected]]
+
+
+@pytest.mark.parametrize(("fraction", "raised"), [(0, 0), (1, 12)])
+def test_none_and_all(fraction, raised):
+    assert len(trial(fraction).delivered) == raised
+
+
+def test_the_seed_decides():
+    assert trial(seed=1).expected == trial(seed=1).expected
+    assert trial(seed=1).expected != trial(seed=2).expected
+
+
+def test_gicv40_delivers_at_the_source():
+    judged = trial(architecture="4.0")
+    assert str(judged.failure).startswith("flush ITS tables: EACCES: ")
+    assert (judged.lost, judged.duplicated, judged.passed) == ([], [], False)
+    assert judged.pending_after == len(judged.delivered) == len(judged.expected) > 0
+    assert [step.name for step in judged.steps] == ["precopy RAM", "pause vCPUs", "pause devices"]
+
+
+def test_raised_interrupts_are_named_as_the_guest_maps_them():
+    vm = new_vm(vcpus=2, devices=2, vectors=4)
+    raised = raise_some(vm, 0.5, np.random.default_rng(3))
+    assert raised == pending_vlpis(vm)
+    assert raised < vm_targets(vm)
+    assert len(vm_targets(vm)) == 8
+
+
+def test_what_stays_pending_for_a_guest_that_disabled_it():
+    vm = new_vm(vcpus=2, vectors=2)
+    configure(vm, 8193, DISABLED)
+    vm.devices[0].fire([0, 1])
+    judged = Verdict(2, pending_vlpis(vm))
+    judged.deliver(vm)
+    assert (judged.held, set(judged.delivered), judged.passed) == ({(1, 8193)}, {(0, 8192)}, True)
+
+
+@pytest.mark.parametrize(
+    ("size", "lpis"),
+    [(VmSize(4, 8, 32), 260), (VmSize(1, 1, 1), 3), (VmSize(2, 3, 5), 26), (VmSize(2, 0, 5), 2)],
+)
+def test_how_many_lpis_a_host_needs(size, lpis):
+    assert size.lpis == lpis
