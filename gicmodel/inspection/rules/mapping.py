@@ -184,7 +184,7 @@ def _events(found: Inspection) -> Iterator[Group]:
         INTID_OUT_OF_RANGE,
         rows[out_of_range(rows, found.vpes, physical_id_bits(found.redistributors))],
         lambda row: (
-            f"{event_name(row)} maps to INTID {row['INTID']}, which is no {'v' * row['virtual']}LPI of its table"
+            f"{event_name(row)} maps to {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}, no LPI of its table"
         ),
     )
     for unit in found.its:
