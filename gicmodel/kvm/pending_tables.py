@@ -70,17 +70,20 @@ def save_pending_tables(dist: VgicDist, lpi_by_lpi: bool = False) -> None:
     dist.lock_all_vcpus()
     dist.require_initialised("ENXIO")
     if not (dist.has_gicv4_1 and dist.behaviour.moves_pending_state):
-        _save(dist, None, lpi_by_lpi)
+        write_pending_tables(dist, None, lpi_by_lpi)
         return
     dist.vlpis.unmap_all_vpes()
     try:
-        _save(dist, dist.vlpis, lpi_by_lpi)
+        write_pending_tables(dist, dist.vlpis, lpi_by_lpi)
     finally:
         dist.vlpis.map_all_vpes()
 
 
-def _save(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) -> None:
-    """Save with the state of forwarded LPIs from the VPTs, or without `vlpis` from the latch as of all others."""
+def write_pending_tables(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) -> None:
+    """The part of a save between unmap and map; errors as `save_pending_tables`.
+
+    The state of forwarded LPIs comes from the VPTs, or without `vlpis` from the latch as that of all others.
+    """
     words = dist.lpis.words(dist.nr_vcpus)
     if lpi_by_lpi or not dist.behaviour.pending_byte_per_vcpu or words is None or not _apart(dist, words):
         _save_lpi_by_lpi(dist, vlpis)
