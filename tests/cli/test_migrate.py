@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
+from gicmodel.jit import COMPILED
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 IMAGE = CAPTURE / "guest-saved-tables.elf.xz"
@@ -128,6 +130,19 @@ def test_json_in_a_file_and_text_on_standard_output(tmp_path):
     assert "every pending vLPI arrived once" in result.stdout
     assert set(json.loads((tmp_path / "verdict.json").read_text())) == KEYS
     assert [path.name for path in tmp_path.iterdir()] == ["verdict.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COMPILED, reason="minutes on the Python engine")
+def test_the_whole_lpi_space(tmp_path):
+    """Every LPI that 16 bits of INTID have room for, in well under 2 GiB."""
+    file = tmp_path / "verdict.json"
+    result = in_a_process("--vcpus", 64, "--devices", 448, "--vectors", 128, "--json", file)
+    document = json.loads(file.read_text())
+    assert (result.returncode, document["lost"], document["duplicated"]) == (0, [], [])
+    assert document["vlpis"] == (1 << 16) - 8192
+    assert document["pending_before"] == document["pending_after"] > 10_000
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1 << 20  # KiB
 
 
 def without_times(document):
