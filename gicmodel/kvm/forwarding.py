@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forwarding: a host interrupt that becomes a guest's LPI without software (Linux arch/arm64/kvm/vgic/vgic-v4.c)."""
+"""Forwarding: a host interrupt that becomes a guest's LPI without software (Linux arch/arm64/kvm/vgic/vgic-v4.c).
 
-from collections.abc import Iterable
+Forwarding that is reset loses what is pending in the VPT: no Linux reads it back, and the cover letter of "KVM: arm64:
+Add VLPI migration support on GICv4.1" calls that almost insoluble. Two ways out that Linux does not have are here:
+
+- `transfer=False` leaves pending state in software while forwarding is set up, reset and set up again; when that is
+  over, `transfer_pending` gives it to the GIC (the cover letter's second proposal).
+- `retrieve=True` reads the state back when forwarding ends. The VPT is current only while its vPE is unmapped, and what
+  a device sends then is lost, so that this is refused unless the whole VM is stopped.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.driver import ItsDevice
 from gicmodel.kvm.dist import VgicDist
@@ -12,52 +23,160 @@ from gicmodel.kvm.its import VgicIts
 from gicmodel.kvm.vlpi import HostIrq
 
 
-def set_forwarding(its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]]) -> int:
-    """Let host interrupts be injected directly as the LPIs that the guest maps its device's events to.
+@dataclass
+class ForwardingCounts:
+    """What forwarding did to pending state so far: numbers of vLPIs, and the INTIDs of lost ones."""
 
-    `vectors` are (guest EventID, host interrupt); returns how many are forwarded now that were not. A pending state
-    that software holds moves to the VPT (Linux 12df7429213a).
+    transferred: int = 0
+    """Pending in software, made pending in a VPT (INT)."""
+    retrieved: int = 0
+    """Pending in a VPT, taken back by software."""
+    unread: int = 0
+    """Forwarding ended without a look at the VPT: those that were pending are lost."""
+    lost: list[int] = field(default_factory=list)
+    """Those of the unread that KVM itself had made pending, for a vCPU that has not run since: lost for certain."""
 
-    A vector goes on being injected by software if the host has no GICv4, the guest's mapping does not lead to a vCPU
-    that has LPIs enabled (Linux 5c57533eb8c1), or its LPI is forwarded already. KvmError with the host driver's errno.
+
+@dataclass(frozen=True)
+class Route:
+    """An MSI route: the guest's name of an interrupt."""
+
+    its: VgicIts
+    device_id: int
+    event_id: int
+
+    def slot(self) -> int | None:
+        """The LPI that the route leads to now. None if there is none or KVM could not deliver it."""
+        try:
+            return self.its.resolve_lpi(self.device_id, self.event_id)
+        except KvmError:
+            return None
+
+
+class Forwarding:
+    """The forwarded interrupts of a VM.
+
+    `devices_stopped` is the machine monitor's word that no device sends interrupts to the VM: KVM cannot see it.
     """
-    if not its.dist.has_gicv4:
-        return 0
-    chosen: dict[int, HostIrq] = {}
-    for event_id, host in vectors:
-        slot = _forwardable(its, device_id, event_id)
-        if slot is not None:
-            chosen.setdefault(slot, host)
-    for device in dict.fromkeys(host.device for host in chosen.values()):
-        _forward(its.dist, device, {slot: host.event for slot, host in chosen.items() if host.device is device})
-    return len(chosen)
 
+    def __init__(self, dist: VgicDist) -> None:
+        self._dist = dist
+        self.counts = ForwardingCounts()
+        self.devices_stopped = False
+        self._routes: dict[HostIrq, Route] = {}
+        self._held: set[int] = set()
+        """Forwarded LPIs whose pending state software has still."""
+        self._unseen: set[int] = set()
+        """LPIs whose pending state was transferred to a vPE that has not run since."""
 
-def unset_forwarding(dist: VgicDist, hosts: Iterable[HostIrq]) -> int:
-    """End the forwarding of host interrupts, found by themselves (Linux 05b9405f2fa1); how many were forwarded.
+    def set(self, its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]], transfer: bool = True) -> int:
+        """Let host interrupts be injected directly as the LPIs that the guest maps its device's events to.
 
-    A vLPI that is pending in the VPT loses its pending state: no Linux retrieves it.
-    """
-    if not dist.has_gicv4:
-        return 0
-    slots = [slot for host in dict.fromkeys(hosts) if (slot := dist.vlpis.slot_of(host)) is not None]
-    dist.vlpis.unmap(slots)
-    return len(slots)
+        `vectors` are (guest EventID, host interrupt); returns how many are forwarded now that were not. What software
+        has pending moves to the VPT (Linux 12df7429213a), unless `transfer` is False.
 
+        A vector goes on being injected by software if the host has no GICv4, the guest's mapping does not lead to a
+        vCPU that has LPIs enabled, or its LPI is forwarded already. KvmError with the host driver's errno.
+        """
+        if not self._dist.has_gicv4:
+            return 0
+        chosen: dict[int, HostIrq] = {}
+        for event_id, host in vectors:
+            route = Route(its, device_id, event_id)
+            slot = self._forwardable(route)
+            if slot is not None and slot not in chosen:
+                chosen[slot] = host
+                self._routes[host] = route
+        for device in dict.fromkeys(host.device for host in chosen.values()):
+            self._map(device, {slot: host.event for slot, host in chosen.items() if host.device is device})
+        pending = [slot for slot in chosen if self._dist.lpis.rows["pending_latch"][slot]]
+        if not transfer:
+            self._held.update(pending)
+        elif self._dist.behaviour.moves_pending_state:
+            self._transfer(pending)
+        return len(chosen)
 
-def _forwardable(its: VgicIts, device_id: int, event_id: int) -> int | None:
-    try:
-        slot = its.resolve_lpi(device_id, event_id)
-    except KvmError:
-        return None
-    return None if slot is None or its.dist.lpis.rows["hw"][slot] else slot
+    def unset(self, hosts: Iterable[HostIrq], retrieve: bool = False) -> int:
+        """End the forwarding of host interrupts; how many were forwarded.
 
+        A vLPI that is pending in the VPT loses its pending state, unless `retrieve` is True. Then KvmError EACCES on a
+        host without GICv4.1, EBUSY while a vCPU runs or the devices are not stopped; nothing has changed.
+        """
+        if not self._dist.has_gicv4:
+            return 0
+        known = [host for host in dict.fromkeys(hosts) if self._dist.vlpis.slot_of(host) is not None]
+        if not self._dist.behaviour.unsets_by_host_irq:
+            known = [host for host in known if self._routes[host].slot() is not None]
+        slots = [slot for host in known if (slot := self._dist.vlpis.slot_of(host)) is not None]
+        if retrieve and slots:
+            self._retrieve(np.array(slots, np.int64))
+        else:
+            self._count_unread(slots)
+        self._held.difference_update(slots)
+        self._unseen.difference_update(slots)
+        self._dist.vlpis.unmap(slots)
+        return len(slots)
 
-def _forward(dist: VgicDist, device: ItsDevice, events: dict[int, int]) -> None:
-    """Forward events of one host device, given by the slot of the LPI that each is to feed."""
-    slots = np.array(list(events), np.int64)
-    dist.vlpis.map(slots, device, np.array(list(events.values()), np.int64))
-    pending = slots[dist.lpis.rows["pending_latch"][slots]]
-    # Dropped even if the GIC cannot be told, as by Linux, which then only warns: nothing may be delivered twice.
-    dist.lpis.rows["pending_latch"][pending] = False
-    dist.vlpis.set_pending_events(device, np.array([events[slot] for slot in pending.tolist()], np.int64), True)
+    def route_changed(self, host: HostIrq) -> bool:
+        """The monitor gives the MSI of a host interrupt another address or data; whether that ends its forwarding.
+
+        Linux `kvm_arch_update_irqfd_routing`: nothing is forwarded anew.
+        """
+        return self._dist.behaviour.route_change_unforwards and self.unset([host]) == 1
+
+    def transfer_pending(self) -> int:
+        """Make pending in the VPTs what `set` has left in software; how many that were. KvmError as the host driver."""
+        rows = self._dist.lpis.rows
+        pending = [slot for slot in sorted(self._held) if rows["pending_latch"][slot] and rows["hw"][slot]]
+        self._held.clear()
+        self._transfer(pending)
+        return len(pending)
+
+    def vcpu_runs(self, vcpu: int) -> None:
+        """The guest may take from now on what is pending for `vcpu`."""
+        targets = self._dist.lpis.rows["target_vcpu"]
+        self._unseen = {slot for slot in self._unseen if targets[slot] != vcpu}
+
+    def _count_unread(self, slots: Sequence[int]) -> None:
+        self.counts.unread += len(slots)
+        intids = self._dist.lpis.rows["intid"]
+        self.counts.lost += [int(intids[slot]) for slot in slots if slot in self._unseen]
+
+    def _forwardable(self, route: Route) -> int | None:
+        slot = route.slot()
+        if self._dist.behaviour.forwarding_falls_back:
+            return None if slot is None or self._dist.lpis.rows["hw"][slot] else slot
+        if slot is None:
+            where = f"device {route.device_id:#x}, event {route.event_id:#x}"
+            raise KvmError("E_ITS_INT_UNMAPPED_INTERRUPT", f"{where}: the guest has no LPI there that can be delivered")
+        return slot
+
+    def _map(self, device: ItsDevice, events: dict[int, int]) -> None:
+        """Forward events of one host device, given by the slot of the LPI that each is to feed."""
+        hw = self._dist.lpis.rows["hw"]
+        new = np.array([slot for slot in events if not hw[slot]], np.int64)
+        again = [slot for slot in events if hw[slot]]
+        if len(new):
+            self._dist.vlpis.map(new, device, np.array([events[slot] for slot in new.tolist()], np.int64))
+        for slot in again:
+            self._dist.vlpis.remap(slot, HostIrq(device, events[slot]))
+
+    def _transfer(self, slots: Sequence[int]) -> None:
+        if slots:
+            # Dropped even if the GIC cannot be told, as by Linux, which only warns: nothing may be delivered twice.
+            self._dist.lpis.rows["pending_latch"][slots] = False
+            self.counts.transferred += len(slots)
+            self._unseen.update(slots)
+            self._dist.vlpis.set_pending_many(slots)
+
+    def _retrieve(self, slots: NDArray[np.int64]) -> None:
+        if not self._dist.has_gicv4_1:
+            raise KvmError("EACCES", "the pending state of a vLPI can only be retrieved on GICv4.1")
+        self._dist.lock_all_vcpus()
+        if not self.devices_stopped:
+            raise KvmError("EBUSY", "devices may send interrupts, which would be lost while their vPEs are unmapped")
+        vlpis, rows = self._dist.vlpis, self._dist.lpis.rows
+        with vlpis.unmapped(np.unique(rows["target_vcpu"][slots]).tolist()):
+            pending = vlpis.pending(slots)
+        rows["pending_latch"][slots[pending]] = True
+        self.counts.retrieved += int(pending.sum())

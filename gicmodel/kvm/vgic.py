@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from gicmodel.driver import GicDriver, ItsDevice, ItsVm
-from gicmodel.kvm import forwarding
 from gicmodel.kvm.attributes import ITS_BYTES, Control, Group, control
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.forwarding import Forwarding
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.kvm.pending_tables import save_pending_tables
 from gicmodel.kvm.redistributor import VirtualRedistributor
@@ -50,6 +50,7 @@ class Vgic:
         self.dist = VgicDist(memory, nr_vcpus, driver, behaviour)
         self.its = [VirtualIts(self.dist) for _ in range(nr_its)]
         self.redistributors = [VirtualRedistributor(self.dist, vcpu) for vcpu in range(nr_vcpus)]
+        self.forwarding = Forwarding(self.dist)
         if initialise:
             for number, its in enumerate(self.its):
                 its.set_base_address(FIRST_ITS_ADDRESS + number * ITS_BYTES)
@@ -102,6 +103,7 @@ class Vgic:
         self.dist.require_initialised("EBUSY")
         if self.dist.has_gicv4:
             self.dist.vlpis.load(vcpu, cpu)
+        self.forwarding.vcpu_runs(vcpu)
         self.running.add(vcpu)
 
     def put(self, vcpu: int, wfi: bool = False) -> None:
@@ -130,7 +132,12 @@ class Vgic:
         return self.its[its].inject_msi(device_id, event_id)
 
     def save_pending_tables(self, lpi_by_lpi: bool = False) -> None:
-        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; see `pending_tables.save_pending_tables`."""
+        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; see `pending_tables.save_pending_tables`.
+
+        What forwarding holds back in software goes to the VPTs first.
+        """
+        self.dist.lock_all_vcpus()
+        self.forwarding.transfer_pending()
         save_pending_tables(self.dist, lpi_by_lpi)
 
     def get_vlpi_state(self, intid: int) -> bool:
@@ -151,21 +158,31 @@ class Vgic:
         """The reverse of `unmap_all_vpes`."""
         self.dist.vlpis.map_all_vpes()
 
-    def set_forwarding(self, its: int, device_id: int, event_id: int, host: tuple[ItsDevice, int]) -> bool:
-        """Forward a host (device, event) to the guest's; whether that is new. See `forwarding.set_forwarding`."""
-        return self.set_forwarding_many(its, device_id, [(event_id, host)]) == 1
+    def set_forwarding(
+        self, its: int, device_id: int, event_id: int, host: tuple[ItsDevice, int], transfer: bool = True
+    ) -> bool:
+        """Forward a host (device, event) to the guest's; whether that is new. See `Forwarding.set`."""
+        return self.set_forwarding_many(its, device_id, [(event_id, host)], transfer) == 1
 
     def set_forwarding_many(
-        self, its: int, device_id: int, vectors: Iterable[tuple[int, tuple[ItsDevice, int]]]
+        self, its: int, device_id: int, vectors: Iterable[tuple[int, tuple[ItsDevice, int]]], transfer: bool = True
     ) -> int:
-        """Forward many (guest EventID, host (device, event)); how many are new. See `forwarding.set_forwarding`."""
+        """Forward many (guest EventID, host (device, event)); how many are new. See `Forwarding.set`."""
         hosts = ((event_id, HostIrq(*host)) for event_id, host in vectors)
-        return forwarding.set_forwarding(self.its[its], device_id, hosts)
+        return self.forwarding.set(self.its[its], device_id, hosts, transfer)
 
-    def unset_forwarding(self, host: tuple[ItsDevice, int]) -> bool:
-        """End a forwarding; whether there was one. See `forwarding.unset_forwarding`."""
-        return self.unset_forwarding_many([host]) == 1
+    def unset_forwarding(self, host: tuple[ItsDevice, int], retrieve: bool = False) -> bool:
+        """End a forwarding; whether there was one. See `Forwarding.unset`."""
+        return self.unset_forwarding_many([host], retrieve) == 1
 
-    def unset_forwarding_many(self, hosts: Iterable[tuple[ItsDevice, int]]) -> int:
-        """End forwardings; how many there were. See `forwarding.unset_forwarding`."""
-        return forwarding.unset_forwarding(self.dist, [HostIrq(*host) for host in hosts])
+    def unset_forwarding_many(self, hosts: Iterable[tuple[ItsDevice, int]], retrieve: bool = False) -> int:
+        """End forwardings; how many there were. See `Forwarding.unset`."""
+        return self.forwarding.unset([HostIrq(*host) for host in hosts], retrieve)
+
+    def transfer_pending(self) -> int:
+        """Give the GIC what `set_forwarding` with transfer=False left in software; how much that was."""
+        return self.forwarding.transfer_pending()
+
+    def route_changed(self, host: tuple[ItsDevice, int]) -> bool:
+        """The MSI route of a host interrupt changes; whether that ends a forwarding. See `Forwarding.route_changed`."""
+        return self.forwarding.route_changed(HostIrq(*host))

@@ -42,6 +42,8 @@ class Vlpis:
     def __init__(self, driver: GicDriver, nr_vcpus: int, lpis: Lpis, ptz: bool) -> None:
         self.driver = driver
         self._ptz = ptz
+        self.unmaps = 0
+        """How often a vPE was unmapped to look into its VPT."""
         with host_refusals():
             self.vm = driver.its_vm_create(nr_vcpus)
         self._lpis = lpis
@@ -73,6 +75,13 @@ class Vlpis:
         self._hosts.update(zip(slots.tolist(), hosts, strict=True))
         self._slots.update(zip(hosts, slots.tolist(), strict=True))
 
+    def remap(self, slot: int, host: HostIrq) -> None:
+        """Let `host` feed a forwarded LPI, as Linux before 6.15 does; what feeds it now is forgotten, not unmapped."""
+        del self._slots[self._hosts[slot]]
+        self._hosts[slot] = host
+        self._slots[host] = slot
+        self.move(slot)
+
     def move(self, slot: int) -> None:
         """Follow the LPI to the vPE of its new target, with its pending state (VMOVI)."""
         host, row = self._hosts[slot], self._lpis.rows[slot]
@@ -82,15 +91,13 @@ class Vlpis:
 
     def unmap(self, slots: Sequence[int]) -> None:
         """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`)."""
-        events: dict[ItsDevice, list[int]] = {}
+        events = self._events_by_device(slots)
         self._lpis.set_hw(np.array(slots, np.int64), False)
         for slot in slots:
-            host = self._hosts.pop(slot)
-            del self._slots[host]
-            events.setdefault(host.device, []).append(host.event)
+            del self._slots[self._hosts.pop(slot)]
         with host_refusals():
-            for device, numbers in events.items():
-                self.driver.unmap_vlpis(device, np.array(numbers, np.int64))
+            for device, numbers in events:
+                self.driver.unmap_vlpis(device, numbers)
 
     def update_properties(self, slot: int, properties: int, needs_inv: bool) -> None:
         """Copy a configuration byte to the VM's vLPI configuration table (Linux `its_prop_update_vlpi`)."""
@@ -102,10 +109,11 @@ class Vlpis:
         with host_refusals():
             self.driver.its_set_irqchip_state(*self._hosts[slot], pending)
 
-    def set_pending_events(self, device: ItsDevice, events: NDArray[np.int64], pending: bool) -> None:
-        """`set_pending` for the vLPIs that `events`, int64 [n], of one host device feed."""
+    def set_pending_many(self, slots: Sequence[int]) -> None:
+        """Make vLPIs pending."""
         with host_refusals():
-            self.driver.set_irqchip_states(device, events, pending)
+            for device, events in self._events_by_device(slots):
+                self.driver.set_irqchip_states(device, events, True)
 
     def invall(self, vcpu: int) -> None:
         """Let the GIC reload the configuration of all vLPIs of the vCPU (Linux `its_invall_vpe`)."""
@@ -127,15 +135,21 @@ class Vlpis:
 
     def unmap_all_vpes(self) -> None:
         """VMAPP V=0 for every vPE on every ITS; with the last, the GIC cleans its caches of the VPT into RAM."""
-        with host_refusals():
-            for vpe in self.vm.vpes:
-                self.driver.vpe_deactivate(vpe)
+        self._unmap_vpes(self.vm.vpes)
 
     def map_all_vpes(self) -> None:
         """VMAPP V=1 for every vPE on every ITS; the GIC takes the pending state from the VPT."""
-        with host_refusals():
-            for vpe in self.vm.vpes:
-                self.driver.vpe_activate(vpe, self._ptz)
+        self._map_vpes(self.vm.vpes)
+
+    @contextmanager
+    def unmapped(self, vcpus: Iterable[int]) -> Iterator[None]:
+        """As between `unmap_all_vpes` and `map_all_vpes`, for the vPEs of some vCPUs."""
+        vpes = [self.vpe(vcpu) for vcpu in vcpus]
+        self._unmap_vpes(vpes)
+        try:
+            yield
+        finally:
+            self._map_vpes(vpes)
 
     def pending(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
         """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM. KvmError EACCES as `vpts`."""
@@ -153,6 +167,24 @@ class Vlpis:
         for vcpu in vcpus:
             self._require_current_vpt(self.vpe(vcpu))
         return np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - self.driver.memory.base
+
+    def _unmap_vpes(self, vpes: Iterable[ItsVpe]) -> None:
+        with host_refusals():
+            for vpe in vpes:
+                self.driver.vpe_deactivate(vpe)
+                self.unmaps += 1
+
+    def _map_vpes(self, vpes: Iterable[ItsVpe]) -> None:
+        with host_refusals():
+            for vpe in vpes:
+                self.driver.vpe_activate(vpe, self._ptz)
+
+    def _events_by_device(self, slots: Iterable[int]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
+        events: dict[ItsDevice, list[int]] = {}
+        for slot in slots:
+            host = self._hosts[slot]
+            events.setdefault(host.device, []).append(host.event)
+        return [(device, np.array(numbers, np.int64)) for device, numbers in events.items()]
 
     def _require_current_vpt(self, vpe: ItsVpe) -> None:
         if not self.driver.is_v41:
