@@ -17,6 +17,7 @@ from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
@@ -55,6 +56,17 @@ def compare_tables(gic: Gic, image: Image, taken: Iterable[Place]) -> dict[str, 
     excluded = list(taken)
     found = {kind: list(places(gic)) for kind, places in _PLACES.items()}
     return {kind: _compare(gic, image, places, excluded) for kind, places in found.items() if places}
+
+
+def check_image(gic: Gic, mapped: Iterable[TableType]) -> None:
+    """Raise UnusableInput if the image had no level 2 page at all of a table in which the trace maps IDs."""
+    for kind in sorted(mapped):
+        table = Table.of(gic.its[0], kind)
+        if table is not None and table.indirect and not any(table.runs(gic.memory, LEVEL1)):
+            raise UnusableInput(
+                f"the image has no level 1 entry of the table of {kind.name.lower()} at {table.base:#x}, "
+                "in which the trace maps IDs: it is not the RAM of the machine that was traced"
+            )
 
 
 def compare_registers(gic: Gic, registers: Registers) -> Comparison:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gicmodel.images import Segment
 from gicmodel.registers_file import Registers
-from gicmodel.replay.comparison import Comparison, compare_registers, compare_tables
+from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
 from gicmodel.replay.events import Acknowledge
 from gicmodel.replay.replayer import Replayer
 from gicmodel.replay.software import Image
@@ -64,7 +64,10 @@ def replay(
 
 
 def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers: Registers | None) -> Outcome:
-    compared = compare_tables(replayer.gic, image, replayer.software.written) if image else {}
+    compared = {}
+    if image is not None:
+        check_image(replayer.gic, replayer.mapped)
+        compared = compare_tables(replayer.gic, image, replayer.software.written)
     if registers is not None:
         compared["registers"] = compare_registers(replayer.gic, registers)
     return Outcome(

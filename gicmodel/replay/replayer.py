@@ -12,7 +12,7 @@ from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import GICR_CTLR, GITS_CTLR, VLPI_FRAME, register
+from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GITS_CTLR, VLPI_FRAME, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
@@ -33,13 +33,16 @@ from gicmodel.replay.survey import Survey, processor_number
 from gicmodel.replay.tables import Table, TableType
 
 _TRANSLATER = register("GITS_TRANSLATER").offset & 0xFFFF
-_GICR_CTLR, _VPENDBASER = register("GICR_CTLR").offset, register("GICR_VPENDBASER", "4.0").offset
+_GICR_CTLR, _PENDBASER, _VPENDBASER = (
+    register(f"GICR_{name}", "4.0").offset for name in ("CTLR", "PENDBASER", "VPENDBASER")
+)
+_MAPS = {"MAPD": TableType.DEVICES, "MAPC": TableType.COLLECTIONS, "VMAPP": TableType.VPES}
 _SGI_FRAME = 0x1_0000
 _HALF = 4
 
 
 class Replayer:
-    """A GIC as QEMU's, and what has been fed to it so far."""
+    """A GIC as QEMU's, and what has been fed to it so far. `mapped`: the tables in which commands have mapped IDs."""
 
     def __init__(self, path: Path, traced: Survey, image: Image | None) -> None:
         self.memory = GuestMemory(0, Software.memory_bytes())
@@ -49,10 +52,12 @@ class Replayer:
         self.acknowledges = Acknowledges(self.gic, self.memory)
         self.events = self.commands = self.msis = 0
         self.unknown: Counter[str] = Counter()
+        self.mapped: set[TableType] = set()
         self._path = path
         self._architecture = traced.architecture
         self._its = self.gic.its[0]
         self._queue = CommandQueue(self._its, self.memory, str(path))
+        self._zeroed: dict[int, bool] = {}
         self._line = 0
 
     def feed(self, event: Event) -> None:
@@ -93,9 +98,12 @@ class Replayer:
         """The SGI_base frame is passed over: it holds no LPI."""
         if _SGI_FRAME <= event.offset < VLPI_FRAME:
             return
-        redistributor = self.gic.redistributors[processor_number(event.cpu)]
+        number = processor_number(event.cpu)
+        redistributor = self.gic.redistributors[number]
+        if event.offset == _PENDBASER and event.size == 8:
+            self._zeroed[number] = bool(GICR_PENDBASER.unpack(event.data)["PTZ"])
         if event.offset == _GICR_CTLR and GICR_CTLR.unpack(event.data & 0xFFFF_FFFF)["EnableLPIs"]:
-            self.software.lpis_enabled(redistributor)
+            self.software.lpis_enabled(redistributor, self._zeroed.pop(number, False))
         if event.offset in (_VPENDBASER, _VPENDBASER + _HALF):
             self.software.vpe_scheduled(redistributor)
         redistributor.write(event.offset, event.data, event.size)
@@ -118,15 +126,17 @@ class Replayer:
             packet = encode(event.mnemonic, self._architecture, **fields)
         except ValueError as error:
             raise UnusableInput(f"{self._path}: line {event.line}: {error}") from None
-        self._hand_over(event.mnemonic, fields)
+        if fields.get("V"):
+            self.mapped.add(_MAPS[event.mnemonic])
+            self._hand_over(event.mnemonic, fields)
         return packet
 
     def _hand_over(self, mnemonic: str, fields: dict[str, int]) -> None:
         """Software zeroes an ITT before it maps the device, and in GICv4.0, where no unmap makes a VPT current, a VPT
         before it maps the vPE: what an earlier owner of that memory left there is gone."""
-        if mnemonic == "MAPD" and fields["V"] and not self._is_mapped(TableType.DEVICES, DTE, fields["DeviceID"]):
+        if mnemonic == "MAPD" and not self._is_mapped(TableType.DEVICES, DTE, fields["DeviceID"]):
             self.software.hand_over(fields["ITT_addr"], ITE.bytes << fields["Size"] + 1)
-        if mnemonic == "VMAPP" and fields["V"] and not self._is_mapped(TableType.VPES, VTE, fields["vPEID"]):
+        if mnemonic == "VMAPP" and not self._is_mapped(TableType.VPES, VTE, fields["vPEID"]):
             self.software.hand_over(fields["VPT_addr"], table_bytes(fields["VPT_size"] + 1))
 
     def _is_mapped(self, kind: TableType, layout: Layout, identifier: int) -> bool:

@@ -19,8 +19,8 @@ from gicmodel.images import Segment
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import GICR_PROPBASER, GICR_VPROPBASER_V40, register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER_V40, register
+from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.tables import Table, TableType
 
@@ -31,7 +31,9 @@ INTID_BITS = 16
 _ID_BITS = 16
 _SPARE_BYTES = 1 << 20
 _LARGEST_TABLE = ITE.bytes << _ID_BITS
-_PROPBASER, _VPROPBASER = (register(f"GICR_{name}", "4.0").offset for name in ("PROPBASER", "VPROPBASER"))
+_PROPBASER, _PENDBASER, _VPROPBASER = (
+    register(f"GICR_{name}", "4.0").offset for name in ("PROPBASER", "PENDBASER", "VPROPBASER")
+)
 
 
 class Image:
@@ -74,10 +76,13 @@ class Software:
                 if self._image is None:
                     self._lay_out(table)
 
-    def lpis_enabled(self, redistributor: Redistributor) -> None:
-        """Before GICR_CTLR.EnableLPIs is set: the LPI configuration table."""
+    def lpis_enabled(self, redistributor: Redistributor, zeroed: bool) -> None:
+        """Before GICR_CTLR.EnableLPIs is set: the LPI configuration table; `zeroed`: PENDBASER.PTZ promised zeros."""
         propbaser = GICR_PROPBASER.unpack(redistributor.read(_PROPBASER))
         self._copy_configuration(propbaser["Physical_Address"], propbaser["IDbits"])
+        if zeroed:
+            pendbaser = GICR_PENDBASER.unpack(redistributor.read(_PENDBASER))
+            self.hand_over(pendbaser["Physical_Address"], table_bytes(min(propbaser["IDbits"] + 1, INTID_BITS)))
 
     def vpe_scheduled(self, redistributor: Redistributor) -> None:
         """Before GICR_VPENDBASER is written: the vLPI configuration table of the vPE."""
