@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU's GIC as a second opinion: `qemu-system-aarch64` with stopped vCPUs, driven over its qtest socket.
+
+With `-S` no instruction runs, so registers and RAM are all there is: everything the machine does, it does because of a
+register write made here. qtest (QEMU, docs/devel/testing/qtest) is a line protocol: one command, one answer beginning
+with OK. RAM is a file that both processes map. A write of GITS_TRANSLATER comes from DeviceID 0: qtest names no
+requester.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINARY = "qemu-system-aarch64"
+ITS_BASE = 0x0808_0000
+REDISTRIBUTOR_BASE = 0x080A_0000
+RAM_BASE = 0x4000_0000
+RAM_BYTES = 2 << 30
+"""The memory map of the `virt` machine (QEMU hw/arm/virt.c)."""
+
+_STRIDE = {3: 0x2_0000, 4: 0x4_0000}
+_TIMEOUT_SECONDS = 60
+_POLL_SECONDS = 0.1
+
+
+class QemuMissing(Exception):
+    """No usable `qemu-system-aarch64` on this machine; the message is the reason to skip with."""
+
+
+class QemuDied(Exception):
+    """The emulator ended or stopped answering; the message holds what it wrote on stderr."""
+
+
+class QemuPeer:
+    """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
+
+    `ram` (uint8, [RAM_BYTES]) is its memory from RAM_BASE on. Use it as a context manager: the process ends with the
+    block, however the block ends.
+    """
+
+    def __init__(self, gic_version: int = 4, redistributors: int = 4, trace: Path | None = None) -> None:
+        """Raise QemuMissing if there is no such emulator; `trace` receives its GICv3 trace."""
+        self.redistributors = redistributors
+        self._stride = _STRIDE[gic_version]
+        self._directory = tempfile.TemporaryDirectory(prefix="gicmodel-qemu-")
+        self._stderr = Path(self._directory.name, "stderr")
+        with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as undo:
+            undo.callback(self._directory.cleanup)
+            path = Path(self._directory.name, "qtest")
+            listener.bind(str(path))
+            listener.listen(1)
+            self.ram = _shared_ram(Path(self._directory.name, "ram"))
+            self._process = _start(_arguments(path, gic_version, redistributors, trace), self._stderr)
+            undo.callback(self._end)
+            self._socket = self._accept(listener)
+            self._answers = self._socket.makefile("rb")
+            # The first answer comes after the machine's reset, which writes a device tree to RAM.
+            self.read(ITS_BASE, 4)
+            undo.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process and remove its files. May be called again."""
+        self._answers.close()
+        self._socket.close()
+        self._end()
+        self._directory.cleanup()
+
+    @property
+    def pid(self) -> int:
+        """The process ID of the emulator."""
+        return self._process.pid
+
+    def read(self, address: int, size: int = 8) -> int:
+        """Return a device register of 4 or 8 bytes."""
+        return int(self._command(f"read{_SUFFIX[size]} {address:#x}"), 16)
+
+    def write(self, address: int, value: int, size: int = 8) -> None:
+        """Write a device register of 2, 4 or 8 bytes."""
+        self._command(f"write{_SUFFIX[size]} {address:#x} {value:#x}")
+
+    def its(self, offset: int) -> int:
+        """The physical address of an ITS register; the translation frame is at offset 0x1_0000."""
+        return ITS_BASE + offset
+
+    def redistributor(self, number: int, offset: int) -> int:
+        """The physical address of a register of redistributor `number`; the VLPI frame is at offset 0x2_0000."""
+        return REDISTRIBUTOR_BASE + number * self._stride + offset
+
+    def _command(self, line: str) -> str:
+        try:
+            self._socket.sendall(line.encode() + b"\n")
+            answer = self._answers.readline().decode()
+        except OSError as error:
+            raise QemuDied(f"{line[:80]!r}: {error}; {self._last_words()}") from None
+        if not answer.startswith("OK"):
+            raise QemuDied(f"{line[:80]!r} was answered {answer.strip()!r}; {self._last_words()}")
+        return answer[2:].strip()
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        """Wait for QEMU to connect, but not for a process that has already ended."""
+        listener.settimeout(_POLL_SECONDS)
+        for _ in range(int(_TIMEOUT_SECONDS / _POLL_SECONDS)):
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listener.accept()
+                connection.settimeout(_TIMEOUT_SECONDS)
+                return connection
+            if self._process.poll() is not None:
+                break
+        raise QemuMissing(f"{BINARY} did not connect: {self._last_words()}")
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _last_words(self) -> str:
+        return " ".join(self._stderr.read_text(errors="replace").split()) or "it wrote nothing on stderr"
+
+
+_SUFFIX = {2: "w", 4: "l", 8: "q"}
+
+
+def _start(arguments: list[str], stderr: Path) -> subprocess.Popen[bytes]:
+    with stderr.open("wb") as stream:
+        return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream)
+
+
+def _arguments(socket_path: Path, gic_version: int, redistributors: int, trace: Path | None) -> list[str]:
+    binary = shutil.which(BINARY)
+    if binary is None:
+        raise QemuMissing(f"{BINARY} is not installed (Debian: qemu-system-arm)")
+    # gic-version=4 needs EL2, hence virtualization=on.
+    machine = f"virt,gic-version={gic_version},virtualization=on"
+    options = f"-M {machine},memory-backend=ram -cpu cortex-a57 -smp {redistributors} -m {RAM_BYTES >> 20}M"
+    ram = f"memory-backend-file,id=ram,size={RAM_BYTES >> 20}M,mem-path={socket_path.with_name('ram')},share=on"
+    log = ["-d", _TRACED, "-D", str(trace)] if trace else []
+    qtest = ["-qtest", f"unix:{socket_path}", "-qtest-log", "none"]
+    stopped = "-accel tcg -S -nodefaults -display none"
+    return [*_until_death_of_parent(), binary, *options.split(), "-object", ram, *stopped.split(), *log, *qtest]
+
+
+def _until_death_of_parent() -> list[str]:
+    """QEMU outlives a closed qtest socket: let the kernel end it if this process is killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+
+
+_TRACED = "trace:gicv3_its_*,trace:gicv3_redist_write"
+
+
+def _shared_ram(path: Path) -> NDArray[np.uint8]:
+    with path.open("wb") as file:
+        file.truncate(RAM_BYTES)
+    return np.memmap(path, np.uint8, "r+")

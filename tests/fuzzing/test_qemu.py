@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU as the model's peer: the connection to it, and hundreds of thousands of commands for both."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from gicmodel.fuzzing import qemu_differences, tables_seen
+from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuPeer
+from gicmodel.fuzzing.qemu_bulk import Disagreement, hammer
+from gicmodel.fuzzing.qemu_machine import QemuMachine, QemuMachineV4
+from gicmodel.fuzzing.qemu_twins import Twins
+from gicmodel.fuzzing.strategies import Geometry
+from gicmodel.hardware import Gic, GicConfig
+from gicmodel.jit import COMPILED
+from gicmodel.layouts.registers import GICD_TYPER, REGISTERS, register
+from gicmodel.memory import GuestMemory
+
+pytestmark = pytest.mark.qemu
+needs_qemu = pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed")
+
+COMMANDS = 200_000 if COMPILED else 4_000
+GICD_BASE = 0x0800_0000
+CONSTANTS = [
+    *("GITS_IIDR", "GITS_TYPER", "GICR_IIDR", "GICR_TYPER", "GICR_CTLR", "GICR_WAKER"),
+    *(entry.name for entry in REGISTERS if re.search(r"_[PC]IDR\d$", entry.name)),
+]
+
+
+def twins_of(architecture):
+    config = GicConfig.qemu(architecture)
+    return Twins(QemuPeer(int(architecture[0]), config.redistributors), config, Geometry(indirect=True))
+
+
+def is_running(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+@needs_qemu
+def test_ram_is_shared():
+    with QemuPeer() as peer:
+        peer.ram[0x1000:0x1008] = range(1, 9)
+        assert peer.read(RAM_BASE + 0x1000) == 0x0807_0605_0403_0201
+        peer.write(RAM_BASE + len(peer.ram) - 4, 0x1234_5678, 4)
+        assert bytes(peer.ram[-4:]) == b"\x78\x56\x34\x12"
+
+
+@needs_qemu
+def test_registers_of_each_size():
+    with QemuPeer() as peer:
+        cbaser = peer.its(0x80)
+        peer.write(cbaser, 0x8000_0000_4010_0003)
+        assert peer.read(cbaser) == 0x8000_0000_4010_0003
+        peer.write(cbaser + 4, 0x8000_0001, 4)
+        assert (peer.read(cbaser, 4), peer.read(cbaser + 4, 4)) == (0x4010_0003, 0x8000_0001)
+
+
+@needs_qemu
+def test_the_process_and_its_files_end_with_the_block():
+    with QemuPeer() as peer:
+        assert is_running(peer.pid)
+    assert not is_running(peer.pid)
+    peer.close()
+
+
+@needs_qemu
+def test_the_process_ends_with_a_killed_parent():
+    program = (
+        "import os\nfrom gicmodel.fuzzing.qemu import QemuPeer\n"
+        "print(QemuPeer().pid, flush=True)\nos.kill(os.getpid(), 9)"
+    )
+    with tempfile.TemporaryDirectory() as left_behind:
+        environment = os.environ | {"TMPDIR": left_behind}
+        pid = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment).stdout
+        deadline = time.monotonic() + 10
+        while is_running(int(pid)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_running(int(pid))
+
+
+@needs_qemu
+def test_an_emulator_that_died_says_so():
+    with QemuPeer() as peer:
+        os.kill(peer.pid, signal.SIGKILL)
+        with pytest.raises(QemuDied, match="readq"):
+            peer.read(peer.its(0))
+
+
+@needs_qemu
+def test_a_machine_that_qemu_refuses_is_missing_with_its_reason():
+    with pytest.raises(QemuMissing, match="Invalid SMP CPUs 4000"):
+        QemuPeer(4, 4000)
+
+
+def test_without_qemu_the_reason_is_that_it_is_not_installed(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(QemuMissing, match="is not installed"):
+        QemuPeer()
+
+
+@needs_qemu
+@pytest.mark.parametrize("architecture", ["3", "4.0"])
+def test_the_model_identifies_itself_as_qemu_does(architecture):
+    gic = Gic(GicConfig.qemu(architecture, redistributors=18), GuestMemory(RAM_BASE, 1 << 20))
+    seen = {}
+    with QemuPeer(int(architecture[0]), 18) as peer:
+        for name in CONSTANTS:
+            entry = register(name, architecture)
+            size = entry.bits // 8
+            if name.startswith("GITS"):
+                seen[name] = gic.its[0].read(entry.offset, size), peer.read(peer.its(entry.offset), size)
+                continue
+            for number, redistributor in enumerate(gic.redistributors):
+                qemu = peer.read(peer.redistributor(number, entry.offset), size)
+                seen[f"{name} of {number}"] = redistributor.read(entry.offset, size), qemu
+        sizes = GICD_TYPER.pack(IDbits=31, DVIS=1, LPIS=1, num_LPIs=31)
+        typer = register("GICD_TYPER").offset
+        seen["GICD_TYPER"] = gic.distributor.read(typer, 4), peer.read(GICD_BASE + typer, 4) & sizes
+    assert {name: model for name, (model, _) in seen.items()} == {name: qemu for name, (_, qemu) in seen.items()}
+
+
+@needs_qemu
+@pytest.mark.parametrize("machine", [QemuMachine, QemuMachineV4])
+def test_whatever_software_does_qemu_and_the_model_agree(machine):
+    quick = {} if COMPILED else {"max_examples": 8, "stateful_step_count": 12}
+    run_state_machine_as_test(
+        machine, settings=settings(suppress_health_check=list(HealthCheck), **({"stateful_step_count": 25} | quick))
+    )
+
+
+@needs_qemu
+@pytest.mark.parametrize("architecture", ["3", "4.0"])
+def test_bulk(architecture):
+    twins = hammer(lambda: twins_of(architecture), seed=7, commands=COMMANDS)
+    with twins.peer:
+        assert twins.commands >= COMMANDS
+        assert any(tables_seen.pending_bits(twins, table) for table in twins.pending_tables)
+        if twins.config.virtual:
+            assert any(tables_seen.pending_bits(twins, vpt) for vpt in twins.vpts)
+        if twins.config.virtual and COMPILED:
+            assert set(twins.pending_lasts) == {False, True}
+
+
+@needs_qemu
+def test_a_difference_in_bulk_names_its_command(monkeypatch):
+    monkeypatch.setattr(qemu_differences, "AVOIDED", ())
+    with pytest.raises(Disagreement, match=r"seed 3, round \d+, command \d+, (MAPC|MAPD|VMAPP) .*: \d+ differences"):
+        hammer(lambda: twins_of("4.0"), seed=3, commands=COMMANDS)

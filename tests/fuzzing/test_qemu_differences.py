@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each known difference between QEMU 7.2 and the model, shown: a mask that nothing needs is a hole."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from gicmodel.fuzzing.qemu import BINARY, QemuPeer
+from gicmodel.fuzzing.qemu_differences import AVOIDED, COMPARED, NEVER_DONE
+from gicmodel.fuzzing.qemu_twins import UNMAPPED, Twins
+from gicmodel.fuzzing.strategies import Geometry, words
+from gicmodel.hardware import GicConfig
+from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.registers import (
+    GICR_PENDBASER,
+    GICR_PROPBASER,
+    GITS_BASER,
+    GITS_CBASER,
+    GITS_CREADR,
+    GITS_CTLR,
+    GITS_CWRITER,
+)
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed"),
+]
+
+FLAT, TWO_LEVEL = Geometry(), Geometry(indirect=True)
+
+
+@pytest.fixture
+def boot():
+    peers = []
+
+    def new(geometry=FLAT):
+        peers.append(QemuPeer())
+        return Twins(peers[-1], GicConfig.qemu("4.0"), geometry)
+
+    yield new
+    for peer in peers:
+        peer.close()
+
+
+def send(twins, *commands):
+    """Also commands that `Twins.run` would leave out."""
+    twins.run_words(np.array([words(command, "4.0") for command in commands], np.uint64))
+
+
+def register_differences(twins):
+    return [tuple(difference) for difference in twins.different_registers()]
+
+
+def stall_differences(twins):
+    return [tuple(difference) for difference in twins.stalls]
+
+
+def mapped(twins, itt=None, **event):
+    """A device of 16 events with one mapped event, a collection, and a vPE with one mapped event."""
+    send(
+        twins,
+        ("MAPD", {"DeviceID": 0, "Size": 3, "ITT_addr": itt or twins.itts[0], "V": 1}),
+        ("MAPC", {"ICID": 0, "RDbase": 0, "V": 1}),
+        ("MAPC", {"ICID": 1, "RDbase": 1, "V": 1}),
+        ("MAPTI", {"DeviceID": 0, "EventID": 0, "pINTID": 8192, "ICID": 0} | event),
+        ("VMAPP", {"vPEID": 0, "RDbase": 0, "V": 1, "VPT_addr": twins.vpts[0], "VPT_size": 15}),
+        ("VMAPTI", {"DeviceID": 0, "EventID": 1, "vPEID": 0, "vINTID": 8192, "Doorbell": 1023}),
+    )
+    return twins
+
+
+def pending_last(twins):
+    """PendingLast of redistributor 0 after its vPE has left: the model's, QEMU's."""
+    twins.deschedule(0, doorbell=False, pending_last=False)
+    address = twins.peer.redistributor(0, 0x2_0078)
+    return twins.read_redistributor(0, "GICR_VPENDBASER") >> 61 & 1, twins.peer.read(address) >> 61 & 1
+
+
+SHOWN = set()
+
+
+def shows(name):
+    """The test shows that known difference."""
+
+    def mark(test):
+        SHOWN.add(name)
+        return test
+
+    return mark
+
+
+@pytest.mark.parametrize("known", AVOIDED, ids=lambda known: known.mnemonic)
+def test_an_avoided_command_is_taken_differently(boot, known):
+    twins = mapped(boot())
+    command = {
+        "MAPD": ("MAPD", {"DeviceID": 0, "Size": 16, "V": 0}),
+        "VMAPP": ("VMAPP", {"vPEID": 0, "VPT_size": 16, "V": 0}),
+        "MAPC": ("MAPC", {"ICID": 2, "RDbase": 0x1_0000, "V": 1}),
+    }[known.mnemonic]
+    assert twins.differences() == []
+    twins.run([command])
+    assert twins.differences() == []
+    send(twins, command)
+    assert twins.differences() != []
+
+
+@shows("a command queue outside RAM")
+def test_a_command_queue_outside_ram(boot):
+    twins = boot()
+    twins.enable_its(0, False)
+    twins.write_its(0, "GITS_CBASER", GITS_CBASER.pack(Valid=1, Physical_Address=UNMAPPED))
+    twins.write_its(0, "GITS_CWRITER", 0)
+    twins.enable_its(0, True)
+    twins.write_its(0, "GITS_CWRITER", 0x40)
+    assert register_differences(twins) == [("GITS_CREADR of 0", GITS_CREADR.pack(Stalled=1), 0x40)]
+
+
+@shows("a VPT outside RAM")
+def test_a_vpt_outside_ram(boot):
+    twins = mapped(boot())
+    vmapp = ("VMAPP", {"vPEID": 1, "RDbase": 0, "V": 1, "VPT_addr": UNMAPPED, "VPT_size": 15})
+    vmapti = ("VMAPTI", {"DeviceID": 0, "EventID": 2, "vPEID": 1, "vINTID": 8192, "Doorbell": 1023})
+    send(twins, vmapp, vmapti, ("INT", {"DeviceID": 0, "EventID": 2}))
+    assert stall_differences(twins) == [("GITS_CREADR of 0", 8 * 32 | 1, 9 * 32)]
+
+
+@shows("INT with a collection table page outside RAM")
+@pytest.mark.parametrize(
+    ("mnemonic", "qemu_stalls"), [("INT", False), ("CLEAR", False), ("DISCARD", False), ("INV", True)]
+)
+def test_a_collection_table_page_outside_ram(boot, mnemonic, qemu_stalls):
+    twins = boot(TWO_LEVEL)
+    second = LEVEL1.pack(Valid=1, Physical_Address=UNMAPPED)
+    twins.memory.write_u64(twins.collection_tables[0].address + LEVEL1.bytes, second)
+    mapped(twins, ICID=600)
+    send(twins, (mnemonic, {"DeviceID": 0, "EventID": 0}))
+    expected = [] if qemu_stalls else [("GITS_CREADR of 0", 6 * 32 | 1, 7 * 32)]
+    assert stall_differences(twins) == expected
+
+
+@shows("GITS_CWRITER without Retry after a stall")
+def test_a_stalled_queue_resumes(boot):
+    twins = boot()
+    twins.renew_queue = lambda: None
+    mapped(twins, itt=UNMAPPED)
+    stalled = 3 * 32 | 1
+    assert stall_differences(twins) == []
+    assert twins.peer.read(twins.peer.its(0x90)) == twins.read_its(0, "GITS_CREADR") == stalled
+    twins.memory.write(twins.queue + 3 * 32, bytes(3 * 32))
+    twins.write_its(0, "GITS_CWRITER", 6 * 32)
+    assert register_differences(twins) == [("GITS_CREADR of 0", stalled, 6 * 32 | 1)]
+    twins.write_its(0, "GITS_CWRITER", GITS_CWRITER.pack(Offset=6 * 32, Retry=1))
+    assert register_differences(twins) == [("GITS_CREADR of 0", 6 * 32, 6 * 32 | 1)]
+
+
+@shows("a write of GITS_CREADR")
+def test_a_write_of_creadr(boot):
+    twins = boot()
+    twins.enable_its(0, False)
+    twins.write_its(0, "GITS_CREADR", 0x20)
+    assert register_differences(twins) == [("GITS_CREADR of 0", 0, 0x20)]
+
+
+@shows("GICR_PROPBASER and GICR_PENDBASER while LPIs are enabled")
+@pytest.mark.parametrize("layout", [GICR_PROPBASER, GICR_PENDBASER])
+def test_lpi_base_registers_while_lpis_are_enabled(boot, layout):
+    twins = boot()
+    before, after = twins.read_redistributor(1, layout.name), layout.pack(Physical_Address=0x9000_0000)
+    twins.write_redistributor(1, layout.name, after)
+    assert register_differences(twins) == [(f"{layout.name} of 1", before, after)]
+
+
+@shows("a level 1 table of 64 pages of 64 KiB")
+@pytest.mark.parametrize("pages", [63, 64, 65])
+def test_a_level_1_table_of_64_pages(boot, pages):
+    twins = boot()
+    twins.enable_its(0, False)
+    table = {"Physical_Address": twins.queue, "Size": pages - 1, "Page_Size": 2, "Indirect": 1, "Valid": 1}
+    level2 = LEVEL1.pack(Valid=1, Physical_Address=twins.device_tables[0].entries)
+    twins.memory.write_u64(twins.queue, level2)
+    twins.write_its(0, "GITS_BASER0", GITS_BASER.pack(**table))
+    queue = {"Physical_Address": twins.itts[2], "Size": 15, "Valid": 1}
+    twins.write_its(0, "GITS_CBASER", GITS_CBASER.pack(**queue))
+    twins.enable_its(0, True)
+    mapd = words(("MAPD", {"DeviceID": 3, "Size": 3, "ITT_addr": twins.itts[0], "V": 1}), "4.0")
+    twins.memory.write(twins.itts[2], np.array(mapd, "<u8").view(np.uint8))
+    twins.write_its(0, "GITS_CWRITER", 0x20)
+    differences = twins.differences()
+    assert [difference.qemu for difference in differences] == [0] * len(differences)
+    assert bool(differences) == (pages == 64)
+
+
+@shows("RES0 bits in a level 1 entry")
+def test_res0_bits_in_a_level_1_entry(boot):
+    twins = boot(TWO_LEVEL)
+    level1 = twins.device_tables[0].address
+    twins.memory.write_u64(level1, twins.memory.read_u64(level1) | 0x18)
+    send(twins, ("MAPD", {"DeviceID": 0, "Size": 3, "ITT_addr": twins.itts[0], "V": 1}))
+    entries = twins.device_tables[0].entries
+    model = {int(difference.where, 0) - entries: difference.model for difference in twins.differences()}
+    qemu = {int(difference.where, 0) - entries - 0x18: difference.qemu for difference in twins.differences()}
+    written = dict(enumerate(twins.memory.read(entries, 4)))
+    assert {offset: byte for offset, byte in model.items() if byte} == written
+    assert {offset: byte for offset, byte in qemu.items() if byte} == written
+
+
+@shows("MOVI of an INTID beyond GICR_PROPBASER.IDbits")
+def test_movi_beyond_id_bits(boot):
+    twins = boot()
+    beyond = 60000
+    for rd in (0, 1):
+        twins.write_redistributor(rd, "GICR_CTLR", 0)
+        propbaser = GICR_PROPBASER.pack(Physical_Address=twins.lpi_configuration, IDbits=13)
+        twins.write_redistributor(rd, "GICR_PROPBASER", propbaser)
+        twins.write_redistributor(rd, "GICR_CTLR", 1)
+    mapped(twins, pINTID=beyond)
+    twins.memory.write_u8(twins.pending_tables[0] + beyond // 8, 1)
+    send(twins, ("MOVI", {"DeviceID": 0, "EventID": 0, "ICID": 1}))
+    moved = [(f"{twins.pending_tables[rd] + beyond // 8:#x}", 1 - rd, rd) for rd in (0, 1)]
+    assert [tuple(difference) for difference in twins.differences()] == moved
+
+
+@shows("a vLPI enabled without an invalidation")
+@pytest.mark.parametrize("invalidate", [False, True])
+def test_a_vlpi_enabled_without_an_invalidation(boot, invalidate):
+    twins = mapped(boot())
+    twins.make_resident(0, twins.vpts[0], twins.vconfs[0], 16)
+    send(twins, ("INT", {"DeviceID": 0, "EventID": 1}))
+    twins.set_virtual_configuration(twins.vconfs[0], 8192, 0xA1)
+    if invalidate:
+        send(twins, ("VINVALL", {"vPEID": 0}))
+    assert pending_last(twins) == (1, int(invalidate))
+
+
+@shows("a vPE moved while it is resident")
+@pytest.mark.parametrize("home", [0, 1])
+def test_a_vpe_moved_while_it_is_resident(boot, home):
+    twins = boot()
+    twins.set_virtual_configuration(twins.vconfs[0], 8192, 0xA1)
+    mapped(twins)
+    twins.make_resident(0, twins.vpts[0], twins.vconfs[0], 16)
+    send(twins, ("VMOVP", {"vPEID": 0, "RDbase": home}), ("INT", {"DeviceID": 0, "EventID": 1}))
+    assert pending_last(twins) == (1, int(home == 0))
+    assert twins.differences() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "masked"),
+    [
+        ("GITS_CTLR", GITS_CTLR.pack(ImDe=1), GITS_CTLR.pack(ImDe=1)),
+        ("GITS_CWRITER", 1 << 40, 1 << 40),
+        ("GITS_CBASER", 1 << 62, 1 << 62),
+        ("GITS_BASER0", 0x0107_0000_0000_0000, 0),
+    ],
+)
+def test_bits_of_its_registers_that_are_not_compared(boot, name, value, masked):
+    twins = boot()
+    twins.enable_its(0, False)
+    twins.write_its(0, name, value)
+    offset, size = {
+        "GITS_CTLR": (0, 4),
+        "GITS_CWRITER": (0x88, 8),
+        "GITS_CBASER": (0x80, 8),
+        "GITS_BASER0": (0x100, 8),
+    }[name]
+    assert (twins.read_its(0, name) ^ twins.peer.read(twins.peer.its(offset), size)) & ~COMPARED[name] == masked
+
+
+def test_ptz_reads_back(boot):
+    twins = boot()
+    twins.write_redistributor(0, "GICR_CTLR", 0)
+    twins.write_redistributor(0, "GICR_PENDBASER", GICR_PENDBASER.pack(PTZ=1))
+    qemu = twins.peer.read(twins.peer.redistributor(0, 0x78))
+    assert qemu ^ twins.read_redistributor(0, "GICR_PENDBASER") == GICR_PENDBASER.pack(PTZ=1)
+
+
+def test_every_known_difference_is_shown():
+    assert set(NEVER_DONE) == SHOWN
