@@ -89,37 +89,35 @@ def _excluded(its: Its, profile: Profile) -> str:
 def _sample(dump: Dump, found: Occupied, profile: Profile, kind: str) -> tuple[int, int]:
     entry = profile.entries[kind]
     assert entry is not None
-    words = entry.layout.words_of(found.octets)
-    rows = entry.layout.decode(words)
-    sense = entry.in_use(rows) & ~entry.reserved(words)
+    words = entry.words(found.octets)
+    sense = entry.in_use(words) & ~entry.reserved(words)
     if kind == "device":
-        sense &= _points(dump, entry, rows, "ITT_addr")
-        good, many = _events(dump, profile, entry, rows[sense])
-        return int(sense.sum()) + good, rows.size + many
+        sense &= _points(dump, entry, words, "ITT_addr")
+        good, many = _events(dump, profile, entry, words[sense])
+        return int(sense.sum()) + good, sense.size + many
     if kind == "vpe":
-        sense &= _points(dump, entry, rows, "VPT_addr")
-    return int(sense.sum()), rows.size
+        sense &= _points(dump, entry, words, "VPT_addr")
+    return int(sense.sum()), sense.size
 
 
 def _head(found: Occupied) -> Occupied:
     return found._replace(ids=found.ids[:SAMPLE], addresses=found.addresses[:SAMPLE], octets=found.octets[:SAMPLE])
 
 
-def _points(dump: Dump, entry: Entry, rows: NDArray[np.void], column: str) -> NDArray[np.bool_]:
+def _points(dump: Dump, entry: Entry, words: NDArray[np.uint64], column: str) -> NDArray[np.bool_]:
     """Whether an address column points to memory that the dump holds."""
-    return dump.offsets(entry.column(rows, column)) >= 0
+    return dump.offsets(entry.column(words, column)) >= 0
 
 
-def _events(dump: Dump, profile: Profile, device: Entry, rows: NDArray[np.void]) -> tuple[int, int]:
+def _events(dump: Dump, profile: Profile, device: Entry, words: NDArray[np.uint64]) -> tuple[int, int]:
     """The first events of the devices: how many make sense, and how many there are."""
     event = profile.event
     assert event is not None
     # Two events are the fewest that a device can have, so both are inside every table.
-    addresses = (device.column(rows, "ITT_addr")[:, np.newaxis] + np.arange(2) * event.layout.bytes).reshape(-1)
+    addresses = (device.column(words, "ITT_addr")[:, np.newaxis] + np.arange(2) * event.layout.bytes).reshape(-1)
     octets, held = dump.gather(addresses, event.layout.bytes)
     occupied_ones = octets[held & octets.any(axis=1)]
-    words = event.layout.words_of(occupied_ones)
-    decoded = event.layout.decode(words)
-    intids = event.column(decoded, "INTID")
-    sense = event.in_use(decoded) & ~event.reserved(words) & (intids >= FIRST_LPI) & (intids < 1 << LPI_ID_BITS)
-    return int(sense.sum()), decoded.size
+    entries = event.words(occupied_ones)
+    intids = event.column(entries, "INTID")
+    sense = event.in_use(entries) & ~event.reserved(entries) & (intids >= FIRST_LPI) & (intids < 1 << LPI_ID_BITS)
+    return int(sense.sum()), sense.size

@@ -38,7 +38,8 @@ EVENTS = np.dtype(
         *(("ICID", np.uint16), ("vPEID", np.uint16), ("Doorbell", np.uint32), ("next", np.uint16)),
         *(("RDbase", np.int64), ("configuration", np.int16), ("pending", np.int8)),
         *_PLACE,
-    ]
+    ],
+    align=True,
 )
 """RDbase is the target's redistributor, `configuration` the LPI's byte, `pending` 0 or 1; each may be UNKNOWN."""
 

@@ -116,7 +116,7 @@ def _check(frames: Frames) -> None:
 
 
 def _joined(dtype: np.dtype[np.void], parts: list[NDArray[np.void]]) -> NDArray[np.void]:
-    return np.concatenate([np.empty(0, dtype), *parts])
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
 
 
 def _vpes(

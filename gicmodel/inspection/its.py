@@ -123,18 +123,18 @@ def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
 def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
     entry, found = profile.device, its.occupied["device"]
     assert entry is not None
-    rows = entry.layout.decode(entry.layout.words_of(found.octets))
-    its.reserved["device"] = _reserved(found, entry)
-    used = entry.in_use(rows)
-    rows, addresses = rows[used], found.addresses[used]
+    words = entry.words(found.octets)
+    its.reserved["device"] = found.addresses[entry.reserved(words)]
+    used = entry.in_use(words)
+    words, addresses = words[used], found.addresses[used]
     return table(
         DEVICES,
-        rows.size,
+        addresses.size,
         its=its.number,
         DeviceID=found.ids[used],
-        ITT_addr=entry.column(rows, "ITT_addr"),
-        Size=entry.column(rows, "Size"),
-        next=entry.column(rows, "next"),
+        ITT_addr=entry.column(words, "ITT_addr"),
+        Size=entry.column(words, "Size"),
+        next=entry.column(words, "next"),
         address=addresses,
         offset=dump.offsets(addresses),
     )
@@ -143,21 +143,21 @@ def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
 def _collections(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
     entry, found = profile.collection, its.occupied["collection"]
     assert entry is not None
-    rows = entry.layout.decode(entry.layout.words_of(found.octets))
-    its.reserved["collection"] = _reserved(found, entry)
-    used = entry.in_use(rows)
+    words = entry.words(found.octets)
+    its.reserved["collection"] = found.addresses[entry.reserved(words)]
+    used = entry.in_use(words)
     if profile.collection_list:
         # The list ends at the first entry that is not in use, and a zero entry is such a one.
         used &= np.logical_and.accumulate((found.ids == np.arange(found.ids.size)) & used)
-    rows, addresses = rows[used], found.addresses[used]
-    rdbase = entry.column(rows, "RDbase")
+    words, addresses = words[used], found.addresses[used]
+    rdbase = entry.column(words, "RDbase")
     if profile.not_mapped is not None:
         rdbase[rdbase == profile.not_mapped] = UNKNOWN
     return table(
         COLLECTIONS,
-        rows.size,
+        addresses.size,
         its=its.number,
-        ICID=entry.column(rows, "ICID") if profile.collection_list else found.ids[used],
+        ICID=entry.column(words, "ICID") if profile.collection_list else found.ids[used],
         RDbase=rdbase,
         address=addresses,
         offset=dump.offsets(addresses),
@@ -168,27 +168,23 @@ def decode_vpes(dump: Dump, found: Occupied, profile: Profile, its: int) -> tupl
     """The vPEs of a vPE table or vPE configuration table, and the addresses of entries with a RES0 bit set."""
     entry = profile.vpe
     assert entry is not None
-    rows = entry.layout.decode(entry.layout.words_of(found.octets))
-    used = entry.in_use(rows)
-    rows, addresses = rows[used], found.addresses[used]
+    words = entry.words(found.octets)
+    reserved = found.addresses[entry.reserved(words)]
+    used = entry.in_use(words)
+    words, addresses = words[used], found.addresses[used]
     vpes = table(
         VPES,
-        rows.size,
+        addresses.size,
         its=its,
         vPEID=found.ids[used],
         resident=UNKNOWN,
-        RDbase=entry.column(rows, "RDbase"),
-        VPT_addr=entry.column(rows, "VPT_addr"),
-        VPT_size=entry.column(rows, "VPT_size"),
-        VCONF_addr=entry.column(rows, "VCONF_addr", UNKNOWN),
-        Default_Doorbell=entry.column(rows, "Default_Doorbell", NO_DOORBELL),
-        DoorbellArmed=entry.column(rows, "DoorbellArmed"),
+        RDbase=entry.column(words, "RDbase"),
+        VPT_addr=entry.column(words, "VPT_addr"),
+        VPT_size=entry.column(words, "VPT_size"),
+        VCONF_addr=entry.column(words, "VCONF_addr", UNKNOWN),
+        Default_Doorbell=entry.column(words, "Default_Doorbell", NO_DOORBELL),
+        DoorbellArmed=entry.column(words, "DoorbellArmed"),
         address=addresses,
         offset=dump.offsets(addresses),
     )
-    return vpes, _reserved(found, entry)
-
-
-def _reserved(found: Occupied, entry: Entry) -> Addresses:
-    """The addresses of the entries with a RES0 bit set."""
-    return found.addresses[entry.reserved(entry.layout.words_of(found.octets))]
+    return vpes, reserved

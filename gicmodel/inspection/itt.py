@@ -21,7 +21,8 @@ from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.table import any_set, nonzero
 from gicmodel.layouts.itt import NO_DOORBELL
 
-_BATCH = 1 << 24
+_BATCH = 1 << 20
+"""Bytes of tables decoded at once: what is made of them on the way stays in the processor's caches."""
 _LARGE = 1 << 20
 
 EVENTS_OF_DEVICES = "events of devices"
@@ -59,9 +60,9 @@ def read_events(dump: Dump, devices: NDArray[np.void], entry: Entry, budget: Bud
         if parts[-1].size < rows.size:
             break
     events = np.concatenate(parts)
-    order = np.lexsort((events["EventID"], events["DeviceID"]))
-    if (np.diff(order) != 1).any():
-        events = events[order]
+    keys = events["DeviceID"].astype(np.int64) << 32 | events["EventID"]
+    if (np.diff(keys) < 0).any():
+        events = events[np.argsort(keys, kind="stable")]
     return Events(events, np.concatenate(reserved), np.sort(np.array(reader.absent, np.intp)))
 
 
@@ -104,26 +105,25 @@ class _Reader:
 
 
 def _decode(dump: Dump, devices: NDArray[np.void], entry: Entry, block: _Block) -> tuple[NDArray[np.void], Addresses]:
-    words = entry.layout.words_of(block.octets)
-    rows = entry.layout.decode(words)
+    words = entry.words(block.octets)
     addresses = devices["ITT_addr"][block.device] + block.event * entry.layout.bytes
     reserved = addresses[entry.reserved(words)]
-    used = entry.in_use(rows)
-    rows, addresses, device = rows[used], addresses[used], block.device[used]
-    physical = entry.column(rows, "physical", 1) != 0
+    used = entry.in_use(words)
+    words, addresses, device = words[used], addresses[used], block.device[used]
+    physical = entry.column(words, "physical", 1) != 0
     events = table(
         EVENTS,
-        rows.size,
+        addresses.size,
         its=devices["its"][device],
         DeviceID=devices["DeviceID"][device],
         EventID=block.event[used],
-        INTID=entry.column(rows, "INTID"),
+        INTID=entry.column(words, "INTID"),
         virtual=~physical,
-        ICID=np.where(physical, entry.column(rows, "ICID"), 0),
+        ICID=np.where(physical, entry.column(words, "ICID"), 0),
         # Physical entries written by QEMU before 7.0 can hold anything in these two.
-        vPEID=np.where(physical, 0, entry.column(rows, "vPEID")),
-        Doorbell=np.where(physical, NO_DOORBELL, entry.column(rows, "Doorbell", NO_DOORBELL)),
-        next=entry.column(rows, "next"),
+        vPEID=np.where(physical, 0, entry.column(words, "vPEID")),
+        Doorbell=np.where(physical, NO_DOORBELL, entry.column(words, "Doorbell", NO_DOORBELL)),
+        next=entry.column(words, "next"),
         RDbase=UNKNOWN,
         configuration=UNKNOWN,
         pending=UNKNOWN,

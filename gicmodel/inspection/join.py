@@ -155,6 +155,8 @@ def _by_id(ids: NDArray[np.integer], values: NDArray[np.int64]) -> NDArray[np.in
 
 def _events_of(pending: NDArray[np.void], events: NDArray[np.void]) -> NDArray[np.int64]:
     """How many events map to each pending interrupt."""
+    if not pending.size:
+        return np.zeros(0, np.int64)
     target = np.where(events["virtual"], events["vPEID"].astype(np.int64), events["RDbase"])
     keys = np.sort(_key(events["virtual"], target, events["INTID"]))
     wanted = _key(pending["virtual"], pending["target"], pending["INTID"])

@@ -30,28 +30,32 @@ class Entry:
     used: str
     fields: Mapping[str, str]
 
-    def column(self, rows: NDArray[np.void], name: str, default: int = 0) -> NDArray[np.int64]:
-        """A column (int64, [n]) of decoded rows, or `default` throughout if the format has no such field."""
-        known = self.fields.get(name)
-        if known is None:
-            return np.full(len(rows), default, np.int64)
-        column: NDArray[np.int64] = rows[known].astype(np.int64)
-        return column
+    def words(self, octets: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        """Entries in memory, uint8 [n, bytes], as their words, uint64 [n, words]."""
+        return self.layout.words_of(octets).reshape(-1, len(self.layout.word_bits))
 
-    def in_use(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
-        """Which of the decoded rows map something."""
-        used: NDArray[np.bool_] = rows[self.used] != 0
-        return used
+    def column(self, words: NDArray[np.uint64], name: str, default: int = 0) -> NDArray[np.int64]:
+        """A column (int64, [n]) of entries given as words [n, words]; `default` if the format has no such field."""
+        known = self.fields.get(name)
+        return np.full(len(words), default, np.int64) if known is None else self._field(words, known)
+
+    def in_use(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which entries map something."""
+        return np.asarray(self._field(words, self.used) != 0)
 
     def reserved(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which of the entries, uint64 [n] or [n, words], have a RES0 bit set."""
-        matrix = words.reshape(-1, len(self.layout.word_bits))
-        broken = np.zeros(len(matrix), np.bool_)
+        """Which entries have a RES0 bit set."""
+        broken = np.zeros(len(words), np.bool_)
         for name, span in self.layout.spans.items():
             if span.reserved == "RES0":
-                bits = self.layout[name]
-                broken |= (matrix[:, bits.word] >> bits.shift) & bits.mask != 0
+                broken |= self._field(words, name) != 0
         return broken
+
+    def _field(self, words: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
+        field = self.layout[name]
+        # No field has 64 bits, so that the sign is never reached.
+        value: NDArray[np.uint64] = ((words[:, field.word] >> field.shift) & field.mask) << field.scale
+        return value.view(np.int64)
 
 
 @dataclass(frozen=True)
