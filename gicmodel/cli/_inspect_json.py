@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from gicmodel.inspection import Inspection
@@ -12,12 +13,14 @@ from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.views import View
 
 
-def about(found: Inspection, findings: Findings) -> dict[str, Any]:
+def about(image: Path, sources: list[str], found: Inspection, findings: Findings) -> dict[str, Any]:
     """What is not a table: the formats and their evidence, the registers, what is missing, how many findings."""
     registers = {
         frame: {name: f"{value:#x}" for name, value in values.items()} for frame, values in found.frames.values.items()
     }
     return {
+        "image": str(image),
+        "registers_from": sources,
         "profile": found.profile.name,
         "evidence": found.evidence,
         "architecture": found.architecture,

@@ -20,6 +20,8 @@ from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import TABLES, Selection, entries, parse_device, select
 from gicmodel.inspection.sources import read_dump
 
+CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
+
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""
 
@@ -96,7 +98,7 @@ def _print(
     if options["as_hex"]:
         _print_octets(found, selection)
     elif options["as_json"]:
-        for line in document(about(found, findings), views):
+        for line in document(about(image, sources, found, findings), views):
             click.echo(line)
     elif options["as_csv"]:
         write_csv(views[0])
@@ -120,6 +122,7 @@ def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
     click.echo(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
     for line in found.evidence:
         click.echo(f"  {line}")
+    click.echo(CAVEAT)
     for missing in found.missing:
         click.echo(f"missing: {missing.register}: {missing.disables}")
 

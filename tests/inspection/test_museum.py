@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every image in tables/ has registers, a README, and the decode that `gicmodel inspect` still prints."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from gicmodel.cli import main
+from tests.inspection.museum import TABLES
+
+IMAGES = sorted(TABLES.glob("*/*.elf.xz"))
+
+
+def decode_of(image):
+    return image.with_name(image.name.removesuffix(".elf.xz") + ".decode.json")
+
+
+def test_there_are_real_and_golden_images():
+    assert {image.parent.name for image in IMAGES} == {"linux-6.12-kvm-2vcpu", "gicmodel-v4.1-2vcpu"}
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_an_image_says_where_it_comes_from(image):
+    assert f"`{image.name}`" in (image.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_an_image_decodes_to_what_is_kept_beside_it(image, monkeypatch):
+    kept = decode_of(image).read_text()
+    (registers,) = json.loads(kept)["registers_from"]
+    monkeypatch.chdir(image.parent)
+    result = CliRunner().invoke(main, ["inspect", image.name, "--registers", registers, "--json"])
+    assert result.exit_code == 0
+    assert result.stdout == kept
+
+
+def test_the_golden_guest_has_pending_what_its_host_has_in_the_vpts():
+    source = TABLES / "gicmodel-v4.1-2vcpu"
+    host, guest = (json.loads((source / f"source-{which}.decode.json").read_text()) for which in ("host", "guest"))
+    assert [(row["target"], row["INTID"]) for row in host["pending"]] == [(0, 8194), (1, 8193), (1, 8195)]
+    assert [(row["target"], row["INTID"]) for row in guest["pending"]] == [(0, 8194), (1, 8193), (1, 8195)]
+    assert (host["profile"], guest["profile"]) == ("gicmodel", "kvm-rev0")
