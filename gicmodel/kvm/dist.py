@@ -5,6 +5,7 @@ from gicmodel.driver import GicDriver
 from gicmodel.kvm.behaviour import KvmBehaviour
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
+from gicmodel.kvm.sgi import Sgis
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
@@ -25,6 +26,13 @@ class VgicDist:
         self.initialised = False
         self._driver = driver if driver is not None and driver.is_v4 else None
         self._vlpis: Vlpis | None = None
+        self.sgis = Sgis(nr_vcpus)
+        self.enabled = True
+        """GICD_CTLR.EnableGrp1. KVM starts with 0; guests of this model may do without a distributor."""
+        self.nassgireq = False
+        self.nassgicap = True
+        self.implementation_revision = 3
+        self._has_run = False
         self.running: set[int] = set()
         self.lpis_enabled = [False] * nr_vcpus
         self._pendbasers = [0] * nr_vcpus
@@ -36,7 +44,22 @@ class VgicDist:
         """Map a vPE for each vCPU (Linux `vgic_init`); nothing the second time. KvmError as the host driver."""
         if self._driver is not None and not self.initialised:
             self._vlpis = Vlpis(self._driver, self.nr_vcpus, self.lpis, ptz=not self.behaviour.drops_ptz)
+            self.sgis.vlpis = self._vlpis
         self.initialised = True
+
+    def map_resources(self) -> None:
+        """Before the first vCPU runs: restored SGIs go to the GIC (Linux `kvm_vgic_map_resources`)."""
+        if self.supports_direct_sgis and not self._has_run:
+            self.sgis.configure(self.nassgireq)
+        self._has_run = True
+
+    def reload_gicv4(self) -> None:
+        """Make the vPEs of running vCPUs resident anew, for GICD_CTLR.EnableGrp1 to reach them (Linux d9c3872cd2f8)."""
+        for vcpu in self.running if self.has_gicv4_1 else ():
+            cpu = self.vlpis.vpe(vcpu).resident_cpu
+            if cpu is not None:
+                self.vlpis.put(vcpu, doorbell=False)
+                self.vlpis.load(vcpu, cpu, self.enabled)
 
     def require_initialised(self, errno: str) -> None:
         """KvmError `errno` before `initialise`."""
@@ -52,6 +75,16 @@ class VgicDist:
     def has_gicv4_1(self) -> bool:
         """Whether the pending state of vLPIs can be read."""
         return self._vlpis is not None and self._vlpis.driver.is_v41
+
+    @property
+    def host_has_vsgis(self) -> bool:
+        """Whether the host's GIC can inject SGIs."""
+        return self._driver is not None and self._driver.is_v41
+
+    @property
+    def supports_direct_sgis(self) -> bool:
+        """GICD_TYPER2.nASSGIcap: whether the guest may have its SGIs injected by the GIC."""
+        return self.host_has_vsgis and self.nassgicap
 
     @property
     def vlpis(self) -> Vlpis:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The redistributor that a guest sees, as far as LPIs go (Linux vgic-mmio-v3.c)."""
+"""The redistributor that a guest sees, as far as LPIs and SGIs go (Linux vgic-mmio-v3.c)."""
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.interrupts import update_configuration, update_configurations
 from gicmodel.kvm.pending_tables import flush_pending_lpis, sync_pending_table
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, Handler, RegisterFace, sanitise_attributes
+from gicmodel.kvm.sgi_frame import sgi_handlers
 from gicmodel.layouts.registers import GICR_CTLR, GICR_INVLPIR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
 
 _PIDR2_GICV3 = 0x3B
+_REVISION_WITH_IR = 3
+"""From this GICD_IIDR.Revision on, GICR_CTLR says that GICR_INVLPIR exists and EnableLPIs can be cleared."""
 _AFF0_BITS, _AFF1_BITS = 4, 8
 
 
@@ -47,14 +50,15 @@ class VirtualRedistributor:
             "GICR_INVALLR": Handler(lambda: 0, self._write_invallr),
             "GICR_SYNCR": Handler(lambda: 0),
             "GICR_PIDR2": Handler(lambda: _PIDR2_GICV3),
-        }
+        } | sgi_handlers(dist, vcpu)
 
     @property
     def _lpis_enabled(self) -> bool:
         return self._dist.lpis_enabled[self._vcpu]
 
     def _read_ctlr(self) -> int:
-        return GICR_CTLR.pack(EnableLPIs=self._lpis_enabled, IR=1, CES=1)
+        features = self._dist.implementation_revision >= _REVISION_WITH_IR
+        return GICR_CTLR.pack(EnableLPIs=self._lpis_enabled, IR=features, CES=features)
 
     def _write_ctlr(self, value: int) -> None:
         """EnableLPIs 0 to 1 loads the pending table unless PTZ says that it is zero; 1 to 0 drops what is pending."""

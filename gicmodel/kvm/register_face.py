@@ -10,6 +10,8 @@ from gicmodel.layouts.registers import Register, register
 
 _SAME_AS_INNER, _NON_CACHEABLE, _RAWB = 0, 1, 3
 _INNER_SHAREABLE, _OUTER_SHAREABLE = 1, 2
+IMPLEMENTER = {"ProductID": ord("K"), "Implementer": 0x43B}
+"""KVM's GICD_IIDR and GITS_IIDR."""
 DEFAULT_ATTRIBUTES = {"InnerCache": _RAWB, "OuterCache": _SAME_AS_INNER, "Shareability": _INNER_SHAREABLE}
 
 
@@ -37,11 +39,11 @@ class RegisterFace:
     A 64-bit register may be accessed in halves by the guest, but only whole by userspace.
     """
 
-    def __init__(self, dist: VgicDist, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, dist: VgicDist, handlers: Mapping[str, Handler], architecture: str = "3") -> None:
         self._dist = dist
         self._handlers: dict[int, tuple[Register, Handler]] = {}
         for name, handler in handlers.items():
-            described = register(name, "3")
+            described = register(name, architecture)
             for half in range(0, described.bits // 8, 4):
                 self._handlers[described.offset + half] = described, handler
 

@@ -9,6 +9,7 @@ from gicmodel.driver import GicDriver, ItsDevice, ItsVm
 from gicmodel.kvm.attributes import ITS_BYTES, Control, Group, control
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.distributor import VirtualDistributor
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.forwarding import Forwarding
 from gicmodel.kvm.lpi import Lpis
@@ -16,6 +17,7 @@ from gicmodel.kvm.pending_tables import save_pending_tables
 from gicmodel.kvm.redistributor import VirtualRedistributor
 from gicmodel.kvm.virtual_its import VirtualIts
 from gicmodel.kvm.vlpi import HostIrq
+from gicmodel.layouts.vpt import VSGIS
 from gicmodel.memory import GuestMemory
 
 SPURIOUS = 1023
@@ -24,7 +26,7 @@ FIRST_ITS_ADDRESS = 0x0808_0000
 
 
 class Vgic:
-    """The virtual GICv3 of a VM, with `its` and `redistributors` as its guest sees them.
+    """The virtual GICv3 of a VM, with `its`, `redistributors` and `distributor` as its guest sees them.
 
     Args:
         memory: the guest's RAM.
@@ -49,6 +51,7 @@ class Vgic:
     ) -> None:
         self.dist = VgicDist(memory, nr_vcpus, driver, behaviour)
         self.its = [VirtualIts(self.dist) for _ in range(nr_its)]
+        self.distributor = VirtualDistributor(self.dist)
         self.redistributors = [VirtualRedistributor(self.dist, vcpu) for vcpu in range(nr_vcpus)]
         self.forwarding = Forwarding(self.dist)
         if initialise:
@@ -101,8 +104,9 @@ class Vgic:
         KvmError EBUSY before `init`, or as the host driver.
         """
         self.dist.require_initialised("EBUSY")
+        self.dist.map_resources()
         if self.dist.has_gicv4:
-            self.dist.vlpis.load(vcpu, cpu)
+            self.dist.vlpis.load(vcpu, cpu, self.dist.enabled)
         self.forwarding.vcpu_runs(vcpu)
         self.running.add(vcpu)
 
@@ -113,19 +117,39 @@ class Vgic:
             self.dist.vlpis.put(vcpu, doorbell=wfi)
 
     def acknowledge(self, vcpu: int) -> int:
-        """The highest priority LPI that software has pending for the vCPU, taken; 1023 if there is none."""
-        slots = self.lpis.deliverable(vcpu)
-        if not len(slots):
+        """The highest priority SGI or LPI that software has pending for the vCPU, taken; 1023 if there is none."""
+        intids = self._deliverable(vcpu)
+        if not intids:
             return SPURIOUS
-        self.lpis.rows["pending_latch"][slots[0]] = False
-        return int(self.lpis.rows["intid"][slots[0]])
+        self._take(vcpu, intids[:1])
+        return intids[0]
 
     def acknowledge_all(self, vcpu: int) -> list[int]:
-        """Every LPI that `acknowledge` would return one by one before 1023."""
-        slots = self.lpis.deliverable(vcpu)
-        self.lpis.rows["pending_latch"][slots] = False
-        intids: list[int] = self.lpis.rows["intid"][slots].tolist()
+        """Every interrupt that `acknowledge` would return one by one before 1023."""
+        intids = self._deliverable(vcpu)
+        self._take(vcpu, intids)
         return intids
+
+    def send_sgi(self, vcpu: int, number: int) -> None:
+        """A vCPU writes ICC_SGI1R_EL1: SGI 0 to 15 becomes pending for `vcpu`."""
+        self.dist.sgis.set_pending(vcpu, number, True)
+
+    def _deliverable(self, vcpu: int) -> list[int]:
+        """The INTIDs that software has to deliver, highest priority first, then lowest; none in a disabled Group 1."""
+        if not self.dist.enabled:
+            return []
+        sgis, lpis = self.dist.sgis.deliverable(vcpu), self.lpis.deliverable(vcpu)
+        intids = np.concatenate((sgis, self.lpis.rows["intid"][lpis]))
+        priorities = np.concatenate((self.dist.sgis.rows["priority"][vcpu, sgis], self.lpis.rows["priority"][lpis]))
+        # Both are in order already.
+        ordered: list[int] = intids[np.argsort(priorities, kind="stable")].tolist()
+        return ordered
+
+    def _take(self, vcpu: int, intids: list[int]) -> None:
+        taken = [intid for intid in intids if intid < VSGIS]
+        self.dist.sgis.rows["pending_latch"][vcpu, taken] = False
+        slots = [slot for intid in intids if (slot := self.lpis.find(intid)) is not None]
+        self.lpis.rows["pending_latch"][slots] = False
 
     def inject_msi(self, device_id: int, event_id: int, its: int = 0) -> int:
         """KVM_SIGNAL_MSI; see `VirtualIts.inject_msi`."""

@@ -11,7 +11,7 @@ from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, readable_entries
 from gicmodel.kvm.interrupts import set_pending
 from gicmodel.kvm.its import ID_BITS, VgicIts
-from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, Handler, RegisterFace, sanitise_attributes
+from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.tables import restore_tables, save_tables
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers import (
@@ -32,7 +32,6 @@ _PAGES_64K = 2
 _ABI_REVISIONS = 1
 _COMMAND_WORDS = COMMAND_BYTES // ENTRY_BYTES
 _QUEUE_ALIGNMENT = 0x1_0000
-_IIDR = {"ProductID": ord("K"), "Implementer": 0x43B}
 _TYPER = GITS_TYPER.pack(Physical=1, Devbits=ID_BITS - 1, ID_bits=ID_BITS - 1, ITT_entry_size=ENTRY_BYTES - 1)
 _FIRST_64BIT = register("GITS_TYPER", "3").offset
 _FIRST_IDENTIFICATION = register("GITS_PIDR4", "3").offset
@@ -171,7 +170,7 @@ class VirtualIts(VgicIts):
         self._process_commands()
 
     def _read_iidr(self) -> int:
-        return GITS_IIDR.pack(Revision=self.abi_revision, **_IIDR)
+        return GITS_IIDR.pack(Revision=self.abi_revision, **IMPLEMENTER)
 
     def _user_write_iidr(self, value: int) -> None:
         revision = GITS_IIDR.unpack(value)["Revision"]

@@ -120,12 +120,12 @@ class Vlpis:
         with host_refusals():
             self.driver.vpe_invall(self.vpe(vcpu))
 
-    def load(self, vcpu: int, cpu: int) -> None:
-        """Move the vCPU's vPE to the redistributor of `cpu` (VMOVP) and make it resident there."""
+    def load(self, vcpu: int, cpu: int, vgrp1: bool) -> None:
+        """Move the vCPU's vPE to `cpu`'s redistributor (VMOVP) and make it resident, Group 1 enabled with `vgrp1`."""
         vpe = self.vpe(vcpu)
         with host_refusals():
             self.driver.vpe_set_affinity(vpe, cpu)
-            self.driver.vpe_schedule(vpe, cpu)
+            self.driver.vpe_schedule(vpe, cpu, vgrp1=vgrp1)
             self.driver.vpe_commit(vpe)
 
     def put(self, vcpu: int, doorbell: bool) -> None:

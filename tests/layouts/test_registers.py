@@ -133,6 +133,18 @@ GOLDENS = [
         {"ESPI_range": 1, "RSS": 1, "MBIS": 1, "num_LPIs": 13, "SecurityExtn": 1, "NMI": 1, "ESPI": 1, "CPUNumber": 3},
     ),
     ("GICD_TYPER2", 0x18B, {"nASSGIcap": 1, "VIL": 1, "VID": 11}),
+    ("GICD_CTLR", 0x80000152, {"RWP": 1, "nASSGIreq": 1, "DS": 1, "ARE": 1, "EnableGrp1": 1}),
+    ("GICD_CTLR", 0x00000081, {"E1NWF": 1, "EnableGrp0": 1}),
+    ("GICD_IIDR", 0x4B01343B, {"ProductID": 0x4B, "Variant": 1, "Revision": 3, "Implementer": 0x43B}),
+    *(
+        (f"GICR_{name}0", 0x8001_4002, {"PPI": 0x8001, "SGI": 0x4002})
+        for name in ("IGROUPR", "ISENABLER", "ICENABLER", "ISPENDR", "ICPENDR")
+    ),
+    (
+        "GICR_IPRIORITYR",
+        0xA0800140,
+        {"Priority_offset_3B": 0xA0, "Priority_offset_2B": 0x80, "Priority_offset_1B": 1, "Priority_offset_0B": 0x40},
+    ),
     # By hand from CoreSight.
     ("PIDR3", 0x52, {"REVAND": 5, "CMOD": 2}),
     ("CIDR1", 0x9F, {"CLASS": 9, "PRMBL_1": 0xF}),
@@ -165,6 +177,15 @@ OFFSETS = {
     "GICR_VPENDBASER": 0x2_0078,
     "GICR_VSGIR": 0x2_0080,
     "GICR_VSGIPENDR": 0x2_0088,
+    "GICR_IGROUPR0": 0x1_0080,
+    "GICR_ISENABLER0": 0x1_0100,
+    "GICR_ICENABLER0": 0x1_0180,
+    "GICR_ISPENDR0": 0x1_0200,
+    "GICR_ICPENDR0": 0x1_0280,
+    "GICR_IPRIORITYR0": 0x1_0400,
+    "GICR_IPRIORITYR3": 0x1_040C,
+    "GICD_CTLR": 0x0,
+    "GICD_IIDR": 0x8,
     "GICD_TYPER": 0x4,
     "GICD_TYPER2": 0xC,
 }

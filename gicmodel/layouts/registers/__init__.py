@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory-mapped registers of the ITS, the redistributor and, where they size them, the distributor (DDI0601)."""
+"""The memory-mapped registers of the ITS and the redistributor, and those of the distributor that matter (DDI0601)."""
 
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
+from gicmodel.layouts.registers.guest import (
+    GICD_CTLR,
+    GICD_IIDR,
+    GICR_ICENABLER0,
+    GICR_ICPENDR0,
+    GICR_IGROUPR0,
+    GICR_IPRIORITYR,
+    GICR_ISENABLER0,
+    GICR_ISPENDR0,
+    GUEST_REGISTERS,
+    SGI_FRAME,
+    SGI_PRIORITIES,
+)
 from gicmodel.layouts.registers.identification import (
     CIDR0,
     CIDR1,
@@ -67,13 +80,21 @@ __all__ = [
     "CIDR2",
     "CIDR3",
     "DISTRIBUTOR_REGISTERS",
+    "GICD_CTLR",
+    "GICD_IIDR",
     "GICD_TYPER",
     "GICD_TYPER2",
     "GICR_CLRLPIR",
     "GICR_CTLR",
+    "GICR_ICENABLER0",
+    "GICR_ICPENDR0",
+    "GICR_IGROUPR0",
     "GICR_IIDR",
     "GICR_INVALLR",
     "GICR_INVLPIR",
+    "GICR_IPRIORITYR",
+    "GICR_ISENABLER0",
+    "GICR_ISPENDR0",
     "GICR_MPAMIDR",
     "GICR_PARTIDR",
     "GICR_PENDBASER",
@@ -103,6 +124,7 @@ __all__ = [
     "GITS_TRANSLATER",
     "GITS_TYPER",
     "GITS_UMSIR",
+    "GUEST_REGISTERS",
     "ITS_REGISTERS",
     "PIDR0",
     "PIDR1",
@@ -114,12 +136,14 @@ __all__ = [
     "PIDR7",
     "REDISTRIBUTOR_REGISTERS",
     "REGISTERS",
+    "SGI_FRAME",
+    "SGI_PRIORITIES",
     "VLPI_FRAME",
     "Register",
     "register",
 ]
 
-REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS)
+REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS, *GUEST_REGISTERS)
 
 
 def register(name: str, architecture: str = "4.1") -> Register:

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The distributor that a guest sees: the switch of all its interrupts, and of vSGIs (Linux vgic-mmio-v3.c)."""
+
+from gicmodel.kvm.dist import VgicDist
+from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
+from gicmodel.kvm.register_face import IMPLEMENTER, Handler, RegisterFace
+from gicmodel.layouts.registers import GICD_CTLR, GICD_IIDR, GICD_TYPER, GICD_TYPER2, register
+
+REVISIONS = (2, 3)
+"""What GICD_IIDR.Revision may be. From 3 on GICR_CTLR.IR and CES are 1."""
+
+_TYPER = GICD_TYPER.pack(IDbits=INTERRUPT_ID_BITS_ITS - 1, LPIS=1)
+_PIDR2_GICV3 = 0x3B
+_BEFORE_INIT = frozenset(register(name).offset for name in ("GICD_IIDR", "GICD_TYPER2"))
+
+
+class VirtualDistributor:
+    """GICD_CTLR, and what userspace may choose before the GIC is initialised. The VM has no SPIs."""
+
+    def __init__(self, dist: VgicDist) -> None:
+        self._dist = dist
+        self._face = RegisterFace(dist, self._handlers(), "4.1")
+        self.read = self._face.read
+        self.write = self._face.write
+
+    def user_read(self, offset: int) -> int:
+        """KVM_DEV_ARM_VGIC_GRP_DIST_REGS. KvmError EINVAL, ENXIO, EBUSY; also EBUSY before the GIC is initialised."""
+        self._require_initialised(offset)
+        return self._face.user_read(offset)
+
+    def user_write(self, offset: int, value: int) -> None:
+        """As `user_read`."""
+        self._require_initialised(offset)
+        self._face.user_write(offset, value)
+
+    def _require_initialised(self, offset: int) -> None:
+        if offset not in _BEFORE_INIT:
+            self._dist.require_initialised("EBUSY")
+
+    def _handlers(self) -> dict[str, Handler]:
+        return {
+            "GICD_CTLR": Handler(self._read_ctlr, self._write_ctlr, user_write=self._user_write_ctlr),
+            "GICD_TYPER": Handler(lambda: _TYPER),
+            "GICD_IIDR": Handler(self._read_iidr, user_write=self._user_write_iidr),
+            "GICD_TYPER2": Handler(self._read_typer2, user_write=self._user_write_typer2),
+            "GICD_PIDR2": Handler(lambda: _PIDR2_GICV3),
+        }
+
+    def _read_ctlr(self) -> int:
+        dist = self._dist
+        return GICD_CTLR.pack(DS=1, ARE=1, nASSGIreq=dist.nassgireq, EnableGrp1=dist.enabled)
+
+    def _write_ctlr(self, value: int) -> None:
+        """nASSGIreq can change only together with a disabled distributor, and takes the SGIs along at once."""
+        dist, fields = self._dist, GICD_CTLR.unpack(value)
+        was_enabled, dist.enabled = dist.enabled, bool(fields["EnableGrp1"])
+        wanted = bool(fields["nASSGIreq"]) and dist.supports_direct_sgis
+        if not (was_enabled and dist.enabled) and wanted != dist.nassgireq:
+            dist.nassgireq = wanted
+            dist.sgis.configure(wanted)
+        if was_enabled != dist.enabled:
+            dist.reload_gicv4()
+
+    def _user_write_ctlr(self, value: int) -> None:
+        """Only stored: the SGIs follow when the first vCPU runs."""
+        fields = GICD_CTLR.unpack(value)
+        self._dist.enabled = bool(fields["EnableGrp1"])
+        self._dist.nassgireq = bool(fields["nASSGIreq"]) and self._dist.supports_direct_sgis
+
+    def _read_typer2(self) -> int:
+        return GICD_TYPER2.pack(nASSGIcap=self._dist.supports_direct_sgis)
+
+    def _user_write_typer2(self, value: int) -> None:
+        if value == self._read_typer2():
+            return
+        if self._dist.initialised:
+            raise KvmError("EBUSY", "GICD_TYPER2 is fixed once the GIC is initialised")
+        possible = GICD_TYPER2.pack(nASSGIcap=self._dist.host_has_vsgis)
+        if value & ~possible:
+            raise KvmError("EINVAL", f"GICD_TYPER2 {value:#x}: at most {possible:#x} on this host")
+        self._dist.nassgicap = bool(value)
+
+    def _read_iidr(self) -> int:
+        return GICD_IIDR.pack(Revision=self._dist.implementation_revision, **IMPLEMENTER)
+
+    def _user_write_iidr(self, value: int) -> None:
+        revision = GICD_IIDR.unpack(value)["Revision"]
+        if revision not in REVISIONS or GICD_IIDR.pack(Revision=revision, **IMPLEMENTER) != value:
+            raise KvmError("EINVAL", f"GICD_IIDR {value:#x}: not one of KVM's revisions {REVISIONS}")
+        self._dist.implementation_revision = revision

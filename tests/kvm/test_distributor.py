@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The virtual distributor's registers, as userspace accesses them."""
+
+import pytest
+
+from gicmodel.kvm import KvmError, Vgic
+from gicmodel.layouts.registers import GICD_CTLR, GICD_TYPER, GICD_TYPER2, GICR_CTLR, register
+from gicmodel.memory import GuestMemory
+from tests.kvm.guest import RAM_BASE, RAM_BYTES
+from tests.kvm.host import Host
+
+CTLR, IIDR, TYPER2 = (register(f"GICD_{name}").offset for name in ("CTLR", "IIDR", "TYPER2"))
+NASSGICAP = GICD_TYPER2.pack(nASSGIcap=1)
+
+
+def created(architecture="4.1"):
+    """A GIC that is not initialised."""
+    return Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 1, Host(architecture).driver, initialise=False)
+
+
+def refusal(operation, *arguments):
+    with pytest.raises(KvmError) as caught:
+        operation(*arguments)
+    return caught.value.errno
+
+
+def test_typer():
+    fields = GICD_TYPER.unpack(created().distributor.read(register("GICD_TYPER").offset, 4))
+    assert (fields["LPIS"], fields["IDbits"], fields["DVIS"]) == (1, 15, 0)
+
+
+@pytest.mark.parametrize("architecture", ["3", "4.0", "4.1"])
+def test_nassgicap_is_what_the_host_has(architecture):
+    """Kernel selftests, vgic_init."""
+    distributor = created(architecture).distributor
+    can = architecture == "4.1"
+    assert distributor.user_read(TYPER2) == can * NASSGICAP
+    if can:
+        distributor.user_write(TYPER2, 0)
+        distributor.user_write(TYPER2, NASSGICAP)
+    else:
+        assert refusal(distributor.user_write, TYPER2, NASSGICAP) == "EINVAL"
+    assert refusal(distributor.user_write, TYPER2, NASSGICAP | 1) == "EINVAL"
+    assert distributor.user_read(TYPER2) == can * NASSGICAP
+
+
+def test_nassgicap_is_fixed_by_init():
+    vgic = created()
+    vgic.distributor.user_write(TYPER2, 0)
+    vgic.init()
+    vgic.distributor.user_write(TYPER2, 0)
+    assert refusal(vgic.distributor.user_write, TYPER2, NASSGICAP) == "EBUSY"
+    vgic.distributor.user_write(CTLR, GICD_CTLR.pack(nASSGIreq=1, EnableGrp1=1))
+    assert not GICD_CTLR.unpack(vgic.distributor.user_read(CTLR))["nASSGIreq"]
+
+
+def test_other_registers_wait_for_init():
+    vgic = created()
+    assert refusal(vgic.distributor.user_read, CTLR) == "EBUSY"
+    assert refusal(vgic.distributor.user_write, CTLR, 0) == "EBUSY"
+    vgic.init()
+    vgic.distributor.user_write(CTLR, 0)
+    assert GICD_CTLR.unpack(vgic.distributor.user_read(CTLR))["EnableGrp1"] == 0
+    vgic.running.add(0)
+    assert refusal(vgic.distributor.user_read, CTLR) == "EBUSY"
+
+
+@pytest.mark.parametrize(("revision", "features"), [(2, 0), (3, 1)])
+def test_the_revision_decides_what_the_redistributor_shows(revision, features):
+    vgic = created()
+    iidr = vgic.distributor.user_read(IIDR)
+    assert iidr == 0x4B00_343B
+    vgic.distributor.user_write(IIDR, iidr & ~0xF000 | revision << 12)
+    vgic.init()
+    fields = GICR_CTLR.unpack(vgic.redistributors[0].read(0, 4))
+    assert (fields["IR"], fields["CES"]) == (features, features)
+
+
+@pytest.mark.parametrize("iidr", [0x4B00_143B, 0x4B00_443B, 0x4C00_343B, 0])
+def test_other_revisions_are_refused(iidr):
+    vgic = created()
+    assert refusal(vgic.distributor.user_write, IIDR, iidr) == "EINVAL"
+    assert vgic.distributor.user_read(IIDR) == 0x4B00_343B
