@@ -105,9 +105,9 @@ ERRORS: list[tuple[int, str, dict[str, int]]] = [
     (0x012918, "VMAPP", {**MAPPING, "vPEID": 0}),
     (0x012914, "VMAPP", {**MAPPING, "vPEID": 3, "Alloc": 0}),
     (0x012202, "VMOVP", {"vPEID": BAD_VPE, "RDbase": BAD_RD}),
-    (0x012206, "VMOVP", {"vPEID": BAD_VPE, "DB": 1, "Default_Doorbell": 1}),
     (0x012211, "VMOVP", {"vPEID": BAD_VPE}),
-    (0x012214, "VMOVP", {"vPEID": 1}),
+    (0x012214, "VMOVP", {"vPEID": 1, "DB": 1, "Default_Doorbell": 1}),
+    (0x012206, "VMOVP", {"vPEID": 0, "DB": 1, "Default_Doorbell": 1}),
     *(
         (0x010000 + opcode * 0x100 + reason, mnemonic, {"vPEID": vpeid})
         for mnemonic, opcode in [("VSGI", 0x23), ("VSYNC", 0x25), ("VINVALL", 0x2D), ("INVDB", 0x2E)]
@@ -168,11 +168,16 @@ def test_nid_refuses_individual_doorbells() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "number", "mnemonic"),
-    [("3", 0x012900, "VMAPP"), ("3", 0x012500, "VSYNC"), ("4.0", 0x012300, "VSGI"), ("4.0", 0x012E00, "INVDB")],
+    [("3", 0x0129FD, "VMAPP"), ("3", 0x0125FD, "VSYNC"), ("4.0", 0x0123FD, "VSGI"), ("4.1", 0x0100FD, "0x00")],
 )
 def test_commands_of_a_later_architecture_are_unknown(architecture: str, number: int, mnemonic: str) -> None:
     oracle = Oracle(GicConfig(architecture=architecture), devices=64, collections=16, vpes=8)
     assert oracle.execute(0, mnemonic) == number
+
+
+def test_vsync_of_an_unmapped_vpe_is_no_error_in_v40() -> None:
+    oracle = Oracle(GicConfig(architecture="4.0"), devices=64, collections=16, vpes=8)
+    assert [oracle.execute(0, "VSYNC", vPEID=vpeid) for vpeid in (7, 8)] == [0, 0x012511]
 
 
 def test_rdbase_is_an_address_with_pta() -> None:

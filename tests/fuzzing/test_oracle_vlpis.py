@@ -112,6 +112,7 @@ def test_an_unmapped_vpe_cannot_be_scheduled(oracle: Oracle, vpeid: int) -> None
 def test_a_resident_vpe_cannot_be_unmapped(oracle: Oracle) -> None:
     oracle.schedule(0, 0)
     assert oracle.execute(0, "VMAPP", vPEID=0, V=0, Alloc=1) == 0x012919
+    assert oracle.execute(0, "VMAPP", vPEID=0, V=0) == 0x012919
     oracle.deschedule(0)
     assert oracle.execute(0, "VMAPP", vPEID=0, V=0, Alloc=1) == 0
 
@@ -139,10 +140,22 @@ def test_alloc_over_several_its(make_oracle: Callable[..., Oracle]) -> None:
     assert oracle.execute(1, "VMAPP", **vpe, V=1, Alloc=1) == 0x012918, "made twice"
     assert oracle.execute(1, "VMAPP", **vpe, V=1) == 0
     assert oracle.execute(2, "VSYNC", vPEID=0) == 0x012514, "each ITS is told"
-    assert oracle.execute(0, "VMAPP", vPEID=0, V=0, Alloc=1) == 0x012914, "ITS 1 still maps it"
+    assert oracle.execute(0, "VMAPP", vPEID=0, V=0, Alloc=1) == 0x012918, "ITS 1 still maps it"
     assert oracle.execute(0, "VMAPP", vPEID=0, V=0) == 0
     assert oracle.execute(0, "VSYNC", vPEID=0) == 0x012514
     assert oracle.execute(1, "VMAPP", vPEID=0, V=0, Alloc=1) == 0
+    assert oracle.vpes == {}
+
+
+def test_a_vpe_without_an_its_still_exists(make_oracle: Callable[..., Oracle]) -> None:
+    oracle = make_oracle()
+    vpe = {"vPEID": 0, "VPT_addr": VPT[0], "VPT_size": 15, "Default_Doorbell": 1023}
+    oracle.execute(0, "VMAPP", **vpe, V=1, Alloc=1)
+    assert oracle.execute(0, "VMAPP", vPEID=0, V=0) == 0
+    assert oracle.execute(0, "VMAPP", **vpe, V=1, Alloc=1) == 0x012918
+    assert oracle.execute(0, "VMAPP", **vpe, V=1) == 0
+    assert oracle.execute(0, "VMAPP", vPEID=0, V=0) == 0
+    assert oracle.execute(0, "VMAPP", vPEID=0, V=0, Alloc=1) == 0, "ends it though no ITS maps it"
     assert oracle.vpes == {}
 
 

@@ -18,13 +18,15 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
             not be mapped, so the size of its VPT counts only when the event is used.
 `VMOVI`     LOOKUP; ITE virtual; doorbell if D=1; new vPEID range; old vPE mapped; new vPE mapped; vINTID in both VPTs.
             Pending state that arrives at another VPT rings doorbells as an interrupt does.
-`VMAPP`     with V=1: VPT_size, RDbase, default doorbell; vPEID range; not yet mapped on this ITS. V=0 of a resident vPE
-            is an error.
-`ALLOC`     GICv4.1: Alloc=1 makes (V=1) or ends (V=0) the vPE for all ITSs; Alloc=0 adds or removes one ITS, and the
-            vPE keeps the parameters of the Alloc=1 command. Making it twice, adding to none, and ending it while
-            another ITS maps it are errors. After the last Alloc=0 unmap the vPE still exists.
+`VMAPP`     with V=1: VPT_size, RDbase, default doorbell; vPEID range; GICv4.1: not yet mapped on this ITS. V=0 of a
+            resident vPE is an error.
+`REBIND`    GICv4.0 (as QEMU): VMAPP V=1 of a vPEID that this ITS has mapped replaces the old binding, and a VPT may
+            have fewer than 14 vINTID bits.
+`ALLOC`     GICv4.1: Alloc=1 makes (V=1) or ends (V=0) the vPE, whichever ITS is told; Alloc=0 adds or removes one ITS,
+            and the vPE keeps the parameters of the Alloc=1 command. Making it twice, and ending it while another ITS
+            maps it, is VCPU_MAPPED; adding to none VCPU_INVALID. After the last Alloc=0 unmap the vPE still exists.
 `PTZ`       counts only with Alloc=1; the VPT then starts with nothing pending and every vSGI disabled.
-`VMOVP`     RDbase, default doorbell if DB=1, vPEID range, mapped. A pending doorbell does not move; an armed one stays
+`VMOVP`     RDbase, vPEID range, mapped, default doorbell if DB=1. A pending doorbell does not move; an armed one stays
             armed. Moving a resident vPE leaves it resident where it is (GICv4.1).
 `SCHEDULE`  GICv4.1: a vPEID that is out of range, unmapped, or resident elsewhere makes Valid read as 0.
 `DOORBELL`  An armed default doorbell rings, once, when an interrupt that is enabled (its byte or VSGI configuration,
@@ -34,8 +36,9 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
 `TIE`       Of equal priorities the lowest INTID is first.
 `DISABLED`  With EnableLPIs=0 a redistributor ignores LPIs that arrive, are cleared, or move in or out; its pending
             table keeps what it has.
+`VSYNC`     requires a mapped vPEID in GICv4.1. In GICv4.0 only one in range: there it is what completes VMAPP V=0.
 `VSGI`      A vSGI's configuration and pending state belong to its VPT and survive unmapping.
-`UNKNOWN`   A command that this architecture does not have is an error with reason 0.
+`UNKNOWN`   A command that this architecture does not have is an error with reason 0xFD.
 
 Each error number is 0x01, the opcode (5 for CLEAR), and a `Reason`.
 """

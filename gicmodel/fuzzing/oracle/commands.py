@@ -74,20 +74,18 @@ class Oracle(Interrupts):
     # Commands.
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
-        """Execute one command on an ITS. Returns 0 or the command error number; an erroneous command does nothing."""
+        """Execute one command on an ITS. Returns 0 or the command error number; an erroneous command does nothing.
+
+        An opcode that has no mnemonic is written as its number, such as "0x7f".
+        """
         handler = HANDLERS[self.config.architecture].get(mnemonic)
         if handler is None:
-            return self.unknown(OPCODES[mnemonic])
+            return error_number(mnemonic, Reason.UNKNOWN_COMMAND)
         try:
             handler(self, self.its[its], defaultdict(int, fields))
         except Refused as refused:
-            opcode = OPCODE_OF_CLEAR_ERRORS if mnemonic == "CLEAR" else OPCODES[mnemonic]
-            return error_number(opcode, refused.reason)
+            return error_number(mnemonic, refused.reason)
         return 0
-
-    def unknown(self, opcode: int) -> int:
-        """The error number of an opcode that this architecture does not have."""
-        return error_number(opcode, Reason.UNKNOWN_COMMAND)
 
     def submit(self, its: int, *commands: Command) -> list[int]:
         """Append commands to an ITS's queue and let it run. Returns the error numbers met; a stall ends it."""
@@ -129,6 +127,9 @@ SYNDROMES = {
 }
 
 
-def error_number(opcode: int, reason: Reason) -> int:
-    """0x01, the opcode byte, the reason byte."""
+def error_number(mnemonic: str, reason: Reason) -> int:
+    """0x01, the opcode byte (5 for CLEAR), the reason byte."""
+    opcode = OPCODES[mnemonic] if mnemonic in OPCODES else int(mnemonic, 0)
+    if mnemonic == "CLEAR":
+        opcode = OPCODE_OF_CLEAR_ERRORS
     return 0x01_0000 + opcode * 0x100 + reason

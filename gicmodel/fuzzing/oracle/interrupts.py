@@ -115,8 +115,8 @@ class Interrupts:
         """INTIDs of the LPIs that are pending at a redistributor, enabled or not."""
         return set(self.redistributors[rd].pending)
 
-    def acknowledge(self, rd: int) -> int:
-        """ICC_IAR1: take the pending and enabled LPI of lowest priority value, then lowest INTID; else SPURIOUS."""
+    def highest(self, rd: int) -> int:
+        """ICC_HPPIR1: the pending and enabled LPI of lowest priority value, then lowest INTID; else SPURIOUS."""
         redistributor = self.redistributors[rd]
         if not redistributor.enabled:
             return SPURIOUS
@@ -125,8 +125,12 @@ class Interrupts:
             for intid in redistributor.pending
             if is_enabled(self.configuration.get(intid, 0))
         ]
-        _, intid = min(candidates, default=(0, SPURIOUS))
-        redistributor.pending.discard(intid)
+        return min(candidates, default=(0, SPURIOUS))[1]
+
+    def acknowledge(self, rd: int) -> int:
+        """ICC_IAR1: take the highest pending LPI."""
+        intid = self.highest(rd)
+        self.redistributors[rd].pending.discard(intid)
         return intid
 
     # Virtual interrupts.
@@ -176,15 +180,20 @@ class Interrupts:
         byte = self.virtual_configuration[vconf].get(vintid, 0)
         return is_enabled(byte), priority_of(byte), 1
 
-    def acknowledge_virtual(self, rd: int) -> int:
-        """ICV_IAR1: take the most urgent Group 1 interrupt of the resident vPE; else SPURIOUS."""
+    def highest_virtual(self, rd: int) -> int:
+        """ICV_HPPIR1: the most urgent Group 1 interrupt of the resident vPE; else SPURIOUS."""
         residency = self.redistributors[rd].residency
         if residency is None:
             return SPURIOUS
         groups = residency.groups & {1}
         candidates = self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, groups)
-        _, vintid = min(candidates, default=(0, SPURIOUS))
-        self.vpts[residency.vpt].pending.discard(vintid)
+        return min(candidates, default=(0, SPURIOUS))[1]
+
+    def acknowledge_virtual(self, rd: int) -> int:
+        """ICV_IAR1: take the highest pending interrupt of the resident vPE."""
+        vintid = self.highest_virtual(rd)
+        if residency := self.redistributors[rd].residency:
+            self.vpts[residency.vpt].pending.discard(vintid)
         return vintid
 
     def pending_vsgis(self, vpeid: int) -> set[int]:
@@ -219,12 +228,12 @@ class Interrupts:
         self.redistributors[rd].residency = Residency(vpt, vconf, bits, BOTH_GROUPS, None)
 
     def deschedule(self, rd: int, doorbell: bool = False, pending_last: bool = False) -> bool:
-        """Write GICR_VPENDBASER with Valid=0. Returns PendingLast as it then reads; written 1 it stays 1."""
+        """Write GICR_VPENDBASER with Valid=0. Returns PendingLast as it then reads; in GICv4.1 written 1 it stays 1."""
         residency = self.redistributors[rd].residency
         if residency is None:
             raise ValueError(f"redistributor {rd} has no resident vPE")
         self.redistributors[rd].residency = None
-        if pending_last:
+        if pending_last and residency.vpeid is not None:
             return True
         waiting = bool(self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, residency.groups))
         if residency.vpeid is not None:

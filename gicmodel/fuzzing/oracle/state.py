@@ -18,7 +18,6 @@ SMALLEST_VPT_BITS = 14
 class Reason(IntEnum):
     """The last byte of a command error number."""
 
-    UNKNOWN_COMMAND = 0x00
     DEVICE_OOR = 0x01
     MOVALL_PROCNUM_OOR = 0x01
     ITTSIZE_OOR = 0x02
@@ -39,6 +38,7 @@ class Reason(IntEnum):
     CMDVCPU_INVALID = 0x17
     VCPU_MAPPED = 0x18
     VCPU_RESIDENT = 0x19
+    UNKNOWN_COMMAND = 0xFD
 
 
 class Syndrome(IntEnum):

@@ -91,17 +91,17 @@ def vmovi(oracle: Oracle, its: Its, f: Fields) -> None:
 def new_vpe(oracle: Oracle, f: Fields) -> Vpe:
     """The vPE that VMAPP V=1 describes."""
     bits = f["VPT_size"] + 1
-    check(SMALLEST_VPT_BITS <= bits <= oracle.config.intid_bits, Reason.VPTSIZE_OOR)
+    fewest = SMALLEST_VPT_BITS if oracle.config.architecture == "4.1" else 1
+    check(fewest <= bits <= oracle.config.intid_bits, Reason.VPTSIZE_OOR)
     redistributor = find_redistributor(oracle, f["RDbase"], Reason.PROCNUM_OOR)
     return Vpe(f["vPEID"], redistributor, f["VPT_addr"], bits)
 
 
 def vmapp_v40(oracle: Oracle, its: Its, f: Fields) -> None:
-    """GICv4.0: bind a vPEID on this ITS, or unbind it."""
+    """GICv4.0: bind a vPEID on this ITS, anew if it is bound, or unbind it (note REBIND)."""
     vpe = new_vpe(oracle, f) if f["V"] else None
     check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
     if vpe is not None:
-        check(f["vPEID"] not in its.vpes, Reason.VCPU_MAPPED)
         its.vpes[f["vPEID"]] = vpe
     elif f["vPEID"] in its.vpes:
         check(oracle.residency(its.vpes[f["vPEID"]]) is None, Reason.VCPU_RESIDENT)
@@ -136,11 +136,11 @@ def unbind_v41(oracle: Oracle, its: Its, f: Fields) -> None:
     """VMAPP V=0."""
     vpeid = f["vPEID"]
     check(vpeid < oracle.vpe_limit, Reason.VCPU_OOR)
-    if vpeid not in oracle.vpes:
+    if vpeid not in (oracle.vpes if f["Alloc"] else its.vpes):
         return
     check(oracle.residency(oracle.vpes[vpeid]) is None, Reason.VCPU_RESIDENT)
     if f["Alloc"]:
-        check(not any(vpeid in other.vpes for other in oracle.its if other is not its), Reason.VCPU_INVALID)
+        check(not any(vpeid in other.vpes for other in oracle.its if other is not its), Reason.VCPU_MAPPED)
         del oracle.vpes[vpeid]
     its.vpes.pop(vpeid, None)
 
@@ -149,9 +149,9 @@ def vmovp(oracle: Oracle, its: Its, f: Fields) -> None:
     """Map a vPE to another redistributor (note VMOVP)."""
     redistributor = find_redistributor(oracle, f["RDbase"], Reason.PROCNUM_OOR)
     replaces = oracle.config.architecture == "4.1" and f["DB"]
+    find_vpe(oracle, its, f["vPEID"])
     if replaces:
         check_default_doorbell(oracle, f["Default_Doorbell"])
-    find_vpe(oracle, its, f["vPEID"])
     for each in oracle.its if oracle.config.vmovp else [its]:
         if vpe := each.vpes.get(f["vPEID"]):
             vpe.redistributor = redistributor
@@ -161,7 +161,12 @@ def vmovp(oracle: Oracle, its: Its, f: Fields) -> None:
 # Synchronisation, invalidation and vSGIs.
 
 
-def vsync(oracle: Oracle, its: Its, f: Fields) -> None:
+def vsync_v40(oracle: Oracle, its: Its, f: Fields) -> None:
+    """Wait for a vPE, which may have just been unmapped (note VSYNC): here, only the check."""
+    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
+
+
+def vsync_v41(oracle: Oracle, its: Its, f: Fields) -> None:
     """Wait for a vPE: here, only the checks. INVDB invalidates a doorbell's byte, which is not cached here."""
     find_vpe(oracle, its, f["vPEID"])
 
@@ -187,7 +192,7 @@ HANDLERS: dict[str, Handler] = {
     "VMOVI": vmovi,
     "VMAPP": vmapp_v40,
     "VMOVP": vmovp,
-    "VSYNC": vsync,
+    "VSYNC": vsync_v40,
     "VINVALL": vinvall,
 }
-V41_HANDLERS: dict[str, Handler] = {"VMAPP": vmapp_v41, "VSGI": vsgi, "INVDB": vsync}
+V41_HANDLERS: dict[str, Handler] = {"VMAPP": vmapp_v41, "VSYNC": vsync_v41, "VSGI": vsgi, "INVDB": vsync_v41}
