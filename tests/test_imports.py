@@ -19,6 +19,7 @@ WITHOUT_NUMBA = [
     "gicmodel.inspection",
     "gicmodel.layouts.registers",
     "gicmodel.cli",
+    "gicmodel.cli.diff",
     "gicmodel.cli.inspect",
     "gicmodel.cli.layouts",
 ]

@@ -12,6 +12,9 @@ from gicmodel.errors import UnusableInput
 from gicmodel.inspection.frames import from_pairs, from_trace, merged
 from gicmodel.registers_file import Registers, read_registers
 
+CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
+"""Printed wherever pending bits are."""
+
 REGISTERS_NAME = "registers.toml"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gicmodel.cli._dumps import Number, gather_registers
+from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
 from gicmodel.cli._inspect_json import about, document
 from gicmodel.cli._inspect_text import show, write_csv
 from gicmodel.errors import UnusableInput
@@ -19,8 +19,6 @@ from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import TABLES, Selection, entries, parse_device, select
 from gicmodel.inspection.sources import read_dump
-
-CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
 
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""

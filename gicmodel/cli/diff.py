@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel diff`: what a migration, or anything else between two dumps, did to interrupts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
+from gicmodel.cli._inspect_text import show
+from gicmodel.errors import UnusableInput
+from gicmodel.inspection import PROFILES, Inspection, inspect
+from gicmodel.inspection.diff import Comparison, compare
+from gicmodel.inspection.sources import read_dump
+from gicmodel.inspection.views import Column, View
+
+
+@click.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--before-registers", multiple=True, type=click.Path(path_type=Path), help="Registers of BEFORE.")
+@click.option("--after-registers", multiple=True, type=click.Path(path_type=Path), help="Registers of AFTER.")
+@click.option("--before-base", type=Number(), help="Address of BEFORE's first byte, if it is raw.")
+@click.option("--after-base", type=Number(), help="Address of AFTER's first byte, if it is raw.")
+@click.option("--before-profile", type=click.Choice(list(PROFILES)), help="Format of BEFORE's entries.")
+@click.option("--after-profile", type=click.Choice(list(PROFILES)), help="Format of AFTER's entries.")
+@click.option("--vpes", metavar="ID,ID,...", help="A host's vPEs in the order of the guest's vCPUs; all if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    before: Path,
+    after: Path,
+    before_registers: tuple[Path, ...],
+    after_registers: tuple[Path, ...],
+    before_base: int | None,
+    after_base: int | None,
+    before_profile: str | None,
+    after_profile: str | None,
+    vpes: str | None,
+    as_json: bool,
+) -> None:
+    """Compare two dumps: mappings, configuration, pending interrupts, and where tables are.
+
+    Each dump is read as `gicmodel inspect` reads it. A host with vPEs and a guest's RAM with its saved tables compare
+    too: each vPE's virtual pending table with its vCPU's pending table.
+
+    Exit status: 0 no difference (tables may lie elsewhere), 1 differences, 2 unusable input.
+    """
+    one = _read(before, before_registers, before_base, before_profile)
+    two = _read(after, after_registers, after_base, after_profile)
+    comparison = compare(one, two, None if vpes is None else _numbers(vpes))
+    click.echo(_document(comparison) if as_json else _heading(before, one, after, two))
+    if not as_json:
+        click.echo(CAVEAT)
+        show(_view(comparison))
+        click.echo(f"\n{summary(comparison)}")
+    ctx.exit(1 if comparison.differs else 0)
+
+
+def _read(image: Path, files: tuple[Path, ...], base: int | None, profile: str | None) -> Inspection:
+    registers, _ = gather_registers(image, files, None, ())
+    return inspect(read_dump(image, base), registers, PROFILES[profile] if profile else None)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part, 0) for part in text.split(",")]
+    except ValueError as error:
+        raise UnusableInput(f"--vpes {text!r} is not a list of vPEIDs, such as 4,5,6,7") from error
+
+
+def _heading(before: Path, one: Inspection, after: Path, two: Inspection) -> str:
+    return "\n".join(
+        f"{name}: {path}: GICv{found.architecture}, {found.profile.name}, {found.events.size} events, "
+        f"{found.pending.size} pending"
+        for name, path, found in (("before", before, one), ("after", after, two))
+    )
+
+
+def _view(comparison: Comparison) -> View:
+    names = ("kind", "what", "subject", "before", "after")
+    columns = [Column(name, "text", [getattr(change, name) for change in comparison.told]) for name in names]
+    return View("changes", "changes", columns)
+
+
+def summary(comparison: Comparison) -> str:
+    """One line: how many changes of which kind."""
+    counts = [f"{kind} {what}: {count}" for (kind, what), count in comparison.counts.items()]
+    return ", ".join(counts) if counts else "no difference"
+
+
+def _document(comparison: Comparison) -> str:
+    counts = {f"{kind} {what}": count for (kind, what), count in comparison.counts.items()}
+    changes = [change._asdict() for change in comparison.told]
+    return json.dumps({"differs": comparison.differs, "counts": counts, "changes": changes}, indent=2)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel diff`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from gicmodel.cli import UNUSABLE, main
+from tests.inspection.museum import GUEST, HOST, TABLES
+
+GOLDEN = TABLES / "gicmodel-v4.1-2vcpu"
+SOURCE_HOST, SOURCE_GUEST = GOLDEN / "source-host.elf.xz", GOLDEN / "source-guest.elf.xz"
+DESTINATION_GUEST = GOLDEN / "destination-guest.elf.xz"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["diff", *map(str, arguments)])
+
+
+def test_what_a_golden_host_has_in_its_vpts_the_saved_guest_has_in_its_tables():
+    result = run(SOURCE_HOST, SOURCE_GUEST)
+    assert result.exit_code == 0
+    assert result.stdout.endswith("no difference\n")
+
+
+def test_the_real_host_and_the_real_guest_agree():
+    assert run(*(HOST[0], GUEST[0]), "--before-registers", HOST[1]).exit_code == 0
+
+
+def test_lost_interrupts_are_exit_status_1():
+    result = run(SOURCE_GUEST, DESTINATION_GUEST)
+    assert result.exit_code == 1
+    assert "INTID 8194 of redistributor 0  pending  -" in result.stdout
+    assert result.stdout.endswith("pending lost: 3\n")
+
+
+def test_json():
+    document = json.loads(run(SOURCE_GUEST, DESTINATION_GUEST, "--json").stdout)
+    assert document["differs"]
+    assert document["counts"] == {"pending lost": 3}
+    assert document["changes"][0] == {
+        "kind": "pending",
+        "what": "lost",
+        "subject": "INTID 8194 of redistributor 0",
+        "before": "pending",
+        "after": "-",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((SOURCE_HOST, GOLDEN / "none.elf"), "its registers are not known"),
+        ((SOURCE_HOST, SOURCE_GUEST, "--vpes", "0,x"), "--vpes '0,x' is not a list of vPEIDs"),
+        ((SOURCE_HOST, SOURCE_GUEST, "--vpes", "0"), "the guest has 2 vCPUs and the host 1 vPEs"),
+        ((SOURCE_HOST, SOURCE_GUEST, "--after-profile", "qemu"), "entries are 8 bytes; ITE has 12"),
+    ],
+)
+def test_unusable_input_is_one_line(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == UNUSABLE
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
