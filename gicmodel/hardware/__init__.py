@@ -7,5 +7,17 @@ from gicmodel.hardware.cpu_interface import SPURIOUS, CpuInterface
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.its import Its
 from gicmodel.hardware.redistributor import Redistributor
+from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 
-__all__ = ["SPURIOUS", "CommandError", "CpuInterface", "Gic", "GicConfig", "Its", "Redistributor", "error_name"]
+__all__ = [
+    "SPURIOUS",
+    "CommandError",
+    "CpuInterface",
+    "Gic",
+    "GicConfig",
+    "Its",
+    "Redistributor",
+    "error_name",
+    "load_snapshot",
+    "save_snapshot",
+]

@@ -39,6 +39,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "vpt_writeback": ("unmap", "deschedule", "immediate"),
     "pending_writeback": ("disable", "immediate"),
     "individual_doorbell": ("edge", "every"),
+    "discard_unmapped": ("remove", "refuse"),
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "its": (1, 16),
@@ -85,6 +86,9 @@ class GicConfig:
 
     individual_doorbell: Literal["edge", "every"] = "edge"
     """Whether an individual doorbell rings when its vLPI becomes pending, or for every event (QEMU)."""
+
+    discard_unmapped: Literal["remove", "refuse"] = "remove"
+    """What DISCARD does with an event whose collection or vPE is not mapped; QEMU refuses and keeps the ITE."""
 
     commands_per_step: int | None = None
     """`None`: a CWRITER write runs the queue to its end. Otherwise how many commands one `Gic.step` executes."""
@@ -156,6 +160,7 @@ class GicConfig:
             "vpt_writeback": "immediate",
             "pending_writeback": "immediate",
             "individual_doorbell": "every",
+            "discard_unmapped": "refuse",
             "inv": False,
             "umsi": False,
             "direct_lpi": False,

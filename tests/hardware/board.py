@@ -45,7 +45,7 @@ class Board:
     """
 
     def __init__(self, *, boot: bool = True, indirect: bool = False, **choices: object) -> None:
-        defaults = {"intid_bits": INTID_BITS, "vpt_cache_sets": 4, "table_cache_lines": 64}
+        defaults = {"intid_bits": INTID_BITS, "vpt_cache_sets": 4, "table_cache_lines": 1024}
         self.config = GicConfig(**(defaults | choices))  # type: ignore[arg-type]
         self.memory = GuestMemory(RAM, RAM_BYTES)
         self.gic = Gic(self.config, self.memory)
@@ -57,7 +57,7 @@ class Board:
 
     def boot(self) -> None:
         """Give every redistributor and ITS its tables and switch it on."""
-        for table in (PROPERTIES, *(self.vconf(n) for n in range(4))):
+        for table in (PROPERTIES, *(self.vconf(n) for n in range(6))):
             self.memory.write(table, bytes([ENABLED]) * ((1 << INTID_BITS) - FIRST_LPI))
         for rd in range(self.config.redistributors):
             self.boot_redistributor(rd)

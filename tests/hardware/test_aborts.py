@@ -22,7 +22,7 @@ FAR_VPE = 130
 FAR_VPE_V40 = 600
 
 
-def bench_with_everything(architecture: str = "4.1", **choices: object) -> Bench:
+def everything(architecture: str = "4.1", **choices: object) -> Bench:
     """Two-level tables; pending tables and VPTs are RAM; event 7 is an LPI and event 8 a vLPI with a doorbell."""
     choices = {"svpet": 0, "nid": False} | choices
     immediate = {"vpt_writeback": "immediate", "pending_writeback": "immediate"}
@@ -170,7 +170,7 @@ def cases() -> list[tuple[str, str, dict[str, int], str]]:
 
 @pytest.mark.parametrize(("architecture", "mnemonic", "fields", "what"), cases())
 def test_abort(architecture, mnemonic, fields, what):
-    bench = bench_with_everything(architecture)
+    bench = everything(architecture)
     offset = bench.queue_command(mnemonic, **fields)
     with fault(bench, what):
         with bench.unchanged():
@@ -203,7 +203,7 @@ def test_a_table_that_ends_beyond_ram_aborts_there_only():
 @pytest.mark.parametrize("rd", [0, 1])
 def test_a_doorbell_that_cannot_be_stored_is_an_abort_after_the_vlpi_is_pending(rd):
     """The vLPI and its doorbell are two accesses; the first is not undone."""
-    bench = bench_with_everything()
+    bench = everything()
     bench.run("VMOVP", RDbase=rd)
     bench.run("CLEAR", **VIRTUAL)
     with fault(bench, f"PENDING {rd}"):

@@ -80,6 +80,7 @@ def test_mpam_registers(frame):
         ("vpt_writeback", "never"),
         ("pending_writeback", None),
         ("individual_doorbell", "level"),
+        ("discard_unmapped", "keep"),
         ("its", 17),
         ("redistributors", 0),
         ("device_id_bits", 25),

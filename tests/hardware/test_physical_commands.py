@@ -111,6 +111,25 @@ def test_discard_clears_the_pending_state(bench):
     assert pending(bench)[0] == 1023
 
 
+def test_discard_needs_no_mapped_collection(bench):
+    bench.map_lpi(7, LPI, icid=3)
+    bench.run("DISCARD", **EVENT)
+    assert bench.memory.read(bench.itt(1) + 7 * 12, 12) == bytes(12)
+
+
+def test_discard_needs_a_mapped_collection_where_the_implementation_says_so():
+    bench = furnished(discard_unmapped="refuse")
+    bench.map_lpi(7, LPI, icid=3)
+    assert bench.refused("DISCARD", **EVENT) == 0x010F10
+
+
+def test_discard_of_an_event_whose_collection_is_out_of_range(bench):
+    """The collection table has become smaller, or the ITT was tampered with."""
+    bench.map_lpi(7, LPI, icid=3)
+    bench.memory.write_u64(bench.itt(1) + 7 * 12, bench.memory.read_u64(bench.itt(1) + 7 * 12) | 0xFFFF << 32)
+    assert bench.refused("DISCARD", **EVENT) == 0x010F10
+
+
 # INT, CLEAR, MOVI, MOVALL.
 
 
@@ -226,7 +245,7 @@ def event_errors(opcode: int) -> list[tuple[dict[str, int], int]]:
 
 
 def target_errors(opcode: int) -> list[tuple[dict[str, int], int]]:
-    """What INT, CLEAR, DISCARD and INV say of an event whose collection or vPE is not mapped."""
+    """What INT, CLEAR and INV say of an event whose collection or vPE is not mapped."""
     return [(EVENT | {"EventID": event}, 0x01_0010 | opcode << 8) for event in (8, 9)]
 
 
@@ -268,7 +287,7 @@ ERRORS = {
     ],
     "INT": event_errors(0x03) + target_errors(0x03),
     "CLEAR": event_errors(0x05) + target_errors(0x05),
-    "DISCARD": event_errors(0x0F) + target_errors(0x0F),
+    "DISCARD": event_errors(0x0F),
     "INV": event_errors(0x0C) + target_errors(0x0C),
     "INVALL": [({"ICID": 512}, 0x010D03), ({"ICID": 5}, 0x010D09)],
     "MOVALL": [

@@ -5,7 +5,15 @@ import pytest
 
 from gicmodel.hardware import Gic, GicConfig
 from gicmodel.hardware.register_face import RegisterFace
-from gicmodel.layouts.registers import DISTRIBUTOR_REGISTERS, GICR_STATUSR, GITS_STATUSR, REGISTERS, Register, register
+from gicmodel.layouts.registers import (
+    DISTRIBUTOR_REGISTERS,
+    GICR_STATUSR,
+    GITS_STATUSR,
+    ITS_REGISTERS,
+    REDISTRIBUTOR_REGISTERS,
+    Register,
+    register,
+)
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 ARCHITECTURES = ("3", "4.0", "4.1")
@@ -55,7 +63,8 @@ def face_of(entry: Register, architecture: str, **choices: object) -> RegisterFa
 
 def walk(*access: str, but: str = "none"):
     """Every register with that access, in every architecture that has it; names that contain `but` are left out."""
-    registers = [e for e in REGISTERS if e.access in access and but not in e.name]
+    registers = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS)
+    registers = tuple(e for e in registers if e.access in access and but not in e.name)
     cases = [(entry, architecture) for entry in registers for architecture in entry.architectures]
     return pytest.mark.parametrize(("entry", "architecture"), cases, ids=[f"{e.name}-v{a}" for e, a in cases])
 

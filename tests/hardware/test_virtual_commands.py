@@ -213,7 +213,6 @@ ERRORS = {
     ],
     "INT": [({"DeviceID": 1, "EventID": event}, 0x010310) for event in (8, 9)],
     "CLEAR": [({"DeviceID": 1, "EventID": event}, 0x010510) for event in (8, 9)],
-    "DISCARD": [({"DeviceID": 1, "EventID": event}, 0x010F10) for event in (8, 9)],
     "INV": [({"DeviceID": 1, "EventID": event}, 0x010C10) for event in (8, 9)],
 }
 
@@ -230,6 +229,15 @@ def test_errors(mnemonic, architecture):
     bench.map_vlpi(9, LAST + 1)
     for fields, number in ERRORS[mnemonic]:
         assert hex(bench.refused(mnemonic, **fields)) == hex(number), fields
+
+
+@V4
+@pytest.mark.parametrize(("vpe_id", "vintid"), [(5, VLPI), (0, LAST + 1)])
+def test_discard_needs_no_mapped_vpe(architecture, vpe_id, vintid):
+    bench = with_vpes(architecture, intid_bits=16)
+    bench.map_vlpi(7, vintid, vpe_id=vpe_id)
+    bench.run("DISCARD", **EVENT)
+    assert bench.memory.read(bench.itt(1) + 7 * 12, 12) == bytes(12)
 
 
 @V4

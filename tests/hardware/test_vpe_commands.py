@@ -214,6 +214,35 @@ def test_alloc_is_the_first_map_and_the_last_unmap_of_all_itss(svpet):
     assert bench.vpe(its=bench.config.its)["Valid"] == 0
 
 
+@pytest.mark.parametrize("svpet", [0, 1])
+@pytest.mark.parametrize("its", [0, 1])
+def test_the_last_unmap_may_come_from_an_its_that_does_not_map_the_vpe(svpet, its):
+    bench = furnished(its=2, svpet=svpet)
+    bench.map_vpe()
+    bench.map_vlpi(7, VLPI)
+    bench.run("INT", DeviceID=1, EventID=7)
+    bench.unmap_vpe(Alloc=0)
+    bench.unmap_vpe(its=its)
+    assert bench.vpe(its=2)["Valid"] == 0
+    assert bench.bit(bench.vpt(), VLPI) == 1
+    bench.map_vpe()
+
+
+def test_a_resident_vpe_cannot_be_unmapped_by_an_its_that_does_not_map_it():
+    bench = furnished(its=2)
+    bench.map_vpe()
+    bench.schedule()
+    assert bench.refused("VMAPP", its=1) == 0x012919
+
+
+def test_a_vpe_that_the_redistributors_do_not_know_can_be_unmapped():
+    bench = furnished(svpet=0)
+    bench.map_vpe()
+    bench.memory.zero(bench.vpe_table(1), 32)
+    bench.unmap_vpe()
+    assert entry(bench) == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize(("architecture", "svpet"), [("4.0", 1), ("4.1", 0), ("4.1", 1)])
 @pytest.mark.parametrize("vmovp", [True, False])
 def test_vmovp_moves_the_vpe_on_all_itss_or_on_one(architecture, svpet, vmovp):

@@ -167,6 +167,12 @@ def invalid_ite(reason: Word) -> Word:
 
 
 @kernel
+def is_unmapped(reason: Word) -> Truth:
+    """Whether an ITE's target is in range but not there, so that nothing can be pending."""
+    return reason == UNMAPPED_COLLECTION or reason == VCPU_INVALID or reason == VIRTUALID_OOR
+
+
+@kernel
 def lpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Index]:
     """(reason, redistributor) of a physical ITE; its INTID is checked because it comes from RAM."""
     reason, rd = find_collection(m, its, get(low, ITE_ICID))

@@ -39,6 +39,7 @@ from gicmodel.hardware.kernels.lookup import (
     invalid_ite,
     is_lpi,
     is_physical,
+    is_unmapped,
     lpi_target,
     redistributor_of,
 )
@@ -225,14 +226,15 @@ def clear(m: Machine, its: Index, packet: Packet) -> Word:
 
 @kernel
 def discard(m: Machine, its: Index, packet: Packet) -> Word:
-    """DISCARD: CLEAR, and the event is unmapped."""
+    """DISCARD: CLEAR, and the event is unmapped; also if its target is not (`GicConfig.discard_unmapped`)."""
     device_id, event_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID)
     reason, dte, low, _ = find_event(m, its, device_id, event_id)
-    if reason == OK:
-        reason = invalid_ite(withdraw_event(m, its, low))
-    if reason == OK:
-        reason = write_ite(m, its, device_id, dte, event_id, ZERO, ZERO)
-    return reason
+    if reason != OK:
+        return reason
+    reason = withdraw_event(m, its, low)
+    if reason != OK and not (is_unmapped(reason) and m.chip[CONFIG.discard_unmapped] == ONE):
+        return invalid_ite(reason)
+    return write_ite(m, its, device_id, dte, event_id, ZERO, ZERO)
 
 
 @kernel

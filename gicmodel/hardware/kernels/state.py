@@ -47,6 +47,7 @@ class ConfigWords(NamedTuple):
     retain: int
     vpt_writeback: int
     doorbell_every: int
+    discard_unmapped: int
     device_id_bits: int
     event_id_bits: int
     collection_id_bits: int
@@ -116,7 +117,7 @@ class SlotWords(NamedTuple):
     bits: int
 
 
-CONFIG = ConfigWords(*range(26))
+CONFIG = ConfigWords(*range(27))
 ITS = ItsWords(*range(9))
 RD = RedistributorWords(*range(13))
 LOG = LogWords(*range(4))
@@ -208,6 +209,7 @@ def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemor
         "retain": config.caching == "retain",
         "vpt_writeback": writeback,
         "doorbell_every": config.individual_doorbell == "every",
+        "discard_unmapped": config.discard_unmapped == "remove",
         "stepping": config.commands_per_step is not None,
         "pending_words": (1 << config.intid_bits) // 64,
         "log_count": 0,

@@ -21,7 +21,7 @@ KIND_SHIFT = np.uint64(60)
 OWNER_SHIFT = np.uint64(48)
 EVENT_BITS = np.uint64(24)
 IDENTIFIER_MASK = np.uint64((1 << 48) - 1)
-FOLDS = (np.uint64(13), np.uint64(29), np.uint64(47))
+FOLDS = (np.uint64(32), np.uint64(17), np.uint64(7), np.uint64(3))
 
 
 @kernel
@@ -44,8 +44,14 @@ def table_lines(m: Machine) -> Index:
 
 @kernel
 def cache_line(m: Machine, tag: Word) -> Index:
-    """Where in `chip` the only line lies that can hold the entry: its tag, then its words."""
-    folded = tag ^ (tag >> FOLDS[0]) ^ (tag >> FOLDS[1]) ^ (tag >> FOLDS[2])
+    """Where in `chip` the only line lies that can hold the entry: its tag, then its words.
+
+    Folding brings every bit of the tag down, and gives neighbours different lines.
+    """
+    folded = tag ^ (tag >> FOLDS[0])
+    folded ^= folded >> FOLDS[1]
+    folded ^= folded >> FOLDS[2]
+    folded ^= folded >> FOLDS[3]
     return TABLES_AT + TABLE_LINE_WORDS * np.int64(folded & np.uint64(table_lines(m) - 1))
 
 

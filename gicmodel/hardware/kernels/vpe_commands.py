@@ -121,30 +121,37 @@ def write_both(m: Machine, its: Index, rd: Index, vpe_id: Word, entry: Packet) -
 @kernel
 def unmap_vpe(m: Machine, its: Index, vpe_id: Word, last: Truth) -> Word:
     """VMAPP V=0; with Alloc=1 the VPT in RAM is current when the command is complete (IHI0069 5.3.19)."""
-    reason, entry = find_vpe(m, its, vpe_id)
-    if reason == VCPU_INVALID:
-        return OK
+    if vpe_out_of_range(m, its, vpe_id):
+        return VCPU_OOR
+    reason, rd, shared = find_allocated(m, vpe_id)
     if reason != OK:
         return reason
     if resident_on(m, vpe_id) >= 0:
         return VCPU_RESIDENT
-    rd = vpe_redistributor(entry)
-    reason, shared = read_vpe_configuration(m, rd, vpe_id)
-    if reason != OK:
-        return reason
-    others = shared[3] & ~put(ONE << np.uint64(its), VPE_ITS_MAP)
-    if last and others != ZERO:
+    left = (shared[0], shared[1], shared[2], shared[3] & ~put(ONE << np.uint64(its), VPE_ITS_MAP))
+    if last and left[3] != ZERO:
         return VCPU_MAPPED
-    left = NOTHING
-    if not last:
-        left = (shared[0], shared[1], shared[2], others)
+    if last:
+        left = NOTHING
     reason = write_vpe(m, its, vpe_id, its_entry(m, left))
-    if reason != OK:
+    if reason != OK or rd < 0:
         return reason
-    slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+    slot = find_vpt(m, get(shared[0], VPE_VPT_ADDR))
     if last and slot >= 0:
         release(m, slot, True)
     return write_vpe_configuration(m, rd, vpe_id, left)
+
+
+@kernel
+def find_allocated(m: Machine, vpe_id: Word) -> tuple[Word, Index, Packet]:
+    """(reason, redistributor it is mapped to, entry) of a vPE, whichever ITSs have it; -1 for one not allocated."""
+    for rd in range(np.int64(m.chip[CONFIG.redistributors])):
+        reason, entry = read_vpe_configuration(m, rd, vpe_id)
+        if reason != OK:
+            return reason, np.int64(-1), NOTHING
+        if get(entry[0], VPE_VALID) == ONE and vpe_redistributor(entry) == rd:
+            return OK, rd, entry
+    return OK, np.int64(-1), NOTHING
 
 
 @kernel
