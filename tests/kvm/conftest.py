@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from tests.kvm.guest import ITTS, Guest
+from gicmodel.layouts.kvm_abi import KVM_CTE
+from tests.kvm.guest import COLLECTIONS, ITTS, Guest
 
 
 @pytest.fixture
@@ -18,4 +19,12 @@ def setup1(guest):
     guest.mapc(2, 2)
     guest.mapti(2, 20, 8195, 3)
     guest.mapti(7, 255, 8196, 2)
+    return guest
+
+
+@pytest.fixture
+def fresh(guest):
+    """A guest whose ITS is as after RESET, its registers written, with one collection, ICID 5 on vCPU 1, in RAM."""
+    guest.restart_its()
+    guest.memory.write_u64(COLLECTIONS, KVM_CTE.pack(V=1, RDBase=1, ICID=5))
     return guest

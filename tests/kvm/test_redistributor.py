@@ -69,19 +69,6 @@ def test_enabling_lpis_overwrites_the_latches_and_leaves_ram(setup1):
     assert setup1.pending_bit(3, 8300)
 
 
-def test_enabling_lpis_after_the_tables_loses_what_they_restored(setup1):
-    """A monitor must restore the redistributors first: the restore has moved the bits from RAM to the latches."""
-    setup1.command("INT", DeviceID=2, EventID=20)
-    setup1.its.save_tables()
-    setup1.vgic.save_pending_tables()
-    setup1.vgic.redistributors[3].write(CTLR, 0, 4)
-    setup1.restart_its()
-    setup1.its.restore_tables()
-    assert setup1.vgic.lpis[8195].pending_latch
-    enable(setup1, 3, True)
-    assert not setup1.vgic.lpis[8195].pending_latch
-
-
 def test_ptz_spares_the_reading(setup1):
     enable(setup1, 3, False)
     setup1.set_pending_bit(3, 8195)
