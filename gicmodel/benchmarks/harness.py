@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How anything is measured here: two sides in turn, the results proved equal first, medians with their spread.
+
+The machine may be busy with other things, so a time says little and a ratio of two runs next to each other says a lot.
+The sides alternate, and the order within a round too; each round gives one ratio, and the quartiles of the rounds'
+ratios are the result.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal, NamedTuple
+
+Work = Callable[[], object]
+
+
+class PeerMissing(Exception):
+    """What the model is compared with is not on this machine; the message says what, and why."""
+
+
+class Unproven(AssertionError):
+    """The two sides did not compute the same: there is nothing to compare."""
+
+
+class Goal(NamedTuple):
+    """`speed`: the model is at least `bound` times as fast as the peer; `cost`: it takes at most `bound` times as long.
+
+    Either is per unit of work.
+    """
+
+    kind: Literal["speed", "cost"]
+    bound: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """One contender. A run does `work` units; `prepare` comes before each run and is not timed.
+
+    `overhead` is timed too, and taken off: the way to a peer in another process.
+    """
+
+    name: str
+    run: Work
+    work: float = 1
+    prepare: Work | None = None
+    overhead: Work | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a benchmark has built: both sides, the unit of their work, and the proof, which raises Unproven."""
+
+    model: Side
+    peer: Side
+    unit: str
+    prove: Work
+
+
+class Point(NamedTuple):
+    """Where a benchmark stands on a scaling curve: the name of the curve, its axis, the place on it."""
+
+    curve: str
+    axis: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A named comparison. `build(quick)` sets it up, small if quick, and raises PeerMissing if there is no peer."""
+
+    name: str
+    build: Callable[[bool], AbstractContextManager[Case]]
+    goal: Goal | None = None
+    point: Point | None = None
+    once: bool = False
+    """Measured in one round: it takes very long."""
+
+
+class Spread(NamedTuple):
+    """First quartile, median, third quartile."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds a unit of work for both sides, and the goal's ratio: peer / model for speed, model / peer for cost."""
+
+    model: Spread
+    peer: Spread
+    ratio: Spread
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds until `seconds` have passed, but at least `fewest` and at most `most`."""
+
+    seconds: float
+    fewest: int
+    most: int
+
+
+THOROUGH = Effort(seconds=2.0, fewest=9, most=201)
+ONCE = QUICK = Effort(seconds=0.0, fewest=1, most=1)
+
+
+def measure(case: Case, kind: Literal["speed", "cost"], effort: Effort) -> Measured:
+    """Prove a case, warm both sides up, and time them in turn."""
+    case.prove()
+    if effort.most > 1:
+        _seconds(case.model)
+        _seconds(case.peer)
+    model: list[float] = []
+    peer: list[float] = []
+    end = perf_counter() + effort.seconds
+    with _no_collection():
+        while len(model) < effort.fewest or (len(model) < effort.most and perf_counter() < end):
+            turns = [(case.model, model), (case.peer, peer)]
+            for side, times in turns if len(model) % 2 else reversed(turns):
+                times.append(_seconds(side))
+    over, under = (peer, model) if kind == "speed" else (model, peer)
+    ratio = _spread([a / b for a, b in zip(over, under, strict=True)])
+    return Measured(_spread(model), _spread(peer), ratio, len(model))
+
+
+def reached(goal: Goal, measured: Measured) -> bool:
+    """Whether the median ratio meets the goal."""
+    if goal.kind == "speed":
+        return measured.ratio.median >= goal.bound
+    return measured.ratio.median <= goal.bound
+
+
+def _seconds(side: Side) -> float:
+    """Seconds that one unit of work takes."""
+    elapsed = _timed(side, side.run)
+    if side.overhead is not None:
+        # At least the clock's own resolution: a difference of two times may come out as nothing, or less.
+        elapsed = max(elapsed - _timed(side, side.overhead), 1e-9)
+    return elapsed / side.work
+
+
+def _timed(side: Side, work: Work) -> float:
+    if side.prepare is not None:
+        side.prepare()
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def _spread(values: list[float]) -> Spread:
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(low, median, high)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Garbage is not collected in the middle of a run."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def require(equal: bool, what: str) -> None:
+    """Raise Unproven, naming what differs."""
+    if not equal:
+        raise Unproven(f"{what}: the two sides differ")

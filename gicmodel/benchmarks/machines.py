@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual machines to measure: all events forwarded, some pending."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gicmodel.hardware import GicConfig
+from gicmodel.migration.guest import new_virtual_machine
+from gicmodel.migration.host import Host, config_for
+from gicmodel.migration.machine import VirtualMachine
+from gicmodel.migration.trial import VmSize, raise_some
+
+VECTORS = 128
+PENDING = 0.25
+HOST_CPUS = 16
+
+
+def size_of(vlpis: int, vcpus: int) -> VmSize:
+    """A VM of that many vLPIs, in devices of 128 vectors or one smaller device."""
+    vectors = min(VECTORS, vlpis)
+    return VmSize(vcpus, vlpis // vectors, vectors)
+
+
+def new_host(name: str, size: VmSize) -> Host:
+    """A host on which such a VM fits."""
+    return Host(name, config_for(GicConfig(redistributors=HOST_CPUS), size.lpis))
+
+
+def running_machine(size: VmSize) -> VirtualMachine:
+    """A VM whose devices have raised a quarter of their interrupts."""
+    vm = new_virtual_machine(new_host("source", size), size.vcpus, size.devices, size.vectors)
+    vm.run_vcpus()
+    raise_some(vm, PENDING, np.random.default_rng(1))
+    return vm

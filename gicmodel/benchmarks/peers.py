@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled peers: loops that do the work that is measured, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.hardware.kernels.words import get
+from gicmodel.jit import kernel
+from gicmodel.layouts.collection import CTE
+from gicmodel.layouts.device import DTE
+from gicmodel.layouts.itt import ITE
+
+DTE_ITT_ADDR, ITE_INTID, ITE_ICID, CTE_RDBASE = DTE["ITT_addr"], ITE["IntID"], ITE["ICID"], CTE["RDbase"]
+WORD, HALF, ITE_HALVES = np.uint64(8), np.uint64(4), np.uint64(ITE.bytes // 4)
+HALF_SHIFT, WORD_SHIFT, BIT_MASK, ONE = np.uint64(32), np.uint64(6), np.uint64(63), np.uint64(1)
+
+
+@kernel
+def translate(
+    ram: NDArray[np.uint64],
+    halves: NDArray[np.uint32],
+    base: np.uint64,
+    tables: NDArray[np.uint64],
+    device_ids: NDArray[np.uint64],
+    event_ids: NDArray[np.uint64],
+) -> None:
+    """Messages without a check: load DTE, ITE and CTE, set the pending bit.
+
+    `ram` and `halves` are the same bytes from address `base` on; `tables` holds the addresses of the device table, the
+    collection table, the first redistributor's pending table, and the distance to the next one's.
+    """
+    devices, collections = (tables[0] - base) // WORD, (tables[1] - base) // WORD
+    pending, stride = (tables[2] - base) // WORD, tables[3] // WORD
+    for index in range(device_ids.shape[0]):
+        dte = ram[devices + device_ids[index]]
+        place = (get(dte, DTE_ITT_ADDR) - base) // HALF + event_ids[index] * ITE_HALVES
+        ite = np.uint64(halves[place]) | (np.uint64(halves[place + ONE]) << HALF_SHIFT)
+        cte = ram[collections + get(ite, ITE_ICID)]
+        word = pending + stride * get(cte, CTE_RDBASE) + (get(ite, ITE_INTID) >> WORD_SHIFT)
+        ram[word] |= ONE << (get(ite, ITE_INTID) & BIT_MASK)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of benchmarks: one outcome each, as rows for people and as a document for machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gicmodel import __version__
+from gicmodel.benchmarks.harness import ONCE, Benchmark, Effort, Measured, PeerMissing, measure, reached
+
+LIBRARIES = ("numpy", "numba")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a benchmark: `measured`, or the reason in `missing` why its peer is not there.
+
+    A run of the model does `work` units.
+    """
+
+    group: str
+    benchmark: Benchmark
+    model: str = ""
+    peer: str = ""
+    unit: str = ""
+    work: float = 1
+    measured: Measured | None = None
+    missing: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """How it stands: `pass` or `short` of the goal, `missing` without the peer, empty without a goal."""
+        if self.measured is None:
+            return "missing"
+        if self.benchmark.goal is None:
+            return ""
+        return "pass" if reached(self.benchmark.goal, self.measured) else "short"
+
+
+def run(group: str, found: Iterable[Benchmark], quick: bool, effort: Effort) -> Iterator[Outcome]:
+    """Measure one benchmark after the other; a quick run leaves out what takes very long. Unproven if one is wrong."""
+    for benchmark in found:
+        if quick and benchmark.once:
+            continue
+        kind = benchmark.goal.kind if benchmark.goal else "speed"
+        try:
+            with benchmark.build(quick) as case:
+                measured = measure(case, kind, ONCE if benchmark.once else effort)
+                model = case.model
+                yield Outcome(group, benchmark, model.name, case.peer.name, case.unit, model.work, measured)
+        except PeerMissing as reason:
+            yield Outcome(group, benchmark, missing=str(reason))
+
+
+def machine() -> dict[str, str]:
+    """What the times were measured on."""
+    return {
+        "processor": _processor(),
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "gicmodel": __version__,
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def document(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """The machine and every outcome; times in seconds a unit of work."""
+    return {"machine": machine(), "benchmarks": [_entry(outcome) for outcome in outcomes]}
+
+
+def _entry(outcome: Outcome) -> dict[str, Any]:
+    benchmark = outcome.benchmark
+    return {
+        "group": outcome.group,
+        "name": benchmark.name,
+        "goal": benchmark.goal._asdict() if benchmark.goal else None,
+        "verdict": outcome.verdict,
+        "missing": outcome.missing,
+        "model": outcome.model,
+        "peer": outcome.peer,
+        "unit": outcome.unit,
+        "work": outcome.work,
+        "point": benchmark.point._asdict() if benchmark.point else None,
+        "measured": _numbers(outcome.measured) if outcome.measured else None,
+    }
+
+
+def _numbers(measured: Measured) -> dict[str, Any]:
+    spreads = {"model": measured.model, "peer": measured.peer, "ratio": measured.ratio}
+    return {name: spread._asdict() for name, spread in spreads.items()} | {"rounds": measured.rounds}
+
+
+def _processor() -> str:
+    """The model name that Linux tells, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

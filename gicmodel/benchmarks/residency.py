@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A vPE with a 16-bit VPT is scheduled and descheduled, beside QEMU: two register writes each.
+
+Taken off on both sides: the way to the register, which is a round trip of qtest for QEMU, and for the model Python's
+register face and its call of a compiled function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from gicmodel.benchmarks.boards import VCONFIGURATION, VPTS, Board, booted_twins
+from gicmodel.benchmarks.commands import INTID_BITS
+from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
+from gicmodel.layouts.registers import GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
+from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE
+
+DENSITIES = {"empty": 0.0, "1 % pending": 0.01, "all pending": 1.0}
+REPEATS = 20
+"""Residencies of a run: one is not much longer than a look at the clock."""
+
+
+@contextmanager
+def build(density: float, quick: bool) -> Iterator[Case]:
+    """Both machines with the same VPT, all of whose vLPIs are enabled."""
+    repeats = 1 if quick else REPEATS
+    table = vpt(density)
+    with booted_twins() as twins:
+        sides = _side("model", twins[0], table, repeats), _side("QEMU", twins[1], table, repeats)
+        yield Case(*sides, "residency", partial(prove, *twins, table))
+
+
+def vpt(density: float) -> bytes:
+    """A VPT of which a random part of the vLPIs is pending."""
+    bits = np.random.default_rng(1).random(1 << INTID_BITS) < density
+    bits[:FIRST_LPI] = False
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def reside(board: Board) -> None:
+    """Schedule, deschedule."""
+    board.write_redistributor(0, "GICR_VPENDBASER", SCHEDULE)
+    board.write_redistributor(0, "GICR_VPENDBASER", 0)
+
+
+def two_writes(board: Board) -> None:
+    """The way to the register, twice: with no vPE resident, clearing Valid does nothing."""
+    board.write_redistributor(0, "GICR_VPENDBASER", 0)
+    board.write_redistributor(0, "GICR_VPENDBASER", 0)
+
+
+SCHEDULE = GICR_VPENDBASER_V40.pack(Valid=1, Physical_Address=VPTS)
+
+
+def _side(name: str, board: Board, table: bytes, repeats: int) -> Side:
+    board.write_memory(VPTS, table)
+    vpropbaser = GICR_VPROPBASER_V40.pack(Physical_Address=VCONFIGURATION, IDbits=INTID_BITS - 1)
+    board.write_redistributor(0, "GICR_VPROPBASER", vpropbaser)
+
+    def repeat(what: Callable[[Board], None]) -> None:
+        for _ in range(repeats):
+            what(board)
+
+    return Side(name, partial(repeat, reside), repeats, overhead=partial(repeat, two_writes))
+
+
+def prove(model: Board, qemu: Board, table: bytes) -> None:
+    """Raise Unproven unless both report the same PendingLast and leave the VPT as it was."""
+    pending = any(table[FIRST_LPI_BYTE:])
+    for board in (model, qemu):
+        reside(board)
+        vpendbaser = GICR_VPENDBASER_V40.unpack(board.read_redistributor(0, "GICR_VPENDBASER"))
+        require(vpendbaser["PendingLast"] == pending, "PendingLast")
+        require(board.read_memory(VPTS, len(table)) == table, "VPT")
+
+
+BENCHMARKS = tuple(Benchmark(name, partial(build, density), Goal("speed", 50)) for name, density in DENSITIES.items())

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole processes: the command line from its start to its end, beside the import of the library under it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, Unproven
+from gicmodel.images import write_elf
+from gicmodel.layouts.device import DTE
+from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.registers import GITS_BASER, GITS_TYPER
+from gicmodel.memory import GuestMemory
+from gicmodel.registers_file import write_registers
+
+RUN = "import sys; from gicmodel.cli import main; main(sys.argv[1:])"
+LAYOUTS = ("layouts", "DTE")
+MIGRATE = ("migrate", "--pending", "1", "--vcpus", "1", "--devices", "1", "--vectors", "2", "--no-progress")
+TABLE, TABLE_BYTES = 0x8000_0000, 0x1_0000
+
+
+def process(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter to its end."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, check=False)
+
+
+def succeeds(arguments: Sequence[str], expected: str) -> None:
+    """Raise Unproven unless the command ends well and says what it should."""
+    done = process("-c", RUN, *arguments)
+    if done.returncode != 0 or expected not in done.stdout:
+        raise Unproven(f"gicmodel {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+@contextmanager
+def beside_import(arguments: Sequence[str], expected: str, library: str, quick: bool) -> Iterator[Case]:
+    """A command and an import, each a process."""
+    model = Side(f"gicmodel {arguments[0]}", partial(process, "-c", RUN, *arguments))
+    peer = Side(f"import {library}", partial(process, "-c", f"import {library}"))
+    yield Case(model, peer, "process", partial(succeeds, arguments, expected))
+
+
+@contextmanager
+def inspect(quick: bool) -> Iterator[Case]:
+    """`inspect` of a small dump with one device table."""
+    with tempfile.TemporaryDirectory(prefix="gicmodel-bench-") as directory:
+        image = Path(directory, "host.elf")
+        write_dump(image)
+        with beside_import(("inspect", str(image)), "device", "numpy", quick) as case:
+            yield case
+
+
+def write_dump(image: Path) -> None:
+    """A device table with one device, and the registers beside it."""
+    memory = GuestMemory(TABLE, 2 * TABLE_BYTES)
+    memory.zero(TABLE, 2 * TABLE_BYTES)
+    memory.write_u64(TABLE, DTE.pack(Valid=1, Size=0, ITT_addr=TABLE + TABLE_BYTES))
+    write_elf(image, memory)
+    config = GITS_BASER.pack(Valid=1, Type=1, Entry_Size=DTE.bytes - 1, Physical_Address=TABLE, Page_Size=2)
+    typer = GITS_TYPER.pack(Physical=1, ITT_entry_size=ITE.bytes - 1, ID_bits=15, Devbits=15)
+    write_registers(image.with_suffix(".toml"), {"GITS0": {"TYPER": typer, "CTLR": 1, "BASER0": config}})
+
+
+@contextmanager
+def cold_migrate(quick: bool) -> Iterator[Case]:
+    """`migrate` with an empty cache of machine code, beside a warm one."""
+    warm = partial(process, "-c", RUN, *MIGRATE)
+    with tempfile.TemporaryDirectory(prefix="gicmodel-bench-") as directory:
+        cold = partial(compile_anew, Path(directory))
+        yield Case(Side("cold", cold), Side("warm", warm), "process", partial(succeeds, MIGRATE, "arrived once"))
+
+
+def compile_anew(cache: Path) -> None:
+    """`migrate` with a cache of its own, emptied first."""
+    for entry in cache.iterdir():
+        shutil.rmtree(entry)
+    process("-c", RUN, *MIGRATE, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)})
+
+
+BENCHMARKS = (
+    Benchmark("layouts", partial(beside_import, LAYOUTS, "ITT_addr", "numpy"), Goal("cost", 2)),
+    Benchmark("inspect", inspect, Goal("cost", 2)),
+    Benchmark("migrate, warm", partial(beside_import, MIGRATE, "arrived once", "numba"), Goal("cost", 3)),
+    Benchmark("migrate, cold", cold_migrate, once=True),
+)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GITS_TRANSLATER writes in bulk, beside a compiled loop with the same three table loads and one bit set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from gicmodel.benchmarks import peers
+from gicmodel.benchmarks.boards import (
+    COLLECTION_TABLE,
+    DEVICE_TABLE,
+    DEVICES,
+    PENDING,
+    PENDING_STRIDE,
+    REDISTRIBUTORS,
+    VPTS,
+    Fields,
+    ModelBoard,
+    booted_model,
+    run,
+)
+from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
+from gicmodel.fuzzing.qemu import RAM_BASE
+from gicmodel.hardware import GicConfig
+from gicmodel.layouts.commands import encode_many
+from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER
+from gicmodel.layouts.vpt import FIRST_LPI
+
+MESSAGES, QUICK_MESSAGES = 57_344, 512
+
+
+class Messages:
+    """Events of many devices, each mapped to an LPI of its own, and a message for each in random order."""
+
+    def __init__(self, caching: Literal["none", "retain"], count: int) -> None:
+        # Lines of the cache for every ITE, and as many again.
+        self.board = booted_model(GicConfig(caching=caching, redistributors=REDISTRIBUTORS, table_cache_lines=1 << 17))
+        number = np.arange(count)
+        event: Fields = {"DeviceID": number % DEVICES, "EventID": number // DEVICES}
+        run(self.board, encode_many("MAPTI", pINTID=FIRST_LPI + number, ICID=number % REDISTRIBUTORS, **event))
+        order = np.random.default_rng(1).permutation(count)
+        self.devices, self.events = (
+            event["DeviceID"][order].astype(np.uint64),
+            event["EventID"][order].astype(np.uint64),
+        )
+        self.bare = self.board.memory.words[: (VPTS - RAM_BASE) // 8].copy()
+        self._tables = np.array([DEVICE_TABLE, COLLECTION_TABLE, PENDING, PENDING_STRIDE], np.uint64)
+
+    def prepare(self) -> None:
+        """Nothing pending in the model."""
+        for rd in range(REDISTRIBUTORS):
+            restart_lpis(self.board, rd)
+
+    def translate(self) -> None:
+        """What is measured."""
+        self.board.gic.its[0].translate_many(self.devices, self.events)
+
+    def prepare_bare(self) -> None:
+        """Nothing pending in the peer's RAM."""
+        first = (PENDING - RAM_BASE) // 8
+        self.bare[first : first + REDISTRIBUTORS * PENDING_STRIDE // 8] = 0
+
+    def translate_bare(self) -> None:
+        """The peer."""
+        base = np.uint64(RAM_BASE)
+        peers.translate(self.bare, self.bare.view(np.uint32), base, self._tables, self.devices, self.events)
+
+    def prove(self) -> None:
+        """Raise Unproven unless the same LPIs are pending at the same redistributors."""
+        self.prepare()
+        self.translate()
+        self.prepare_bare()
+        self.translate_bare()
+        for rd in range(REDISTRIBUTORS):
+            self.board.write_redistributor(rd, "GICR_CTLR", 0)
+        length = REDISTRIBUTORS * PENDING_STRIDE
+        first = (PENDING - RAM_BASE) // 8
+        bare = self.bare[first : first + length // 8].tobytes()
+        require(any(bare) and self.board.read_memory(PENDING, length) == bare, "pending tables")
+
+
+def restart_lpis(board: ModelBoard, rd: int) -> None:
+    """LPIs off and on, with a pending table said to be zero."""
+    pendbaser = GICR_PENDBASER.pack(PTZ=1, Physical_Address=PENDING + rd * PENDING_STRIDE)
+    board.write_redistributor(rd, "GICR_CTLR", 0)
+    board.write_redistributor(rd, "GICR_PENDBASER", pendbaser)
+    board.zero_memory(PENDING + rd * PENDING_STRIDE, PENDING_STRIDE)
+    board.write_redistributor(rd, "GICR_CTLR", GICR_CTLR.pack(EnableLPIs=1))
+
+
+@contextmanager
+def build(caching: Literal["none", "retain"], quick: bool) -> Iterator[Case]:
+    """The model with or without caches, and the bare loop over a copy of its RAM."""
+    messages = Messages(caching, QUICK_MESSAGES if quick else MESSAGES)
+    count = len(messages.devices)
+    model = Side(f"model, caching {caching}", messages.translate, count, messages.prepare)
+    bare = Side("bare loop", messages.translate_bare, count, messages.prepare_bare)
+    yield Case(model, bare, "message", messages.prove)
+
+
+BENCHMARKS = (
+    Benchmark("caching none", partial(build, "none"), Goal("speed", 0.5)),
+    Benchmark("caching retain", partial(build, "retain"), Goal("speed", 0.5)),
+)

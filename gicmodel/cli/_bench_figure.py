@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of `gicmodel bench`: each ratio beside its goal, and how the work scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gicmodel.benchmarks.report import Outcome
+from gicmodel.errors import UnusableInput
+from gicmodel.files import replacing
+
+FORMATS = (".svg", ".png", ".pdf")
+_BAR_INCHES, _WIDTH_INCHES, _CURVES_INCHES = 0.28, 11, 3.2
+_COLOURS = {"pass": "tab:green", "short": "tab:red"}
+
+
+def require_matplotlib(file: Path) -> None:
+    """UnusableInput, before anything is measured, if the picture cannot be drawn."""
+    if file.suffix not in FORMATS:
+        raise UnusableInput(f"{file}: a figure is {', '.join(FORMATS)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
+
+
+def draw(file: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write the picture."""
+    from matplotlib.figure import Figure
+
+    judged = [outcome for outcome in outcomes if outcome.measured and outcome.benchmark.goal]
+    curves = _curves(outcomes)
+    heights = [max(1.5, _BAR_INCHES * len(judged)), _CURVES_INCHES if curves else 0.01]
+    figure = Figure(figsize=(_WIDTH_INCHES, sum(heights) + 1), layout="constrained")
+    parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)
+    _draw_bars(parts[0, 0].subplots(), judged)
+    if curves:
+        axes = parts[1, 0].subplots(1, len(curves), squeeze=False)[0]
+        for axis, (title, points) in zip(axes, curves.items(), strict=True):
+            _draw_curve(axis, title, points)
+    with replacing(file) as target:
+        figure.savefig(target, format=file.suffix.removeprefix("."))
+
+
+def _draw_bars(axis: Any, judged: Sequence[Outcome]) -> None:
+    """How far beyond its goal each is: right of 1 is met, for speed and cost alike."""
+    names = [f"{outcome.group}: {outcome.benchmark.name}" for outcome in judged]
+    margins = [_margin(outcome) for outcome in judged]
+    axis.barh(names, margins, color=[_COLOURS[outcome.verdict] for outcome in judged])
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_xscale("log")
+    axis.invert_yaxis()
+    axis.set_xlabel("ratio to the goal (1: just met)")
+
+
+def _margin(outcome: Outcome) -> float:
+    assert outcome.measured is not None
+    assert outcome.benchmark.goal is not None
+    ratio, goal = outcome.measured.ratio.median, outcome.benchmark.goal
+    return ratio / goal.bound if goal.kind == "speed" else goal.bound / ratio
+
+
+def _curves(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
+    curves: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        point = outcome.benchmark.point
+        if point is not None and outcome.measured is not None:
+            curves.setdefault((point.curve, point.axis), []).append(outcome)
+    return curves
+
+
+def _draw_curve(axis: Any, title: tuple[str, str], points: Sequence[Outcome]) -> None:
+    """Seconds of the whole work against its size."""
+    places = [outcome.benchmark.point.value for outcome in points if outcome.benchmark.point]
+    axis.loglog(places, [_total(outcome) for outcome in points], marker="o", label="model")
+    axis.set_title(title[0])
+    axis.set_xlabel(title[1])
+    axis.set_ylabel("seconds")
+
+
+def _total(outcome: Outcome) -> float:
+    assert outcome.measured is not None
+    return outcome.measured.model.median * outcome.work

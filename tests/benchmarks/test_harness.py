@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The harness: order, preparation, what is subtracted, ratios and goals."""
+
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from gicmodel.benchmarks.harness import (
+    Benchmark,
+    Case,
+    Effort,
+    Goal,
+    Measured,
+    PeerMissing,
+    Side,
+    Spread,
+    Unproven,
+    measure,
+    reached,
+    require,
+)
+from gicmodel.benchmarks.report import document, run
+
+THREE = Effort(seconds=0.0, fewest=3, most=3)
+
+
+def case(events, model_work=1.0, prove=lambda: None, overhead=None):
+    def side(name, seconds, work):
+        def timed():
+            events.append(name)
+            time.sleep(seconds)
+
+        return Side(name, timed, work, prepare=lambda: events.append(f"prepare {name}"), overhead=overhead)
+
+    return Case(side("model", 0.001, model_work), side("peer", 0.02, 1.0), "unit", prove)
+
+
+def measured(ratio):
+    spread = Spread(ratio, ratio, ratio)
+    return Measured(spread, spread, spread, 1)
+
+
+def test_sides_alternate_and_each_is_prepared():
+    events = []
+    measure(case(events), "speed", THREE)
+    warm_up, rounds = events[:4], events[4:]
+    assert warm_up == ["prepare model", "model", "prepare peer", "peer"]
+    assert rounds[::2] == [f"prepare {name}" for name in rounds[1::2]]
+    assert rounds[1::2] == ["peer", "model", "model", "peer", "peer", "model"]
+
+
+def test_a_ratio_is_peer_to_model_for_speed_and_the_other_way_for_cost():
+    speed = measure(case([]), "speed", THREE).ratio.median
+    cost = measure(case([]), "cost", THREE).ratio.median
+    assert speed > 1 > cost
+
+
+def test_a_ratio_is_per_unit_of_work():
+    whole = measure(case([]), "speed", THREE)
+    assert measure(case([], model_work=1000), "speed", THREE).ratio.median > 10 * whole.ratio.median
+
+
+def test_overhead_is_taken_off_and_nothing_is_less_than_nothing():
+    found = measure(case([], overhead=lambda: time.sleep(0.03)), "speed", THREE)
+    assert 0 < found.model.median < 0.001
+    assert 0 < found.peer.median < 0.001
+
+
+def test_quartiles_are_in_order():
+    ratio = measure(case([]), "speed", Effort(seconds=0.0, fewest=5, most=5)).ratio
+    assert ratio.low <= ratio.median <= ratio.high
+
+
+def test_a_wrong_result_is_not_timed():
+    events = []
+    with pytest.raises(Unproven, match="tables"):
+        measure(case(events, prove=lambda: require(False, "tables")), "speed", THREE)
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("goal", "ratio", "met"),
+    [
+        (Goal("speed", 10), 10.0, True),
+        (Goal("speed", 10), 9.9, False),
+        (Goal("cost", 0.03), 0.03, True),
+        (Goal("cost", 0.03), 0.031, False),
+    ],
+)
+def test_a_goal_is_met_at_its_bound(goal, ratio, met):
+    assert reached(goal, measured(ratio)) is met
+
+
+def test_a_missing_peer_is_an_outcome():
+    @contextmanager
+    def build(quick):
+        raise PeerMissing("no such emulator")
+        yield
+
+    (outcome,) = run("group", [Benchmark("name", build, Goal("speed", 2))], True, THREE)
+    assert (outcome.verdict, outcome.missing) == ("missing", "no such emulator")
+    (entry,) = document([outcome])["benchmarks"]
+    assert entry["missing"] == "no such emulator"
+    assert entry["measured"] is None
+
+
+def test_once_means_one_round():
+    @contextmanager
+    def build(quick):
+        yield case([])
+
+    (outcome,) = run("group", [Benchmark("name", build, once=True)], False, THREE)
+    assert outcome.measured.rounds == 1
+    assert outcome.verdict == ""
+
+
+def test_what_takes_very_long_is_left_out_of_a_quick_run():
+    @contextmanager
+    def build(quick):
+        yield case([])
+
+    assert list(run("group", [Benchmark("name", build, once=True)], True, THREE)) == []
