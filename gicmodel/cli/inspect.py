@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
+from gicmodel.cli._inspect_figure import draw, require_matplotlib
 from gicmodel.cli._inspect_json import about, document
 from gicmodel.cli._inspect_text import show, write_csv
 from gicmodel.errors import UnusableInput
@@ -40,6 +41,7 @@ MOST_EXPLAINED = 64
 @click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw pending and enabled interrupts (.svg, .png).")
 @click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
 @click.option("--explain", "rule", metavar="FINDING", help="Tell what a finding means, and where its rule is written.")
 @click.pass_context
@@ -57,11 +59,15 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
     if image is None:
         raise click.UsageError("Missing argument 'IMAGE'.")
     selection = _selection(options)
+    if options["figure"] is not None:
+        require_matplotlib(options["figure"])
     registers, sources = gather_registers(image, options["files"], options["trace"], options["pairs"])
     profile = PROFILES[options["profile"]] if options["profile"] else None
     found = inspect(read_dump(image, options["base"]), registers, profile, options["limit"])
     findings = find(found)
     _print(image, sources, found, findings, selection, options)
+    if options["figure"] is not None:
+        draw(options["figure"], found)
     ctx.exit(1 if findings.total or found.truncated else 0)
 
 

@@ -28,6 +28,8 @@ KINDS = (
     "virtual pending table of vPE {}",
     "ITT of device {:#x}",
 )
+KIND_TITLES = ("queue", "tables", "level 2", "LPI config", "LPI pending", "vLPI config", "VPT", "ITT")
+"""KINDS, short, for a picture."""
 _SHARED = (TABLE, LEVEL2, CONFIGURATION, VIRTUAL_CONFIGURATION, VPT)
 """Kinds that several owners may name alike: then they are one piece of memory, not an overlap."""
 

@@ -168,3 +168,17 @@ def test_numba_is_not_imported():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "2 devices, 6 events" in result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_a_figure(tmp_path, suffix):
+    pytest.importorskip("matplotlib")
+    target = tmp_path / f"host.{suffix}"
+    assert host("--figure", target).exit_code == 0
+    assert target.read_bytes().startswith(b"<?xml" if suffix == "svg" else b"\x89PNG")
+
+
+def test_a_figure_of_another_kind_is_refused(tmp_path):
+    result = host("--figure", tmp_path / "host.txt")
+    assert result.exit_code == UNUSABLE
+    assert "a figure is .svg, .png, .pdf" in result.stderr

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of `gicmodel inspect`: which interrupts are pending and enabled where, and where the tables lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gicmodel.errors import UnusableInput
+from gicmodel.files import replacing
+from gicmodel.inspection import Inspection
+from gicmodel.inspection.heat import BINS, Heat, heat
+from gicmodel.inspection.regions import KIND_TITLES, Regions
+from gicmodel.layouts.vpt import FIRST_LPI
+
+FORMATS = (".svg", ".png", ".pdf")
+_ROW_INCHES, _WIDTH_INCHES, _MAP_INCHES = 0.22, 11, 3
+_VISIBLE = 0.003
+"""The least width of a region, as a part of the picture's."""
+
+
+def require_matplotlib(file: Path) -> None:
+    """UnusableInput, before anything is read, if the picture cannot be drawn."""
+    if file.suffix not in FORMATS:
+        raise UnusableInput(f"{file}: a figure is {', '.join(FORMATS)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
+
+
+def draw(file: Path, found: Inspection) -> None:
+    """Write the picture."""
+    from matplotlib.figure import Figure
+
+    counts = heat(found)
+    inches = max(1.2, _ROW_INCHES * len(counts.rows) + 0.8)
+    figure = Figure(figsize=(_WIDTH_INCHES, 2 * inches + _MAP_INCHES), layout="constrained")
+    axes = figure.subplots(3, 1, height_ratios=[inches, inches, _MAP_INCHES])
+    _draw_heat(figure, axes[0], counts, counts.pending, "pending")
+    _draw_heat(figure, axes[1], counts, counts.enabled, "mapped and enabled")
+    _draw_map(axes[2], Regions(found))
+    with replacing(file) as target:
+        figure.savefig(target, format=file.suffix.removeprefix("."))
+
+
+def _draw_heat(figure: Any, axis: Any, counts: Heat, values: Any, title: str) -> None:
+    end = FIRST_LPI + BINS * counts.width
+    # White is none; one interrupt among many is still seen.
+    shown = np.ma.masked_equal(values, 0)
+    rows = max(1, len(counts.rows))
+    image = axis.imshow(
+        shown if len(counts.rows) else np.zeros((1, BINS)),
+        aspect="auto",
+        interpolation="nearest",
+        extent=(FIRST_LPI, end, rows - 0.5, -0.5),
+        vmin=0,
+        vmax=counts.width,
+        cmap="viridis_r",
+    )
+    axis.set_yticks(range(len(counts.rows)), counts.rows)
+    axis.set_title(f"{title} (INTIDs of one bin: {counts.width})")
+    axis.set_xlabel("INTID")
+    figure.colorbar(image, ax=axis)
+
+
+def _draw_map(axis: Any, regions: Regions) -> None:
+    """A row for each kind of table; regions too small to see are drawn as wide as can be seen."""
+    rows = regions.rows
+    kinds = np.unique(rows["kind"]).tolist()
+    span = int(np.ptp(rows["address"])) if rows.size else 0
+    least = max(1, int(span * _VISIBLE))
+    for place, kind in enumerate(kinds):
+        mine = rows[rows["kind"] == kind]
+        bars = [(address, max(size, least)) for address, size in mine[["address", "size"]].tolist()]
+        axis.broken_barh(bars, (place - 0.4, 0.8))
+    axis.set_yticks(range(len(kinds)), [KIND_TITLES[kind] for kind in kinds])
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter(lambda address, _: f"{int(address):#x}")
+    axis.set_title("memory of the tables")
+    axis.set_xlabel("physical address")
