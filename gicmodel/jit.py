@@ -35,7 +35,8 @@ def kernel(function: _Function) -> _Function:
 
     directory = cache_directory(_floor(function.__module__))
     with _numba_cache(directory):
-        compiled: _Function = numba.njit(cache=_writable(directory), nogil=True)(function)
+        # Kernels allocate nothing: without numba's runtime (_nrt) no call counts references to their arrays.
+        compiled: _Function = numba.njit(cache=_writable(directory), nogil=True, _nrt=False)(function)
     return compiled
 
 
