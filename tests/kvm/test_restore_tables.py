@@ -132,3 +132,39 @@ def test_the_queue_survives_a_migration(setup1):
     setup1.command("INT", DeviceID=2, EventID=20)
     assert setup1.memory.read_u64(QUEUE + writer) & 0xFF == 3
     assert setup1.vgic.acknowledge(3) == 8195
+
+
+def test_each_of_two_itss_has_tables_of_its_own():
+    """The events of one are not those of the other, but an LPI that both map is one LPI."""
+    guest = Guest(nr_its=2)
+    first, second = guest.vgic.its
+    guest.mapc(1, 1)
+    guest.mapd(4)
+    guest.mapti(4, 0, 8200, 1)
+    guest.mapti(4, 1, 8201, 1)
+    guest.its.write(offset_of("GITS_CTLR"), 0, 4)
+    # The queue is free again, and the second ITS has its tables further up.
+    guest.its, distance = second, LEVEL2 - DEVICES
+    guest.device_baser += distance
+    guest.collection_baser += distance
+    guest.set_up_its()
+    guest.mapc(6, 3)
+    guest.mapd(4, ITTS + 0x1000)
+    guest.mapti(4, 0, 8201, 6)
+    guest.mapti(4, 9, 8300, 6)
+    guest.command("INT", DeviceID=4, EventID=9)
+    for its in (first, second):
+        its.save_tables()
+    guest.vgic.save_pending_tables()
+    saved = [its.devices[4].ites.keys() for its in (first, second)]
+    for its in (first, second):
+        its.reset()
+    assert not len(guest.vgic.lpis)
+    for its, offset in ((second, distance), (first, 0)):
+        its.user_write(offset_of("GITS_BASER0"), guest.device_baser - distance + offset)
+        its.user_write(offset_of("GITS_BASER1"), guest.collection_baser - distance + offset)
+        its.restore_tables()
+    assert [its.devices[4].ites.keys() for its in (first, second)] == saved
+    assert guest.vgic.lpis[8201].references == 2
+    assert guest.vgic.lpis[8201].target_vcpu == 3, "that of the ITS which was restored first"
+    assert guest.vgic.acknowledge_all(3) == [8300]
