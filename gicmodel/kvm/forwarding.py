@@ -88,12 +88,13 @@ class Forwarding:
                 chosen[slot] = host
                 self._routes[host] = route
         for device in dict.fromkeys(host.device for host in chosen.values()):
-            self._map(device, {slot: host.event for slot, host in chosen.items() if host.device is device})
-        pending = [slot for slot in chosen if self._dist.lpis.rows["pending_latch"][slot]]
-        if not transfer:
-            self._held.update(pending)
-        elif self._dist.behaviour.moves_pending_state:
-            self._transfer(pending)
+            events = {slot: host.event for slot, host in chosen.items() if host.device is device}
+            self._map(device, events)
+            pending = [slot for slot in events if self._dist.lpis.rows["pending_latch"][slot]]
+            if not transfer:
+                self._held.update(pending)
+            elif self._dist.behaviour.moves_pending_state:
+                self._transfer(pending)
         return len(chosen)
 
     def unset(self, hosts: Iterable[HostIrq], retrieve: bool = False) -> int:
