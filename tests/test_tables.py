@@ -51,7 +51,7 @@ def guest_registers():
 
 @pytest.fixture
 def host_registers():
-    return read_registers(CAPTURE / "host-registers.toml")
+    return read_registers(CAPTURE / "host-vm-stopped.toml")
 
 
 def test_guest_devices_and_events(guest, guest_registers):

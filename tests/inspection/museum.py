@@ -9,7 +9,7 @@ from gicmodel.registers_file import read_registers
 
 TABLES = Path(__file__).parents[2] / "tables"
 CAPTURE = TABLES / "linux-6.12-kvm-2vcpu"
-HOST = (CAPTURE / "host-vm-stopped.elf.xz", CAPTURE / "host-registers.toml")
+HOST = (CAPTURE / "host-vm-stopped.elf.xz", CAPTURE / "host-vm-stopped.toml")
 GUEST = (CAPTURE / "guest-saved-tables.elf.xz", CAPTURE / "registers.toml")
 
 

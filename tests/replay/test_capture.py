@@ -22,7 +22,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def outcome(image):
-    return replay(TRACE, image, read_registers(CAPTURE / "host-registers.toml"))
+    return replay(TRACE, image, read_registers(CAPTURE / "host-vm-stopped.toml"))
 
 
 def test_every_line_is_known_and_fed(outcome):
