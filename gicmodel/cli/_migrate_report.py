@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import click
 from rich.console import Console
@@ -66,23 +66,63 @@ class Watcher:
         self._bar.update(self._task, completed=done, total=total)
 
 
-def to_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as `--json` gives it."""
-    document: dict[str, Any] = {
-        "vlpis": verdict.vlpis,
-        "pending_before": len(verdict.expected),
-        "pending_after": verdict.pending_after,
-        "lost": _named(verdict.lost),
-        "duplicated": _named(verdict.duplicated),
-        "image_identical": verdict.image_identical,
-        "steps": [{"name": step.name, "seconds": step.seconds, "bytes": step.bytes} for step in verdict.steps],
-    }
-    if verdict.failure is not None:
-        document["error"] = str(verdict.failure)
-    return document
+class Report(Protocol):
+    """What a run of `gicmodel migrate` has to say."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the exit status is 0."""
+
+    def to_json(self) -> Any:
+        """The document that `--json` writes."""
+
+    def show(self) -> None:
+        """Print it for people."""
 
 
-def write_json(file: str, document: dict[str, Any]) -> None:
+class Outcome:
+    """The report of one trial."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self._verdict = verdict
+        self.passed = verdict.passed
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict."""
+        verdict = self._verdict
+        document: dict[str, Any] = {
+            "vlpis": verdict.vlpis,
+            "pending_before": verdict.pending_before,
+            "pending_after": verdict.pending_after,
+            "lost": _named(verdict.lost),
+            "duplicated": _named(verdict.duplicated),
+            "image_identical": verdict.image_identical,
+            "policy": verdict.policy.value,
+            "commands": dict(verdict.commands),
+            "unmaps": verdict.unmaps,
+            "steps": [{"name": step.name, "seconds": step.seconds, "bytes": step.bytes} for step in verdict.steps],
+        }
+        if verdict.failure is not None:
+            document["error"] = str(verdict.failure)
+        if verdict.aborted:
+            document["aborted"] = [str(error) for error in verdict.aborted]
+        return document
+
+    def show(self) -> None:
+        """The table of steps and the verdict."""
+        console = Console(highlight=False)
+        table = Table(box=None, pad_edge=False)
+        table.add_column("step")
+        table.add_column("ms", justify="right")
+        table.add_column("bytes", justify="right")
+        for step in self._verdict.steps:
+            table.add_row(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}")
+        console.print(table)
+        for line in _sentences(self._verdict):
+            console.print(line, soft_wrap=True)
+
+
+def write_json(file: str, document: Any) -> None:
     """Write a document to a file, or to standard output for `-`."""
     text = json.dumps(document, indent=2) + "\n"
     if file == "-":
@@ -92,26 +132,17 @@ def write_json(file: str, document: dict[str, Any]) -> None:
             target.write(text.encode())
 
 
-def show(verdict: Verdict) -> None:
-    """The table of steps and the verdict, for people."""
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("step")
-    table.add_column("ms", justify="right")
-    table.add_column("bytes", justify="right")
-    for step in verdict.steps:
-        table.add_row(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}")
-    console.print(table)
-    for line in _sentences(verdict):
-        console.print(line, soft_wrap=True)
-
-
 def _sentences(verdict: Verdict) -> list[str]:
     delivered = sum(verdict.delivered.values())
-    before = f"{len(verdict.expected)} pending before, {verdict.pending_after} after"
+    before = f"{verdict.pending_before} pending before, {verdict.pending_after} after"
     after = f"{delivered} delivered, {len(verdict.lost)} lost, {len(verdict.duplicated)} doubled"
     held = f", {len(verdict.held)} disabled and pending still" if verdict.held else ""
     lines = [f"{verdict.vlpis} vLPIs: {before}; {after}{held}"]
+    commands = f"{sum(verdict.commands.values())} ITS commands, vPEs unmapped {verdict.unmaps} times"
+    lines.append(f"policy {verdict.policy.value}: {commands}")
+    lines += [
+        f"aborted at {error}; the guest went on where it was, and it was tried again" for error in verdict.aborted
+    ]
     if verdict.image_identical is not None:
         lines.append(f"saved again: {'identical to the image' if verdict.image_identical else 'NOT the bytes it was'}")
     lines += _listed("lost", verdict.lost) + _listed("doubled", verdict.duplicated)

@@ -5,25 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
 from gicmodel import jit
-from gicmodel.cli._migrate_report import Watcher
+from gicmodel.cli._migrate_compare import Comparison
+from gicmodel.cli._migrate_report import Outcome, Watcher
 from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import GicConfig
 from gicmodel.images import Segment, write_elf
 from gicmodel.kvm import KvmError
-from gicmodel.migration import VirtualMachine
+from gicmodel.migration import Options, Policy, VirtualMachine
+from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import Verdict, VmSize, migrate_new_vm, resume_saved_guest
+from gicmodel.migration.trial import Course, Verdict, VmSize, migrate_new_vm, resume_saved_guest
 from gicmodel.registers_file import write_registers
 
 MOST_HOST_CPUS = 16
+COMPARED_RESETS = (0, 1, 3, 64)
 Saved = tuple[Path, Sequence[Segment], dict[str, dict[str, int]]]
 
 
@@ -37,11 +40,41 @@ class Request:
     pending: float
     architecture: str
     seed: int
+    policy: str
+    forwarding_resets: int
+    hops: int
+    abort_at: str | None
     save: Path | None
 
+    def options(self) -> Options:
+        """How each migration goes. UnusableInput if it never comes to the step at which it is to be aborted."""
+        policy = Policy(self.policy)
+        plan = [name for name, _ in plan_of(policy)]
+        if self.abort_at is not None and self.abort_at not in plan:
+            raise UnusableInput(
+                f"--abort-at {self.abort_at!r}: with policy {policy.value} the steps are {', '.join(plan)}"
+            )
+        return Options(policy, self.forwarding_resets, self.abort_at)
 
-def run(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
+
+def compare(request: Request, saved: Saved | None, watcher: Watcher) -> Comparison:
+    """The same trial with every policy, with every number of resets. UnusableInput as `run`."""
+    comparison = Comparison()
+    for policy in Policy:
+        for resets in COMPARED_RESETS:
+            options = replace(request, policy=policy.value, forwarding_resets=resets)
+            comparison.add(resets, trial(options, saved, watcher))
+    return comparison
+
+
+def run(request: Request, saved: Saved | None, watcher: Watcher) -> Outcome:
+    """One trial, as the options say. UnusableInput if there can be no such VM, or the image is refused."""
+    return Outcome(trial(request, saved, watcher))
+
+
+def trial(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
     """Run the trial that the options describe. UnusableInput if there can be no such VM, or the image is refused."""
+    options = request.options()
     guest = None if saved is None else SavedGuest(*saved)
     vcpus = request.vcpus if guest is None else guest.vcpus
     hosts = GicConfig(
@@ -52,10 +85,11 @@ def run(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
     saver = partial(save_ram, request.save)
     if guest is not None:
         with _fitting(f"{guest.path}: a VM of {vcpus} vCPUs"):
-            return resume_saved_guest(hosts, guest, watcher.progress, saver)
+            return resume_saved_guest(hosts, guest, options, watcher.progress, saver)
     with _fitting(f"a VM of {vcpus} vCPUs with {request.devices} devices of {request.vectors} vectors"):
         size = VmSize(vcpus, request.devices, request.vectors)
-        return migrate_new_vm(hosts, size, request.pending, request.seed, watcher.progress, saver)
+        course = Course(request.pending, request.seed, request.hops, options)
+        return migrate_new_vm(hosts, size, course, watcher.progress, saver)
 
 
 @contextmanager
@@ -71,7 +105,7 @@ def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
     """On the first run, migrate the smallest VM, so that no step of the real one waits for the compiler."""
     if jit.cold_cache():
         watcher.announce("compiling kernels (first run only, about a minute)")
-        migrate_new_vm(hosts, VmSize(1, 1, 2), 1.0, 0, no_progress, lambda vms: None)
+        migrate_new_vm(hosts, VmSize(1, 1, 2), Course(1.0, 0), no_progress, lambda vms: None)
 
 
 def save_ram(directory: Path | None, machines: list[VirtualMachine]) -> None:

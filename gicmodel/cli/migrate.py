@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from gicmodel.cli._migrate_report import Watcher, show, to_json, write_json
+from gicmodel.cli._migrate_report import Report, Watcher, write_json
 from gicmodel.cli._writable import require_writable
 from gicmodel.errors import UnusableInput
 from gicmodel.images import read_image
 from gicmodel.registers_file import read_registers
 
 DEFAULT_REGISTERS = "registers.toml"
-MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed")
+POLICIES = ("avoid-unset", "dedicated-interface", "retrieve-on-unset", "rfc")
+MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed", "hops", "abort_at")
 """Options of the VM that is made up when there is no IMAGE."""
+NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
+"""Options that a comparison of policies decides itself, or that make no sense for many runs."""
 
 
 def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float:
@@ -50,6 +54,29 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which of the vLPIs are pending.")
 @click.option(
+    "--policy",
+    default=POLICIES[0],
+    show_default=True,
+    type=click.Choice(POLICIES),
+    help="What is done about forwarding that is reset while the destination loads a device: the monitor allocates all "
+    "vectors first; KVM transfers pending state when all is loaded; unset_forwarding reads it back; or nothing.",
+)
+@click.option(
+    "--forwarding-resets",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2048),
+    help="How often that happens to each device: its vectors are enabled one by one, each time after all previous "
+    "ones were disabled; the last time all that are left. avoid-unset does not let it happen.",
+)
+@click.option("--hops", default=1, show_default=True, type=click.IntRange(1, 1000), help="Migrate to and fro so often.")
+@click.option(
+    "--abort-at",
+    metavar="STEP",
+    help="Cancel the migration after this step; the source takes its interrupts, and then it is tried again.",
+)
+@click.option("--compare-policies", is_flag=True, help="Migrate with every policy and 0, 1, 3 and 64 resets; a table.")
+@click.option(
     "--registers",
     metavar="FILE",
     type=click.Path(path_type=Path),
@@ -73,6 +100,11 @@ def command(
     pending: float,
     architecture: str,
     seed: int,
+    policy: str,
+    forwarding_resets: int,
+    hops: int,
+    abort_at: str | None,
+    compare_policies: bool,
     registers: Path | None,
     save: Path | None,
     json_file: str | None,
@@ -83,31 +115,44 @@ def command(
     Without IMAGE a VM is made up, some of its vLPIs become pending, and it moves between two hosts. With IMAGE, the RAM
     of a guest that a KVM host has saved (an ELF core), the guest is resumed, saved again and compared byte for byte.
 
-    Exit status: 0 nothing is lost and nothing arrives twice, 1 otherwise, 2 unusable input.
+    With --hops it goes to and fro between the two, and in between devices fire, the guest masks interrupts and gives
+    them other affinities, vCPUs move to other CPUs and a device is reset.
+
+    Exit status: 0 nothing is lost and nothing arrives twice (of policies compared: by none but rfc), 1 otherwise, 2
+    unusable input.
     """
     # numba comes with these; `gicmodel --help` does without.
-    from gicmodel.cli._migrate_run import Request, run
+    from gicmodel.cli._migrate_run import Request, compare, run
 
-    _check_options(ctx, image, registers)
+    _check_options(ctx, image, registers, compare_policies)
     require_writable(save, json_file)
-    request = Request(vcpus, devices, vectors, pending, architecture, seed, save)
+    request = Request(
+        vcpus, devices, vectors, pending, architecture, seed, policy, forwarding_resets, hops, abort_at, save
+    )
     saved = None if image is None else (image, read_image(image), read_registers(_registers_of(image, registers)))
     with Watcher(enabled=not no_progress) as watcher:
-        verdict = run(request, saved, watcher)
+        report: Report = compare(request, saved, watcher) if compare_policies else run(request, saved, watcher)
     if json_file != "-":
-        show(verdict)
+        report.show()
     if json_file is not None:
-        write_json(json_file, to_json(verdict))
-    ctx.exit(0 if verdict.passed else 1)
+        write_json(json_file, report.to_json())
+    ctx.exit(0 if report.passed else 1)
 
 
-def _check_options(ctx: click.Context, image: Path | None, registers: Path | None) -> None:
+def _check_options(ctx: click.Context, image: Path | None, registers: Path | None, compare_policies: bool) -> None:
     """Refuse options that would be silently without effect."""
     if image is None and registers is not None:
         raise UnusableInput("--registers describes an IMAGE, and there is none")
-    given = [name for name in MADE_UP if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
-    if image is not None and given:
-        raise UnusableInput(f"--{given[0]} is for a VM that is made up; the one in IMAGE is as it was saved")
+    if image is not None and (name := _given(ctx, MADE_UP)):
+        raise UnusableInput(f"--{name} is for a VM that is made up; the one in IMAGE is as it was saved")
+    if compare_policies and (name := _given(ctx, NOT_COMPARED)):
+        raise UnusableInput(f"--{name} is for one migration; --compare-policies makes many")
+
+
+def _given(ctx: click.Context, names: Sequence[str]) -> str | None:
+    """The first of these options that is on the command line, as it is written there."""
+    given = (name for name in names if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT)
+    return next((name.replace("_", "-") for name in given), None)
 
 
 def _registers_of(image: Path, registers: Path | None) -> Path:

@@ -4,7 +4,8 @@
 from gicmodel.migration.guest import new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import STEPS, Migration, MigrationError
+from gicmodel.migration.migrate import STEPS, Migration, MigrationError, Options
+from gicmodel.migration.policy import Policy
 from gicmodel.migration.steps import StepReport
 from gicmodel.migration.vfio import DeviceState, VfioDevice
 
@@ -15,6 +16,8 @@ __all__ = [
     "Host",
     "Migration",
     "MigrationError",
+    "Options",
+    "Policy",
     "StepReport",
     "VfioDevice",
     "VirtualMachine",

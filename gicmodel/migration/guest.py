@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest kernel: it boots the GIC that KVM shows it with the same driver that a host uses, and maps its devices."""
+"""A guest kernel: it boots the GIC that KVM shows it with the same driver that a host uses, maps its devices, and
+sends commands to its ITS later."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.kvm import Vgic
-from gicmodel.memory import GuestMemory
+from gicmodel.layouts.commands import COMMAND_BYTES, encode
+from gicmodel.layouts.registers import GITS_CBASER, GITS_CWRITER, register
+from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
 from gicmodel.migration.steps import Progress, no_progress
@@ -36,6 +39,16 @@ def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progres
         mapped += len(events)
         progress("boot the guest", number + 1, len(devices))
     return driver
+
+
+def send_command(vgic: Vgic, mnemonic: str, **fields: int) -> None:
+    """The guest writes a command into the queue of its first ITS and rings GITS_CWRITER."""
+    its, (cbaser, cwriter) = vgic.its[0], (register(name, "3") for name in ("GITS_CBASER", "GITS_CWRITER"))
+    queue = GITS_CBASER.unpack(its.read(cbaser.offset))
+    offset = GITS_CWRITER.unpack(its.read(cwriter.offset))["Offset"]
+    vgic.memory.write(queue["Physical_Address"] + offset, np.array(encode(mnemonic, "3", **fields), "<u8").tobytes())
+    following = (offset + COMMAND_BYTES) % ((queue["Size"] + 1) * PAGE_BYTES)
+    its.write(cwriter.offset, GITS_CWRITER.pack(Offset=following))
 
 
 def new_virtual_machine(

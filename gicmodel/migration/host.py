@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from gicmodel.driver import GicDriver, PageAllocator
@@ -22,14 +23,17 @@ class Host:
     Args:
         name: how messages call it.
         config: the GIC; see `config_for` for one with room for a given number of LPIs.
+        ram_bytes: RAM for the GIC's tables, in whole pages.
     """
 
-    def __init__(self, name: str, config: GicConfig) -> None:
+    def __init__(self, name: str, config: GicConfig, ram_bytes: int = RAM_BYTES) -> None:
         self.name = name
         self.config = config
-        self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
+        self.unresponsive: set[int] = set()
+        """DeviceIDs of devices that no longer answer; they go on with what they do."""
+        self.memory = GuestMemory(RAM_BASE, ram_bytes)
         self.gic = Gic(config, self.memory)
-        allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + RAM_BYTES)
+        allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + ram_bytes)
         self.driver = GicDriver(
             self.gic,
             self.memory,
@@ -55,6 +59,11 @@ class Host:
             while (intid := redistributor.cpu.acknowledge()) != SPURIOUS:
                 taken.append(intid)
         return taken
+
+    @property
+    def commands(self) -> Counter[str]:
+        """How many commands of each mnemonic the host's ITSs have executed."""
+        return +self.driver.commands_issued
 
     def registers(self) -> dict[str, dict[str, int]]:
         """The registers that describe this host's tables, by frame, for a registers file."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gicmodel.driver import DriverError
 from gicmodel.hardware import SPURIOUS
@@ -41,16 +41,39 @@ class VirtualMachine:
         """Give the VM devices, each a guest DeviceID and its EventIDs; their interrupts are not forwarded yet."""
         for guest_device_id, events in devices:
             self.devices.append(VfioDevice(self.host, guest_device_id, guest_device_id, events))
+        self._tell_kvm()
 
     def set_devices(self, state: DeviceState) -> None:
-        """Bring every device into a state of the VFIO migration protocol."""
+        """Bring every device into a state of the VFIO migration protocol. DriverError if one does not respond."""
+        refusals = []
         for device in self.devices:
-            device.state = state
+            try:
+                device.enter(state)
+            except DriverError as error:
+                refusals.append(error)
+        self._tell_kvm()
+        if refusals:
+            raise refusals[0]
 
-    def run_vcpus(self) -> None:
-        """Let the VM run: even vCPUs execute as far as there are host CPUs, odd ones have run and wait (WFI)."""
+    def target_of(self, device_id: int, event_id: int) -> Delivery:
+        """The (vCPU, INTID) to which the guest has mapped an event. KeyError if it has not."""
+        ite = self.vgic.its[0].find_ite(device_id, event_id)
+        if ite is None:
+            raise KeyError((device_id, event_id))
+        return ite.target_vcpu, int(self.vgic.lpis.rows["intid"][ite.lpi])
+
+    @property
+    def unmaps(self) -> int:
+        """How often a vPE of this VM was unmapped to look into its VPT."""
+        return self.vgic.dist.vlpis.unmaps if self.vgic.its_vm is not None else 0
+
+    def run_vcpus(self, first_cpu: int = 0) -> None:
+        """Let the VM run: even vCPUs execute as far as there are host CPUs, odd ones have run and wait (WFI).
+
+        vCPU 0 is on `first_cpu`, the others on those that follow; a vPE that comes from elsewhere moves (VMOVP).
+        """
         for vcpu in range(min(self.vcpus, self.host.cpus)):
-            self.vgic.load(vcpu, vcpu)
+            self.vgic.load(vcpu, (first_cpu + vcpu) % self.host.cpus)
             if vcpu % 2:
                 self.vgic.put(vcpu, wfi=True)
 
@@ -84,14 +107,14 @@ class VirtualMachine:
                     device.signal(self.vgic, vector)
         return doorbells
 
-    def deliver(self) -> Iterator[Delivery]:
-        """Let each vCPU run in turn and acknowledge until nothing is pending; every interrupt it took.
+    def deliver(self, vcpus: Iterable[int] | None = None) -> Iterator[Delivery]:
+        """Let each vCPU, or each of `vcpus`, run in turn and take what is pending for it; every interrupt it took.
 
         Afterwards no vCPU executes.
         """
         self.pause_vcpus()
         self.handle_interrupts()
-        for vcpu in range(self.vcpus):
+        for vcpu in range(self.vcpus) if vcpus is None else vcpus:
             cpu = vcpu % self.host.cpus
             self.vgic.load(vcpu, cpu)
             interface = self.host.gic.redistributors[cpu].cpu
@@ -104,3 +127,6 @@ class VirtualMachine:
     def registers(self) -> dict[str, dict[str, int]]:
         """The registers of the VM's GIC, by frame, for a registers file."""
         return guest_registers(self.vgic)
+
+    def _tell_kvm(self) -> None:
+        self.vgic.forwarding.devices_stopped = not any(device.state.raises_interrupts for device in self.devices)

@@ -7,9 +7,14 @@ read its VPT, map it again), copy what is dirty. Resume path: registers, ITS tab
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError
 from gicmodel.kvm import KvmError
@@ -17,7 +22,8 @@ from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
-from gicmodel.migration.ram import copy_pages
+from gicmodel.migration.policy import Policy, enable_vectors
+from gicmodel.migration.ram import Connection, ConnectionLost, copy_pages
 from gicmodel.migration.registers import Registers
 from gicmodel.migration.steps import Progress, Steps, no_progress
 from gicmodel.migration.vfio import DeviceState
@@ -31,22 +37,72 @@ class MigrationError(Exception):
         self.step = step
 
 
-class Migration:
-    """One VM on its way from its host to `destination`; `target` is what it becomes there."""
+class Cancelled(Exception):
+    """Somebody changed their mind."""
 
-    def __init__(self, source: VirtualMachine, destination: Host, progress: Progress = no_progress) -> None:
+
+@dataclass(frozen=True)
+class Options:
+    """How a migration goes.
+
+    `forwarding_resets` is how often the loading of a device resets the forwarding of its vectors, unless the policy
+    avoids it; see `policy.growing`. `abort_at` names a step after which the migration is cancelled.
+    """
+
+    policy: Policy = Policy.AVOID_UNSET
+    forwarding_resets: int = 0
+    abort_at: str | None = None
+
+
+DEFAULTS = Options()
+
+
+class Migration:
+    """One VM on its way from its host to `destination`; `target` is what it becomes there.
+
+    Raises:
+        KvmError: the destination cannot have the VM's vPEs. The source has not been touched.
+    """
+
+    def __init__(
+        self,
+        source: VirtualMachine,
+        destination: Host,
+        progress: Progress = no_progress,
+        options: Options = DEFAULTS,
+        connection: Connection | None = None,
+    ) -> None:
         memory = source.memory
+        self._hosts = (source.host, destination)
+        self._commands_before, self._unmaps_before = self._commands_so_far(), source.unmaps
         self.source = source
+        self.options = options
         self.target = VirtualMachine(destination, GuestMemory(memory.base, memory.size), source.vcpus)
         self.steps = Steps(progress, memory, self.target.memory)
+        self._connection = connection
         self._registers: Registers = {}
+
+    @property
+    def plan(self) -> tuple[Step, ...]:
+        """The steps to take."""
+        return plan_of(self.options.policy)
+
+    @property
+    def commands(self) -> Counter[str]:
+        """The commands that the ITSs of the two hosts have executed for this migration."""
+        return self._commands_so_far() - self._commands_before
+
+    @property
+    def unmaps(self) -> int:
+        """How often it unmapped a vPE to look into its VPT."""
+        return self.source.unmaps - self._unmaps_before + self.target.unmaps
 
     def precopy_ram(self) -> int:
         """Copy all of guest RAM while the VM runs; from here on what it writes is tracked."""
         memory = self.source.memory
         pages = memory.written_pages()
         memory.clear_dirty()
-        return copy_pages(memory, self.target.memory, pages, self._counter("precopy RAM", len(pages) * PAGE_BYTES))
+        return self._copy("precopy RAM", pages)
 
     def pause_vcpus(self) -> None:
         """Every vCPU leaves its CPU, and its vPE residency."""
@@ -68,9 +124,7 @@ class Migration:
 
     def copy_dirty_ram(self) -> int:
         """The last pass over guest RAM. What is written after it stays behind."""
-        memory = self.source.memory
-        pages = memory.dirty_pages()
-        return copy_pages(memory, self.target.memory, pages, self._counter("copy dirty RAM", len(pages) * PAGE_BYTES))
+        return self._copy("copy dirty RAM", self.source.memory.dirty_pages())
 
     def save_registers(self) -> None:
         """The virtual GIC's registers, after its tables are in RAM."""
@@ -92,8 +146,12 @@ class Migration:
         """VFIO enables the vectors of each device: forwarding, and pending state moves to the VPTs."""
         self.target.attach([(device.guest_device_id, device.events) for device in self.source.devices])
         for number, device in enumerate(self.target.devices):
-            device.forward(self.target.vgic)
+            enable_vectors(device, self.target.vgic, self.options.policy, self.options.forwarding_resets)
             self.steps.progress("set forwarding", number + 1, len(self.target.devices))
+
+    def transfer_pending_state(self) -> None:
+        """The GIC's VM state change handler: what software still has pending moves to the VPTs."""
+        self.target.vgic.transfer_pending()
 
     def resume_devices(self) -> None:
         """The devices of the destination run."""
@@ -106,25 +164,40 @@ class Migration:
             MigrationError: one failed. The source's devices and vCPUs run again, and the destination has forgotten the
                 VM, so that another migration may follow.
         """
-        for name, step in STEPS:
+        for name, step in self.plan:
             try:
                 self.steps.take(name, partial(step, self))
-            except (KvmError, DriverError) as error:
+                if name == self.options.abort_at:
+                    raise Cancelled("cancelled")
+            except (KvmError, DriverError, ConnectionLost, Cancelled) as error:
                 self._abort()
                 raise MigrationError(name, error) from error
 
     def _abort(self) -> None:
         self.source.pause_vcpus()  # An early step may have failed before they were.
-        self.source.set_devices(DeviceState.RUNNING)
+        with suppress(DriverError):  # A device that does not respond does not keep the others from it.
+            self.source.set_devices(DeviceState.RUNNING)
         self.source.run_vcpus()
         with suppress(KvmError, DriverError):  # A destination that failed need not be able to clean up.
             self.target.destroy()
 
-    def _counter(self, step: str, total: int) -> Callable[[int], None]:
-        return lambda done: self.steps.progress(step, done, total)
+    def _copy(self, step: str, pages: NDArray[np.int64]) -> int:
+        total = len(pages) * PAGE_BYTES
+
+        def progress(done: int) -> None:
+            self.steps.progress(step, done, total)
+
+        return copy_pages(self.source.memory, self.target.memory, pages, progress, self._connection)
+
+    def _commands_so_far(self) -> Counter[str]:
+        return sum((host.commands for host in dict.fromkeys(self._hosts)), Counter())
 
 
-STEPS: tuple[tuple[str, Callable[[Migration], int | None]], ...] = (
+Step = tuple[str, Callable[[Migration], int | None]]
+
+TRANSFER: Step = ("transfer pending state", Migration.transfer_pending_state)
+
+STEPS: tuple[Step, ...] = (
     ("precopy RAM", Migration.precopy_ram),
     ("pause vCPUs", Migration.pause_vcpus),
     ("pause devices", Migration.pause_devices),
@@ -136,6 +209,12 @@ STEPS: tuple[tuple[str, Callable[[Migration], int | None]], ...] = (
     ("restore ITS registers", Migration.restore_its_registers),
     ("restore ITS tables", Migration.restore_its_tables),
     ("set forwarding", Migration.set_forwarding),
+    TRANSFER,
     ("resume devices", Migration.resume_devices),
 )
-"""The save path and the resume path, in the order of the cover letter and of QEMU."""
+"""The save path and the resume path, in the order of the cover letter and of QEMU; of which a policy may skip one."""
+
+
+def plan_of(policy: Policy) -> tuple[Step, ...]:
+    """The steps of a migration, in order: all but what only another policy needs."""
+    return tuple(step for step in STEPS if policy.transfers_at_the_end or step is not TRANSFER)

@@ -18,6 +18,8 @@ from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.machine import Delivery, VirtualMachine
+from gicmodel.migration.migrate import DEFAULTS, TRANSFER, Options
+from gicmodel.migration.policy import enable_vectors
 from gicmodel.migration.registers import Registers
 from gicmodel.migration.vfio import DeviceState
 
@@ -54,14 +56,17 @@ class SavedGuest:
         """Physical LPIs that a host needs at most: every LPI that the guest's INTIDs have room for, and doorbells."""
         return (1 << MOST_INTID_BITS) - FIRST_LPI + self.vcpus
 
-    def resume_steps(self, vm: VirtualMachine) -> list[tuple[str, Callable[[], None]]]:
+    def resume_steps(self, vm: VirtualMachine, options: Options = DEFAULTS) -> list[tuple[str, Callable[[], None]]]:
         """The resume path. Each step raises UnusableInput where KVM refuses what the image holds, with its errno."""
-        return [
+        steps = [
             ("restore redistributors", self._refusing(partial(state.restore_redistributors, vm.vgic, self.registers))),
             ("restore ITS registers", self._refusing(partial(state.restore_its_registers, vm.vgic, self.registers))),
             ("restore ITS tables", self._refusing(partial(state.restore_its_tables, vm.vgic, self.registers))),
-            ("set forwarding", self._refusing(partial(_forward_everything, vm))),
+            ("set forwarding", self._refusing(partial(_forward_everything, vm, options))),
         ]
+        if options.policy.transfers_at_the_end:
+            steps.append((TRANSFER[0], self._refusing(partial(_transfer_pending_state, vm))))
+        return steps
 
     def save_steps(self, vm: VirtualMachine) -> list[tuple[str, Callable[[], None]]]:
         """The save path up to the copy of RAM. KvmError from a step: the host's GIC cannot save the VM."""
@@ -114,12 +119,16 @@ class SavedGuest:
         return [intid for intid in intids if intid >= FIRST_LPI]
 
 
-def _forward_everything(vm: VirtualMachine) -> None:
+def _transfer_pending_state(vm: VirtualMachine) -> None:
+    vm.vgic.transfer_pending()
+
+
+def _forward_everything(vm: VirtualMachine, options: Options) -> None:
     """Give the VM a VFIO device for each device that its tables map, with a vector for each event."""
     devices = sorted(vm.vgic.its[0].devices.items())
     vm.attach([(number, sorted(device.ites)) for number, device in devices])
     for device in vm.devices:
-        device.forward(vm.vgic)
+        enable_vectors(device, vm.vgic, options.policy, options.forwarding_resets)
 
 
 def _check_registers(path: Path, registers: Registers, vcpus: int) -> None:

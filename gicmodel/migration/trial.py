@@ -5,21 +5,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from gicmodel.driver import DriverError, ItsVpe
+from gicmodel.driver import DriverError
 from gicmodel.hardware import GicConfig
-from gicmodel.hardware.observe import pending_virtual
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.migration.guest import new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import Migration, MigrationError
+from gicmodel.migration.migrate import DEFAULTS, Migration, MigrationError, Options
+from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
-from gicmodel.migration.steps import Progress, StepReport, Steps
+from gicmodel.migration.steps import Progress, Steps
+from gicmodel.migration.verdict import Verdict
+from gicmodel.migration.workload import Workload
+
+__all__ = [
+    "Verdict",
+    "VmSize",
+    "migrate_new_vm",
+    "pending_interrupts",
+    "pending_vlpis",
+    "raise_some",
+    "resume_saved_guest",
+    "vm_targets",
+]
 
 BeforeDelivery = Callable[[list[VirtualMachine]], None]
 
@@ -38,49 +50,23 @@ class VmSize:
         return self.devices * max(2, 1 << (self.vectors - 1).bit_length()) + self.vcpus
 
 
-@dataclass
-class Verdict:
-    """What became of the vLPIs, as (vCPU, INTID); `held` are still pending because the guest has them disabled."""
+@dataclass(frozen=True)
+class Course:
+    """What happens in a trial: a `fraction` of the interrupts is raised before each of `hops` migrations."""
 
-    vlpis: int
-    expected: set[Delivery]
-    delivered: Counter[Delivery] = field(default_factory=Counter)
-    held: set[Delivery] = field(default_factory=set)
-    pending_after: int = 0
-    image_identical: bool | None = None
-    steps: list[StepReport] = field(default_factory=list)
-    failure: MigrationError | None = None
-
-    @property
-    def lost(self) -> list[Delivery]:
-        """Pending before, neither delivered nor held."""
-        return sorted(self.expected - self.delivered.keys() - self.held)
-
-    @property
-    def duplicated(self) -> list[Delivery]:
-        """Delivered more than once, or without having been raised."""
-        return sorted(one for one, count in self.delivered.items() if count > 1 or one not in self.expected)
-
-    @property
-    def passed(self) -> bool:
-        """Nothing lost, nothing twice, the migration complete, and an image, if any, saved again as it was."""
-        return not (self.lost or self.duplicated or self.failure or self.image_identical is False)
-
-    def deliver(self, vm: VirtualMachine) -> None:
-        """Let the guest take its interrupts, and note which."""
-        self.delivered.update(vm.deliver())
-        lpis = vm.vgic.lpis
-        pending = pending_interrupts(vm)
-        self.held = {(vcpu, intid) for vcpu, intid in pending if intid in lpis and not lpis[intid].enabled}
+    fraction: float
+    seed: int
+    hops: int = 1
+    options: Options = DEFAULTS
 
 
 def migrate_new_vm(
-    hosts: GicConfig, vm_size: VmSize, fraction: float, seed: int, progress: Progress, before_delivery: BeforeDelivery
+    hosts: GicConfig, vm_size: VmSize, course: Course, progress: Progress, before_delivery: BeforeDelivery
 ) -> Verdict:
-    """Make up a VM, have a random `fraction` of its interrupts raised, migrate it, deliver on the destination.
+    """Make up a VM, have some of its interrupts raised, migrate it to and fro, deliver where it ends.
 
-    If a step fails, the guest goes on where it was, and takes its interrupts there. `before_delivery` is shown the VMs,
-    source first, before the guest takes any.
+    If a step fails, the guest goes on where it was, and takes its interrupts there. `before_delivery` is shown the VMs
+    of the last migration, source first, before the guest takes what is pending in the end.
 
     Raises:
         DriverError, KvmError, ValueError: the hosts cannot carry such a VM at all.
@@ -88,22 +74,80 @@ def migrate_new_vm(
     config = config_for(hosts, vm_size.lpis)
     vm = new_virtual_machine(Host("source", config), vm_size.vcpus, vm_size.devices, vm_size.vectors, progress)
     vm.run_vcpus()
-    verdict = Verdict(vm_size.devices * vm_size.vectors, raise_some(vm, fraction, np.random.default_rng(seed)))
-    migration = Migration(vm, Host("destination", config), progress)
-    survivor = migration.target
-    try:
-        migration.run()
-    except MigrationError as error:
-        verdict.failure, survivor = error, vm
-    verdict.steps = migration.steps.reports
-    verdict.pending_after = len(pending_interrupts(survivor))
-    before_delivery([vm, migration.target])
-    verdict.deliver(survivor)
-    return verdict
+    chain = _Chain(vm, Host("destination", config), course, progress)
+    chain.run()
+    before_delivery([chain.left, chain.workload.vm])
+    chain.deliver_all()
+    return chain.verdict
+
+
+class _Chain:
+    """A VM on its way to and fro between two hosts. What it left last is `left`; it is not destroyed yet."""
+
+    def __init__(self, vm: VirtualMachine, destination: Host, course: Course, progress: Progress) -> None:
+        self.workload = Workload(vm)
+        self.verdict = Verdict(len(self.workload.targets), Counter(), policy=course.options.policy)
+        self.left = vm
+        self._next_host = destination
+        self._course = course
+        self._progress = progress
+        self._rng = np.random.default_rng(course.seed)
+
+    def run(self) -> None:
+        """All hops, until something is lost or does not work."""
+        self.workload.fire_some(self._rng, self._course.fraction)
+        for hop in range(self._course.hops):
+            if hop:
+                self._between_hops()
+            if self._course.options.abort_at is not None:
+                self._abort()
+            if not self.verdict.passed:
+                break
+            self._hop()
+        self.verdict.pending_after = len(pending_interrupts(self.workload.vm))
+
+    def deliver_all(self) -> None:
+        """The guest enables every interrupt and takes everything."""
+        self.workload.unmask_all()
+        self._deliver(range(self.workload.vm.vcpus))
+
+    def _hop(self) -> None:
+        source = self.workload.vm
+        self.verdict.pending_before = len(self.workload.pending)
+        options = Options(self._course.options.policy, self._course.options.forwarding_resets)
+        migration = Migration(source, self._next_host, self._progress, options)
+        self.left, self._next_host = migration.target, source.host
+        try:
+            migration.run()
+            self.left, self.workload.vm = source, migration.target
+        except MigrationError as error:
+            self.verdict.failure = error
+        self.verdict.count(migration)
+
+    def _abort(self) -> None:
+        """A migration that is cancelled: the source takes what was pending, and more becomes pending for the next."""
+        migration = Migration(self.workload.vm, self._next_host, self._progress, self._course.options)
+        try:
+            migration.run()
+        except MigrationError as error:
+            self.verdict.aborted.append(error)
+        self._deliver(range(self.workload.vm.vcpus))
+        self.workload.run_on(0)
+        self.workload.fire_some(self._rng, self._course.fraction)
+
+    def _between_hops(self) -> None:
+        """The VM runs, and every second vCPU takes its interrupts."""
+        self.left.destroy()
+        self._deliver(range(0, self.workload.vm.vcpus, 2))
+        self.workload.stir(self._rng, self._course.fraction)
+
+    def _deliver(self, vcpus: range) -> None:
+        self.verdict.expected += self.workload.owed(vcpus)
+        self.verdict.deliver(self.workload.vm, vcpus)
 
 
 def resume_saved_guest(
-    hosts: GicConfig, guest: SavedGuest, progress: Progress, before_delivery: BeforeDelivery
+    hosts: GicConfig, guest: SavedGuest, options: Options, progress: Progress, before_delivery: BeforeDelivery
 ) -> Verdict:
     """Resume a saved guest, forward all its events, save it again, compare, deliver.
 
@@ -114,14 +158,16 @@ def resume_saved_guest(
         DriverError, KvmError: the host cannot carry such a VM at all.
     """
     host = Host("destination", config_for(hosts, guest.lpis))
+    commands_before = host.commands
     steps = Steps(progress, guest.memory)
     expected = guest.pending()
     vm = VirtualMachine(host, guest.memory, guest.vcpus)
-    for name, step in guest.resume_steps(vm):
+    for name, step in guest.resume_steps(vm, options):
         guest.memory.clear_dirty()
         steps.take(name, step)
     mapped = vm_targets(vm)
-    verdict = Verdict(len(mapped), expected & mapped, pending_after=len(pending_interrupts(vm)), steps=steps.reports)
+    verdict = Verdict(len(mapped), Counter(expected & mapped), steps=steps.reports, policy=options.policy)
+    verdict.pending_before, verdict.pending_after = len(verdict.expected), len(pending_interrupts(vm))
     try:
         for name, step in guest.save_steps(vm):
             guest.memory.clear_dirty()
@@ -129,58 +175,20 @@ def resume_saved_guest(
         verdict.image_identical = guest.is_identical()
     except (KvmError, DriverError) as error:
         verdict.failure = MigrationError(name, error)
+    verdict.commands, verdict.unmaps = host.commands - commands_before, vm.unmaps
     before_delivery([vm])
     verdict.deliver(vm)
     return verdict
 
 
-def pending_interrupts(vm: VirtualMachine) -> set[Delivery]:
-    """The LPIs that are pending now, as (vCPU, INTID): in the VPTs for those forwarded, else in KVM's latch."""
-    rows = vm.vgic.lpis.rows[vm.vgic.lpis.slots()]
-    latched = rows[rows["pending_latch"]]
-    return pending_vlpis(vm) | set(zip(latched["target_vcpu"].tolist(), latched["intid"].tolist(), strict=True))
-
-
-def pending_vlpis(vm: VirtualMachine) -> set[Delivery]:
-    """The vLPIs that are pending in the VM's VPTs now, as (vCPU, INTID), wherever the hardware holds the bits."""
-    if vm.vgic.its_vm is None:
-        return set()
-    return {
-        (vcpu, int(intid))
-        for vcpu, vpe in enumerate(vm.vgic.its_vm.vpes)
-        for intid in _pending_of(vm, vpe)
-        if intid >= FIRST_LPI
-    }
-
-
-def _pending_of(vm: VirtualMachine, vpe: ItsVpe) -> list[int]:
-    intids: list[int] = pending_virtual(vm.host.gic, vpe.vpt_page, vm.host.driver.lpi_id_bits).tolist()
-    return intids
-
-
 def raise_some(vm: VirtualMachine, fraction: float, rng: np.random.Generator) -> set[Delivery]:
     """Let the VM's devices raise a random `fraction` of their interrupts; which they are, by vCPU and INTID."""
-    raised: set[Delivery] = set()
-    for device in vm.devices:
-        vectors = np.flatnonzero(rng.random(len(device.events)) < fraction)
-        device.fire(vectors.tolist())
-        for vector in vectors.tolist():
-            raised.add(target_of(vm, device.guest_device_id, device.events[vector]))
-    return raised
+    workload = Workload(vm)
+    workload.fire_some(rng, fraction)
+    return {workload.targets[event] for event in workload.pending}
 
 
 def vm_targets(vm: VirtualMachine) -> set[Delivery]:
     """The (vCPU, INTID) of every event that the guest has mapped."""
-    return {
-        target_of(vm, device_id, event_id)
-        for device_id, device in vm.vgic.its[0].devices.items()
-        for event_id in device.ites
-    }
-
-
-def target_of(vm: VirtualMachine, device_id: int, event_id: int) -> Delivery:
-    """The (vCPU, INTID) to which the guest has mapped an event."""
-    ite = vm.vgic.its[0].find_ite(device_id, event_id)
-    if ite is None:
-        raise KeyError((device_id, event_id))
-    return ite.target_vcpu, int(vm.vgic.lpis.rows["intid"][ite.lpi])
+    devices = vm.vgic.its[0].devices.items()
+    return {vm.target_of(device_id, event_id) for device_id, device in devices for event_id in device.ites}

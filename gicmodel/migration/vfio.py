@@ -8,18 +8,50 @@ from enum import Enum
 
 import numpy as np
 
-from gicmodel.driver import ItsDevice
+from gicmodel.driver import DriverError, ItsDevice
 from gicmodel.kvm import KvmError, Vgic
 from gicmodel.migration.host import Host
 
 
 class DeviceState(Enum):
-    """VFIO_DEVICE_STATE_* of Linux include/uapi/linux/vfio.h. Only a RUNNING device raises interrupts."""
+    """VFIO_DEVICE_STATE_* of Linux include/uapi/linux/vfio.h, version 2 of the migration protocol."""
 
     RUNNING = "RUNNING"
+    RUNNING_P2P = "RUNNING_P2P"
+    PRE_COPY = "PRE_COPY"
+    PRE_COPY_P2P = "PRE_COPY_P2P"
     STOP = "STOP"
     STOP_COPY = "STOP_COPY"
     RESUMING = "RESUMING"
+
+    @property
+    def raises_interrupts(self) -> bool:
+        """Whether a device in this state sends interrupts; the P2P states only end DMA from device to device."""
+        return self in _ACTIVE
+
+    @classmethod
+    def from_v1(cls, bits: int) -> DeviceState:
+        """The state that version 1 (Linux a8a24f3f6e38) calls `bits`: _RUNNING | _SAVING | _RESUMING.
+
+        Raises:
+            ValueError: version 1 has no such state.
+        """
+        if bits not in _V1:
+            raise ValueError(f"{bits:#x} is not a device state of version 1 of the VFIO migration protocol")
+        return _V1[bits]
+
+
+V1_RUNNING, V1_SAVING, V1_RESUMING = 1, 2, 4
+"""VFIO_DEVICE_STATE_V1_*. Without _RUNNING a device must be quiet, whatever else it does."""
+
+_V1 = {
+    0: DeviceState.STOP,
+    V1_RUNNING: DeviceState.RUNNING,
+    V1_RUNNING | V1_SAVING: DeviceState.PRE_COPY,
+    V1_SAVING: DeviceState.STOP_COPY,
+    V1_RESUMING: DeviceState.RESUMING,
+}
+_ACTIVE = {DeviceState.RUNNING, DeviceState.RUNNING_P2P, DeviceState.PRE_COPY, DeviceState.PRE_COPY_P2P}
 
 
 class VfioDevice:
@@ -44,20 +76,34 @@ class VfioDevice:
             cpus = np.arange(len(self.events)) % host.cpus
             host.driver.activate_events(self.its_device, 0, len(self.events), cpus)
 
+    def enter(self, state: DeviceState) -> None:
+        """Change the state. DriverError ETIMEDOUT from a device that does not respond; it stays as it was."""
+        if state is not self.state and self.its_device.device_id in self.host.unresponsive:
+            device = f"device {self.its_device.device_id:#x} of {self.host.name}"
+            raise DriverError("ETIMEDOUT", f"{device} does not respond: it was to become {state.value}")
+        self.state = state
+
     def fire(self, vectors: Sequence[int]) -> None:
-        """Raise the interrupts of these vectors, in order: writes of GITS_TRANSLATER. Nothing unless RUNNING."""
-        if self.state is DeviceState.RUNNING and len(vectors):
+        """Raise the interrupts of these vectors, in order: writes of GITS_TRANSLATER. Nothing from a stopped device."""
+        if self.state.raises_interrupts and len(vectors):
             devices = np.full(len(vectors), self.its_device.device_id, np.uint64)
             self.host.gic.its[self.its_device.its].translate_many(devices, np.asarray(vectors, np.uint64))
 
-    def forward(self, vgic: Vgic) -> int:
-        """VFIO SET_IRQS with an irqfd for every vector: KVM forwards those that it can; how many are new."""
-        vectors = ((event, (self.its_device, vector)) for vector, event in enumerate(self.events))
-        return vgic.set_forwarding_many(0, self.guest_device_id, vectors)
+    def forward(self, vgic: Vgic, count: int | None = None, transfer: bool = True) -> int:
+        """VFIO SET_IRQS with an irqfd for the first `count` vectors: KVM forwards those it can; how many are new.
 
-    def unforward(self, vgic: Vgic) -> int:
-        """VFIO SET_IRQS without eventfds: forwarding ends for every vector; for how many it did."""
-        return vgic.unset_forwarding_many((self.its_device, vector) for vector in range(len(self.events)))
+        Without `transfer`, what is pending in software stays there until `Vgic.transfer_pending`.
+        """
+        vectors = ((event, (self.its_device, vector)) for vector, event in enumerate(self.events[:count]))
+        return vgic.set_forwarding_many(0, self.guest_device_id, vectors, transfer)
+
+    def unforward(self, vgic: Vgic, retrieve: bool = False) -> int:
+        """VFIO SET_IRQS without eventfds: forwarding ends for every vector; for how many it did.
+
+        What is pending is lost, unless KVM is to `retrieve` it; KvmError as `Forwarding.unset`.
+        """
+        hosts = ((self.its_device, vector) for vector in range(len(self.events)))
+        return vgic.unset_forwarding_many(hosts, retrieve)
 
     def release(self, vgic: Vgic) -> None:
         """Stop, end every forwarding, and give the device's LPIs back to the host."""

@@ -19,7 +19,8 @@ from gicmodel.jit import COMPILED
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 IMAGE = CAPTURE / "guest-saved-tables.elf.xz"
 SMALL = ("--vcpus", 2, "--devices", 2, "--vectors", 4)
-KEYS = {"vlpis", "pending_before", "pending_after", "lost", "duplicated", "image_identical", "steps"}
+OF_A = {"vlpis", "pending_before", "pending_after", "lost", "duplicated", "image_identical", "steps"}
+KEYS = OF_A | {"policy", "commands", "unmaps"}
 STEPS = [
     "precopy RAM",
     "pause vCPUs",
@@ -56,12 +57,14 @@ def verdict(*arguments):
 
 
 def rows(text):
-    """The table of steps as [name, milliseconds, bytes], and the lines below it."""
+    """The table of steps as [name, milliseconds, bytes], and the lines below it without that of the policy."""
     lines = text.splitlines()
     assert lines[0].split() == ["step", "ms", "bytes"]
     table = [re.fullmatch(r"(\S.*?) +(\d+\.\d) +([\d,]+)", line) for line in lines[1:]]
     matched = [match.groups() for match in table if match]
-    return matched, lines[1 + len(matched) :]
+    below = lines[1 + len(matched) :]
+    assert re.fullmatch(r"policy [a-z-]+: \d+ ITS commands, vPEs unmapped \d+ times", below.pop(1))
+    return matched, below
 
 
 def test_a_vm_that_is_made_up():
@@ -86,6 +89,7 @@ def test_json_of_a_vm_that_is_made_up():
     assert all(isinstance(step["seconds"], float) and step["seconds"] >= 0 for step in steps)
     assert all(isinstance(step["bytes"], int) and step["bytes"] % 4096 == 0 for step in steps)
     assert steps[0]["bytes"] > steps[5]["bytes"] > 0
+    assert document.pop("commands")["VMAPTI"] == 8
     pending = document.pop("pending_before")
     assert 0 < pending < 8
     assert document == {
@@ -94,6 +98,8 @@ def test_json_of_a_vm_that_is_made_up():
         "lost": [],
         "duplicated": [],
         "image_identical": None,
+        "policy": "avoid-unset",
+        "unmaps": 2,
     }
 
 
@@ -114,6 +120,12 @@ def test_json_of_the_real_image():
     assert code == 0
     assert set(document) == KEYS
     assert [step["name"] for step in document.pop("steps")] == STEPS_OF_AN_IMAGE
+    assert {name: document["commands"][name] for name in ("VMAPTI", "INT", "DISCARD")} == {
+        "VMAPTI": 6,
+        "INT": 2,
+        "DISCARD": 6,
+    }
+    del document["commands"]
     assert document == {
         "vlpis": 6,
         "pending_before": 2,
@@ -121,6 +133,8 @@ def test_json_of_the_real_image():
         "lost": [],
         "duplicated": [],
         "image_identical": True,
+        "policy": "avoid-unset",
+        "unmaps": 2,
     }
 
 
@@ -163,7 +177,7 @@ def test_the_seed_decides_which_are_pending(tmp_path):
 def test_nothing_pending_is_said_to_prove_nothing(arguments, vlpis):
     result = migrate(*arguments)
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[-2:] == [
+    assert rows(result.stdout)[1] == [
         f"{vlpis} vLPIs: 0 pending before, 0 after; 0 delivered, 0 lost, 0 doubled",
         "no vLPI was pending, so there was nothing to lose",
     ]
@@ -194,12 +208,10 @@ def test_gicv40_cannot_save_the_image_either():
     assert (document["pending_after"], document["lost"], document["image_identical"]) == (2, [], None)
 
 
-def test_interrupts_that_are_lost_are_named(tmp_path, monkeypatch):
-    """A guest that is made to forget: nothing in the model loses one, so the hypervisor is broken for this test."""
-    from gicmodel.kvm import Vgic
-
-    monkeypatch.setattr(Vgic, "save_pending_tables", lambda vgic: None)
-    result = migrate("--vcpus", 2, "--devices", 1, "--vectors", 16, "--pending", 1, "--json", tmp_path / "verdict.json")
+def test_interrupts_that_are_lost_are_named(tmp_path):
+    """All vectors are set, and then once more all are reset."""
+    size = ("--vcpus", 2, "--devices", 1, "--vectors", 16, "--pending", 1)
+    result = migrate(*size, "--policy", "rfc", "--forwarding-resets", 16, "--json", tmp_path / "verdict.json")
     assert result.exit_code == 1
     below = rows(result.stdout)[1]
     assert below[0] == "16 vLPIs: 16 pending before, 0 after; 0 delivered, 16 lost, 0 doubled"
@@ -213,7 +225,7 @@ def test_interrupts_that_are_lost_are_named(tmp_path, monkeypatch):
 def test_an_image_that_is_not_saved_as_it_was(monkeypatch):
     from gicmodel.kvm import Vgic
 
-    monkeypatch.setattr(Vgic, "save_pending_tables", lambda vgic: None)
+    monkeypatch.setattr(Vgic, "save_pending_tables", lambda vgic: vgic.memory.write_u8(vgic.dist.pending_tables[0], 1))
     result = migrate(IMAGE)
     assert result.exit_code == 1
     assert rows(result.stdout)[1][1:] == ["saved again: NOT the bytes it was", "the migration did not hold"]

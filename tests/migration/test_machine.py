@@ -5,7 +5,7 @@ from gicmodel.kvm import KvmError
 from gicmodel.layouts.registers import GICR_PROPBASER, GITS_BASER, GITS_CTLR
 from gicmodel.memory import GuestMemory
 from gicmodel.migration import VirtualMachine
-from gicmodel.migration.trial import pending_vlpis
+from gicmodel.migration.pending import pending_vlpis
 from tests.migration.machines import DISABLED, ENABLED, FLAT, configure, new_host, new_vm, resources
 
 ALL = [0, 1, 2, 3]

@@ -9,7 +9,7 @@ from gicmodel.kvm import KvmError
 from gicmodel.layouts.vpt import bit_of, byte_of
 from gicmodel.memory import PAGE_BYTES
 from gicmodel.migration import STEPS, DeviceState, Migration, MigrationError, new_virtual_machine
-from gicmodel.migration.trial import pending_interrupts, pending_vlpis
+from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from tests.migration.machines import expected, migrate, new_host, new_vm, resources
 
 COVER_LETTER = [
@@ -33,7 +33,7 @@ def test_the_steps_are_the_cover_letters():
     vm = new_vm()
     migration = Migration(vm, new_host("destination"), lambda step, done, total: seen.append(step))
     migration.run()
-    assert [name for name, _ in STEPS] == COVER_LETTER
+    assert [name for name, _ in migration.plan] == COVER_LETTER
     assert [report.name for report in migration.steps.reports] == COVER_LETTER
     assert list(dict.fromkeys(seen)) == COVER_LETTER
 

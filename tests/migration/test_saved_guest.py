@@ -14,9 +14,11 @@ from gicmodel.images import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.vpt import FIRST_LPI_BYTE, table_bytes
 from gicmodel.migration import Host, VirtualMachine, config_for
+from gicmodel.migration.migrate import DEFAULTS
+from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import pending_vlpis, resume_saved_guest
+from gicmodel.migration.trial import resume_saved_guest
 from gicmodel.registers_file import read_registers, write_registers
 from tests.migration.machines import DISABLED, new_host, new_vm
 
@@ -121,10 +123,10 @@ def test_the_guest_goes_on_from_the_destination(guest):
 
 
 def test_the_verdict(guest):
-    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, no_progress, lambda machines: None)
+    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
     assert verdict.passed
     assert verdict.image_identical is True
-    assert (verdict.vlpis, verdict.expected, verdict.pending_after) == (6, PENDING, 2)
+    assert (verdict.vlpis, set(verdict.expected), verdict.pending_after) == (6, PENDING, 2)
     assert verdict.delivered == dict.fromkeys(PENDING, 1)
     assert [step.name for step in verdict.steps] == [
         "restore redistributors",
@@ -139,7 +141,7 @@ def test_the_verdict(guest):
 
 def test_a_host_that_cannot_save_it(guest):
     config = GicConfig(architecture="4.0", redistributors=2)
-    verdict = resume_saved_guest(config, guest, no_progress, lambda machines: None)
+    verdict = resume_saved_guest(config, guest, DEFAULTS, no_progress, lambda machines: None)
     assert str(verdict.failure).startswith("flush ITS tables: EACCES: ")
     assert (verdict.image_identical, verdict.lost, verdict.passed) == (None, [], False)
 
@@ -149,15 +151,15 @@ def test_a_bit_of_an_lpi_that_is_not_mapped_is_left_alone(guest, registers):
     table = registers["GICR0"]["PENDBASER"] & ~0xFFFF & (1 << 52) - 1
     guest.memory.write_u8(table + FIRST_LPI_BYTE, 0x0A)
     assert guest.pending() == PENDING | {(0, 8195)}
-    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, no_progress, lambda machines: None)
-    assert (verdict.expected, verdict.lost) == (PENDING, [])
+    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
+    assert (set(verdict.expected), verdict.lost) == (PENDING, [])
     assert guest.pending() == PENDING | {(0, 8195)}
 
 
 def test_an_interrupt_that_the_guest_has_disabled(guest, registers):
     table = registers["GICR0"]["PROPBASER"] & ~0xFFF & (1 << 52) - 1
     guest.memory.write_u8(table + 1, DISABLED)
-    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, no_progress, lambda machines: None)
+    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
     assert (verdict.pending_after, verdict.held, verdict.lost) == (2, {(0, 8193)}, [])
     assert set(verdict.delivered) == {(1, 8194)}
 

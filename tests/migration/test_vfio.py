@@ -3,7 +3,7 @@ import pytest
 
 from gicmodel.driver import DriverError
 from gicmodel.migration import DeviceState, VfioDevice
-from gicmodel.migration.trial import pending_interrupts, pending_vlpis
+from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from tests.migration.machines import FLAT, new_host, new_vm, resources
 
 
@@ -27,15 +27,45 @@ def test_a_new_device_is_stopped_and_its_vectors_are_physical_lpis():
     assert sorted(host.take_interrupts()) == [device.its_device.lpi_base + vector for vector in range(3)]
 
 
-@pytest.mark.parametrize("state", [state for state in DeviceState if state is not DeviceState.RUNNING])
+@pytest.mark.parametrize("state", [DeviceState.STOP, DeviceState.STOP_COPY, DeviceState.RESUMING])
 def test_a_device_that_does_not_run_raises_nothing(vm, device, state):
-    device.state = state
+    device.enter(state)
     device.fire([0, 1, 2, 3])
     assert pending_interrupts(vm) == set()
     assert vm.host.take_interrupts() == []
     device.state = DeviceState.RUNNING
     device.fire([3])
     assert pending_interrupts(vm) == {(1, 8195)}
+
+
+@pytest.mark.parametrize("state", [DeviceState.RUNNING_P2P, DeviceState.PRE_COPY, DeviceState.PRE_COPY_P2P])
+def test_a_device_without_dma_to_its_peers_or_under_precopy_goes_on(vm, device, state):
+    device.enter(state)
+    device.fire([3])
+    assert pending_interrupts(vm) == {(1, 8195)}
+
+
+@pytest.mark.parametrize(("bits", "raises"), [(0, False), (1, True), (2, False), (3, True), (4, False)])
+def test_states_of_version_1(vm, device, bits, raises):
+    """Of _RUNNING, _SAVING and _RESUMING only the first lets interrupts out."""
+    device.enter(DeviceState.from_v1(bits))
+    device.fire([0])
+    assert (pending_interrupts(vm) == {(0, 8192)}) is raises
+
+
+@pytest.mark.parametrize("bits", [5, 6, 7, 8, -1])
+def test_states_that_version_1_does_not_have(bits):
+    with pytest.raises(ValueError, match=f"{bits:#x} is not a device state of version 1"):
+        DeviceState.from_v1(bits)
+
+
+def test_a_device_that_does_not_respond_stays_as_it_is(vm, device):
+    vm.host.unresponsive.add(device.its_device.device_id)
+    device.enter(DeviceState.RUNNING)
+    with pytest.raises(DriverError, match="ETIMEDOUT: device 0x8 of source does not respond: it was to become STOP"):
+        device.enter(DeviceState.STOP)
+    device.fire([0])
+    assert pending_interrupts(vm) == {(0, 8192)}
 
 
 def test_a_device_without_vectors():

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the policies for forwarding that is reset cost, and what they lose: the table of `--compare-policies`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gicmodel.migration.verdict import Verdict
+
+COLUMNS = ("policy", "resets", "pending", "lost", "doubled", "ITS commands", "vPE unmaps")
+LOSES = "rfc"
+"""The policy that is expected to lose interrupts."""
+
+
+class Comparison:
+    """The report of many trials that differ in policy and number of resets."""
+
+    def __init__(self) -> None:
+        self._verdicts: list[tuple[int, Verdict]] = []
+
+    def add(self, resets: int, verdict: Verdict) -> None:
+        """What a trial came to."""
+        self._verdicts.append((resets, verdict))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every policy but the one that loses has lost nothing and doubled nothing."""
+        return all(verdict.passed for _, verdict in self._verdicts if verdict.policy.value != LOSES)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """A row each."""
+        return [
+            {
+                "policy": verdict.policy.value,
+                "forwarding_resets": resets,
+                "pending": sum(verdict.expected.values()),
+                "lost": len(verdict.lost),
+                "duplicated": len(verdict.duplicated),
+                "commands": dict(verdict.commands),
+                "unmaps": verdict.unmaps,
+            }
+            for resets, verdict in self._verdicts
+        ]
+
+    def show(self) -> None:
+        """A table in Markdown."""
+        rows = [row | {"commands": sum(row["commands"].values())} for row in self.to_json()]
+        cells = [[str(cell) for cell in row.values()] for row in rows]
+        widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        for line in (COLUMNS, rule, *cells):
+            click.echo(f"| {line[0].ljust(widths[0])} | {' | '.join(map(str.rjust, line[1:], widths[1:]))} |")

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest and its devices do all day, and which interrupts the guest is owed for it.
+
+The books are sets of events, kept without a look at the GIC or at KVM.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.migration.guest import send_command
+from gicmodel.migration.machine import Delivery, VirtualMachine
+
+Event = tuple[int, int]
+"""(number of a device of the VM, its vector)."""
+
+MASKED, UNMASKED = (LPI_CONFIGURATION.pack(Priority=0xA0, Enable=enable) for enable in (0, 1))
+
+
+class Workload:
+    """A running VM all of whose devices' vectors the guest has mapped and enabled, with nothing pending."""
+
+    def __init__(self, vm: VirtualMachine) -> None:
+        self.vm = vm
+        self.targets: dict[Event, Delivery] = {
+            (number, vector): vm.target_of(device.guest_device_id, event)
+            for number, device in enumerate(vm.devices)
+            for vector, event in enumerate(device.events)
+        }
+        self.pending: set[Event] = set()
+        self.masked: set[Event] = set()
+
+    def fire(self, events: Iterable[Event]) -> None:
+        """Devices raise interrupts; one that is pending already is not raised again."""
+        vectors: dict[int, list[int]] = {}
+        for number, vector in events:
+            vectors.setdefault(number, []).append(vector)
+            self.pending.add((number, vector))
+        for number, of_device in vectors.items():
+            self.vm.devices[number].fire(of_device)
+        self.vm.handle_interrupts()
+
+    def mask(self, event: Event) -> None:
+        """The guest disables an interrupt; it may become pending, and is not delivered."""
+        self.masked.add(event)
+        self._configure(event, MASKED)
+
+    def unmask(self, event: Event) -> None:
+        """The reverse."""
+        self.masked.discard(event)
+        self._configure(event, UNMASKED)
+
+    def move(self, event: Event, vcpu: int) -> None:
+        """The guest gives an interrupt another affinity (MOVI); if it is pending, it is so on the other vCPU then."""
+        self.targets[event] = (vcpu, self.targets[event][1])
+        self._command("MOVI", event, ICID=vcpu)
+
+    def reset_device(self, number: int) -> None:
+        """A function level reset: the vectors are disabled and enabled again. What was pending is void."""
+        self.pending -= {event for event in self.targets if event[0] == number}
+        self.vm.devices[number].unforward(self.vm.vgic)
+        self.vm.devices[number].forward(self.vm.vgic)
+
+    def run_on(self, first_cpu: int) -> None:
+        """The host's scheduler moves the vCPUs to other CPUs, and their vPEs with them."""
+        self.vm.pause_vcpus()
+        self.vm.run_vcpus(first_cpu)
+
+    def owed(self, vcpus: Iterable[int]) -> Counter[Delivery]:
+        """What these vCPUs are about to take; it is not pending any more."""
+        running = set(vcpus)
+        due = {event for event in self.pending - self.masked if self.targets[event][0] in running}
+        self.pending -= due
+        return Counter(self.targets[event] for event in due)
+
+    def fire_some(self, rng: np.random.Generator, fraction: float) -> None:
+        """Each interrupt is raised with probability `fraction`."""
+        raised = rng.random(len(self.targets)) < fraction
+        self.fire(event for event, chosen in zip(self.targets, raised.tolist(), strict=True) if chosen)
+
+    def stir(self, rng: np.random.Generator, fraction: float) -> None:
+        """An eventful while: masks, new affinities, other CPUs, a device reset, and interrupts before and after."""
+        self.run_on(int(rng.integers(self.vm.host.cpus)))
+        self.fire_some(rng, fraction)
+        if not self.targets:
+            return
+        events = list(self.targets)
+        for event in _some(rng, events):
+            self.mask(event)
+        for event in _some(rng, sorted(self.masked)):
+            self.unmask(event)
+        for event in _some(rng, events):
+            self.move(event, int(rng.integers(self.vm.vcpus)))
+        self.reset_device(int(rng.integers(len(self.vm.devices))))
+        self.run_on(int(rng.integers(self.vm.host.cpus)))
+        self.fire_some(rng, fraction)
+
+    def unmask_all(self) -> None:
+        """The guest enables every interrupt."""
+        for event in sorted(self.masked):
+            self.unmask(event)
+
+    def _configure(self, event: Event, octet: int) -> None:
+        _, intid = self.targets[event]
+        self.vm.memory.write_u8(self.vm.vgic.dist.configuration_table + intid - FIRST_LPI, octet)
+        self._command("INV", event)
+
+    def _command(self, mnemonic: str, event: Event, **fields: int) -> None:
+        device = self.vm.devices[event[0]]
+        fields |= {"DeviceID": device.guest_device_id, "EventID": device.events[event[1]]}
+        send_command(self.vm.vgic, mnemonic, **fields)
+
+
+def _some(rng: np.random.Generator, events: list[Event]) -> list[Event]:
+    """About every eighth event, at least one if there are any."""
+    if not events:
+        return []
+    chosen = rng.choice(len(events), size=-(-len(events) // 8), replace=False)
+    return [events[number] for number in chosen.tolist()]
