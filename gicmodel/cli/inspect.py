@@ -21,6 +21,8 @@ from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import TABLES, Selection, entries, parse_device, select
 from gicmodel.inspection.sources import read_dump
 
+MOST_NAMED = 4
+"""How many tables that were not read to their end are named."""
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""
 
@@ -143,5 +145,6 @@ def summary(found: Inspection, findings: Findings) -> str:
     }
     text += ", ".join(f"{count} {severity}s" for severity, count in by_severity.items())
     if found.truncated:
-        text += f"; not read to the end: {', '.join(found.truncated)} (--limit)"
+        more = ", ..." if len(found.truncated) > MOST_NAMED else ""
+        text += f"; not read to the end: {', '.join(found.truncated[:MOST_NAMED])}{more} (--limit)"
     return text

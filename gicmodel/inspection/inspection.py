@@ -17,8 +17,8 @@ from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES
 from gicmodel.inspection.frames import Frames, Missing
 from gicmodel.inspection.its import Its, check_size, decode_its, decode_vpes, open_its
-from gicmodel.inspection.profiles import Profile
-from gicmodel.inspection.queue import Queue, read_queue
+from gicmodel.inspection.profiles import OPAQUE, Profile
+from gicmodel.inspection.queue import Queue, read_queue, vpes_mapped
 from gicmodel.inspection.redistributors import Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, Occupied, occupied
 from gicmodel.registers_file import Registers
@@ -81,11 +81,15 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
         decode_its(dump, unit, profile, budget)
     architecture = architecture_of(frames)
     redistributors = read_redistributors(frames, architecture)
+    queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
+    read = [queue for queue in queues if queue is not None]
     vpes, vpe_tables = _vpes(dump, frames, profile, units, redistributors, budget)
+    if profile is OPAQUE and architecture != "3":
+        vpes = _joined(VPES, [vpes_mapped(dump, queue, architecture) for queue in read[:1]])
+        join.place_vpes(vpes, redistributors)
     events = _joined(EVENTS, [unit.events.rows for unit in units])
     targets = join.Targets(dump, redistributors, _joined(COLLECTIONS, [unit.collections for unit in units]), vpes)
     targets.join(events)
-    queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
     return Inspection(
         dump,
         frames,
@@ -94,7 +98,7 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
         evidence,
         units,
         redistributors,
-        [queue for queue in queues if queue is not None],
+        read,
         _joined(DEVICES, [unit.devices for unit in units]),
         events,
         targets.collections,

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.inspection.entries import UNKNOWN, VPES, table
 from gicmodel.inspection.frames import Frames
-from gicmodel.layouts.commands import COMMAND_BYTES, format_command
+from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, decode_command, format_command
+from gicmodel.layouts.itt import NO_DOORBELL
 
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""
@@ -78,6 +83,45 @@ def read_queue(dump: Dump, frames: Frames, its: int, architecture: str) -> Queue
             _command(dump, address, slot, _state(n, stalled, creadr, waiting), architecture) for n, slot in slots
         ]
     return Queue(its, address, size, creadr, cwriter, stalled, waiting, commands)
+
+
+def vpes_mapped(dump: Dump, queue: Queue, architecture: str) -> NDArray[np.void]:
+    """The vPEs that executed VMAPP commands, as far back as the queue goes, have mapped; places are the commands'.
+
+    It tells what a vPE table of unknown format holds.
+    """
+    if queue.creadr is None or queue.creadr >= queue.size:
+        return np.empty(0, VPES)
+    oldest = queue.creadr + (queue.waiting or 0) * COMMAND_BYTES
+    executed = queue.size - (queue.waiting or 0) * COMMAND_BYTES
+    slots = queue.address + (oldest + np.arange(0, executed, COMMAND_BYTES)) % queue.size
+    octets, held = dump.gather(slots, COMMAND_BYTES)
+    mapped: dict[int, tuple[dict[str, int], int]] = {}
+    for row in np.flatnonzero(held & (octets[:, 0] == OPCODES["VMAPP"])).tolist():
+        _, fields = decode_command(octets[row].view("<u8"), architecture)
+        mapped.pop(fields["vPEID"], None)
+        if fields["V"]:
+            mapped[fields["vPEID"]] = (fields, int(slots[row]))
+    rows = [_vpe(vpe, fields, address, queue.its) for vpe, (fields, address) in sorted(mapped.items())]
+    vpes = np.concatenate([np.empty(0, VPES), *rows])
+    vpes["offset"] = dump.offsets(vpes["address"])
+    return vpes
+
+
+def _vpe(vpe_id: int, fields: dict[str, int], address: int, its: int) -> NDArray[np.void]:
+    return table(
+        VPES,
+        1,
+        its=its,
+        vPEID=vpe_id,
+        RDbase=fields["RDbase"],
+        VPT_addr=fields["VPT_addr"],
+        VPT_size=fields["VPT_size"],
+        VCONF_addr=fields.get("VCONF_addr", UNKNOWN),
+        Default_Doorbell=fields.get("Default_Doorbell", NO_DOORBELL),
+        resident=UNKNOWN,
+        address=address,
+    )
 
 
 def _state(distance: int, stalled: bool, creadr: int | None, waiting: int | None) -> str:

@@ -10,7 +10,7 @@ from gicmodel.images import read_image
 from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.inspection import Dump
 from gicmodel.layouts.itt import NO_DOORBELL
-from tests.inspection.museum import CAPTURE, GUEST, HOST, inspected
+from tests.inspection.museum import CAPTURE, GUEST, HOST, TABLES, inspected
 
 FACTS = json.loads((CAPTURE / "facts.json").read_text())
 
@@ -131,3 +131,12 @@ def test_a_limit_keeps_the_first_events():
     limited = inspected(*GUEST, limit=6)
     assert rows(limited.events, "DeviceID", "EventID") == [(8, 0), (8, 1)]
     assert limited.truncated == ["events of devices", "pending tables"]
+
+
+def test_vpes_of_an_unknown_format_are_those_that_the_queue_has_mapped():
+    golden = TABLES / "gicmodel-v4.1-2vcpu"
+    image, registers = golden / "source-host.elf.xz", golden / "source-host.toml"
+    known, opaque = inspected(image, registers), inspected(image, registers, profile=PROFILES["opaque"])
+    names = ("vPEID", "RDbase", "VPT_addr", "VPT_size", "VCONF_addr", "Default_Doorbell")
+    assert rows(opaque.vpes, *names) == rows(known.vpes, *names)
+    assert rows(opaque.pending, "virtual", "target", "INTID") == [(True, 0, 8194), (True, 1, 8193), (True, 1, 8195)]

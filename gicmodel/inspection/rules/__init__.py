@@ -7,15 +7,12 @@ from typing import NamedTuple
 
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.rules import chain, mapping, memory, pending, queue
-from gicmodel.inspection.rules.rule import Finding, Group, Row, Rule
+from gicmodel.inspection.rules.rule import MOST, Finding, Group, Row, Rule
 
 _SUBJECTS = (mapping, chain, pending, queue, memory)
 
 RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in subject.RULES}
 """Every rule by its identifier."""
-
-MOST = 100
-"""How many findings of one rule are told one by one."""
 
 
 class Findings(NamedTuple):

@@ -12,7 +12,7 @@ from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import out_of_range, physical_id_bits
-from gicmodel.inspection.rules.rule import Group, Rule
+from gicmodel.inspection.rules.rule import MOST, Group, Rule
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI
 
@@ -216,7 +216,7 @@ def _shared_intids(rows: NDArray[np.void]) -> Group:
     )
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     again = first[inverse] != np.arange(rows.size)
-    others = {int(row): int(first[inverse[row]]) for row in np.flatnonzero(again)[:MOST_NAMED]}
+    others = {int(row): int(first[inverse[row]]) for row in np.flatnonzero(again)[:MOST]}
     shared = rows[again]
     names = {int(rows["address"][row]): event_name(rows[other]) for row, other in others.items()}
     return Group(
@@ -265,7 +265,3 @@ def _doorbells(found: Inspection) -> Iterator[Group]:
         found.vpes[wrong(found.vpes["Default_Doorbell"])],
         lambda row: f"vPE {row['vPEID']} has the default doorbell INTID {row['Default_Doorbell']}, which is no LPI",
     )
-
-
-MOST_NAMED = 100
-"""How many findings of one rule get a sentence."""

@@ -13,7 +13,7 @@ from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.queue import QUEUE_ALIGNMENT
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import Regions
-from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import MOST, Group, Row, Rule, place
 from gicmodel.inspection.table import ItsTable, Level1, Occupied
 from gicmodel.layouts.level1 import LEVEL1
 
@@ -232,7 +232,3 @@ def _absent_pending(found: Inspection) -> Iterator[Row]:
         if absent:
             name, address = regions.name(row), int(row["address"])
             yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)
-
-
-MOST = 100
-"""How many findings of one rule get a sentence."""

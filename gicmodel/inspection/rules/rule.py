@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+MOST = 100
+"""How many findings of one rule are told one by one."""
+
 Severity = Literal["error", "warning"]
 Row = Mapping[str, Any] | np.void
 
