@@ -73,17 +73,18 @@ class Sgis:
     def enable(self, vcpu: int, number: int, enabled: bool) -> None:
         """Enable or disable an SGI."""
         self.rows["enabled"][vcpu, number] = enabled
-        self._update_gic(vcpu, number)
+        if self.rows["hw"][vcpu, number]:
+            self._configure_in_gic(vcpu, number, enabled)
 
     def set_group(self, vcpu: int, number: int, group: int) -> None:
         """Put an SGI into Group 0 or 1."""
         self.rows["group"][vcpu, number] = group
-        self._update_gic(vcpu, number)
+        self._update_properties(vcpu, number)
 
     def set_priority(self, vcpu: int, number: int, priority: int) -> None:
         """Set an SGI's priority, 8 bits wide."""
         self.rows["priority"][vcpu, number] = priority & _PRIORITY_MASK
-        self._update_gic(vcpu, number)
+        self._update_properties(vcpu, number)
 
     @property
     def _gic(self) -> Vlpis:
@@ -93,7 +94,7 @@ class Sgis:
 
     def _to_gic(self, vcpu: int, number: int) -> None:
         self.rows["hw"][vcpu, number] = True
-        self._update_gic(vcpu, number)
+        self._configure_in_gic(vcpu, number, bool(self.rows["enabled"][vcpu, number]))
         # In both directions: the GIC may hold something from before.
         self._set_pending_in_gic(vcpu, number, bool(self.rows["pending_latch"][vcpu, number]))
         self.rows["pending_latch"][vcpu, number] = False
@@ -104,12 +105,15 @@ class Sgis:
         with host_refusals():
             self._gic.driver.vsgi_deactivate(self._gic.vpe(vcpu), number)
 
-    def _update_gic(self, vcpu: int, number: int) -> None:
-        row = self.rows[vcpu, number]
-        if row["hw"]:
-            vpe, enabled = self._gic.vpe(vcpu), bool(row["enabled"])
-            with host_refusals():
-                self._gic.driver.vsgi_configure(vpe, number, enabled, int(row["group"]), int(row["priority"]))
+    def _update_properties(self, vcpu: int, number: int) -> None:
+        """Linux' PROP_UPDATE_VSGI: group and priority go to the GIC with the enable that it has."""
+        if self.rows["hw"][vcpu, number]:
+            self._configure_in_gic(vcpu, number, self._gic.vpe(vcpu).sgi_config[number].enabled)
+
+    def _configure_in_gic(self, vcpu: int, number: int, enabled: bool) -> None:
+        vpe, row = self._gic.vpe(vcpu), self.rows[vcpu, number]
+        with host_refusals():
+            self._gic.driver.vsgi_configure(vpe, number, enabled, int(row["group"]), int(row["priority"]))
 
     def _set_pending_in_gic(self, vcpu: int, number: int, pending: bool) -> None:
         with host_refusals():

@@ -251,3 +251,28 @@ def test_ppis_are_raz_wi(guest):
         before = guest.read(0, name)
         guest.write(0, name, 0xFFFF_0000 | before)
         assert guest.read(0, name) == before
+
+
+def test_userspace_enables_do_not_reach_the_gic_and_priorities_do(guest):
+    """Linux' rule: after a reset by the monitor the GIC has the old enables, until the guest switches vSGIs anew."""
+    guest.use_vsgis()
+    config = guest.vgic.its_vm.vpes[0].sgi_config
+    guest.user_write(0, "ICENABLER0", 0xFFFF)
+    guest.user_write(0, "IPRIORITYR0", 0x4040_4040)
+    assert guest.user_read(0, "ISENABLER0") == 0
+    assert (config[1].enabled, config[1].priority) == (True, 0x40)
+    guest.user_write(0, "ISENABLER0", 0b10)
+    assert guest.user_read(0, "ISENABLER0") == 0b10
+
+
+def test_only_the_first_run_moves_restored_sgis(guest):
+    guest.vgic.distributor.user_write(at("GICD_CTLR"), GICD_CTLR.pack(nASSGIreq=1, EnableGrp1=1))
+    guest.vgic.send_sgi(0, 3)
+    assert guest.host.issued("VSGI") == 0
+    guest.vgic.load(0, 0)
+    issued = guest.host.issued("VSGI")
+    assert issued > 0
+    guest.vgic.put(0)
+    guest.vgic.load(1, 1)
+    assert guest.host.issued("VSGI") == issued
+    assert guest.read(0, "ISPENDR0") == 1 << 3
