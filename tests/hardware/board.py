@@ -49,7 +49,7 @@ class Board:
         self.config = GicConfig(**(defaults | choices))  # type: ignore[arg-type]
         self.memory = GuestMemory(RAM, RAM_BYTES)
         self.gic = Gic(self.config, self.memory)
-        self._indirect = indirect
+        self.indirect = indirect
         if boot:
             self.boot()
 
@@ -74,14 +74,14 @@ class Board:
         if self.config.v41:
             table = self.vpe_table(self.config.its if self.config.svpet == 0 else 0)
             self._link(table)
-            where = {"Physical_Address": table, "Indirect": self._indirect}
+            where = {"Physical_Address": table, "Indirect": self.indirect}
             self.write_rd("VPROPBASER", GICR_VPROPBASER.pack(Valid=1, **where), rd)
 
     def boot_its(self, its: int = 0) -> None:
         """Give an ITS its tables and an empty queue, and enable it."""
         for index, address in enumerate((self.device_table(its), self.collection_table(its), self.vpe_table(its))):
             self._link(address)
-            where = {"Physical_Address": address, "Indirect": self._indirect}
+            where = {"Physical_Address": address, "Indirect": self.indirect}
             self.write_its(f"BASER{index}", GITS_BASER.pack(Valid=1, **where), its)
         self.write_its("CBASER", GITS_CBASER.pack(Valid=1, Physical_Address=self.queue(its)), its)
         self.write_its("CWRITER", 0, its)
@@ -89,7 +89,7 @@ class Board:
 
     def _link(self, table: int) -> None:
         """Write the level 1 entries of a table's two pages."""
-        for page in range(2 * self._indirect):
+        for page in range(2 * self.indirect):
             descriptor = LEVEL1.pack(Valid=1, Physical_Address=table + (1 + page) * PAGE_BYTES)
             self.memory.write_u64(table + page * LEVEL1.bytes, descriptor)
 
