@@ -57,7 +57,7 @@ _PROGRAM_HEADER = Struct(
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Consecutive bytes of RAM: `data` (uint8, [n], read-only) from physical `address` on; `offset` bytes into the file.
+    """Consecutive bytes of RAM: `data` (uint8, [n], read-only) from physical `address`, file `offset` on.
 
     In a compressed file `offset` counts unpacked bytes.
     """
