@@ -29,6 +29,19 @@ def kernel(function: _Function) -> _Function:
 
     The machine code is kept in `cache_directory`; where that cannot be written, each process compiles anew.
     """
+    return _compiled(function, inline=False)
+
+
+def inlined(function: _Function) -> _Function:
+    """A kernel that becomes part of each kernel that calls it.
+
+    For what is called from one or two places and often: a call passes the descriptors of all arrays over the stack,
+    which takes longer than many a command's own work.
+    """
+    return _compiled(function, inline=True)
+
+
+def _compiled(function: _Function, inline: bool) -> _Function:
     if not COMPILED:
         return function
     import numba
@@ -36,7 +49,8 @@ def kernel(function: _Function) -> _Function:
     directory = cache_directory(_floor(function.__module__))
     with _numba_cache(directory):
         # Kernels allocate nothing: without numba's runtime (_nrt) no call counts references to their arrays.
-        compiled: _Function = numba.njit(cache=_writable(directory), nogil=True, _nrt=False)(function)
+        compile_ = numba.njit(cache=_writable(directory), nogil=True, _nrt=False, forceinline=inline)
+        compiled: _Function = compile_(function)
     return compiled
 
 

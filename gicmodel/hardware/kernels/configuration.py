@@ -13,7 +13,7 @@ from gicmodel.hardware.kernels.pending import FIRST_LPI_ID
 from gicmodel.hardware.kernels.ram import covers, load8
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
 from gicmodel.layouts.registers import GICR_PROPBASER
 
@@ -40,7 +40,7 @@ def configuration_byte(m: Machine, slot: Index, table: Word, intid: Word) -> Wor
     return byte
 
 
-@kernel
+@inlined
 def forget_byte(m: Machine, slot: Index, intid: Word) -> None:
     """Read the byte anew on its next use."""
     if m.chip[CONFIG.retain] == ONE:

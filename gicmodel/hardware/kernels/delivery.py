@@ -53,7 +53,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     write_vpe_configuration,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_PENDBASER,
@@ -88,7 +88,7 @@ def lpi_reachable(m: Machine, rd: Index, intid: Word) -> Word:
     return bit_reachable(m, rd, lpi_table(m, rd), intid)
 
 
-@kernel
+@inlined
 def set_lpi(m: Machine, rd: Index, intid: Word) -> Word:
     """Make a physical LPI pending."""
     if not takes_lpi(m, rd, intid):
@@ -99,7 +99,7 @@ def set_lpi(m: Machine, rd: Index, intid: Word) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def clear_lpi(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a physical LPI not pending."""
     if not takes_lpi(m, rd, intid):
@@ -127,7 +127,7 @@ def vpe_redistributor(entry: Packet) -> Index:
     return np.int64(get(entry[1], VPE_RDBASE))
 
 
-@kernel
+@inlined
 def slot_of_vpe(m: Machine, entry: Packet) -> tuple[Word, Index]:
     """(reason, slot) of the vPE's VPT; OK means that all of it is in RAM."""
     return vpt_slot(m, get(entry[0], VPE_VPT_ADDR), vpt_bits(m, entry), False)
@@ -150,7 +150,7 @@ def resident_takes(m: Machine, entry: Packet, vintid: Word) -> Truth:
     return m.chip[CONFIG.v41] == ONE or vintid < ONE << id_bits_of(m, vpropbaser)
 
 
-@kernel
+@inlined
 def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell: Word) -> Word:
     """Make a vLPI or vSGI pending; ring a doorbell if the vPE is not resident."""
     resident = is_resident(m, entry, vpe_id)
@@ -167,7 +167,7 @@ def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell:
     return ring(m, entry, vpe_id, vintid, doorbell, newly)
 
 
-@kernel
+@inlined
 def clear_virtual(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a vLPI or vSGI not pending."""
     reason, slot = slot_of_vpe(m, entry)
@@ -179,7 +179,7 @@ def clear_virtual(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]
     return OK, was
 
 
-@kernel
+@inlined
 def ring(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell: Word, newly: Truth) -> Word:
     """The doorbells of an interrupt of a vPE that is not resident."""
     reason = OK

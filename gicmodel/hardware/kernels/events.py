@@ -18,13 +18,13 @@ from gicmodel.hardware.kernels.pending import find_vpt
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Word
 from gicmodel.hardware.kernels.vpe_tables import VPE_VPT_ADDR
 from gicmodel.hardware.kernels.words import ONE, get
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.itt import ITE
 
 ITE_DOORBELL = ITE["Doorbell"]
 
 
-@kernel
+@inlined
 def raise_event(m: Machine, its: Index, low: Word, high: Word) -> Word:
     """Make the event's interrupt pending."""
     intid = get(low, ITE_INTID)
@@ -39,7 +39,7 @@ def raise_event(m: Machine, its: Index, low: Word, high: Word) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def withdraw_event(m: Machine, its: Index, low: Word) -> Word:
     """Make the event's interrupt not pending."""
     intid = get(low, ITE_INTID)
@@ -54,7 +54,7 @@ def withdraw_event(m: Machine, its: Index, low: Word) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def invalidate_event(m: Machine, its: Index, low: Word) -> Word:
     """Read the configuration of the event's interrupt anew; a vLPI now enabled may ring the default doorbell."""
     intid = get(low, ITE_INTID)

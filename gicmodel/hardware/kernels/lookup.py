@@ -46,7 +46,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     vpe_out_of_range,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import INTTYPE_PHYSICAL, ITE
@@ -84,7 +84,7 @@ def is_doorbell(m: Machine, intid: Word) -> Truth:
     return intid == NO_DOORBELL_ID or is_lpi(m, intid)
 
 
-@kernel
+@inlined
 def find_device(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     """(reason, DTE) of a mapped device."""
     if device_out_of_range(m, its, device_id):
@@ -101,7 +101,7 @@ def event_out_of_range(m: Machine, dte: Word, event_id: Word) -> Truth:
     return event_id >> (get(dte, DTE_SIZE) + ONE) != ZERO or event_id >> m.chip[CONFIG.event_id_bits] != ZERO
 
 
-@kernel
+@inlined
 def find_event(m: Machine, its: Index, device_id: Word, event_id: Word) -> tuple[Word, Word, Word, Word]:
     """(reason, DTE, ITE low, ITE high) of a mapped event."""
     reason, dte = find_device(m, its, device_id)
@@ -115,7 +115,7 @@ def find_event(m: Machine, its: Index, device_id: Word, event_id: Word) -> tuple
     return reason, dte, low, high
 
 
-@kernel
+@inlined
 def find_collection(m: Machine, its: Index, icid: Word) -> tuple[Word, Index]:
     """(reason, redistributor) of a mapped collection."""
     if collection_out_of_range(m, its, icid):
@@ -131,7 +131,7 @@ def find_collection(m: Machine, its: Index, icid: Word) -> tuple[Word, Index]:
     return OK, rd
 
 
-@kernel
+@inlined
 def find_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """(reason, entry) of a vPE that is mapped on this ITS."""
     if vpe_out_of_range(m, its, vpe_id):
@@ -172,7 +172,7 @@ def is_unmapped(reason: Word) -> Truth:
     return reason == UNMAPPED_COLLECTION or reason == VCPU_INVALID or reason == VIRTUALID_OOR
 
 
-@kernel
+@inlined
 def lpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Index]:
     """(reason, redistributor) of a physical ITE; its INTID is checked because it comes from RAM."""
     reason, rd = find_collection(m, its, get(low, ITE_ICID))
@@ -181,7 +181,7 @@ def lpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Index]:
     return reason, rd
 
 
-@kernel
+@inlined
 def vlpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Packet]:
     """(reason, vPE entry) of a virtual ITE."""
     reason, entry = find_vpe(m, its, get(low, ITE_VPE_ID))

@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import covers, load64, mark, ram_index, store64
+from gicmodel.hardware.kernels.ram import copy_words, covers, load64, mark, ram_index, store64
 from gicmodel.hardware.kernels.state import CONFIG, IMMEDIATE, LINE_WORDS, SLOT, WAYS, Index, Machine, Truth, Word
-from gicmodel.hardware.kernels.words import ONE, ZERO, lowest_bit
-from gicmodel.jit import kernel
+from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.vpt import FIRST_LPI
 
 FIRST_LPI_ID = np.uint64(FIRST_LPI)
@@ -23,6 +23,7 @@ WORD_SHIFT, BIT_MASK = np.uint64(6), np.uint64(63)
 BYTES_SHIFT = np.uint64(3)
 LINE_SHIFT = np.uint64((LINE_WORDS * 64).bit_length() - 1)
 LINE_BYTES = np.uint64(LINE_WORDS * 8)
+LINES_IN_GROUP = np.uint64(64)
 VPT_ALIGN_SHIFT = np.uint64(16)
 
 
@@ -55,13 +56,6 @@ def pending_word(m: Machine, slot: Index, base: Word, index: Index) -> Word:
 
 
 @kernel
-def is_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
-    """One INTID's bit."""
-    word = pending_word(m, slot, base, np.int64(intid >> WORD_SHIFT))
-    return (word >> (intid & BIT_MASK)) & ONE == ONE
-
-
-@kernel
 def write_pending_word(m: Machine, slot: Index, base: Word, index: Index, word: Word) -> None:
     """Replace 64 pending bits."""
     if m.slots[slot, SLOT.held] == ONE:
@@ -72,7 +66,7 @@ def write_pending_word(m: Machine, slot: Index, base: Word, index: Index, word: 
         store64(m, base + np.uint64(index * 8), word)
 
 
-@kernel
+@inlined
 def set_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
     """Set the bit; whether it was 0."""
     index = np.int64(intid >> WORD_SHIFT)
@@ -84,7 +78,7 @@ def set_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
     return True
 
 
-@kernel
+@inlined
 def clear_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
     """Clear the bit; whether it was 1."""
     index = np.int64(intid >> WORD_SHIFT)
@@ -114,11 +108,12 @@ def fill(m: Machine, slot: Index, base: Word, id_bits: Word, zero: Truth) -> Wor
     words = np.int64(table_bytes(id_bits) >> BYTES_SHIFT)
     if not covers(m, base, table_bytes(id_bits)):
         return EXTERNAL_ABORT
-    forget_bits(m, slot)
     if m.slots[slot, SLOT.held] == ONE and not zero:
         first = ram_index(m, base)
-        for word in range(words):
-            m.slots[slot, SLOT.bits + word] = m.ram[first + word]
+        copy_words(m.ram[first : first + words], m.slots[slot, SLOT.bits : SLOT.bits + words])
+        m.slots[slot, SLOT.bits + words :] = ZERO
+    else:
+        forget_bits(m, slot)
     m.slots[slot, SLOT.tag] = base | ONE
     m.slots[slot, SLOT.id_bits] = id_bits
     return OK
@@ -133,14 +128,20 @@ def clean(m: Machine, slot: Index) -> None:
     for group in range(m.slots.shape[1] - dirty_at(m)):
         lines = m.slots[slot, dirty_at(m) + group]
         while lines != ZERO:
-            line = group * 64 + np.int64(lowest_bit(lines))
-            lines &= lines - ONE
-            address = base + np.uint64(line) * LINE_BYTES
-            first = ram_index(m, address)
-            for word in range(LINE_WORDS):
-                m.ram[first + word] = m.slots[slot, SLOT.bits + line * LINE_WORDS + word]
-            mark(m, address, LINE_BYTES)
+            start = lowest_bit(lines)
+            length = lowest_bit(~(lines >> start))
+            lines &= ~((ALL_ONES >> (LINES_IN_GROUP - length)) << start)
+            clean_lines(m, slot, base, np.uint64(group * 64) + start, length)
         m.slots[slot, dirty_at(m) + group] = ZERO
+
+
+@kernel
+def clean_lines(m: Machine, slot: Index, base: Word, line: Word, count: Word) -> None:
+    """Write consecutive lines to RAM."""
+    address = base + line * LINE_BYTES
+    first, column, words = ram_index(m, address), SLOT.bits + np.int64(line) * LINE_WORDS, np.int64(count) * LINE_WORDS
+    copy_words(m.slots[slot, column : column + words], m.ram[first : first + words])
+    mark(m, address, count * LINE_BYTES)
 
 
 @kernel
@@ -191,12 +192,18 @@ def victim(m: Machine, vpt_addr: Word) -> Index:
     return slot
 
 
-@kernel
+@inlined
 def vpt_slot(m: Machine, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Word, Index]:
     """(reason, slot) of a VPT, read from RAM unless it is held already or `zero`."""
     slot = find_vpt(m, vpt_addr)
     if slot >= 0 and m.slots[slot, SLOT.id_bits] >= id_bits:
         return OK, slot
+    return take_vpt(m, slot, vpt_addr, id_bits, zero)
+
+
+@kernel
+def take_vpt(m: Machine, slot: Index, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Word, Index]:
+    """(reason, slot) of a VPT that is not held, or in `slot` with fewer INTIDs."""
     if not covers(m, vpt_addr, table_bytes(id_bits)):
         return EXTERNAL_ABORT, np.int64(-1)
     if slot >= 0:

@@ -22,6 +22,7 @@ from gicmodel.hardware.kernels.errors import (
     OK,
     PHYSICALID_OOR,
     PROCNUM_OOR,
+    UNMAPPED_DEVICE,
 )
 from gicmodel.hardware.kernels.events import invalidate_event, raise_event, withdraw_event
 from gicmodel.hardware.kernels.highest import table_readable
@@ -58,14 +59,13 @@ from gicmodel.hardware.kernels.tables import (
     ITE_VALID,
     collection_out_of_range,
     device_out_of_range,
-    read_dte,
     write_cte,
     write_dte,
     write_ite,
 )
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL
 from gicmodel.layouts.itt import ITE
 
@@ -104,17 +104,15 @@ def mapc(m: Machine, its: Index, packet: Packet) -> Word:
     return write_cte(m, its, icid, put(np.uint64(rd), CTE_RDBASE) | put(ONE, CTE_VALID))
 
 
-@kernel
+@inlined
 def map_lpi(m: Machine, its: Index, packet: Packet, intid: Word) -> Word:
     """MAPTI and MAPI. The collection need not be mapped yet."""
     device_id, event_id, icid = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, ICID)
-    if device_out_of_range(m, its, device_id):
-        return DEVICE_OOR
-    if read_dte(m, its, device_id)[0] != OK:
-        return EXTERNAL_ABORT
+    reason, dte = find_device(m, its, device_id)
+    if reason != OK and reason != UNMAPPED_DEVICE:
+        return reason
     if collection_out_of_range(m, its, icid):
         return COLLECTION_OOR
-    reason, dte = find_device(m, its, device_id)
     if reason != OK:
         return reason
     if event_out_of_range(m, dte, event_id):
@@ -125,19 +123,19 @@ def map_lpi(m: Machine, its: Index, packet: Packet, intid: Word) -> Word:
     return write_ite(m, its, device_id, dte, event_id, low, put(NO_DOORBELL_ID, ITE_DOORBELL))
 
 
-@kernel
+@inlined
 def mapti(m: Machine, its: Index, packet: Packet) -> Word:
     """Map an event to an LPI of its own choice."""
     return map_lpi(m, its, packet, operand(packet, PINTID))
 
 
-@kernel
+@inlined
 def mapi(m: Machine, its: Index, packet: Packet) -> Word:
     """Map an event to the LPI with the EventID's number."""
     return map_lpi(m, its, packet, operand(packet, EVENT_ID))
 
 
-@kernel
+@inlined
 def movi(m: Machine, its: Index, packet: Packet) -> Word:
     """Give an event to another collection, its pending state to that collection's redistributor."""
     device_id, event_id, icid = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, ICID)
@@ -159,7 +157,7 @@ def movi(m: Machine, its: Index, packet: Packet) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def move_lpi(m: Machine, old: Index, new: Index, intid: Word) -> Word:
     """Move one LPI's pending state; nothing moves while LPIs are off at either end (CONSTRAINED UNPREDICTABLE).
 
@@ -206,7 +204,7 @@ def movall(m: Machine, its: Index, packet: Packet) -> Word:
     return OK
 
 
-@kernel
+@inlined
 def int_command(m: Machine, its: Index, packet: Packet) -> Word:
     """INT: the event happens, as if the device had written it."""
     reason, _, low, high = find_event(m, its, operand(packet, DEVICE_ID), operand(packet, EVENT_ID))
@@ -215,7 +213,7 @@ def int_command(m: Machine, its: Index, packet: Packet) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def clear(m: Machine, its: Index, packet: Packet) -> Word:
     """CLEAR: the event's interrupt is no longer pending."""
     reason, _, low, _ = find_event(m, its, operand(packet, DEVICE_ID), operand(packet, EVENT_ID))
@@ -224,7 +222,7 @@ def clear(m: Machine, its: Index, packet: Packet) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def discard(m: Machine, its: Index, packet: Packet) -> Word:
     """DISCARD: CLEAR, and the event is unmapped; also if its target is not (`GicConfig.discard_unmapped`)."""
     device_id, event_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID)
@@ -237,7 +235,7 @@ def discard(m: Machine, its: Index, packet: Packet) -> Word:
     return write_ite(m, its, device_id, dte, event_id, ZERO, ZERO)
 
 
-@kernel
+@inlined
 def inv(m: Machine, its: Index, packet: Packet) -> Word:
     """INV: the configuration of the event's LPI or vLPI is read anew."""
     reason, _, low, _ = find_event(m, its, operand(packet, DEVICE_ID), operand(packet, EVENT_ID))

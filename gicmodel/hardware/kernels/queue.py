@@ -47,7 +47,7 @@ from gicmodel.hardware.kernels.vpe_commands import (
 )
 from gicmodel.hardware.kernels.vpe_tables import NOTHING, WORD1, WORD2, WORD3
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.commands import COMMAND_BYTES, MAPD, OPCODES
 from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 
@@ -69,7 +69,7 @@ VMOVI, VMOVP, VSGI, VSYNC, VMAPP, VMAPTI, VMAPI = (
 VINVALL, INVDB = np.uint64(OPCODES["VINVALL"]), np.uint64(OPCODES["INVDB"])
 
 
-@kernel
+@inlined
 def execute(m: Machine, its: Index, packet: Packet) -> Word:
     """Run one command; OK or a reason."""
     opcode = operand(packet, OPCODE)
@@ -104,7 +104,7 @@ def execute(m: Machine, its: Index, packet: Packet) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def execute_virtual(m: Machine, its: Index, opcode: Word, packet: Packet) -> Word:
     """Run a GICv4.0 command, or one that GICv4.1 adds or changes."""
     v41 = m.chip[CONFIG.v41] == ONE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import covers, load32, load64, store32, store64
+from gicmodel.hardware.kernels.ram import covers, load64, load96, store64, store96
 from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, collection_at, its_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_CTE,
@@ -25,7 +25,7 @@ from gicmodel.hardware.kernels.table_cache import (
     keep,
 )
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, get
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
@@ -54,8 +54,6 @@ SMALLEST_PAGE_SHIFT, PAGE_SHIFT_STEP, LARGEST_PAGE_CODE = np.uint64(12), np.uint
 PAGE_64K = np.uint64(0x1_0000)
 HIGH_PA_IN_64K = np.uint64(0xF000)
 HIGH_PA_SHIFT = np.uint64(36)
-WORD32 = np.uint64(32)
-FOUR, EIGHT = np.uint64(4), np.uint64(8)
 
 
 @kernel
@@ -133,7 +131,7 @@ def device_out_of_range(m: Machine, its: Index, device_id: Word) -> Truth:
     return device_id >= entries_in(table, DTE_BYTES, m.chip[CONFIG.device_id_bits])
 
 
-@kernel
+@inlined
 def read_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     """The DTE of a DeviceID in range."""
     tag = cache_tag(KIND_DTE, its, device_id)
@@ -170,7 +168,7 @@ def collection_out_of_range(m: Machine, its: Index, icid: Word) -> Truth:
     return icid >= m.chip[CONFIG.hcc] + entries_in(table, CTE_BYTES, bits) or icid >= ONE << bits
 
 
-@kernel
+@inlined
 def read_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
     """The CTE of an ICID in range; those below HCC are in the ITS."""
     if icid < m.chip[CONFIG.hcc]:
@@ -208,7 +206,7 @@ def ite_address(dte: Word, event_id: Word) -> Word:
     return get(dte, DTE_ITT_ADDR) + event_id * ITE_BYTES
 
 
-@kernel
+@inlined
 def read_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
     """(reason, low 64 bits, high 32 bits) of an ITE; 12-byte entries are only 4-byte aligned."""
     tag = cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id))
@@ -218,21 +216,18 @@ def read_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word)
     address = ite_address(dte, event_id)
     if not covers(m, address, ITE_BYTES):
         return EXTERNAL_ABORT, ZERO, ZERO
-    low = load32(m, address) | (load32(m, address + FOUR) << WORD32)
-    high = load32(m, address + EIGHT)
+    low, high = load96(m, address)
     if get(low, ITE_VALID) == ONE:
         keep(m, tag, low, high, ZERO, ZERO)
     return OK, low, high
 
 
-@kernel
+@inlined
 def write_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word, low: Word, high: Word) -> Word:
     """Store an ITE."""
     drop(m, cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id)))
     address = ite_address(dte, event_id)
     if not covers(m, address, ITE_BYTES):
         return EXTERNAL_ABORT
-    store32(m, address, low)
-    store32(m, address + FOUR, low >> WORD32)
-    store32(m, address + EIGHT, high)
+    store96(m, address, low, high)
     return OK

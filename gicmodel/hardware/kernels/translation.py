@@ -28,7 +28,7 @@ from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, 
 from gicmodel.hardware.kernels.tables import BASER_VALID, COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.registers import GITS_STATUSR, GITS_UMSIR
 
 UMSI, OVERFLOW, SYNDROME = GITS_STATUSR["UMSI"], GITS_STATUSR["Overflow"], GITS_STATUSR["Syndrome"]
@@ -51,8 +51,20 @@ def tables_valid(m: Machine, its: Index) -> Truth:
 @kernel
 def translate(m: Machine, its: Index, device_id: Word, event_id: Word) -> Word:
     """A device's message; OK or the reason it was dropped."""
-    if get(m.chip[its_at(its) + ITS.ctlr], ENABLED) != ONE or not tables_valid(m, its):
+    if not accepts_messages(m, its):
         return OK
+    return translate_message(m, its, device_id, event_id)
+
+
+@kernel
+def accepts_messages(m: Machine, its: Index) -> Truth:
+    """Whether the ITS translates at all."""
+    return get(m.chip[its_at(its) + ITS.ctlr], ENABLED) == ONE and tables_valid(m, its)
+
+
+@inlined
+def translate_message(m: Machine, its: Index, device_id: Word, event_id: Word) -> Word:
+    """A message to an ITS that translates."""
     reason, _, low, high = find_event(m, its, device_id, event_id)
     if reason == OK:
         reason = raise_event(m, its, low, high)
@@ -93,9 +105,11 @@ def report_unmapped(m: Machine, its: Index, device_id: Word, event_id: Word, rea
 @kernel
 def translate_many(m: Machine, its: Index, device_ids: NDArray[np.uint64], event_ids: NDArray[np.uint64]) -> Index:
     """A burst of messages, in order; how many were not dropped for an error."""
+    if not accepts_messages(m, its):
+        return device_ids.shape[0]
     accepted = 0
     for index in range(device_ids.shape[0]):
-        if translate(m, its, device_ids[index], event_ids[index]) == OK:
+        if translate_message(m, its, device_ids[index], event_ids[index]) == OK:
             accepted += 1
     return accepted
 

@@ -47,7 +47,7 @@ from gicmodel.hardware.kernels.state import CONFIG, DESCHEDULE, Index, Machine, 
 from gicmodel.hardware.kernels.tables import ITE_VALID, write_ite
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID, VPE_VPT_ADDR, vpe_out_of_range
 from gicmodel.hardware.kernels.words import ONE, get, operand, put, replace
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.commands import VMAPTI, VMOVI, VSGI
 from gicmodel.layouts.itt import INTTYPE_VIRTUAL
 
@@ -60,7 +60,7 @@ VIRTUAL = np.uint64(INTTYPE_VIRTUAL)
 SGI_PRIORITY_SHIFT = np.uint64(4)
 
 
-@kernel
+@inlined
 def map_vlpi(m: Machine, its: Index, packet: Packet, vintid: Word) -> Word:
     """VMAPTI and VMAPI. The vPE need not be mapped yet."""
     device_id, event_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID)
@@ -88,19 +88,19 @@ def allowed_doorbell(m: Machine, doorbell: Word) -> Truth:
     return is_doorbell(m, doorbell)
 
 
-@kernel
+@inlined
 def vmapti(m: Machine, its: Index, packet: Packet) -> Word:
     """Map an event to a vLPI of a vPE."""
     return map_vlpi(m, its, packet, operand(packet, VINTID))
 
 
-@kernel
+@inlined
 def vmapi(m: Machine, its: Index, packet: Packet) -> Word:
     """Map an event to the vLPI with the EventID's number."""
     return map_vlpi(m, its, packet, operand(packet, EVENT_ID))
 
 
-@kernel
+@inlined
 def vmovi(m: Machine, its: Index, packet: Packet) -> Word:
     """Give a vLPI to another vPE, its pending state to that vPE's VPT."""
     device_id, event_id, vpe_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, VPE_ID)
@@ -136,7 +136,7 @@ def named_vcpu(reason: Word, invalid: Word) -> Word:
     return invalid
 
 
-@kernel
+@inlined
 def move_vlpi(m: Machine, old: Packet, new: Packet, vpe_id: Word, vintid: Word, doorbell: Word) -> Word:
     """Move one vLPI's pending state between VPTs, if both are in RAM."""
     reason = slot_of_vpe(m, new)[0]

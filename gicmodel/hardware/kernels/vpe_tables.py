@@ -31,7 +31,7 @@ from gicmodel.hardware.kernels.tables import (
     table_of_vpropbaser,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
 
@@ -56,7 +56,7 @@ def vpe_entry_bytes(m: Machine) -> Word:
     return VTE_BYTES
 
 
-@kernel
+@inlined
 def vpe_out_of_range(m: Machine, its: Index, vpe_id: Word) -> Truth:
     """vPEID beyond the ITS's vPE table or the implemented width."""
     table = table_of_baser(m.chip[its_at(its) + ITS.baser + VPE_TABLE])
@@ -116,7 +116,7 @@ def keep_entry(m: Machine, tag: Word, entry: Packet) -> None:
         keep(m, tag, entry[0], entry[1], entry[2], entry[3])
 
 
-@kernel
+@inlined
 def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """The ITS's entry of a vPEID in range."""
     tag = cache_tag(KIND_VPE, its, vpe_id)
