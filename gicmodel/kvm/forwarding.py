@@ -65,7 +65,7 @@ class Forwarding:
         self.devices_stopped = False
         self._routes: dict[HostIrq, Route] = {}
         self._held: set[int] = set()
-        """Forwarded LPIs whose pending state software has still."""
+        """LPIs whose pending state software kept when they were forwarded."""
         self._unseen: set[int] = set()
         """LPIs whose pending state was transferred to a vPE that has not run since."""
 
@@ -113,7 +113,6 @@ class Forwarding:
             self._retrieve(np.array(slots, np.int64))
         else:
             self._count_unread(slots)
-        self._held.difference_update(slots)
         self._unseen.difference_update(slots)
         self._dist.vlpis.unmap(slots)
         return len(slots)

@@ -91,6 +91,19 @@ def test_pages_that_change_are_dirty(setup1):
     assert setup1.memory.dirty_pages().tolist() == [pending_table(2)]
 
 
+def test_a_save_follows_the_mapping_of_the_moment(setup1):
+    setup1.vgic.save_pending_tables()
+    setup1.command("INT", DeviceID=2, EventID=20)
+    setup1.command("MOVI", DeviceID=2, EventID=20, ICID=2)
+    setup1.mapti(2, 21, 8300, 3)
+    setup1.command("INT", DeviceID=2, EventID=21)
+    setup1.command("DISCARD", DeviceID=7, EventID=255)
+    setup1.set_pending_bit(2, 8196)
+    setup1.vgic.save_pending_tables()
+    bits = {(vcpu, intid): setup1.pending_bit(vcpu, intid) for vcpu in (2, 3) for intid in (8195, 8196, 8300)}
+    assert {place for place, bit in bits.items() if bit} == {(2, 8195), (2, 8196), (3, 8300)}
+
+
 def test_an_lpi_without_a_target_is_not_saved(guest):
     guest.mapd(0)
     guest.mapti(0, 0, 8192, 7)
