@@ -261,8 +261,11 @@ def test_userspace_enables_do_not_reach_the_gic_and_priorities_do(guest):
     guest.user_write(0, "IPRIORITYR0", 0x4040_4040)
     assert guest.user_read(0, "ISENABLER0") == 0
     assert (config[1].enabled, config[1].priority) == (True, 0x40)
+    guest.write(0, "ISENABLER0", 0xFFFF)
+    guest.write(0, "ICENABLER0", 0xFFFF)
     guest.user_write(0, "ISENABLER0", 0b10)
     assert guest.user_read(0, "ISENABLER0") == 0b10
+    assert not config[1].enabled
 
 
 def test_only_the_first_run_moves_restored_sgis(guest):
