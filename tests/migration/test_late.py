@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interrupts and tables that come too late for the migration are lost, and the model shows it.
 
-The order of the VM state change handlers decides: QEMU 8ce1ff990eff gave VFIO's a priority, so that it stops the devices
-before the GIC's flushes its tables.
+The order of the VM state change handlers decides: QEMU 8ce1ff990eff gave that of VFIO a priority, so that it stops the
+devices before those of the GIC flush its tables.
 """
 
 import pytest
