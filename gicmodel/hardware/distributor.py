@@ -21,5 +21,8 @@ class Distributor(RegisterFace):
     def _get(self, name: str) -> int:
         return self._constants[name]
 
+    def _set(self, name: str, value: int) -> None:
+        """There is no register that can be written."""
+
     def _note(self, statusr_bit: int) -> None:
         """The model's distributor has no GICD_STATUSR, which is optional."""

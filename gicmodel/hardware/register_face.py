@@ -7,6 +7,7 @@ what is not there reads as zero, ignores writes, and is noted in STATUSR.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from gicmodel.layouts.layout import Layout
@@ -28,7 +29,7 @@ class Access(NamedTuple):
     bits: int
 
 
-class RegisterFace:
+class RegisterFace(ABC):
     """A frame of registers. Subclasses read and write whole registers by name."""
 
     def __init__(self, registers: tuple[Register, ...], architecture: str, whole_only: frozenset[str]) -> None:
@@ -75,19 +76,21 @@ class RegisterFace:
         old = 0 if access.register.access == "WO" else self._kept(access.register.name)
         return (old & ~(HALF_MASK << access.shift)) | (value << access.shift)
 
-    def _get(self, name: str) -> int:
-        raise KeyError(name)
-
     def _kept(self, name: str) -> int:
         """What a write of half a register leaves in the other half: what it reads as, and its write-only bits."""
         return self._get(name)
 
-    def _set(self, name: str, value: int) -> None:
-        raise KeyError(name)
+    @abstractmethod
+    def _get(self, name: str) -> int:
+        """What a register that is not write-only reads as."""
 
+    @abstractmethod
+    def _set(self, name: str, value: int) -> None:
+        """Write a register that is not read-only."""
+
+    @abstractmethod
     def _note(self, statusr_bit: int) -> None:
         """Set a bit of STATUSR."""
-        raise KeyError(statusr_bit)
 
 
 def field_mask(layout: Layout, *, without: tuple[str, ...] = ()) -> int:

@@ -232,6 +232,9 @@ def test_a_burst_of_messages_arrives_in_order(bench):
     assert bench.gic.its[0].translate_many(np.array([1, 1, 1, 2, 1]), [0, 1, 2, 0, 3]) == 4
     assert acknowledged(bench) == [FIRST_LPI, FIRST_LPI + 1, 1023, 1023]
     assert acknowledged(bench) == [FIRST_LPI + 2, FIRST_LPI + 3, 1023, 1023]
+    bench.enable_its(False)
+    assert bench.gic.its[0].translate_many([1, 1], [0, 1]) == 2, "ignored, which is no error"
+    assert acknowledged(bench) == [1023] * 4
     with pytest.raises(ValueError, match=r"^translate_many: \(1,\) DeviceIDs for \(2,\) EventIDs$"):
         bench.gic.its[0].translate_many([1], [1, 2])
 

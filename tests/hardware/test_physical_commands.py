@@ -3,6 +3,7 @@
 
 import pytest
 
+from gicmodel.layouts.registers import GICR_PROPBASER
 from gicmodel.layouts.vpt import FIRST_LPI
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DISABLED, ENABLED, INTID_BITS, PROPERTIES
@@ -193,6 +194,21 @@ def test_movall_to_itself_or_while_lpis_are_off_does_nothing(bench, target, off)
     if off is not None:
         bench.enable_lpis(True, off)
     assert pending(bench) == [LPI, 1023, 1023, 1023]
+
+
+@pytest.mark.parametrize(("id_bits", "moved"), [(12, []), (13, [LPI])])
+def test_movall_moves_what_both_pending_tables_have_a_bit_for(id_bits, moved):
+    bench = furnished(intid_bits=16)
+    for rd, bits in [(0, 15), (1, id_bits)]:
+        bench.enable_lpis(False, rd)
+        bench.write_rd("PROPBASER", GICR_PROPBASER.pack(Physical_Address=PROPERTIES, IDbits=bits), rd)
+        bench.enable_lpis(True, rd)
+    for intid in (LPI, 1 << 14):
+        bench.write_rd("SETLPIR", intid)
+    bench.run("MOVALL", RDbase=0, RDbase2=1)
+    taken = [bench.gic.redistributors[1].cpu.acknowledge() for _ in range(2)]
+    assert taken == [*moved, *[1023] * (2 - len(moved))]
+    assert bench.gic.redistributors[0].cpu.take(1 << 14)
 
 
 # INV, INVALL, SYNC: without a cache they change nothing.

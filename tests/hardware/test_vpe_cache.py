@@ -3,7 +3,8 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_VPROPBASER
+from gicmodel.hardware.kernels.state import SLOT
+from gicmodel.layouts.registers import GICR_INVLPIR, GICR_VPROPBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import DISABLED, DOORBELL, ENABLED, PROPERTIES, SPARE
 from tests.hardware.test_table_cache import VLPI, restart, virtual, warm
@@ -100,3 +101,19 @@ def test_invdb_reaches_every_redistributor():
     bench.run("INVDB")
     bench.run("VMOVP", RDbase=0)
     assert wake(bench) == 1023
+
+
+@pytest.mark.parametrize("how", ["INV", "VINVALL", "INVLPIR", "INVALLR"])
+def test_an_invalidation_of_a_vpe_whose_vpt_is_not_held_has_nothing_to_drop(how):
+    """With the VPT its configuration bytes went. The VPT of vPE 7 takes the place of vPE 0's."""
+    bench = warm(vpt_cache_sets=1)
+    for vpe_id in (1, 2, 3, 7):
+        bench.map_vpe(vpe_id)
+    tags = bench.gic.machine.slots[bench.config.redistributors :, SLOT.tag]
+    assert bench.vpt() | 1 not in tags.tolist()
+    bench.configure(bench.vconf(), VLPI, DISABLED)
+    if how.startswith("INV") and how.endswith("R"):
+        bench.write_rd(how, GICR_INVLPIR.pack(V=1, INTID=VLPI))
+    else:
+        bench.run(how, **({"DeviceID": 1, "EventID": 8} if how == "INV" else {}))
+    assert virtual(bench) == 1023

@@ -69,6 +69,16 @@ def test_ptz_with_alloc_starts_with_nothing_pending(bench):
     assert pending(bench) == VLPI
 
 
+def test_ptz_counts_for_a_vpt_that_is_held_too(bench):
+    """Another vPE has it; what was pending is written back before."""
+    bench.map_vpe()
+    bench.map_vlpi(7, VLPI)
+    bench.run("INT", DeviceID=1, EventID=7)
+    bench.map_vpe(1, VPT_addr=bench.vpt(), PTZ=1)
+    assert pending(bench, vpe_id=1) == 1023
+    assert bench.bit(bench.vpt(), VLPI) == 1
+
+
 def test_ptz_without_alloc_is_ignored():
     bench = furnished(its=2)
     bench.set_bit(bench.vpt(), VLPI)
