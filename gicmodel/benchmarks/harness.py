@@ -101,13 +101,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: rounds until `seconds` have passed, but at least `fewest` and at most `most`."""
+    """How long to measure: rounds until `seconds` have passed, but at least `fewest` and at most `most`.
+
+    What takes so long that `fewest` rounds are not done in `longest` seconds has PATIENCE rounds at least.
+    """
 
     seconds: float
     fewest: int
     most: int
+    longest: float = 10.0
 
 
+PATIENCE = 3
 THOROUGH = Effort(seconds=2.0, fewest=9, most=201)
 ONCE = QUICK = Effort(seconds=0.0, fewest=1, most=1)
 
@@ -120,15 +125,21 @@ def measure(case: Case, kind: Literal["speed", "cost"], effort: Effort) -> Measu
         _seconds(case.peer)
     model: list[float] = []
     peer: list[float] = []
-    end = perf_counter() + effort.seconds
+    start = perf_counter()
     with _no_collection():
-        while len(model) < effort.fewest or (len(model) < effort.most and perf_counter() < end):
+        while not _enough(effort, len(model), perf_counter() - start):
             turns = [(case.model, model), (case.peer, peer)]
             for side, times in turns if len(model) % 2 else reversed(turns):
                 times.append(_seconds(side))
     over, under = (peer, model) if kind == "speed" else (model, peer)
     ratio = _spread([a / b for a, b in zip(over, under, strict=True)])
     return Measured(_spread(model), _spread(peer), ratio, len(model))
+
+
+def _enough(effort: Effort, rounds: int, elapsed: float) -> bool:
+    if rounds < effort.fewest:
+        return rounds >= PATIENCE and elapsed > effort.longest
+    return rounds >= effort.most or elapsed > effort.seconds
 
 
 def reached(goal: Goal, measured: Measured) -> bool:

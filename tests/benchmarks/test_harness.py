@@ -72,6 +72,10 @@ def test_quartiles_are_in_order():
     assert ratio.low <= ratio.median <= ratio.high
 
 
+def test_what_is_slow_has_fewer_rounds():
+    assert measure(case([]), "speed", Effort(seconds=0.0, fewest=50, most=50, longest=0.0)).rounds == 3
+
+
 def test_a_wrong_result_is_not_timed():
     events = []
     with pytest.raises(Unproven, match="tables"):
