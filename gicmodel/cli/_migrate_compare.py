@@ -42,14 +42,17 @@ class Comparison:
                 "commands": dict(verdict.commands),
                 "unmaps": verdict.unmaps,
             }
+            | ({"error": str(verdict.failure)} if verdict.failure is not None else {})
             for resets, verdict in self._verdicts
         ]
 
     def show(self) -> None:
         """A table in Markdown."""
         rows = [row | {"commands": sum(row["commands"].values())} for row in self.to_json()]
-        cells = [[str(cell) for cell in row.values()] for row in rows]
+        cells = [[str(cell) for cell in list(row.values())[: len(COLUMNS)]] for row in rows]
         widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
         for line in (COLUMNS, rule, *cells):
             click.echo(f"| {line[0].ljust(widths[0])} | {' | '.join(map(str.rjust, line[1:], widths[1:]))} |")
+        for failure in dict.fromkeys(row["error"] for row in rows if "error" in row):
+            click.echo(f"not migrated: {failure}")

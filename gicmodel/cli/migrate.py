@@ -73,7 +73,8 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
 @click.option(
     "--abort-at",
     metavar="STEP",
-    help="Cancel the migration after this step; the source takes its interrupts, and then it is tried again.",
+    help="Cancel the migration after this step; the source takes its interrupts, and then it is tried again. "
+    "A name that no step has lists them.",
 )
 @click.option("--compare-policies", is_flag=True, help="Migrate with every policy and 0, 1, 3 and 64 resets; a table.")
 @click.option(

@@ -159,3 +159,14 @@ def test_a_comparison_in_a_file(tmp_path):
     arguments = ["migrate", *map(str, SMALL), "--compare-policies", "--json", str(tmp_path / "table.json")]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert len(json.loads((tmp_path / "table.json").read_text())) == 16
+
+
+def test_a_comparison_of_hosts_that_cannot():
+    arguments = (*ALL, "--architecture", "4.0", "--compare-policies")
+    code, table = verdict(*arguments)
+    assert code == 1
+    (error,) = {row["error"] for row in table}
+    assert error.startswith("flush ITS tables: EACCES: ")
+    lines = migrate(*arguments).stdout.splitlines()
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert lines[-1] == f"not migrated: {error}"
