@@ -16,8 +16,8 @@ from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.residency import evict
-from gicmodel.driver.tables import VPES
 from gicmodel.driver.vpe_tables import join_vpe_table
+from gicmodel.layouts.registers import TableType
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.memory import GuestMemory
 
@@ -124,7 +124,8 @@ class Boot:
     def _vpe_table_sibling(self, its: ItsNode) -> ItsNode | None:
         """An ITS that is set up and whose vPE table `its` must use too (Linux' find_sibling_its)."""
         for other in self.its[: its.number]:
-            if its.svpet and other.svpet and VPES in other.tables and its.affinity_group() == other.affinity_group():
+            shares = its.svpet and other.svpet and its.affinity_group() == other.affinity_group()
+            if shares and TableType.VPES in other.tables:
                 return other
         return None
 

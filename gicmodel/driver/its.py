@@ -13,8 +13,8 @@ from gicmodel.driver.commands import Commands, Operand
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.port import Frame, RegisterFace, Relax
 from gicmodel.driver.queue import QUEUE_BYTES, CommandQueue
-from gicmodel.driver.tables import COLLECTIONS, DEVICES, VPES, Table, affinity_key, set_up_baser
-from gicmodel.layouts.registers import ITS_REGISTERS
+from gicmodel.driver.tables import Table, affinity_key, set_up_baser
+from gicmodel.layouts.registers import ITS_REGISTERS, TableType
 from gicmodel.memory import PAGE_BYTES
 
 BASERS = tuple(f"GITS_BASER{n}" for n in range(8))
@@ -73,14 +73,18 @@ class ItsNode:
 
     def set_up_tables(self, cpus: int, vpe_bits: int, vpe_sibling: ItsNode | None) -> None:
         """Give every GITS_BASER<n> its table; `vpe_sibling` is an ITS with which this one must share its vPE table."""
-        entries = {DEVICES: 1 << self.device_bits, VPES: 1 << vpe_bits, COLLECTIONS: cpus}
+        entries = {
+            TableType.DEVICES: 1 << self.device_bits,
+            TableType.VPES: 1 << vpe_bits,
+            TableType.COLLECTIONS: cpus,
+        }
         for name in BASERS:
             kind = self.frame.fields(name)["Type"]
-            if kind == VPES and vpe_sibling is not None:
+            if kind == TableType.VPES and vpe_sibling is not None:
                 self.frame.write(name, vpe_sibling.frame.read(name))
                 self.tables[kind] = vpe_sibling.tables[kind]
             elif kind in entries:
-                self.tables[kind] = set_up_baser(self.frame, name, self._allocator, entries[kind])
+                self.tables[kind] = set_up_baser(self.frame, name, self._allocator, entries[TableType(kind)])
 
     def assign_list_number(self, taken: Sequence[int]) -> int:
         """Choose GITS_CTLR.ITS_Number, or accept the one that hardware insists on (Linux' its_compute_its_list_map)."""
@@ -102,11 +106,11 @@ class ItsNode:
 
     def require_device(self, device_id: int) -> None:
         """See that the device table has memory for the DeviceID. DriverError EINVAL if it cannot."""
-        table = self.tables.get(DEVICES)
+        table = self.tables.get(TableType.DEVICES)
         if device_id >= 1 << self.device_bits or (table is not None and not table.require(device_id)):
             raise DriverError("EINVAL", f"DeviceID {device_id:#x} is beyond {self.name}'s device table")
 
     def require_vpe(self, vpe_id: int) -> None:
         """See that the vPE table has memory for the vPEID. DriverError EINVAL if it cannot."""
-        if VPES not in self.tables or not self.tables[VPES].require(vpe_id):
+        if TableType.VPES not in self.tables or not self.tables[TableType.VPES].require(vpe_id):
             raise DriverError("EINVAL", f"vPEID {vpe_id:#x} is beyond {self.name}'s vPE table")

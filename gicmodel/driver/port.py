@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from gicmodel.driver.errors import DriverError
 from gicmodel.layouts import Layout
-from gicmodel.layouts.registers import Register
+from gicmodel.layouts.registers import INNER_SHAREABLE, NON_CACHEABLE, NON_SHAREABLE, RAWAWB, Register
 
 Fields: TypeAlias = dict[str, int]
 Relax: TypeAlias = Callable[[], object]
@@ -16,10 +16,6 @@ Relax: TypeAlias = Callable[[], object]
 
 _POLLS = 100_000
 """How often a register is read before the driver gives up. Linux reads it for a second."""
-
-NON_SHAREABLE, INNER_SHAREABLE = 0, 1
-NON_CACHEABLE, RAWB, RAWAWB = 1, 3, 7
-"""Shareability and InnerCache of every register that points at a table (DDI0601)."""
 
 
 class RegisterFace(Protocol):

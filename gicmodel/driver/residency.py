@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from gicmodel.driver.objects import ItsVpe
-from gicmodel.driver.port import INNER_SHAREABLE, RAWAWB, RAWB, Fields
+from gicmodel.driver.port import Fields
 from gicmodel.driver.redistributor import Redistributor
+from gicmodel.layouts.registers import INNER_SHAREABLE, RAWAWB, RAWB
 
 
 def evict(rd: Redistributor, id_bits: int) -> None:

@@ -9,11 +9,9 @@ from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.port import Frame
 from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.registers import PAGE_SIZES, TableType, baser_field
 
-DEVICES, VPES, COLLECTIONS = 1, 2, 4
-"""GITS_BASER<n>.Type (DDI0601)."""
-
-PAGE_SIZES = {0x1_0000: 2, 0x4000: 1, 0x1000: 0}
+PAGE_CODES = {PAGE_SIZES[code]: code for code in (2, 1, 0)}
 """Bytes of a page to the code in a Page_Size field, in the order that Linux tries them."""
 MOST_VPE_PAGES = 128
 """What GICR_VPROPBASER.Size can say of a table that a redistributor may have to share."""
@@ -58,10 +56,11 @@ def set_up_baser(frame: Frame, name: str, allocator: PageAllocator, entries: int
     fields = frame.fields(name)
     entry_bytes = fields["Entry_Size"] + 1
     size = entries * entry_bytes
-    indirect = fields["Type"] != COLLECTIONS and size > 2 * page_bytes and _probe_indirect(frame, name, page_bytes)
+    large = fields["Type"] != TableType.COLLECTIONS and size > 2 * page_bytes
+    indirect = large and _probe_indirect(frame, name, page_bytes)
     if indirect:
         size = -(-entries // (page_bytes // entry_bytes)) * LEVEL1.bytes
-    pages = min(-(-size // page_bytes), MOST_VPE_PAGES if fields["Type"] == VPES else _MOST_PAGES)
+    pages = min(-(-size // page_bytes), MOST_VPE_PAGES if fields["Type"] == TableType.VPES else _MOST_PAGES)
     base = allocator.alloc(pages * page_bytes, page_bytes)
     written = frame.program(
         name,
@@ -69,20 +68,13 @@ def set_up_baser(frame: Frame, name: str, allocator: PageAllocator, entries: int
         Indirect=int(indirect),
         Type=fields["Type"],
         Entry_Size=fields["Entry_Size"],
-        Physical_Address=baser_address(base, page_bytes),
-        Page_Size=PAGE_SIZES[page_bytes],
+        Physical_Address=baser_field(base, page_bytes),
+        Page_Size=PAGE_CODES[page_bytes],
         Size=pages - 1,
     )
     if (kept := frame.read(name)) != written:
         raise DriverError("ENXIO", f"{name} reads {kept:#x} after {written:#x} was written")
     return Table(allocator, base, pages * page_bytes, page_bytes, entry_bytes, indirect)
-
-
-def baser_address(address: int, page_bytes: int) -> int:
-    """A table's address as GITS_BASER<n> holds it: with 64 KiB pages, PA[51:48] are in bits [15:12] (DDI0601)."""
-    if page_bytes < 0x1_0000:
-        return address
-    return address & (1 << 48) - 1 | address >> 48 << 12
 
 
 def affinity_key(affinity: int, levels: int) -> int:
@@ -91,7 +83,7 @@ def affinity_key(affinity: int, levels: int) -> int:
 
 
 def _probe_page_size(frame: Frame, name: str) -> int:
-    for page_bytes, code in PAGE_SIZES.items():
+    for page_bytes, code in PAGE_CODES.items():
         frame.write(name, frame.layout(name).pack(Page_Size=code))
         if frame.fields(name)["Page_Size"] == code:
             return page_bytes
@@ -99,5 +91,5 @@ def _probe_page_size(frame: Frame, name: str) -> int:
 
 
 def _probe_indirect(frame: Frame, name: str, page_bytes: int) -> bool:
-    frame.write(name, frame.layout(name).pack(Indirect=1, Page_Size=PAGE_SIZES[page_bytes]))
+    frame.write(name, frame.layout(name).pack(Indirect=1, Page_Size=PAGE_CODES[page_bytes]))
     return bool(frame.fields(name)["Indirect"])

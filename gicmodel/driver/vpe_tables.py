@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.port import INNER_SHAREABLE, RAWB
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.tables import MOST_VPE_PAGES, PAGE_SIZES, VPES, Table
+from gicmodel.driver.tables import MOST_VPE_PAGES, PAGE_CODES, Table
 from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.registers import INNER_SHAREABLE, PAGE_SIZES, RAWB, TableType
 
 _VPROPBASER = "GICR_VPROPBASER"
 _DOUBLEWORD = 8
@@ -35,7 +35,7 @@ def join_vpe_table(
             rd.vpe_table = other.vpe_table
             return
     for its in nodes:
-        if its.svpet and VPES in its.tables and its.affinity_group() == group:
+        if its.svpet and TableType.VPES in its.tables and its.affinity_group() == group:
             _inherit(rd, its)
             return
     _allocate(rd, allocator, 1 << vpe_bits)
@@ -44,7 +44,7 @@ def join_vpe_table(
 def _inherit(rd: Redistributor, its: ItsNode) -> None:
     """The ITS' GITS_BASER2, written in the format of GICR_VPROPBASER."""
     baser = its.frame.fields("GITS_BASER2")
-    table = its.tables[VPES]
+    table = its.tables[TableType.VPES]
     rd.frame.write(
         _VPROPBASER,
         rd.frame.layout(_VPROPBASER).pack(
@@ -63,9 +63,9 @@ def _inherit(rd: Redistributor, its: ItsNode) -> None:
 def _allocate(rd: Redistributor, allocator: PageAllocator, entries: int) -> None:
     layout = rd.frame.layout(_VPROPBASER)
     # Linux probes the page size only and takes two levels for granted.
-    rd.frame.write(_VPROPBASER, layout.pack(Indirect=1, Page_Size=PAGE_SIZES[0x1_0000]))
+    rd.frame.write(_VPROPBASER, layout.pack(Indirect=1, Page_Size=PAGE_CODES[0x1_0000]))
     probed = rd.frame.fields(_VPROPBASER)
-    page_bytes = {code: size for size, code in PAGE_SIZES.items()}[probed["Page_Size"]]
+    page_bytes = PAGE_SIZES[probed["Page_Size"]]
     entry_bytes = (probed["Entry_Size"] + 1) * _DOUBLEWORD
     level2_entries = page_bytes // entry_bytes
     indirect = bool(probed["Indirect"]) and level2_entries < entries

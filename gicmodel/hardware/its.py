@@ -31,12 +31,12 @@ from gicmodel.layouts.registers import (
     GITS_STATUSR,
     GITS_TYPER,
     ITS_REGISTERS,
+    TableType,
 )
 from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
 
 TRANSLATER, EVENT_ID_BYTES = 0x1_0040, 2
 ALL_COMMANDS = (1 << 63) - 1
-TYPE_DEVICES, TYPE_VPES, TYPE_COLLECTIONS = 1, 2, 4
 
 _BASER_MASK = field_mask(GITS_BASER, without=("Type", "Entry_Size"))
 _CBASER_MASK = field_mask(GITS_CBASER)
@@ -189,11 +189,11 @@ class Its(RegisterFace):
 def _table_types(config: GicConfig) -> tuple[int, ...]:
     """The fixed bits of GITS_BASER0..7, in the allocation that GICv4.1 mandates."""
     types = [0] * BASERS
-    types[DEVICE_TABLE] = GITS_BASER.pack(Type=TYPE_DEVICES, Entry_Size=DTE.bytes - 1)
-    types[COLLECTION_TABLE] = GITS_BASER.pack(Type=TYPE_COLLECTIONS, Entry_Size=CTE.bytes - 1)
+    types[DEVICE_TABLE] = GITS_BASER.pack(Type=TableType.DEVICES, Entry_Size=DTE.bytes - 1)
+    types[COLLECTION_TABLE] = GITS_BASER.pack(Type=TableType.COLLECTIONS, Entry_Size=CTE.bytes - 1)
     if config.virtual:
         vpe_bytes = VPE_CONFIGURATION.bytes if config.v41 else VTE.bytes
-        types[VPE_TABLE] = GITS_BASER.pack(Type=TYPE_VPES, Entry_Size=vpe_bytes - 1)
+        types[VPE_TABLE] = GITS_BASER.pack(Type=TableType.VPES, Entry_Size=vpe_bytes - 1)
     return tuple(types)
 
 

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 from gicmodel.inspection.frames import Frames
-from gicmodel.layouts.registers import BASERS
+from gicmodel.layouts.registers import BASERS, TableType
 from gicmodel.layouts.vpe import VTE
-
-_VPES = 2
 
 
 def architecture_of(frames: Frames) -> str:
@@ -30,7 +28,7 @@ def _by_typer(frames: Frames, frame: str, virtual: str, v41: str) -> str | None:
 def _by_tables(frames: Frames) -> str:
     """Without a TYPER: a vPE table is of GICv4, and a valid vPE configuration table, or wide entries, of GICv4.1."""
     basers = [frames.fields(f"GITS{its}", f"BASER{n}") for its in frames.numbers("GITS") for n in range(BASERS)]
-    vpe_tables = [baser for baser in basers if baser is not None and baser["Type"] == _VPES]
+    vpe_tables = [baser for baser in basers if baser is not None and baser["Type"] == TableType.VPES]
     vpropbasers = [frames.fields(f"GICR{n}", "VPROPBASER") for n in frames.numbers("GICR")]
     if any(found["Valid"] for found in vpropbasers if found is not None):
         return "4.1"

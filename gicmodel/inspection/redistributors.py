@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.frames import Frames
-from gicmodel.inspection.table import PAGE_BYTES, ItsTable
+from gicmodel.inspection.table import ItsTable
+from gicmodel.layouts.registers import PAGE_SIZES
 
 DEFAULT_ID_BITS = 16
 """The width of INTIDs if no register tells it: what Linux allocates tables for."""
@@ -60,7 +61,7 @@ def vpe_configuration_table(frames: Frames, redistributor: Redistributor) -> Its
     fields = frames.fields(redistributor.frame, "VPROPBASER") if redistributor.architecture == "4.1" else None
     if fields is None or not fields["Valid"]:
         return None
-    page_bytes = PAGE_BYTES[fields["Page_Size"]]
+    page_bytes = PAGE_SIZES[fields["Page_Size"]]
     return ItsTable(
         f"{redistributor.frame}_VPROPBASER",
         "vpe",

@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER
+from gicmodel.layouts.registers import PAGE_SIZES, TableType, baser_address
 
-PAGE_BYTES = (4096, 16384, 65536, 65536)
-"""By Page_Size; DDI0601 treats the reserved value as 64 KiB."""
-
-_KINDS = {1: "device", 2: "vpe", 4: "collection"}
+_KINDS: dict[int, str] = {TableType.DEVICES: "device", TableType.VPES: "vpe", TableType.COLLECTIONS: "collection"}
 _BATCH = 1 << 24
 
 
@@ -86,7 +83,7 @@ def its_table(register: str, baser: dict[str, int]) -> ItsTable | None:
     kind = _KINDS.get(baser["Type"])
     if kind is None:
         return None
-    page_bytes = PAGE_BYTES[baser["Page_Size"]]
+    page_bytes = PAGE_SIZES[baser["Page_Size"]]
     return ItsTable(
         register,
         kind,
@@ -97,15 +94,6 @@ def its_table(register: str, baser: dict[str, int]) -> ItsTable | None:
         bool(baser["Indirect"]),
         bool(baser["Valid"]),
     )
-
-
-def baser_address(field: int, page_bytes: int) -> int:
-    """The address that GITS_BASER.Physical_Address means: with 64 KiB pages its low bits hold PA[51:48] (DDI0601)."""
-    if page_bytes < PAGE_BYTES[2]:
-        return field
-    high = field & PAGE_BYTES[2] - 1
-    span = GITS_BASER.spans["Physical_Address"]
-    return field - high | high << span.high + 1 - span.scale
 
 
 def occupied(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:

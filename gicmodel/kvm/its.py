@@ -10,7 +10,7 @@ from gicmodel.kvm.guest_ram import ENTRY_BYTES
 from gicmodel.kvm.interrupts import add_lpi, put_lpis, update_affinity
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
-from gicmodel.layouts.registers import GITS_BASER
+from gicmodel.layouts.registers import GITS_BASER, PAGE_SIZES, baser_address
 from gicmodel.memory import GuestMemory
 
 ID_BITS = 16
@@ -67,11 +67,10 @@ class GuestTable(NamedTuple):
 
     @classmethod
     def of(cls, baser: int) -> "GuestTable":
-        """Decode a GITS_BASER with 64 KiB pages, whose address bits [15:12] are PA[51:48] (DDI0601 GITS_BASER<n>)."""
+        """Decode a GITS_BASER with 64 KiB pages, which is all that KVM has."""
         fields = GITS_BASER.unpack(baser)
-        low, high = fields["Physical_Address"] & ~0xFFFF, fields["Physical_Address"] >> 12 & 0xF
-        entries = (fields["Size"] + 1) * PAGE_ENTRIES
-        return cls(bool(fields["Valid"]), bool(fields["Indirect"]), low | high << 48, entries)
+        address = baser_address(fields["Physical_Address"], PAGE_SIZES[2])
+        return cls(bool(fields["Valid"]), bool(fields["Indirect"]), address, (fields["Size"] + 1) * PAGE_ENTRIES)
 
     def entry_address(self, memory: GuestMemory, number: int) -> int | None:
         """Where entry `number` lies in guest RAM; None if it cannot be stored there (Linux `vgic_its_check_id`)."""

@@ -6,13 +6,19 @@ from typing import NamedTuple
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.layouts.registers import Register, register
+from gicmodel.layouts.registers import (
+    INNER_SHAREABLE,
+    NON_CACHEABLE,
+    OUTER_SHAREABLE,
+    RAWB,
+    SAME_AS_INNER,
+    Register,
+    register,
+)
 
-_SAME_AS_INNER, _NON_CACHEABLE, _RAWB = 0, 1, 3
-_INNER_SHAREABLE, _OUTER_SHAREABLE = 1, 2
 IMPLEMENTER = {"ProductID": ord("K"), "Implementer": 0x43B}
 """KVM's GICD_IIDR and GITS_IIDR."""
-DEFAULT_ATTRIBUTES = {"InnerCache": _RAWB, "OuterCache": _SAME_AS_INNER, "Shareability": _INNER_SHAREABLE}
+DEFAULT_ATTRIBUTES = {"InnerCache": RAWB, "OuterCache": SAME_AS_INNER, "Shareability": INNER_SHAREABLE}
 
 
 def _ignore(value: int) -> None:
@@ -95,12 +101,12 @@ class RegisterFace:
 
 def sanitise_attributes(fields: dict[str, int]) -> dict[str, int]:
     """The memory attributes that KVM makes of those written (Linux `vgic_sanitise_*` in vgic-mmio-v3.c)."""
-    if fields["Shareability"] == _OUTER_SHAREABLE:
-        fields["Shareability"] = _INNER_SHAREABLE
-    if fields["InnerCache"] <= _NON_CACHEABLE:
-        fields["InnerCache"] = _RAWB
-    if fields["OuterCache"] != _NON_CACHEABLE:
-        fields["OuterCache"] = _SAME_AS_INNER
+    if fields["Shareability"] == OUTER_SHAREABLE:
+        fields["Shareability"] = INNER_SHAREABLE
+    if fields["InnerCache"] <= NON_CACHEABLE:
+        fields["InnerCache"] = RAWB
+    if fields["OuterCache"] != NON_CACHEABLE:
+        fields["OuterCache"] = SAME_AS_INNER
     return fields
 
 

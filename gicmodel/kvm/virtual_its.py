@@ -23,11 +23,11 @@ from gicmodel.layouts.registers import (
     GITS_CWRITER,
     GITS_IIDR,
     GITS_TYPER,
+    TableType,
     register,
 )
 from gicmodel.memory import PAGE_BYTES
 
-_DEVICES, _COLLECTIONS = 1, 4
 _PAGES_64K = 2
 _ABI_REVISIONS = 1
 _COMMAND_WORDS = COMMAND_BYTES // ENTRY_BYTES
@@ -58,8 +58,8 @@ class VirtualIts(VgicIts):
         super().__init__(dist)
         self.base_address: int | None = None
         self.abi_revision = 0
-        self.baser_device_table = _baser(_DEVICES, DEFAULT_ATTRIBUTES)
-        self.baser_coll_table = _baser(_COLLECTIONS, DEFAULT_ATTRIBUTES)
+        self.baser_device_table = _baser(TableType.DEVICES, DEFAULT_ATTRIBUTES)
+        self.baser_coll_table = _baser(TableType.COLLECTIONS, DEFAULT_ATTRIBUTES)
         face = RegisterFace(dist, self._handlers())
         self._face = face
         self.read = face.read
@@ -202,7 +202,7 @@ class VirtualIts(VgicIts):
         self.creadr = offset
 
     def _write_device_baser(self, value: int) -> None:
-        baser = _baser(_DEVICES, GITS_BASER.unpack(value))
+        baser = _baser(TableType.DEVICES, GITS_BASER.unpack(value))
         if self.enabled:
             return
         if self._frees(self.baser_device_table, baser):
@@ -210,7 +210,7 @@ class VirtualIts(VgicIts):
         self.baser_device_table = baser
 
     def _write_collection_baser(self, value: int) -> None:
-        baser = _baser(_COLLECTIONS, GITS_BASER.unpack(value) | {"Indirect": 0})
+        baser = _baser(TableType.COLLECTIONS, GITS_BASER.unpack(value) | {"Indirect": 0})
         if self.enabled:
             return
         if self._frees(self.baser_coll_table, baser):

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import INTTYPE_VIRTUAL, ITE
-from gicmodel.layouts.registers import GICR_VPENDBASER_V40, register
+from gicmodel.layouts.registers import GICR_VPENDBASER_V40, TableType, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.events import Acknowledge
 from gicmodel.replay.survey import processor_number
-from gicmodel.replay.tables import Table, TableType
+from gicmodel.replay.tables import Table
 
 _VPENDBASER = register("GICR_VPENDBASER", "4.0").offset
 _GROUP_1 = 1

@@ -18,12 +18,12 @@ from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, register
+from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, TableType, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.registers_file import Registers
 from gicmodel.replay.software import INTID_BITS, Image
-from gicmodel.replay.tables import Table, TableType
+from gicmodel.replay.tables import Table
 
 SHOWN = 8
 _FRAME = re.compile(r"(GITS|GICR)\d{1,3}")

@@ -12,7 +12,7 @@ from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GITS_CTLR, VLPI_FRAME, register
+from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GITS_CTLR, VLPI_FRAME, TableType, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
@@ -30,7 +30,7 @@ from gicmodel.replay.events import (
 from gicmodel.replay.queue import CBASER, CTLR, CWRITER, CommandQueue
 from gicmodel.replay.software import Image, Software
 from gicmodel.replay.survey import Survey, processor_number
-from gicmodel.replay.tables import Table, TableType
+from gicmodel.replay.tables import Table
 
 _TRANSLATER = register("GITS_TRANSLATER").offset & 0xFFFF
 _GICR_CTLR, _PENDBASER, _VPENDBASER = (

@@ -19,10 +19,10 @@ from gicmodel.images import Segment
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER_V40, register
+from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER_V40, TableType, register
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.memory import GuestMemory
-from gicmodel.replay.tables import Table, TableType
+from gicmodel.replay.tables import Table
 
 MACHINE_BYTES = 1 << 40
 """The machine's physical addresses: QEMU's `virt` machine has 40 bits of them unless it is made larger."""

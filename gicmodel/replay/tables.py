@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import IntEnum
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -14,16 +13,8 @@ from gicmodel.hardware import Its
 from gicmodel.hardware.kernels.tables import table_of_baser
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import BASERS, GITS_BASER, register
+from gicmodel.layouts.registers import BASERS, GITS_BASER, TableType, register
 from gicmodel.memory import GuestMemory
-
-
-class TableType(IntEnum):
-    """GITS_BASER<n>.Type."""
-
-    DEVICES = 1
-    VPES = 2
-    COLLECTIONS = 4
 
 
 class Run(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import pytest
 
 from gicmodel.driver import DriverError
-from gicmodel.driver.tables import affinity_key, baser_address
+from gicmodel.driver.tables import affinity_key
 from gicmodel.layouts import Layout
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.level1 import LEVEL1
@@ -67,11 +67,6 @@ def test_vpe_tables_get_level_2_pages_before_vmapp() -> None:
 def test_a_device_beyond_the_table_is_refused(host: Host, device_id: int) -> None:
     with pytest.raises(DriverError, match=r"EINVAL: DeviceID .* is beyond ITS 0's device table"):
         host.driver.its_create_device(device_id, 1)
-
-
-def test_64k_pages_fold_the_top_of_a_52_bit_address() -> None:
-    assert baser_address(0xF_ABCD_1234_0000, 0x1_0000) == 0xABCD_1234_F000
-    assert baser_address(0xABCD_1234_5000, 0x1000) == 0xABCD_1234_5000
 
 
 @pytest.mark.parametrize(("levels", "key"), [(0, 0), (1, 0xAA00_0000), (2, 0xAABB_0000), (3, 0xAABB_CC00)])

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from gicmodel.driver.queue import QUEUE_BYTES
-from gicmodel.driver.tables import COLLECTIONS, DEVICES, VPES
 from gicmodel.hardware import Gic
 from gicmodel.kvm.its import PAGE_ENTRIES, TABLE_PAGE_BYTES
 from gicmodel.layouts.collection import CTE
@@ -17,7 +16,7 @@ from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER, register
+from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER, TableType, register
 from gicmodel.layouts.vpe import VPE_CONFIGURATION
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 from gicmodel.memory import PAGE_BYTES, GuestMemory
@@ -46,9 +45,9 @@ def host_tables(host: Host) -> Iterator[Table]:
     node, driver = host.driver.its[0], host.driver
     yield Table(QUEUE, node.queue.base, QUEUE_BYTES, OCTETS)
     for kind, name, layout in (
-        (DEVICES, "device table", DTE),
-        (COLLECTIONS, "collection table", CTE),
-        (VPES, "vPE table", VPE_CONFIGURATION),
+        (TableType.DEVICES, "device table", DTE),
+        (TableType.COLLECTIONS, "collection table", CTE),
+        (TableType.VPES, "vPE table", VPE_CONFIGURATION),
     ):
         yield Table(name, node.tables[kind].base, node.tables[kind].size, layout.word_bits)
     for device in driver.devices.values():

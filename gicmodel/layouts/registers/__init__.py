@@ -1,6 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory-mapped registers of the ITS and the redistributor, and those of the distributor that matter (DDI0601)."""
 
+from gicmodel.layouts.registers.codes import (
+    INNER_SHAREABLE,
+    NON_CACHEABLE,
+    NON_SHAREABLE,
+    OUTER_SHAREABLE,
+    PAGE_SIZES,
+    RAWAWB,
+    RAWB,
+    SAME_AS_INNER,
+    TableType,
+    baser_address,
+    baser_field,
+)
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.guest import (
     GICD_CTLR,
@@ -125,7 +138,12 @@ __all__ = [
     "GITS_TYPER",
     "GITS_UMSIR",
     "GUEST_REGISTERS",
+    "INNER_SHAREABLE",
     "ITS_REGISTERS",
+    "NON_CACHEABLE",
+    "NON_SHAREABLE",
+    "OUTER_SHAREABLE",
+    "PAGE_SIZES",
     "PIDR0",
     "PIDR1",
     "PIDR2",
@@ -134,12 +152,18 @@ __all__ = [
     "PIDR5",
     "PIDR6",
     "PIDR7",
+    "RAWAWB",
+    "RAWB",
     "REDISTRIBUTOR_REGISTERS",
     "REGISTERS",
+    "SAME_AS_INNER",
     "SGI_FRAME",
     "SGI_PRIORITIES",
     "VLPI_FRAME",
     "Register",
+    "TableType",
+    "baser_address",
+    "baser_field",
     "register",
 ]
 
