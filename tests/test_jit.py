@@ -14,7 +14,7 @@ import pytest
 import gicmodel
 from gicmodel import jit
 from gicmodel.jit import COMPILED, cache_directory
-from tests.typed_ir import differences, infer_as_declared, infer_only
+from tests.typed_ir import differences, infer_as_declared
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT=1: there is no machine code to look at")
 
@@ -176,7 +176,6 @@ def test_words_that_stay_words_are_not(function, arguments):
 
 def inferred(function, arguments):
     dispatcher = numba.njit(function)
-    infer_only(dispatcher)
     dispatcher.compile(tuple(numba.typeof(argument) for argument in arguments))
     return dispatcher
 
@@ -188,6 +187,5 @@ def mistaken(word: np.uint64, number: int) -> np.uint64:
 @compiled_only
 def test_a_result_that_is_not_the_declared_one_is_found():
     dispatcher = numba.njit(mistaken)
-    infer_only(dispatcher)
     (complaint,) = infer_as_declared(dispatcher, {})
     assert complaint.endswith("returns int64, declared as uint64")
