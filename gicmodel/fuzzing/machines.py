@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.fuzzing import tables_seen
-from gicmodel.fuzzing.oracle import Oracle, Syndrome
-from gicmodel.fuzzing.oracle.state import Vpe
+from gicmodel.fuzzing.oracle import SPURIOUS, Oracle, Syndrome
+from gicmodel.fuzzing.oracle.state import VirtualEvent, Vpe
 from gicmodel.fuzzing.rig import QUEUE_SLOTS, Rig
 from gicmodel.fuzzing.strategies import (
     Command,
@@ -32,9 +32,11 @@ from gicmodel.hardware import GicConfig
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 
 GROUPS = st.frozensets(st.sampled_from([0, 1])) | st.just(frozenset({0, 1}))
-CONFIGURATION_BYTES = st.sampled_from([0xA3, 0xA2, 0x13, 0xFF, 0x00])
+CONFIGURATION_BYTES = st.sampled_from([0xA3, 0xA2, 0x13, 0xFF, 0xA1])
+"""Mostly enabled: what is disabled never gets far."""
 ITS_NUMBERS = st.integers(0, 15)
 REDISTRIBUTORS = st.integers(0, 15)
+SELDOM = st.integers(0, 3).map(lambda drawn: drawn == 0)
 EVENT_COMMANDS = {
     False: ["INT", "CLEAR", "INV", "MOVI", "DISCARD"],
     True: ["INT", "CLEAR", "INV", "MOVI", "VMOVI", "DISCARD"],
@@ -57,6 +59,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
 
     rig: Rig
     oracle: Oracle
+    oracle_class: type[Oracle] = Oracle
 
     @staticmethod
     def configurations() -> SearchStrategy[GicConfig]:
@@ -76,12 +79,16 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         config = data.draw(self.configurations(), "config")
         self.rig = Rig(config, data.draw(geometries(), "geometry"))
         universe = self.rig.universe
-        self.oracle = Oracle(config, universe.devices, universe.collections, universe.vpes)
+        self.oracle = self.oracle_class(config, universe.devices, universe.collections, universe.vpes)
         for number in range(config.redistributors):
             self.oracle.enable_lpis(number)
         for its in range(config.its):
             self.oracle.its[its].enabled = True
             self.push(its, data.draw(some_mapping_commands(universe, alloc=its == 0), f"ITS {its}"))
+        for intid in universe.intids:
+            self.set_configuration(intid, data.draw(CONFIGURATION_BYTES, f"LPI {intid}"))
+            for vconf in self.rig.vconfs if config.virtual else ():
+                self.set_virtual_configuration(vconf, intid, 0xA3)
 
     @property
     def config(self) -> GicConfig:
@@ -97,10 +104,12 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         self.push(its, data.draw(batch, "commands"), recover)
 
     @precondition(lambda self: self.mapped_events())
-    @rule(data=st.data())
-    def command_for_an_event(self, data: DataObject) -> None:
-        """Push a command that names a mapped event: most events never are, by chance."""
+    @rule(data=st.data(), pending=st.booleans())
+    def command_for_an_event(self, data: DataObject, pending: bool) -> None:
+        """Push a command that names a mapped event: most events never are, by chance. `pending`: raise it first."""
         its, device, event = data.draw(st.sampled_from(self.mapped_events()), "event")
+        if pending:
+            self.translate(its, device, event)
         chosen = data.draw(st.sampled_from(EVENT_COMMANDS[self.config.virtual]), "mnemonic")
         mnemonic, fields = data.draw(valid_commands(self.rig.universe, [chosen]), "command")
         self.push(its, [(mnemonic, fields | {"DeviceID": device, "EventID": event})])
@@ -113,6 +122,21 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         chosen = data.draw(st.sampled_from(VPE_COMMANDS[self.config.v41]), "mnemonic")
         mnemonic, fields = data.draw(valid_commands(self.rig.universe, [chosen]), "command")
         self.push(its, [(mnemonic, fields | {"vPEID": vpeid})])
+
+    @precondition(lambda self: self.config.v41 and self.mapped_vpes())
+    @rule(data=st.data(), ptz=st.booleans())
+    def unmap_and_map(self, data: DataObject, ptz: bool) -> None:
+        """Push VMAPP {V,Alloc} = {0,1}, look at the VPT, and map the vPE again. `ptz`: zero the VPT, and say so."""
+        its, vpeid = data.draw(st.sampled_from(self.mapped_vpes()), "vPE")
+        vpe = self.oracle.vpes[vpeid]
+        self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 0, "Alloc": 1})])
+        self.vpts_agree()
+        if ptz and vpeid not in self.oracle.vpes:
+            self.rig.zero_vpt(vpe.vpt)
+            self.oracle.vpts.pop(vpe.vpt, None)
+        tables = {"VPT_addr": vpe.vpt, "VPT_size": vpe.vintid_bits - 1, "VCONF_addr": vpe.vconf}
+        target = {"RDbase": self.rig.universe.rdbase(vpe.redistributor), "Default_Doorbell": vpe.default_doorbell}
+        self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": int(ptz), **tables, **target})])
 
     @rule(data=st.data(), its=ITS_NUMBERS)
     def malformed_command(self, data: DataObject, its: int) -> None:
@@ -129,11 +153,11 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         self.rig.retry(its, words(command, self.config.architecture) if replace and self.rig.stalled(its) else None)
         self.agree_on_errors(its, self.oracle.retry(its, *([command] if replace else [])))
 
-    @rule(its=ITS_NUMBERS)
-    def toggle_its(self, its: int) -> None:
-        """Change GITS_CTLR.Enabled."""
+    @rule(its=ITS_NUMBERS, seldom=SELDOM)
+    def toggle_its(self, its: int, seldom: bool) -> None:
+        """Change GITS_CTLR.Enabled; most often from 0 to 1."""
         its %= self.config.its
-        self.oracle.its[its].enabled ^= True
+        self.oracle.its[its].enabled = not (self.oracle.its[its].enabled and seldom)
         self.rig.enable_its(its, self.oracle.its[its].enabled)
         self.agree_on_errors(its, self.oracle.run(its))
 
@@ -160,6 +184,11 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
             for event in self.oracle.itts[device.itt]
             if event < device.events
         ]
+
+    def target_of(self, its: int, device: int, event: int) -> int | None:
+        """The vPEID that a mapped event leads to, if it does."""
+        entry = self.oracle.itts[self.oracle.its[its].devices[device].itt][event]
+        return entry.vpeid if isinstance(entry, VirtualEvent) else None
 
     def mapped_vpes(self) -> list[tuple[int, int]]:
         """(ITS, vPEID) of every vPE that is mapped."""
@@ -190,7 +219,10 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         devices, events = (*universe.device_ids, 7, universe.devices), (0, 1, 3, 8192, 1 << self.config.event_id_bits)
         anything = st.tuples(st.just(its), st.sampled_from(devices), st.sampled_from(events))
         mapped = self.mapped_events()
-        its, device, event = data.draw(st.sampled_from(mapped) | anything if mapped else anything, "event")
+        self.translate(*data.draw(st.sampled_from(mapped) | anything if mapped else anything, "event"))
+
+    def translate(self, its: int, device: int, event: int) -> None:
+        """A device write for both, with the syndrome that GITS_STATUSR shows."""
         expected = self.oracle.translate(its, device, event)
         forwarded = expected is Syndrome.FORWARDED or not self.oracle.its[its].enabled
         agree("syndrome", self.rig.translate(its, device, event), None if forwarded else int(expected))
@@ -208,7 +240,10 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @rule(data=st.data(), its=ITS_NUMBERS, vintid=st.sampled_from([0, 3, 15]))
     def write_sgir(self, data: DataObject, its: int, vintid: int) -> None:
         """Write GITS_SGIR."""
-        its, vpeid = its % self.config.its, data.draw(self.any_vpeid(), "vPEID")
+        self.inject_vsgi(its % self.config.its, data.draw(self.any_vpeid(), "vPEID"), vintid)
+
+    def inject_vsgi(self, its: int, vpeid: int, vintid: int) -> None:
+        """A GITS_SGIR write for both."""
         self.rig.write_sgir(its, vpeid, vintid)
         self.oracle.write_sgir(its, vpeid, vintid)
 
@@ -218,8 +253,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     def configure(self, data: DataObject, byte: int) -> None:
         """Write an LPI's configuration byte."""
         intid = data.draw(st.sampled_from(self.rig.universe.intids), "INTID")
-        self.rig.set_configuration(intid, byte)
-        self.oracle.set_configuration(intid, byte)
+        self.set_configuration(intid, byte)
 
     @precondition(lambda self: self.config.virtual)
     @rule(data=st.data(), byte=CONFIGURATION_BYTES)
@@ -227,11 +261,20 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         """Write a vLPI's configuration byte."""
         vconf = data.draw(st.sampled_from(self.rig.vconfs), "VCONF_addr")
         vintid = data.draw(st.sampled_from(self.rig.universe.intids), "vINTID")
-        self.rig.set_virtual_configuration(vconf, vintid, byte)
-        self.oracle.set_virtual_configuration(vconf, vintid, byte)
+        self.set_virtual_configuration(vconf, vintid, byte)
         if self.config.caching == "retain":
             for vpe in list(self.oracle.vpes.values()):
                 self.invalidate(vpe, None)
+
+    def set_configuration(self, intid: int, byte: int) -> None:
+        """Write an LPI's configuration byte for both."""
+        self.rig.set_configuration(intid, byte)
+        self.oracle.set_configuration(intid, byte)
+
+    def set_virtual_configuration(self, vconf: int, vintid: int, byte: int) -> None:
+        """Write a vLPI's configuration byte for both."""
+        self.rig.set_virtual_configuration(vconf, vintid, byte)
+        self.oracle.set_virtual_configuration(vconf, vintid, byte)
 
     @precondition(lambda self: self.config.v41 and self.oracle.vpes)
     @rule(data=st.data(), whole=st.booleans())
@@ -245,12 +288,13 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         self.rig.invalidate_virtual(vpe.redistributor, vpe.vpeid, vintid)
         self.oracle.invalidate_virtual(vpe.vpeid, vintid)
 
-    @rule(rd=REDISTRIBUTORS, ptz=st.booleans())
-    def toggle_lpis(self, rd: int, ptz: bool) -> None:
-        """Change GICR_CTLR.EnableLPIs."""
+    @rule(rd=REDISTRIBUTORS, seldom=SELDOM, ptz=st.booleans())
+    def toggle_lpis(self, rd: int, seldom: bool, ptz: bool) -> None:
+        """Change GICR_CTLR.EnableLPIs; most often from 0 to 1. `ptz`: the pending table is zeroed first."""
         rd %= self.config.redistributors
-        enable = not self.oracle.redistributors[rd].enabled
-        self.rig.enable_lpis(rd, enable, ptz and enable)
+        was = self.oracle.redistributors[rd].enabled
+        enable = not (was and seldom)
+        self.rig.enable_lpis(rd, enable, ptz and enable and not was)
         self.oracle.enable_lpis(rd, enable, ptz)
 
     @rule(itt=st.integers(0, 2))
@@ -267,7 +311,23 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @rule(data=st.data(), rd=REDISTRIBUTORS, groups=GROUPS)
     def schedule(self, data: DataObject, rd: int, groups: frozenset[int]) -> None:
         """Make a vPE resident, if none is."""
-        rd, vpeid = rd % self.config.redistributors, data.draw(self.any_vpeid(), "vPEID")
+        self.make_resident(rd % self.config.redistributors, data.draw(self.any_vpeid(), "vPEID"), groups)
+
+    @precondition(lambda self: self.config.v41 and self.oracle.vpes)
+    @rule(data=st.data(), rd=REDISTRIBUTORS, doorbell=st.sampled_from([True, True, False]), vsgi=st.booleans())
+    def sleep_and_wake(self, data: DataObject, rd: int, doorbell: bool, vsgi: bool) -> None:
+        """A vPE runs, leaves, and an interrupt comes for it."""
+        rd, vpeid = rd % self.config.redistributors, data.draw(st.sampled_from(sorted(self.oracle.vpes)), "vPEID")
+        self.make_resident(rd, vpeid, frozenset({0, 1}))
+        self.deschedule(rd, doorbell, False)
+        if vsgi:
+            self.inject_vsgi(0, vpeid, 3)
+        for event in self.mapped_events():
+            if self.target_of(*event) == vpeid:
+                self.translate(*event)
+
+    def make_resident(self, rd: int, vpeid: int, groups: frozenset[int]) -> None:
+        """Write VPENDBASER with Valid=1 on both, unless it already is."""
         if self.oracle.redistributors[rd].residency is None:
             agree("Valid", self.rig.schedule(rd, vpeid, groups), self.oracle.schedule(rd, vpeid, groups))
 
@@ -302,15 +362,17 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
 
     @rule(rd=REDISTRIBUTORS)
     def acknowledge(self, rd: int) -> None:
-        """ICC_IAR1."""
-        rd %= self.config.redistributors
+        """ICC_IAR1, where there is something to take if it is anywhere."""
+        waiting = [number for number in range(self.config.redistributors) if self.oracle.highest(number) != SPURIOUS]
+        rd = waiting[rd % len(waiting)] if waiting else rd % self.config.redistributors
         agree("ICC_IAR1", self.rig.gic.redistributors[rd].cpu.acknowledge(), self.oracle.acknowledge(rd))
 
     @precondition(lambda self: self.config.virtual)
     @rule(rd=REDISTRIBUTORS)
     def acknowledge_virtual(self, rd: int) -> None:
-        """ICV_IAR1."""
-        rd %= self.config.redistributors
+        """ICV_IAR1, on a redistributor where a vPE is resident if there is one."""
+        resident = [number for number, one in enumerate(self.oracle.redistributors) if one.residency is not None]
+        rd = resident[rd % len(resident)] if resident else rd % self.config.redistributors
         seen = self.rig.gic.redistributors[rd].cpu.acknowledge_virtual()
         agree("ICV_IAR1", seen, self.oracle.acknowledge_virtual(rd))
 

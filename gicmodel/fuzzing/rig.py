@@ -81,6 +81,7 @@ class Rig:
             itts=self.itts,
             vpts=self.vpts,
             vconfs=self.vconfs,
+            shared_itts=config.caching == "none",
         )
         self._boot()
 
@@ -265,6 +266,10 @@ class Rig:
     def zero_itt(self, itt: int) -> None:
         """Zero an ITT, as software must before it hands one over."""
         self.memory.zero(itt, ITE.bytes << self.config.event_id_bits)
+
+    def zero_vpt(self, vpt: int) -> None:
+        """Zero a VPT, as software must before a VMAPP with PTZ=1."""
+        self.memory.zero(vpt, table_bytes(self.config.intid_bits))
 
     # Residency.
 

@@ -196,7 +196,17 @@ def _fields(universe: Universe, mnemonic: str) -> list[str]:
 def _valid(universe: Universe, mnemonic: str) -> SearchStrategy[Command]:
     pools = {name: st.sampled_from(universe.valid(mnemonic, name)) for name in _fields(universe, mnemonic)}
     command = st.tuples(st.just(mnemonic), st.fixed_dictionaries(pools))
-    return command.map(lambda drawn: _with_its_tables(universe, drawn)) if mnemonic == "VMAPP" else command
+    if mnemonic == "VMAPP":
+        return command.map(lambda drawn: _with_its_tables(universe, drawn))
+    if mnemonic == "MAPD" and not universe.shared_itts:
+        return command.map(lambda drawn: _with_its_itt(universe, drawn))
+    return command
+
+
+def _with_its_itt(universe: Universe, command: Command) -> Command:
+    """A MAPD whose ITT is that of its DeviceID."""
+    mnemonic, fields = command
+    return mnemonic, fields | {"ITT_addr": universe.itts[universe.device_ids.index(fields["DeviceID"])]}
 
 
 def _with_its_tables(universe: Universe, command: Command) -> Command:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Pool = tuple[int, ...]
 
-_FLAGS = {"V": (1, 1, 1, 0), "Alloc": (1, 1, 1, 0), "PTZ": (0, 0, 0, 1)}
-"""Pools of flags that are not as often 0 as 1: most commands should map something."""
+_FLAGS = {"V": (1, 1, 1, 0), "Alloc": (1, 1, 1, 0), "PTZ": (0,)}
+"""Pools of flags that are not as often 0 as 1: most commands should map something, and PTZ is a promise to be kept."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class Universe:
 
     `devices`, `collections` and `vpes` are how many IDs the ITS tables hold. Each of `itts` is an ITT with room for
     every EventID; each of `vpts` is a VPT for one vPEID of the pool; `vconfs` are vLPI configuration tables.
+
+    `shared_itts`: two devices may get one ITT. Then hardware that retains ITEs need not see what another device's
+    commands do to them.
     """
 
     config: GicConfig
@@ -38,6 +41,7 @@ class Universe:
     itts: Pool = (0x8800_0000, 0x8810_0000, 0x8820_0000)
     vpts: Pool = (0x8900_0000, 0x8901_0000, 0x8902_0000)
     vconfs: Pool = (0x8A00_0000, 0x8A01_0000)
+    shared_itts: bool = True
     _pools: dict[str, Pool] = field(init=False, repr=False, compare=False)
     _boundaries: dict[str, Pool] = field(init=False, repr=False, compare=False)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command error that the oracle raises, and the order of the checks."""
 
+from dataclasses import replace
+
 import pytest
 
 from gicmodel.fuzzing.oracle import Oracle
@@ -138,6 +140,12 @@ def test_an_erroneous_command_changes_nothing(
     before = repr((populated.its, dict(populated.itts), populated.vpes, populated.redistributors))
     populated.execute(0, mnemonic, **fields)
     assert repr((populated.its, dict(populated.itts), populated.vpes, populated.redistributors)) == before
+
+
+@pytest.mark.parametrize("event", [LOST, LOST_VIRTUAL, TOO_WIDE])
+def test_discard_may_refuse_an_unmapped_target(populated: Oracle, event: dict[str, int]) -> None:
+    populated.config = replace(populated.config, discard_unmapped="refuse")
+    assert [populated.execute(0, "DISCARD", **event) for _ in range(2)] == [0x010F10, 0x010F10]
 
 
 @pytest.mark.parametrize("event", [LOST, LOST_VIRTUAL, TOO_WIDE])

@@ -7,7 +7,8 @@ describes hardware with `caching="none"`: each use of a configuration byte sees 
 Where no public source settles a rule the oracle follows these notes; the hardware must agree with each.
 
 `LOOKUP`    DeviceID range, DTE valid, EventID range, ITE valid; then, for INT, CLEAR and INV, the target: an unmapped
-            collection or vPE, or a vINTID beyond the VPT, is ITE_INVALID. DISCARD needs no mapped target.
+            collection or vPE, or a vINTID beyond the VPT, is ITE_INVALID. DISCARD needs no mapped target, unless the
+            configuration says that it refuses.
 `MOVI`      LOOKUP; a virtual ITE is ITE_INVALID; then old collection mapped, new ICID range, new collection mapped.
 `MAPD`      Size is checked only with V=1, so that an unmap cannot fail on it. An ITT is memory: what it maps outlives
             MAPD, and comes back with it.

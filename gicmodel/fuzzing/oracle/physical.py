@@ -123,8 +123,10 @@ def clear(oracle: Oracle, its: Its, f: Fields) -> None:
 
 
 def discard(oracle: Oracle, its: Its, f: Fields) -> None:
-    """Clear an event's pending state, if its target is mapped, and unmap it."""
+    """Clear an event's pending state, if its target is mapped, and unmap it (note LOOKUP)."""
     event = find_event(oracle, its, f["DeviceID"], f["EventID"])
+    if oracle.config.discard_unmapped == "refuse":
+        find_target(its, event)
     with suppress(Refused):
         oracle.clear(find_target(its, event))
     del find_itt(oracle, its, f["DeviceID"], f["EventID"])[f["EventID"]]
