@@ -147,8 +147,9 @@ class GicConfig:
             _check(field.name, getattr(self, field.name))
         if self.redistributor_base % FRAME_BYTES:
             raise ValueError(f"GicConfig.redistributor_base is {self.redistributor_base:#x}: not a frame's address")
-        if self.commands_per_step is not None and self.commands_per_step < 1:
-            raise ValueError(f"GicConfig.commands_per_step is {self.commands_per_step}: None or at least 1")
+        budget = self.commands_per_step
+        if budget is not None and not (isinstance(budget, int) and budget >= 1):
+            raise ValueError(f"GicConfig.commands_per_step is {budget!r}: None, or a whole number from 1")
 
     @classmethod
     def qemu(cls, architecture: Architecture = "4.0", **choices: object) -> Self:

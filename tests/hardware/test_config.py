@@ -96,6 +96,7 @@ def test_mpam_registers(frame):
         ("redistributor_base", 0x080A_1000),
         ("redistributor_base", 1 << 52),
         ("commands_per_step", 0),
+        ("commands_per_step", "3"),
     ],
 )
 def test_a_configuration_that_cannot_be_built_is_refused_by_name(name, value):

@@ -212,7 +212,7 @@ FORGERIES = {
     "deep JSON": ({"header": np.frombuffer(b"[" * 100_000, np.uint8)}, ""),
     "unknown choice": ({"header": config(colour="red")}, "colour"),
     "impossible choice": ({"header": config(its=99)}, "GicConfig.its is 99"),
-    "choice of a wrong type": ({"header": config(commands_per_step="x")}, "'<' not supported"),
+    "choice of a wrong type": ({"header": config(commands_per_step="x")}, "GicConfig.commands_per_step is 'x'"),
     "another choice": ({"header": config(architecture="4.0")}, "its words do not fit its configuration"),
     "more redistributors": ({"header": config(redistributors=300)}, "its words do not fit its configuration"),
     "more INTIDs": ({"header": config(intid_bits=15)}, "slots is uint64"),
