@@ -131,12 +131,13 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         vpe = self.oracle.vpes[vpeid]
         self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 0, "Alloc": 1})])
         self.vpts_agree()
-        if ptz and vpeid not in self.oracle.vpes:
+        promised = ptz and vpeid not in self.oracle.vpes
+        if promised:
             self.rig.zero_vpt(vpe.vpt)
             self.oracle.vpts.pop(vpe.vpt, None)
         tables = {"VPT_addr": vpe.vpt, "VPT_size": vpe.vintid_bits - 1, "VCONF_addr": vpe.vconf}
         target = {"RDbase": self.rig.universe.rdbase(vpe.redistributor), "Default_Doorbell": vpe.default_doorbell}
-        self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": int(ptz), **tables, **target})])
+        self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": int(promised), **tables, **target})])
 
     @rule(data=st.data(), its=ITS_NUMBERS)
     def malformed_command(self, data: DataObject, its: int) -> None:
@@ -370,11 +371,11 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @precondition(lambda self: self.config.virtual)
     @rule(rd=REDISTRIBUTORS)
     def acknowledge_virtual(self, rd: int) -> None:
-        """ICV_IAR1, on a redistributor where a vPE is resident if there is one."""
+        """ICV_IAR, on a redistributor where a vPE is resident if there is one."""
         resident = [number for number, one in enumerate(self.oracle.redistributors) if one.residency is not None]
         rd = resident[rd % len(resident)] if resident else rd % self.config.redistributors
         seen = self.rig.gic.redistributors[rd].cpu.acknowledge_virtual()
-        agree("ICV_IAR1", seen, self.oracle.acknowledge_virtual(rd))
+        agree("ICV_IAR", seen, self.oracle.acknowledge_virtual(rd))
 
     # What must agree after every step.
 
@@ -429,7 +430,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         for rd, redistributor in enumerate(self.rig.gic.redistributors):
             agree(f"ICC_HPPIR1 of {rd}", redistributor.cpu.pending(), self.oracle.highest(rd))
             if self.config.virtual:
-                agree(f"ICV_HPPIR1 of {rd}", redistributor.cpu.pending_virtual(), self.oracle.highest_virtual(rd))
+                agree(f"ICV_HPPIR of {rd}", redistributor.cpu.pending_virtual(), self.oracle.highest_virtual(rd))
                 agree(f"Valid of {rd}", self.rig.resident(rd), self.oracle.redistributors[rd].residency is not None)
 
     @invariant()

@@ -173,12 +173,12 @@ def test_a_vsgi_is_delivered_by_its_configuration(oracle: Oracle, run: Run) -> N
     assert [oracle.acknowledge_virtual(0) for _ in range(3)] == [5, 8192, SPURIOUS], "0xA0 each: the lower INTID"
 
 
-def test_iar1_does_not_take_group_0(oracle: Oracle, run: Run) -> None:
+@pytest.mark.parametrize(("groups", "taken"), [({0, 1}, 5), ({0}, 5), ({1}, SPURIOUS)])
+def test_acknowledge_takes_from_the_enabled_groups(oracle: Oracle, run: Run, groups: set[int], taken: int) -> None:
     run("VSGI", vPEID=0, vINTID=5, Enable=1, Group=0)
     oracle.write_sgir(0, 0, 5)
-    oracle.schedule(0, 0)
-    assert oracle.acknowledge_virtual(0) == SPURIOUS
-    assert oracle.deschedule(0) is True
+    oracle.schedule(0, 0, frozenset(groups))
+    assert oracle.acknowledge_virtual(0) == taken
 
 
 def test_vsgi_clear_keeps_the_configuration(oracle: Oracle, run: Run) -> None:

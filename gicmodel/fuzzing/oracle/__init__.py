@@ -33,7 +33,8 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
 `DOORBELL`  An armed default doorbell rings, once, when an interrupt that is enabled (its byte or VSGI configuration,
             and its group at the last residency) becomes pending, or when an invalidation or VSGI finds one pending. It
             counts as rung even where it is discarded: INTID 1023, or EnableLPIs=0.
-`GROUP`     vLPIs are virtual Group 1. GICv4.0 has no group enables. ICV_IAR1 acknowledges virtual Group 1.
+`GROUP`     vLPIs are virtual Group 1. GICv4.0 has no group enables. One acknowledge stands for ICV_IAR0 and
+            ICV_IAR1: it takes from both groups, as far as they are enabled.
 `TIE`       Of equal priorities the lowest INTID is first.
 `DISABLED`  With EnableLPIs=0 a redistributor ignores LPIs that arrive, are cleared, or move in or out; its pending
             table keeps what it has.

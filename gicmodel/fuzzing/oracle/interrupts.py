@@ -181,16 +181,15 @@ class Interrupts:
         return is_enabled(byte), priority_of(byte), 1
 
     def highest_virtual(self, rd: int) -> int:
-        """ICV_HPPIR1: the most urgent Group 1 interrupt of the resident vPE; else SPURIOUS."""
+        """The most urgent interrupt of the resident vPE, of either group that is enabled; else SPURIOUS."""
         residency = self.redistributors[rd].residency
         if residency is None:
             return SPURIOUS
-        groups = residency.groups & {1}
-        candidates = self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, groups)
+        candidates = self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, residency.groups)
         return min(candidates, default=(0, SPURIOUS))[1]
 
     def acknowledge_virtual(self, rd: int) -> int:
-        """ICV_IAR1: take the highest pending interrupt of the resident vPE."""
+        """ICV_IAR0 and ICV_IAR1 in one: take the highest pending interrupt of the resident vPE."""
         vintid = self.highest_virtual(rd)
         if residency := self.redistributors[rd].residency:
             self.vpts[residency.vpt].pending.discard(vintid)
