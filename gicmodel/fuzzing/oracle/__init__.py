@@ -17,8 +17,8 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
             the old interrupt's pending state stays where it is.
 `VMAPTI`    DeviceID range, DTE valid, EventID range, vINTID range, doorbell, vPEID range (QEMU's order). The vPE need
             not be mapped, so the size of its VPT counts only when the event is used.
-`VMOVI`     LOOKUP; ITE virtual; doorbell if D=1; new vPEID range; old vPE mapped; new vPE mapped; vINTID in both VPTs.
-            Pending state that arrives at another VPT rings doorbells as an interrupt does.
+`VMOVI`     LOOKUP; ITE virtual; old vPE mapped and vINTID in its VPT (ITEVCPU_INVALID); new vPEID range, mapped, vINTID
+            in its VPT; doorbell if D=1. Pending state that arrives at another VPT rings doorbells as an interrupt does.
 `VMAPP`     with V=1: VPT_size, RDbase, default doorbell; vPEID range; GICv4.1: not yet mapped on this ITS. V=0 of a
             resident vPE is an error.
 `REBIND`    GICv4.0 (as QEMU): VMAPP V=1 of a vPEID that this ITS has mapped replaces the old binding, and a VPT may

@@ -71,13 +71,15 @@ def vmovi(oracle: Oracle, its: Its, f: Fields) -> None:
     event = find_event(oracle, its, f["DeviceID"], f["EventID"])
     if not isinstance(event, VirtualEvent):
         raise Refused(Reason.ID_IS_PHYSICAL)
+    check(event.vpeid in its.vpes, Reason.ITEVCPU_INVALID)
+    old = its.vpes[event.vpeid]
+    check(event.vintid < 2**old.vintid_bits, Reason.ITEVCPU_INVALID)
+    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
+    check(f["vPEID"] in its.vpes, Reason.CMDVCPU_INVALID)
+    new = its.vpes[f["vPEID"]]
+    check(event.vintid < 2**new.vintid_bits, Reason.VIRTUALID_OOR)
     if f["D"]:
         check_individual_doorbell(oracle, f["Doorbell"])
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
-    check(event.vpeid in its.vpes, Reason.ITEVCPU_INVALID)
-    check(f["vPEID"] in its.vpes, Reason.CMDVCPU_INVALID)
-    old, new = its.vpes[event.vpeid], its.vpes[f["vPEID"]]
-    check(event.vintid < 2 ** min(old.vintid_bits, new.vintid_bits), Reason.VIRTUALID_OOR)
     doorbell = f["Doorbell"] if f["D"] else event.doorbell
     find_itt(oracle, its, f["DeviceID"], f["EventID"])[f["EventID"]] = VirtualEvent(event.vintid, f["vPEID"], doorbell)
     if old.vpt != new.vpt and event.vintid in oracle.vpts[old.vpt].pending:
