@@ -15,7 +15,10 @@ SPURIOUS = int(SPURIOUS_WORD)
 
 
 class CpuInterface:
-    """ICC_* and ICV_* as functions. There is no running priority: each acknowledge sees every pending interrupt."""
+    """ICC_* and ICV_* as functions. There is no running priority: each acknowledge sees every pending interrupt.
+
+    Physical LPIs are Group 1. Virtual interrupts are of both groups, as far as GICR_VPENDBASER enables them.
+    """
 
     def __init__(self, machine: Machine, number: int) -> None:
         self._machine = machine
@@ -26,7 +29,7 @@ class CpuInterface:
         return int(cpu.acknowledge(self._machine, self._number))
 
     def acknowledge_virtual(self) -> int:
-        """ICV_IAR1_EL1: take the most urgent pending vSGI or vLPI of the resident vPE; 1023 for none."""
+        """ICV_IAR0_EL1 and ICV_IAR1_EL1: take the most urgent vSGI or vLPI of the resident vPE; 1023 for none."""
         return int(cpu.acknowledge_virtual(self._machine, self._number))
 
     def pending(self) -> int:
@@ -34,7 +37,7 @@ class CpuInterface:
         return int(cpu.highest_lpi(self._machine, self._number))
 
     def pending_virtual(self) -> int:
-        """ICV_HPPIR1_EL1: what `acknowledge_virtual` would return."""
+        """ICV_HPPIR0_EL1 and ICV_HPPIR1_EL1: what `acknowledge_virtual` would return."""
         return int(cpu.highest_virtual(self._machine, self._number))
 
     def take(self, intid: int) -> bool:

@@ -4,8 +4,9 @@
 import pytest
 
 from gicmodel.layouts.registers import GICR_INVALLR, GICR_INVLPIR, GITS_SGIR
+from gicmodel.layouts.vpt import FIRST_LPI
 from tests.hardware.bench import Bench
-from tests.hardware.board import DISABLED, DOORBELL, ENABLED
+from tests.hardware.board import DISABLED, DOORBELL, ENABLED, INTID_BITS
 from tests.hardware.test_residency import EVENT, VLPI, doorbell, with_vpe
 
 
@@ -31,6 +32,14 @@ def test_the_doorbell_rings_once_for_each_time_the_vpe_is_not_resident():
         bench.gic.redistributors[0].cpu.acknowledge_virtual()
     bench.deschedule(doorbell=1)
     bench.run("INT", **EVENT)
+    assert doorbell(bench) == DOORBELL
+
+
+@pytest.mark.parametrize("vintid", [FIRST_LPI, (1 << INTID_BITS) - 1])
+def test_the_first_and_the_last_vlpi_ring(vintid):
+    bench = armed()
+    bench.map_vlpi(9, vintid)
+    bench.run("INT", DeviceID=1, EventID=9)
     assert doorbell(bench) == DOORBELL
 
 

@@ -213,6 +213,15 @@ def test_the_first_unmapped_message_is_kept_until_it_is_cleared(bench):
     assert GITS_UMSIR.unpack(bench.read_its("UMSIR")) == {"DeviceID": 1, "EventID": 32}
 
 
+def test_reports_of_accesses_and_of_messages_stand_side_by_side(bench):
+    for _ in range(2):
+        bench.gic.its[0].read(0x0FF8, 4)
+        bench.gic.its[0].translate(2, 0)
+        bench.gic.its[0].write(0x0FF8, 0, 4)
+    expected = status(RRD=1, WRD=1, UMSI=1, Syndrome=3, Overflow=1)
+    assert GITS_STATUSR.unpack(bench.read_its("STATUSR")) == expected
+
+
 def test_overflow_can_be_cleared_alone(bench):
     bench.gic.its[0].translate(2, 0)
     bench.gic.its[0].translate(2, 0)

@@ -160,6 +160,9 @@ def test_in_gicv40_an_unmap_guarantees_nothing(vpt_writeback, kept):
     bench.run("INT", **EVENT)
     bench.unmap_vpe()
     assert bench.bit(bench.vpt(), VLPI) == kept
+    bench.map_vpe()
+    bench.schedule()
+    assert bench.gic.redistributors[0].cpu.acknowledge_virtual() == (VLPI if kept else 1023)
 
 
 def test_software_that_edits_a_held_vpt_is_not_heard():

@@ -189,12 +189,27 @@ def test_statusr_is_cleared_by_ones_alone(name):
     assert status(face, entry) == {"WRD"}
 
 
-def test_the_sgi_frame_is_silent():
+@pytest.mark.parametrize("offset", [0x1_0000, 0x1_0100, 0x1_FFFC])
+def test_the_sgi_frame_is_silent(offset):
     entry = register("GICR_CTLR")
     face = face_of(entry, "4.1")
-    face.write(0x1_0100, ONES, 4)
-    assert face.read(0x1_0100, 4) == 0
+    face.write(offset, ONES, 4)
+    assert face.read(offset, 4) == 0
     assert status(face, entry) == set()
+
+
+@pytest.mark.parametrize("part", [0, 4])
+def test_half_a_write_changes_half_the_register(part):
+    """Both ways, and whatever the upper bits of the value are."""
+    entry = register("GITS_CBASER")
+    face = face_of(entry, "4.1")
+    for value in (ONES, ONES << 32):
+        face.write(entry.offset + part, value, 4)
+        written = ALL_ONES["GITS_CBASER"] if value & 1 else 0
+        assert face.read(entry.offset) == written & 0xFFFF_FFFF << 8 * part
+    face.write(entry.offset, ONES)
+    face.write(entry.offset + part, 0, 4)
+    assert face.read(entry.offset) == ALL_ONES["GITS_CBASER"] & ~(0xFFFF_FFFF << 8 * part)
 
 
 def test_registers_of_a_later_architecture_are_reserved():

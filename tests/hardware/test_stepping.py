@@ -167,6 +167,8 @@ def test_rwp_stands_until_the_vpe_configuration_table_is_given_up(slow):
     assert GICR_CTLR.unpack(slow.read_rd("CTLR"))["EnableLPIs"] == 1, "it was on before"
     slow.gic.step()
     assert rwp(slow) == 0
+    slow.write_rd("VPROPBASER", 0)
+    assert rwp(slow) == 0, "it was given up before"
 
 
 @pytest.mark.parametrize("name", ["INVLPIR", "INVALLR"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU interface: acknowledge the most urgent pending LPI (ICC_IAR1_EL1) or vLPI of the resident vPE (ICV_IAR1_EL1).
+"""The CPU interface: acknowledge the most urgent LPI (ICC_IAR1_EL1), or vSGI or vLPI (ICV_IAR0_EL1, ICV_IAR1_EL1).
 
 An LPI has no active state: acknowledging it clears its pending bit, and that is all.
 """
@@ -70,7 +70,7 @@ def resident_entry(m: Machine, rd: Index) -> Packet:
 
 @kernel
 def highest_virtual_v41(m: Machine, rd: Index) -> Word:
-    """The vSGI or vLPI that ICV_HPPIR1_EL1 would show. Group 1 interrupts need VGrp1En, Group 0 ones VGrp0En."""
+    """The most urgent vSGI or vLPI of both groups. Group 1 interrupts need VGrp1En, Group 0 ones VGrp0En."""
     entry = resident_entry(m, rd)
     if get(entry[0], VPE_VALID) != ONE:
         return SPURIOUS
@@ -131,7 +131,7 @@ def take_virtual(m: Machine, rd: Index, vintid: Word) -> Truth:
 
 @kernel
 def acknowledge_virtual(m: Machine, rd: Index) -> Word:
-    """ICV_IAR1_EL1: take the resident vPE's most urgent interrupt, or 1023."""
+    """Take the resident vPE's most urgent interrupt, or 1023."""
     vintid = highest_virtual(m, rd)
     if vintid != SPURIOUS:
         take_virtual(m, rd, vintid)

@@ -32,7 +32,7 @@ BYTE_MASK = np.uint64(0xFF)
 @kernel
 def table_readable(m: Machine, slot: Index, base: Word, id_bits: Word) -> Truth:
     """Whether the pending table exists: held, or in RAM as a whole."""
-    return id_bits != ZERO and (m.slots[slot, SLOT.held] == ONE or covers(m, base, table_bytes(id_bits)))
+    return m.slots[slot, SLOT.held] == ONE or covers(m, base, table_bytes(id_bits))
 
 
 @kernel
