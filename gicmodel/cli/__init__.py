@@ -10,7 +10,10 @@ Exit status: 0 as wanted, 1 an answer that is not (each verb says which), 2 unus
 import os
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import IO, Any
 
 import click
 
@@ -20,6 +23,30 @@ from gicmodel.errors import UnusableInput
 UNUSABLE = 2
 # What a shell reports for a process that SIGPIPE ended (128 + 13): a reader that left is not one of the verdicts above.
 READER_LEFT = 141
+
+
+class Refused(click.ClickException):
+    """Unusable input or usage: one line on stderr, and exit status 2."""
+
+    exit_code = UNUSABLE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        click.echo(f"gicmodel: {' '.join(self.message.split())}", file=file, err=True)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Give what cannot be used, arguments too, the one form that `Refused` prints."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        verb = error.ctx.command_path if error.ctx else "gicmodel"
+        raise Refused(f"{error.format_message().rstrip('.')}; see {verb} --help") from error
+    except UnusableInput as error:
+        raise Refused(str(error)) from error
 
 
 class Verbs(click.Group):
@@ -36,14 +63,17 @@ class Verbs(click.Group):
         command: click.Command = import_module(f"{__name__}.{cmd_name}").command
         return command
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """Parse the options before the verb."""
+        with _refusals():
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run a verb; unusable input is one line on stderr and no traceback."""
+        """Parse a verb's arguments and run it; what is unusable is one line on stderr and no traceback."""
         try:
-            result: object = super().invoke(ctx)
+            with _refusals():
+                result: object = super().invoke(ctx)
             sys.stdout.flush()
-        except UnusableInput as error:
-            click.echo(f"gicmodel: {' '.join(str(error).split())}", err=True)
-            ctx.exit(UNUSABLE)
         except BrokenPipeError:
             _discard_output()
             ctx.exit(READER_LEFT)

@@ -40,9 +40,24 @@ def test_help_lists_every_verb():
         assert f"\n  {verb}" in result.output
 
 
-@pytest.mark.parametrize("arguments", [["no-such-verb"], ["--no-such-option"], ["__init__"], []])
-def test_usage_errors_exit_2(arguments):
-    assert CliRunner().invoke(main, arguments).exit_code == UNUSABLE
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["no-such-verb"], "gicmodel: No such command 'no-such-verb'; see gicmodel --help\n"),
+        (["__init__"], "gicmodel: No such command '__init__'; see gicmodel --help\n"),
+        (["--no-such-option"], "gicmodel: No such option '--no-such-option'; see gicmodel --help\n"),
+        (["layouts", "--no-such-option"], "gicmodel: No such option '--no-such-option'; see gicmodel layouts --help\n"),
+    ],
+)
+def test_usage_errors_exit_2_with_one_line(arguments, line):
+    result = CliRunner().invoke(main, arguments, prog_name="gicmodel")
+    assert (result.exit_code, result.stdout, result.stderr) == (UNUSABLE, "", line)
+
+
+def test_without_a_verb_there_is_help():
+    result = CliRunner().invoke(main, [], prog_name="gicmodel")
+    assert result.exit_code == UNUSABLE
+    assert "\n  layouts" in result.output
 
 
 def test_unusable_input_is_one_line_on_stderr():
