@@ -6,7 +6,7 @@ import lzma
 import secrets
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -16,29 +16,40 @@ from gicmodel.errors import UnusableInput
 MAX_UNPACKED = 4 << 30
 """A compressed file that unpacks to more bytes than this is refused: it may be a bomb, and can be unpacked by hand."""
 
+_READERS: dict[str, Callable[[IO[bytes]], AbstractContextManager[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
+_PACKED = (*_READERS, ".zst")
 _CHUNK = 1 << 20
+_ZSTD_CHUNK = 1 << 10
+"""Packed bytes unpacked at once: a block of four may hold 128 KiB (RFC 8878, 3.1.1.2), so that a bomb shows in time."""
 
 
 def opened(path: Path) -> IO[bytes]:
-    """Open a file to read; `.xz` and `.gz` are unpacked into an anonymous file, where zeros cost nothing.
+    """Open a file to read; `.xz`, `.gz` and `.zst` are unpacked into an anonymous file, where zeros cost nothing.
 
     Raises UnusableInput if it cannot be read, is damaged or truncated, or unpacks to more than MAX_UNPACKED bytes.
     """
-    try:
-        if path.suffix == ".xz":
-            return _unpacked(lzma.open(path), path)
-        if path.suffix == ".gz":
-            return _unpacked(gzip.open(path), path)
-        return path.open("rb")
-    except OSError as error:
-        raise UnusableInput(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (EOFError, lzma.LZMAError, zlib.error) as error:
-        raise UnusableInput(f"{path}: is a damaged or truncated {path.suffix} file: {error}") from error
+    with _refusing(path):
+        if path.suffix not in _PACKED:
+            return path.open("rb")
+        with _chunks(path) as chunks, ExitStack() as on_failure:
+            plain = on_failure.enter_context(tempfile.TemporaryFile())
+            _copy_sparse(chunks, plain, path)
+            on_failure.pop_all()
+        return plain
+
+
+def head(path: Path, size: int) -> bytes:
+    """The first `size` bytes of a file, unpacked as `opened` does; fewer if it is shorter. Raises UnusableInput."""
+    with _refusing(path), _chunks(path) as chunks:
+        found = b""
+        while len(found) < size and (chunk := next(chunks, b"")):
+            found += chunk
+    return found[:size]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` when the block ends well; packed if the suffix is `.xz` or `.gz`.
+    """A file to write that takes the place of `path` when the block ends well; packed as its suffix says.
 
     Whatever happens in the block, `path` holds all of the old content or all of the new. A link is followed; a device
     or a pipe, such as /dev/stdout, is written to as it is. Raises UnusableInput if it cannot be written.
@@ -71,19 +82,52 @@ def _packing(file: IO[bytes], suffix: str) -> AbstractContextManager[Any]:
     if suffix == ".gz":
         # No name and no time: the same content is the same file.
         return gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+    if suffix == ".zst":
+        import zstandard
+
+        return zstandard.ZstdCompressor(write_checksum=True).stream_writer(file, closefd=False)
     return nullcontext(file)
 
 
-def _unpacked(packed: lzma.LZMAFile | gzip.GzipFile, path: Path) -> IO[bytes]:
-    with packed, ExitStack() as on_failure:
-        plain = on_failure.enter_context(tempfile.TemporaryFile())
-        _copy_sparse(packed, plain, path)
-        on_failure.pop_all()
-    return plain
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnusableInput(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
+        raise UnusableInput(f"{path}: is a damaged or truncated {path.suffix} file: {error}") from error
 
 
-def _copy_sparse(packed: lzma.LZMAFile | gzip.GzipFile, plain: IO[bytes], path: Path) -> None:
-    while chunk := packed.read(_CHUNK):
+@contextmanager
+def _chunks(path: Path) -> Iterator[Iterator[bytes]]:
+    """The unpacked bytes of a file, piece by piece."""
+    with path.open("rb") as file:
+        if path.suffix == ".zst":
+            yield _zstd_chunks(file)
+            return
+        with _READERS.get(path.suffix, nullcontext)(file) as unpacked:
+            yield iter(lambda: unpacked.read(_CHUNK), b"")
+
+
+def _zstd_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """The frames of a file, one after the other. zstandard's own reader takes a truncated frame for a whole one."""
+    import zstandard
+
+    try:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while packed := frame.unused_data or file.read(_ZSTD_CHUNK):
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(packed)
+    except zstandard.ZstdError as error:
+        raise EOFError(error) from error
+    if not frame.eof:
+        raise EOFError("a frame does not end")
+
+
+def _copy_sparse(chunks: Iterator[bytes], plain: IO[bytes], path: Path) -> None:
+    for chunk in chunks:
         if chunk.count(0) == len(chunk):
             plain.seek(len(chunk), 1)
         else:

@@ -75,7 +75,7 @@ class Segment:
 def read_image(path: Path, base: int | None = None) -> list[Segment]:
     """Return an image's segments by address: an ELF core's, or with `base` the one of a raw file.
 
-    `.xz` and `.gz` files are unpacked; others are mapped, not read. Raises UnusableInput.
+    `.xz`, `.gz` and `.zst` files are unpacked; others are mapped, not read. Raises UnusableInput.
     """
     path = Path(path)
     with opened(path) as file:
@@ -121,7 +121,7 @@ def memory_for(segments: Sequence[Segment]) -> GuestMemory:
 
 
 def write_elf(path: Path, memory: GuestMemory) -> None:
-    """Write the pages ever written as an ELF core, a PT_LOAD for each run of them; packed if so suffixed (.xz, .gz)."""
+    """Write the pages ever written as an ELF core, a PT_LOAD for each run of them; packed as the suffix says."""
     runs = _runs(memory)
     if len(runs) >= _PN_XNUM:
         raise UnusableInput(f"{path}: RAM has {len(runs)} runs of written pages; an ELF header counts {_PN_XNUM - 1}")
@@ -138,7 +138,7 @@ def write_elf(path: Path, memory: GuestMemory) -> None:
 
 
 def write_raw(path: Path, memory: GuestMemory) -> None:
-    """Write the whole window as raw bytes; packed if so suffixed (.xz, .gz)."""
+    """Write the whole window as raw bytes; packed as the suffix says."""
     with replacing(Path(path)) as file:
         for start in range(0, memory.size, _COPY):
             file.write(memory.octets[start : start + _COPY].data)

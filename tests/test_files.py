@@ -6,15 +6,23 @@ import lzma
 import os
 
 import pytest
+import zstandard
 
 from gicmodel import files
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened, replacing
+from gicmodel.files import head, opened, replacing
 
+ZSTD = zstandard.ZstdCompressor(write_checksum=True)
+PACKERS = [(".xz", lzma.compress), (".gz", gzip.compress), (".zst", ZSTD.compress)]
+UNPACKERS = [
+    ("image.xz", lzma.decompress),
+    ("image.gz", gzip.decompress),
+    ("image.zst", lambda packed: zstandard.ZstdDecompressor().decompressobj().decompress(packed)),
+]
 CONTENT = bytes(3 << 20) + b"GIC" + bytes(5)
 
 
-@pytest.mark.parametrize("name", ["image", "image.xz", "image.gz"])
+@pytest.mark.parametrize("name", ["image", "image.xz", "image.gz", "image.zst"])
 def test_what_is_written_is_read(tmp_path, name):
     path = tmp_path / name
     with replacing(path) as file:
@@ -24,7 +32,10 @@ def test_what_is_written_is_read(tmp_path, name):
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize(("name", "unpack"), [("image.xz", lzma.decompress), ("image.gz", gzip.decompress)])
+@pytest.mark.parametrize(
+    ("name", "unpack"),
+    UNPACKERS,
+)
 def test_suffixes_mean_the_usual_formats(tmp_path, name, unpack):
     for copy in ("a", "b"):
         with replacing(tmp_path / (copy + name)) as file:
@@ -34,14 +45,15 @@ def test_suffixes_mean_the_usual_formats(tmp_path, name, unpack):
     assert packed == (tmp_path / ("b" + name)).read_bytes()
 
 
-def test_several_streams_in_a_file_are_one_content(tmp_path):
-    path = tmp_path / "image.xz"
-    path.write_bytes(lzma.compress(b"one") + lzma.compress(b"two"))
+@pytest.mark.parametrize(("suffix", "pack"), PACKERS)
+def test_several_streams_in_a_file_are_one_content(tmp_path, suffix, pack):
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(pack(b"one") + pack(b"two"))
     with opened(path) as file:
         assert file.read() == b"onetwo"
 
 
-@pytest.mark.parametrize("name", ["image", "image.xz"])
+@pytest.mark.parametrize("name", ["image", "image.xz", "image.zst"])
 def test_a_failure_while_writing_keeps_the_old_content(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"old")
@@ -82,14 +94,14 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
     assert (tmp_path / "image").read_bytes() == b"GIC"
 
 
-@pytest.mark.parametrize("name", ["missing", "missing.xz", "missing.gz", "."])
+@pytest.mark.parametrize("name", ["missing", "missing.xz", "missing.gz", "missing.zst", "."])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     path = tmp_path / name
     with pytest.raises(UnusableInput, match=f"{path}: cannot be read"):
         opened(path)
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress)])
+@pytest.mark.parametrize(("suffix", "pack"), PACKERS)
 @pytest.mark.parametrize("damage", ["truncated", "changed", "foreign"])
 def test_a_damaged_packed_file_is_refused(tmp_path, suffix, pack, damage):
     packed = pack(bytes(range(256)) * 40)
@@ -106,13 +118,37 @@ def test_a_damaged_packed_file_is_refused(tmp_path, suffix, pack, damage):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("suffix", "pack"), [PACKERS[0], PACKERS[2]])
 @pytest.mark.parametrize("byte", [b"\0", b"x"])
-def test_a_bomb_is_refused(tmp_path, monkeypatch, byte):
+def test_a_bomb_is_refused(tmp_path, monkeypatch, byte, suffix, pack):
     monkeypatch.setattr(files, "MAX_UNPACKED", 8 << 20)
-    path = tmp_path / "image.xz"
-    path.write_bytes(lzma.compress(byte * (8 << 20)))
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(pack(byte * (8 << 20)))
     with opened(path) as file:
         assert file.seek(0, 2) == 8 << 20
-    path.write_bytes(lzma.compress(byte * (8 << 20) + b"!"))
+    path.write_bytes(pack(byte * (8 << 20) + b"!"))
     with pytest.raises(UnusableInput, match="unpacks to more than 0x800000 bytes"):
         opened(path)
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [*PACKERS, ("", bytes)])
+def test_the_head_of_a_file_is_read_alone(tmp_path, suffix, pack):
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(pack(CONTENT)[:-1])  # what is wrong further on does not matter
+    assert head(path, 16) == CONTENT[:16]
+    path.write_bytes(pack(b"short"))
+    assert head(path, 16) == b"short"
+
+
+def test_an_empty_zst_file_is_refused(tmp_path):
+    (tmp_path / "image.zst").touch()
+    with pytest.raises(UnusableInput, match="a frame does not end"):
+        opened(tmp_path / "image.zst")
+
+
+def test_a_zst_file_that_wants_too_much_memory_is_refused(tmp_path):
+    window = zstandard.ZstdCompressionParameters(window_log=30, enable_ldm=True)
+    packed = zstandard.ZstdCompressor(compression_params=window).compressobj()
+    (tmp_path / "image.zst").write_bytes(packed.compress(CONTENT) + packed.flush())
+    with pytest.raises(UnusableInput, match="too much memory"):
+        opened(tmp_path / "image.zst")

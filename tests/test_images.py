@@ -176,7 +176,7 @@ def test_segments_far_apart_have_no_common_window():
         memory_for(far)
 
 
-@pytest.mark.parametrize("suffix", ["", ".xz", ".gz"])
+@pytest.mark.parametrize("suffix", ["", ".xz", ".gz", ".zst"])
 @given(pages=st.sets(st.integers(0, 15)), zeroed=st.sets(st.integers(0, 15)))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_written_pages_round_trip_through_a_core(tmp_path, suffix, pages, zeroed):

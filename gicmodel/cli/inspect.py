@@ -50,7 +50,7 @@ MOST_EXPLAINED = 64
 def command(ctx: click.Context, /, image: Path | None, rule: str | None, **options: Any) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
-    IMAGE is an ELF core, a LiME file, or raw bytes with --base; .xz and .gz are unpacked. Its registers come from
+    IMAGE is an ELF core, a LiME file, or raw bytes with --base; .xz, .gz and .zst are unpacked. Its registers come from
     --registers, --set and --trace, else from NAME.toml or registers.toml beside it.
 
     Exit status: 0 nothing found, 1 findings, 2 unusable input.

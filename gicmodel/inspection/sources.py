@@ -7,12 +7,8 @@ physical address, eight reserved bytes (LiME, src/lime.h).
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from construct import Bytes, Const, Int32ul, Int64ul, Struct
@@ -20,7 +16,7 @@ from construct.core import ConstructError
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened
+from gicmodel.files import head, opened
 from gicmodel.images import Segment, read_image
 from gicmodel.inspection.dump import Dump
 from gicmodel.memory import ADDRESS_BITS
@@ -38,27 +34,11 @@ _COMPRESSED = {b"KDUMP   ": "a compressed kdump", b"DISKDUMP": "a diskdump", b"m
 
 def read_dump(path: Path, base: int | None = None) -> Dump:
     """The dump in a file: an ELF core, LiME's ranges, or with `base` raw bytes. Raises UnusableInput."""
-    head = _head(path) if base is None else b""
+    start = head(path, 16) if base is None else b""
     for magic, name in _COMPRESSED.items():
-        if head.startswith(magic):
+        if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}; it can be inspected as an ELF core of physical memory")
-    return Dump(_lime(path) if head.startswith(_LIME) else read_image(path, base))
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with _open(path) as file:
-            return file.read(16)
-    except (OSError, EOFError, lzma.LZMAError, zlib.error):
-        # The reader proper tells what is wrong with it.
-        return b""
-
-
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """The file, not unpacked as a whole."""
-    if path.suffix == ".xz":
-        return lzma.open(path)
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return Dump(_lime(path) if start.startswith(_LIME) else read_image(path, base))
 
 
 def _lime(path: Path) -> list[Segment]:
