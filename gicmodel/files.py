@@ -42,8 +42,10 @@ def head(path: Path, size: int) -> bytes:
     """The first `size` bytes of a file, unpacked as `opened` does; fewer if it is shorter. Raises UnusableInput."""
     with _refusing(path), _chunks(path) as chunks:
         found = b""
-        while len(found) < size and (chunk := next(chunks, b"")):
+        for chunk in chunks:
             found += chunk
+            if len(found) >= size:
+                break
     return found[:size]
 
 

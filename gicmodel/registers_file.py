@@ -35,9 +35,14 @@ def read_registers(path: Path) -> Registers:
         document = tomllib.loads(contents.decode())
     except (ValueError, RecursionError) as error:
         raise UnusableInput(f"{path}: is not TOML: {error}") from error
+    check_registers(path, document)
+    return document
+
+
+def check_registers(path: Path, document: Mapping[str, object]) -> None:
+    """Raise UnusableInput, naming the file, unless all values are 64 bits and in named tables."""
     for frame, registers in document.items():
         _check_frame(path, frame, registers)
-    return document
 
 
 def write_registers(path: Path, registers: Mapping[str, Mapping[str, int]]) -> None:

@@ -10,7 +10,8 @@ import click
 
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection.frames import from_pairs, from_trace, merged
-from gicmodel.registers_file import Registers, read_registers
+from gicmodel.inspection.sources import is_snapshot, read_registers
+from gicmodel.registers_file import Registers
 
 CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
 """Printed wherever pending bits are."""
@@ -44,14 +45,14 @@ def gather_registers(
 ) -> tuple[Registers, list[str]]:
     """The registers of an image and where they come from: a trace, then files, then pairs; the later ones count.
 
-    Without any, the file beside the image. Raises UnusableInput if there is none.
+    Without any, the image itself if it is a snapshot, or the file beside it. Raises UnusableInput if there is none.
     """
     sources: list[tuple[str, Registers]] = []
     if trace is not None:
         sources.append((str(trace), from_trace(trace)))
     sources += [(str(path), read_registers(path)) for path in files]
     if not sources and not pairs:
-        found = beside(image)
+        found = image if is_snapshot(image) else beside(image)
         if found is None:
             raise UnusableInput(
                 f"{image}: its registers are not known: give --registers FILE, --set NAME=VALUE or --trace FILE"

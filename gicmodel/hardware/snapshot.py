@@ -1,33 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole machine in a file: configuration, registers, caches and RAM, bit for bit.
-
-The file is a compressed `.npz`: a header in JSON, and of each array the rows that are not zero, with their numbers.
-"""
+"""The whole machine in a file: configuration, registers, caches and RAM, bit for bit."""
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from gicmodel.errors import UnusableInput
-from gicmodel.files import MAX_UNPACKED, opened, replacing
 from gicmodel.hardware.config import GicConfig
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Machine
+from gicmodel.hardware.registers import host_registers
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
-
-KIND, VERSION = "gicmodel snapshot", 1
+from gicmodel.snapshot_file import reading, sparse, write_snapshot
 
 
 def save_snapshot(gic: Gic, path: Path) -> None:
@@ -36,14 +26,9 @@ def save_snapshot(gic: Gic, path: Path) -> None:
     Raises:
         UnusableInput: the file cannot be written, or would be too large to be read again.
     """
-    arrays = {"header": _header(gic)} | _machine_arrays(gic.machine) | _ram_arrays(gic.memory)
-    total = sum(array.nbytes for array in arrays.values())
-    if total > MAX_UNPACKED:
-        raise UnusableInput(f"{path}: the machine holds {total:#x} bytes; a snapshot has at most {MAX_UNPACKED:#x}")
-    packed = io.BytesIO()  # zipfile goes back in its file, which one that is packed again cannot
-    np.savez_compressed(packed, **arrays)
-    with replacing(path) as file:
-        file.write(packed.getbuffer())
+    window = {"base": gic.memory.base, "size": gic.memory.size}
+    header = {"config": asdict(gic.config), "registers": host_registers(gic), **window}
+    write_snapshot(path, header, _machine_arrays(gic.machine) | _ram_arrays(gic.memory))
 
 
 def load_snapshot(path: Path) -> Gic:
@@ -52,42 +37,11 @@ def load_snapshot(path: Path) -> Gic:
     Raises:
         UnusableInput: the file cannot be read, is damaged, or is no snapshot of this version.
     """
-    with _refusing(path), opened(path) as file:
-        _check_size(file)
-        archive = np.load(file)
-        header = json.loads(archive["header"].tobytes())
-        if header["kind"] != KIND or header["version"] != VERSION:
-            raise ValueError(f"it says {header['kind']!r} version {header['version']!r}")
+    with reading(path) as (header, archive):
         gic = Gic(GicConfig(**header["config"]), GuestMemory(header["base"], header["size"]))
         _restore_machine(gic, archive)
         _restore_ram(gic.memory, archive)
     return gic
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Whatever zipfile, zlib, json, NumPy's reader of headers or our checks raise for a hostile file is one line."""
-    try:
-        yield
-    except UnusableInput:
-        raise
-    except Exception as error:
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise UnusableInput(f"{path}: is no {KIND} of version {VERSION}, or is damaged: {reason[0]}") from error
-
-
-def _check_size(file: IO[bytes]) -> None:
-    with zipfile.ZipFile(file) as archive:
-        total = sum(member.file_size for member in archive.infolist())
-    if total > MAX_UNPACKED:
-        raise ValueError(f"it unpacks to {total:#x} bytes, more than {MAX_UNPACKED:#x}")
-    file.seek(0)
-
-
-def _header(gic: Gic) -> NDArray[np.uint8]:
-    window = {"base": gic.memory.base, "size": gic.memory.size}
-    header = {"kind": KIND, "version": VERSION, "config": asdict(gic.config)} | window
-    return np.frombuffer(json.dumps(header).encode(), np.uint8)
 
 
 def _machine_arrays(machine: Machine) -> dict[str, NDArray[Any]]:
@@ -116,7 +70,7 @@ def _restore_machine(gic: Gic, archive: NpzFile) -> None:
     for name in ("chip", "slots", "configuration"):
         array = getattr(machine, name)
         array[array.nonzero()[0]] = 0
-        at, rows = _sparse(archive, name, array)
+        at, rows = sparse(archive, name, array.shape, array.dtype)
         array[at] = rows
     if not np.array_equal(machine.chip[: len(CONFIG)][fixed], configured):
         raise ValueError("its words do not fit its configuration")
@@ -126,7 +80,7 @@ def _restore_machine(gic: Gic, archive: NpzFile) -> None:
 
 def _restore_ram(memory: GuestMemory, archive: NpzFile) -> None:
     octets = memory.octets.reshape(-1, PAGE_BYTES)
-    at, pages = _sparse(archive, "pages", octets)
+    at, pages = sparse(archive, "pages", octets.shape, octets.dtype)
     states = archive["page_state"]
     if (
         states.shape != at.shape
@@ -136,16 +90,6 @@ def _restore_ram(memory: GuestMemory, archive: NpzFile) -> None:
         raise ValueError("page_state does not say what pages were written")
     octets[at] = pages
     memory.page_state[at] = states
-
-
-def _sparse(archive: NpzFile, name: str, array: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Where in `array` the rows of the file go, and the rows."""
-    at, rows = archive[f"{name}_at"], archive[name]
-    if at.ndim != 1 or at.dtype != np.int64 or rows.dtype != array.dtype or rows.shape != (len(at), *array.shape[1:]):
-        raise ValueError(f"{name} is {rows.dtype} {rows.shape} at {at.dtype} {at.shape}")
-    if len(at) and not (at[0] >= 0 and at[-1] < len(array) and (np.diff(at) > 0).all()):
-        raise ValueError(f"{name}_at is not a list of its places")
-    return at, rows
 
 
 def _check_slot(gic: Gic, slot: NDArray[np.uint64]) -> None:

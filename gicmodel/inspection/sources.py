@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that RAM is read from: ELF cores and raw bytes (`gicmodel.images`), and LiME's format.
+"""The files that RAM is read from: ELF cores and raw bytes (`gicmodel.images`), LiME's format, and snapshots of
+this package's hardware (`gicmodel.snapshot_file`), which have their registers with them.
 
 A LiME file is a sequence of ranges, each with a header of 32 bytes: the magic "EMiL", version 1, the first and the last
 physical address, eight reserved bytes (LiME, src/lime.h).
@@ -15,11 +16,14 @@ from construct import Bytes, Const, Int32ul, Int64ul, Struct
 from construct.core import ConstructError
 from numpy.typing import NDArray
 
+from gicmodel import registers_file, snapshot_file
 from gicmodel.errors import UnusableInput
 from gicmodel.files import head, opened
 from gicmodel.images import Segment, read_image
 from gicmodel.inspection.dump import Dump
 from gicmodel.memory import ADDRESS_BITS
+from gicmodel.registers_file import Registers
+from gicmodel.snapshot_file import MAGIC, read_ram
 
 _LIME = b"EMiL"
 _RANGE = Struct(
@@ -33,12 +37,26 @@ _COMPRESSED = {b"KDUMP   ": "a compressed kdump", b"DISKDUMP": "a diskdump", b"m
 
 
 def read_dump(path: Path, base: int | None = None) -> Dump:
-    """The dump in a file: an ELF core, LiME's ranges, or with `base` raw bytes. Raises UnusableInput."""
+    """The dump in a file: an ELF core, LiME's ranges, a snapshot, or with `base` raw bytes. Raises UnusableInput."""
     start = head(path, 16) if base is None else b""
     for magic, name in _COMPRESSED.items():
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}; it can be inspected as an ELF core of physical memory")
+    if start.startswith(MAGIC):
+        return Dump(read_ram(path))
     return Dump(_lime(path) if start.startswith(_LIME) else read_image(path, base))
+
+
+def is_snapshot(path: Path) -> bool:
+    """Whether a file is a snapshot of this package's hardware, or at least such an archive. Raises UnusableInput."""
+    return head(path, len(MAGIC)) == MAGIC
+
+
+def read_registers(path: Path) -> Registers:
+    """The registers in a TOML file or in a snapshot of this package's hardware. Raises UnusableInput."""
+    if is_snapshot(path):
+        return snapshot_file.read_registers(path)
+    return registers_file.read_registers(path)
 
 
 def _lime(path: Path) -> list[Segment]:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gicmodel import snapshot_file
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Gic, GicConfig, snapshot
+from gicmodel.hardware import Gic, GicConfig
 from gicmodel.hardware.kernels.state import CONFIG, SLOT
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.layouts.registers import GITS_SGIR
@@ -269,7 +270,7 @@ def test_a_hostile_array_header(tmp_path, good, shape):
 
 
 def test_a_file_that_unpacks_to_too_much(tmp_path, good, monkeypatch):
-    monkeypatch.setattr(snapshot, "MAX_UNPACKED", 0x1000)
+    monkeypatch.setattr(snapshot_file, "MAX_UNPACKED", 0x1000)
     assert "more than 0x1000" in refused(tmp_path / "bomb", good)
     with pytest.raises(UnusableInput, match="a snapshot has at most 0x1000"):
         save_snapshot(busy().gic, tmp_path / "bomb")
