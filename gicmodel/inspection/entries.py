@@ -74,6 +74,11 @@ PENDING = np.dtype(
 )
 """A pending bit: of redistributor or vPE `target`; `events` counts the events that map to it."""
 
+VSGIS = np.dtype(
+    [("vPEID", np.uint32), ("vINTID", np.uint8), ("pending", np.int8), ("configuration", np.int16), *_PLACE]
+)
+"""A vSGI of a vPE; `pending` is 0 or 1, `configuration` the byte in the format's own layout; both may be UNKNOWN."""
+
 
 def table(dtype: np.dtype[np.void], count: int, **columns: object) -> NDArray[np.void]:
     """A structured array of `count` rows from its columns; those not given are zero."""

@@ -14,13 +14,14 @@ from gicmodel.inspection.architecture import architecture_of
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
 from gicmodel.inspection.dump import Dump
-from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES
+from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, Missing
 from gicmodel.inspection.its import Its, check_size, decode_its, decode_vpes, open_its
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue, vpes_mapped
 from gicmodel.inspection.redistributors import Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, Occupied, occupied
+from gicmodel.inspection.vsgis import UNPUBLISHED, read_vsgis
 from gicmodel.registers_file import Registers
 
 MOST = {"GITS": 64, "GICR": 4096}
@@ -46,13 +47,15 @@ class Inspection:
     vpe_tables: list[tuple[ItsTable, Occupied]]
     """The vPE configuration tables of redistributors that are no ITS's vPE table too."""
     pending: NDArray[np.void]
+    vsgis: NDArray[np.void]
     truncated: list[str]
     """What was not read to its end, because a limit was reached."""
 
     @property
     def missing(self) -> list[Missing]:
-        """The registers that were not given, and what that disables."""
-        return self.frames.missing
+        """The registers that were not given and formats that are not known, and what that disables."""
+        unknown = self.architecture == "4.1" and self.vpes.size and self.profile.vsgi is None
+        return [*self.frames.missing, *([UNPUBLISHED] if unknown else [])]
 
     @property
     def processor_numbers(self) -> set[int]:
@@ -105,8 +108,15 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
         vpes,
         vpe_tables,
         targets.pending(events, budget),
+        _vsgis(dump, vpes, profile, architecture, budget),
         budget.ended,
     )
+
+
+def _vsgis(dump: Dump, vpes: NDArray[np.void], profile: Profile, architecture: str, budget: Budget) -> NDArray[np.void]:
+    if profile.vsgi is None or architecture != "4.1":
+        return np.empty(0, VSGIS)
+    return read_vsgis(dump, vpes, profile.vsgi, budget)
 
 
 def _check(frames: Frames) -> None:

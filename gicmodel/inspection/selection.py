@@ -15,7 +15,18 @@ from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.views import View
 
-TABLES = ("devices", "events", "collections", "vpes", "redistributors", "pending", "queue", "memory", "findings")
+TABLES = (
+    "devices",
+    "events",
+    "collections",
+    "vpes",
+    "vsgis",
+    "redistributors",
+    "pending",
+    "queue",
+    "memory",
+    "findings",
+)
 """The names of the views."""
 
 
@@ -37,9 +48,9 @@ class Selection:
         if self.device is not None:
             return ("devices", "events")
         if self.vpe is not None:
-            return ("vpes", "events", "pending")
+            return ("vpes", "events", "vsgis", "pending")
         if self.pending:
-            return ("pending", "events")
+            return ("pending", "vsgis", "events")
         return TABLES
 
 
@@ -66,6 +77,7 @@ def entries(found: Inspection, selection: Selection) -> list[tuple[Entry, NDArra
         "events": (profile.event, events(found, selection)),
         "collections": (profile.collection, found.collections),
         "vpes": (profile.vpe, vpes(found, selection)),
+        "vsgis": (None if profile.vsgi is None else profile.vsgi.configuration, vsgis(found, selection)),
     }
     chosen = [kinds[name] for name in selection.names if name in kinds]
     if selection.event is not None:
@@ -106,6 +118,14 @@ def pending(found: Inspection, selection: Selection) -> NDArray[np.void]:
     return rows if selection.vpe is None else rows[rows["virtual"] & (rows["target"] == selection.vpe)]
 
 
+def vsgis(found: Inspection, selection: Selection) -> NDArray[np.void]:
+    """The selected vSGIs."""
+    rows = found.vsgis
+    if selection.pending:
+        rows = rows[rows["pending"] == 1]
+    return rows if selection.vpe is None else rows[rows["vPEID"] == selection.vpe]
+
+
 def _view(found: Inspection, findings: Findings, selection: Selection, name: str) -> View:
     if name == "devices":
         return views.devices(found, devices(found, selection))
@@ -115,6 +135,8 @@ def _view(found: Inspection, findings: Findings, selection: Selection, name: str
         return views.collections(found, found.collections)
     if name == "vpes":
         return views.vpes(found, vpes(found, selection))
+    if name == "vsgis":
+        return views.vsgis(found, vsgis(found, selection))
     if name == "redistributors":
         return views.redistributors(found)
     if name == "pending":

@@ -155,6 +155,30 @@ def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
     )
 
 
+def vsgis(found: Inspection, rows: NDArray[np.void]) -> View:
+    """The vSGIs that are configured or pending."""
+    storage, known = found.profile.vsgi, rows["configuration"] != UNKNOWN
+    words = rows["configuration"].astype(np.uint64)[:, np.newaxis]
+    names = {"enabled": "Enable", "group": "Group", "priority": "Priority"}
+    values = {
+        name: np.where(known, storage.configuration.column(words, field), UNKNOWN) if storage else rows["configuration"]
+        for name, field in names.items()
+    }
+    return View(
+        "vsgis",
+        "vSGIs",
+        [
+            Column("vPEID", "number", rows["vPEID"]),
+            Column("vINTID", "number", rows["vINTID"]),
+            Column("enabled", "flag", values["enabled"], maybe=True),
+            Column("group", "number", values["group"], maybe=True),
+            Column("priority", "hex", values["priority"], maybe=True),
+            Column("pending", "flag", rows["pending"], maybe=True),
+            *_place(rows),
+        ],
+    )
+
+
 def redistributors(found: Inspection) -> View:
     """The redistributors and their tables."""
     rows = found.redistributors

@@ -51,7 +51,7 @@ def test_json():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((SOURCE_HOST, GOLDEN / "none.elf"), "its registers are not known"),
+        ((SOURCE_HOST, GOLDEN / "none.elf"), "none.elf: cannot be read: No such file"),
         ((SOURCE_HOST, SOURCE_GUEST, "--vpes", "0,x"), "--vpes '0,x' is not a list of vPEIDs"),
         ((SOURCE_HOST, SOURCE_GUEST, "--vpes", "0"), "the guest has 2 vCPUs and the host 1 vPEs"),
         ((SOURCE_HOST, SOURCE_GUEST, "--after-profile", "qemu"), "entries are 8 bytes; ITE has 12"),

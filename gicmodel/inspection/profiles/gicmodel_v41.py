@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """This package's own GICv4.1: QEMU's device, translation and collection entries, its own vPE configuration entry."""
 
-from gicmodel.inspection.profiles.profile import Entry, Profile
+from gicmodel.inspection.profiles.profile import Entry, Profile, VsgiStorage
 from gicmodel.inspection.profiles.qemu import COLLECTION, DEVICE, EVENT
 from gicmodel.layouts.vpe import VPE_CONFIGURATION
-from gicmodel.layouts.vpt import VSGI_CONFIGURATION_BYTE, VSGIS
+from gicmodel.layouts.vpt import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE
 
 VPE = Entry(
     VPE_CONFIGURATION,
@@ -22,6 +22,9 @@ GICMODEL = Profile(
     EVENT,
     COLLECTION,
     VPE,
-    vpt_storage=frozenset(range(VSGIS // 8))
-    | frozenset(range(VSGI_CONFIGURATION_BYTE, VSGI_CONFIGURATION_BYTE + VSGIS)),
+    vsgi=VsgiStorage(
+        0,
+        VSGI_CONFIGURATION_BYTE,
+        Entry(VSGI_CONFIGURATION, "Enable", {name: name for name in ("Enable", "Group", "Priority")}),
+    ),
 )

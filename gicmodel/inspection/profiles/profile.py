@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.layouts.layout import Layout
-
-_NO_STORAGE: frozenset[int] = frozenset()
+from gicmodel.layouts.vpt import VSGIS
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,20 @@ class Entry:
         return value.view(np.int64)
 
 
+class VsgiStorage(NamedTuple):
+    """Where a virtual pending table's first KiB has the vSGIs: a bit each, and a configuration byte each."""
+
+    pending_byte: int
+    configuration_byte: int
+    configuration: Entry
+
+    @property
+    def octets(self) -> set[int]:
+        """The bytes that it takes."""
+        bits = range(self.pending_byte, self.pending_byte + VSGIS // 8)
+        return {*bits, *range(self.configuration_byte, self.configuration_byte + VSGIS)}
+
+
 @dataclass(frozen=True)
 class Profile:
     """The formats of one implementation. A table whose entry is None has a format that nobody published."""
@@ -74,8 +88,8 @@ class Profile:
     """The RDbase of a collection that is listed without a redistributor."""
     next_bits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """The width of the distance to the next entry, for `device` and `event`, where entries are chained."""
-    vpt_storage: frozenset[int] = _NO_STORAGE
-    """Bytes of a virtual pending table's first KiB in which this implementation keeps state of its own."""
+    vsgi: VsgiStorage | None = None
+    """Where the vSGIs are; nothing else of a virtual pending table's first KiB is in use."""
 
     @property
     def entries(self) -> dict[str, Entry | None]:

@@ -115,12 +115,12 @@ def _unmapped(found: Inspection) -> NDArray[np.bool_]:
 
 def _outside(found: Inspection) -> Iterator[Group]:
     tables = [
-        (f"redistributor {one.processor_number}", one.pending, one.id_bits, frozenset[int]())
+        (f"redistributor {one.processor_number}", one.pending, one.id_bits, set[int]())
         for one in found.redistributors
         if one.pending != UNKNOWN
     ]
     tables += [
-        (f"vPE {vpe['vPEID']}", int(vpe["VPT_addr"]), vpt_id_bits(vpe), found.profile.vpt_storage)
+        (f"vPE {vpe['vPEID']}", int(vpe["VPT_addr"]), vpt_id_bits(vpe), _storage(found))
         for vpe in found.vpes[:MOST_TABLES]
     ]
     yield Group(
@@ -135,7 +135,12 @@ def _outside(found: Inspection) -> Iterator[Group]:
     )
 
 
-def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage: frozenset[int]) -> Iterator[Row]:
+def _storage(found: Inspection) -> set[int]:
+    """The bytes of a virtual pending table's first KiB that the implementation uses."""
+    return set() if found.profile.vsgi is None else found.profile.vsgi.octets
+
+
+def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
     bits = lpis.bits_set(found.dump, address, 0, FIRST_LPI_BYTE, FIRST_LPI_BYTE * 8).intids
     bits = bits[~np.isin(byte_of(bits), list(storage))]
     if bits.size:
@@ -143,7 +148,7 @@ def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage
         yield place(first, found.dump.offset(first), owner=owner, count=bits.size)
 
 
-def _beyond(found: Inspection, owner: str, address: int, id_bits: int, storage: frozenset[int]) -> Iterator[Row]:
+def _beyond(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
     bits = lpis.bits_set(found.dump, address, max(FIRST_LPI_BYTE, table_bytes(id_bits)), GRANULE, 1)
     if bits.total:
         first = address + int(byte_of(bits.intids)[0])
