@@ -7,13 +7,16 @@ into the queues, and reads back what the hardware shows. It decides nothing and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+
+import numpy as np
 
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.fuzzing.strategies import Geometry, Words
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import CommandError, Gic, GicConfig
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.device import DTE
@@ -192,11 +195,14 @@ class Rig:
 
     # Commands.
 
-    def push(self, its: int, commands: list[Words]) -> None:
-        """Write commands into the next slots of an ITS's queue, and CWRITER once."""
-        for command in commands:
-            self._store(its, self._written[its], command)
-            self._written[its] += 1
+    def push(self, its: int, commands: Sequence[Words]) -> None:
+        """Write commands, fewer than QUEUE_SLOTS, into the next slots of an ITS's queue, and CWRITER once."""
+        octets = np.array(commands, "<u8").tobytes()
+        first = self._written[its] % QUEUE_SLOTS
+        room = (QUEUE_SLOTS - first) * COMMAND_BYTES
+        self.memory.write(self.queues[its] + self._offset(first), octets[:room])
+        self.memory.write(self.queues[its], octets[room:])
+        self._written[its] += len(commands)
         self.write_its(its, "GITS_CWRITER", GITS_CWRITER.pack(Offset=self._offset(self._written[its])))
 
     def retry(self, its: int, replacement: Words | None = None) -> None:
@@ -213,9 +219,9 @@ class Rig:
         """GITS_CREADR.Stalled."""
         return bool(GITS_CREADR.unpack(self.read_its(its, "GITS_CREADR"))["Stalled"])
 
-    def take_errors(self) -> list[tuple[int, int]]:
-        """(ITS, number) of the command errors since the last call."""
-        errors = [(error.its, error.number) for error in self.gic.errors]
+    def take_errors(self) -> list[CommandError]:
+        """The command errors since the last call."""
+        errors = self.gic.errors
         self.gic.clear_errors()
         return errors
 

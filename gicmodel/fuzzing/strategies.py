@@ -29,6 +29,19 @@ Command = tuple[str, dict[str, int]]
 Words = tuple[int, ...]
 """The four 64-bit words of a command."""
 
+MACHINE_CHOICES: dict[str, tuple[Any, ...]] = {
+    "its": (1, 2, 3),
+    "redistributors": (2, 3, 4, 5),
+    "command_errors": ("ignore", "stall"),
+    "individual_doorbell": ("edge", "every"),
+    "event_id_bits": (16, 14, 5),
+    "intid_bits": (16, 14, 15),
+    "pta": (False, True),
+    "vmovp": (False, True),
+    "nid": (False, True),
+}
+"""Fields of `GicConfig` that any machine to be fuzzed may have any value of."""
+
 _NOISE = st.tuples(*[st.integers(0, 2**64 - 1)] * 4)
 
 
@@ -140,18 +153,8 @@ def geometries() -> SearchStrategy[Geometry]:
 
 def configurations(**choices: Any) -> SearchStrategy[GicConfig]:
     """Machines of one to three ITSs and two to five redistributors. `choices` fixes fields of `GicConfig`."""
-    drawn: dict[str, SearchStrategy[Any]] = {
-        "architecture": st.sampled_from(["4.1", "4.0", "3"]),
-        "its": st.integers(1, 3),
-        "redistributors": st.integers(2, 5),
-        "command_errors": st.sampled_from(["ignore", "stall"]),
-        "individual_doorbell": st.sampled_from(["edge", "every"]),
-        "event_id_bits": st.sampled_from([16, 14, 5]),
-        "intid_bits": st.sampled_from([16, 14, 15]),
-        "pta": st.booleans(),
-        "vmovp": st.booleans(),
-        "nid": st.booleans(),
-    }
+    drawn: dict[str, SearchStrategy[Any]] = {"architecture": st.sampled_from(["4.1", "4.0", "3"])}
+    drawn |= {name: st.sampled_from(pool) for name, pool in MACHINE_CHOICES.items()}
     fixed = {name: st.just(value) for name, value in choices.items()}
     return st.deferred(lambda: st.builds(_config_class(), **(drawn | fixed)))
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from gicmodel.fuzzing.oracle import physical, virtual
 from gicmodel.fuzzing.oracle.interrupts import Interrupts
-from gicmodel.fuzzing.oracle.state import Command, Event, PhysicalEvent, Reason, Refused, Syndrome
+from gicmodel.fuzzing.oracle.state import Command, Event, Failure, PhysicalEvent, Reason, Refused, Syndrome
 from gicmodel.layouts.commands import OPCODES
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Oracle(Interrupts):
         self.tables_valid = devices > 0 and collections > 0 and (vpes > 0 or config.architecture == "3")
         self.itts: dict[int, dict[int, Event]] = defaultdict(dict)
         """What each ITT, named by its address, holds."""
+        self.failures: list[Failure] = []
+        """Command errors of the queues, for whoever compares them to take away."""
+        self.outcomes: Counter[tuple[str, int]] = Counter()
+        """How often a command of the queues ended with each error number, 0 for none."""
 
     def redistributor(self, rdbase: int) -> int | None:
         """The redistributor that an RDbase field names, or None."""
@@ -106,8 +110,11 @@ class Oracle(Interrupts):
         errors = []
         while queue.enabled and queue.waiting and not queue.stalled:
             mnemonic, fields = queue.waiting[0]
-            if error := self.execute(its, mnemonic, **fields):
+            error = self.execute(its, mnemonic, **fields)
+            self.outcomes[mnemonic, error] += 1
+            if error:
                 errors.append(error)
+                self.failures.append(Failure(its, queue.completed, error))
                 queue.stalled = self.config.command_errors == "stall"
             if not queue.stalled:
                 queue.waiting.popleft()

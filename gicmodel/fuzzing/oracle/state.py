@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 FIRST_LPI = 8192
 SPURIOUS = 1023
@@ -170,6 +171,14 @@ class Redistributor:
 
 
 Command = tuple[str, dict[str, int]]
+
+
+class Failure(NamedTuple):
+    """A command error: on which ITS, the command's place among all of its queue, and the error number."""
+
+    its: int
+    place: int
+    number: int
 
 
 @dataclass

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hardware and oracle must agree on, whenever one looks: registers, tables in RAM, pending sets and residency."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from gicmodel.fuzzing import tables_seen
+from gicmodel.fuzzing.oracle.state import Vpe
+from gicmodel.fuzzing.rig import QUEUE_SLOTS
+from gicmodel.layouts.commands import COMMAND_BYTES
+
+if TYPE_CHECKING:
+    from gicmodel.fuzzing.pair import Pair
+
+
+class Divergence(AssertionError):
+    """Two that must agree do not. `what` names the register, table or event; the message has both values."""
+
+    def __init__(self, what: str, *sides: str) -> None:
+        super().__init__(what, *sides)
+        self.what = what
+        self.sides = sides
+
+    def __str__(self) -> str:
+        return f"{self.what}: {', '.join(self.sides)}"
+
+    @property
+    def kind(self) -> str:
+        """What differs, without its number: divergences of one kind most often have one cause."""
+        return re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "n", self.what)
+
+
+def agree(what: str, hardware: object, oracle: object) -> None:
+    """Raise Divergence, naming what differs, unless hardware and oracle say the same."""
+    if hardware != oracle:
+        raise Divergence(what, f"hardware {hardware}", f"oracle {oracle}")
+
+
+def check_everything(pair: Pair) -> None:
+    """Compare all that software can see. Raises Divergence."""
+    check_queues(pair)
+    check_cpu_interfaces(pair)
+    check_mappings(pair)
+    check_vpes(pair)
+    check_pending_tables(pair)
+    check_vpts(pair)
+    check_vsgis(pair)
+
+
+def check_queues(pair: Pair) -> None:
+    """CREADR and Stalled."""
+    for number, its in enumerate(pair.oracle.its):
+        offset = its.completed % QUEUE_SLOTS * COMMAND_BYTES
+        agree(f"CREADR of ITS {number}", (pair.rig.creadr(number), pair.rig.stalled(number)), (offset, its.stalled))
+
+
+def check_cpu_interfaces(pair: Pair) -> None:
+    """The highest pending interrupt of each kind, and residency."""
+    for rd, redistributor in enumerate(pair.rig.gic.redistributors):
+        agree(f"ICC_HPPIR1 of {rd}", redistributor.cpu.pending(), pair.oracle.highest(rd))
+        if pair.config.virtual:
+            agree(f"ICV_HPPIR of {rd}", redistributor.cpu.pending_virtual(), pair.oracle.highest_virtual(rd))
+            agree(f"Valid of {rd}", pair.rig.resident(rd), pair.oracle.redistributors[rd].residency is not None)
+
+
+def check_mappings(pair: Pair) -> None:
+    """Device, collection and translation tables."""
+    for number, its in enumerate(pair.oracle.its):
+        agree(f"devices of ITS {number}", tables_seen.devices(pair.rig, number), its.devices)
+        agree(f"collections of ITS {number}", tables_seen.collections(pair.rig, number), its.collections)
+    for itt in pair.rig.itts:
+        agree(f"ITT {itt:#x}", tables_seen.events(pair.rig, itt), pair.oracle.itts[itt])
+
+
+def check_vpes(pair: Pair) -> None:
+    """vPE tables."""
+    for number, its in enumerate(pair.oracle.its if pair.config.virtual else []):
+        vpes = pair.oracle.vpes if pair.config.v41 else its.vpes
+        seen = tables_seen.vpes(pair.rig, number)
+        agree(
+            f"vPEs of ITS {number}",
+            {vpeid: _without_groups(pair, entry, vpeid) for vpeid, entry in seen.items()},
+            {vpeid: _without_groups(pair, _vpe_entry(pair, vpe), vpeid) for vpeid, vpe in vpes.items()},
+        )
+
+
+def check_pending_tables(pair: Pair) -> None:
+    """LPI pending tables in RAM, as far as RAM is current."""
+    for rd, redistributor in enumerate(pair.oracle.redistributors):
+        if pair.config.pending_writeback == "immediate" or not redistributor.enabled:
+            seen = tables_seen.pending_bits(pair.rig, pair.rig.pending_tables[rd])
+            agree(f"pending table of redistributor {rd}", seen, redistributor.pending)
+
+
+def check_vpts(pair: Pair) -> None:
+    """VPTs in RAM, as far as RAM is current: those that no vPE uses, or all."""
+    used = {vpe.vpt for vpe in pair.oracle.vpes.values()}
+    for vpt in pair.rig.vpts if pair.config.virtual else []:
+        if pair.config.vpt_writeback == "immediate" or vpt not in used:
+            seen = tables_seen.pending_bits(pair.rig, vpt) | tables_seen.vsgis(pair.rig, vpt)[0]
+            agree(f"VPT {vpt:#x}", seen, pair.oracle.vpts[vpt].pending)
+
+
+def check_vsgis(pair: Pair) -> None:
+    """GICR_VSGIPENDR for each vPE, on its redistributor."""
+    for vpe in list(pair.oracle.vpes.values()):
+        seen = pair.rig.pending_vsgis(vpe.redistributor, vpe.vpeid)
+        agree(f"vSGIs of {vpe.vpeid}", seen, pair.oracle.pending_vsgis(vpe.vpeid))
+
+
+def _vpe_entry(pair: Pair, vpe: Vpe) -> dict[str, Any]:
+    """The table entry that the oracle expects of a vPE."""
+    entry = {"Valid": 1, "VPT_addr": vpe.vpt, "VPT_size": vpe.vintid_bits - 1, "RDbase": vpe.redistributor}
+    if not pair.config.v41:
+        return entry
+    mapped = sum(1 << number for number, its in enumerate(pair.oracle.its) if vpe.vpeid in its.vpes)
+    groups = {"VGrp0En": int(0 in vpe.groups), "VGrp1En": int(1 in vpe.groups), "DoorbellArmed": int(vpe.armed)}
+    tables = {"VCONF_addr": vpe.vconf, "Default_Doorbell": vpe.default_doorbell, "ITSMap": mapped}
+    return entry | groups | tables
+
+
+def _without_groups(pair: Pair, entry: dict[str, Any], vpeid: int) -> dict[str, Any]:
+    """An entry to compare: while its vPE is resident the group enables are in the redistributor."""
+    vpe = pair.oracle.vpes.get(vpeid)
+    if vpe is None or pair.oracle.residency(vpe) is None:
+        return entry
+    return {name: value for name, value in entry.items() if not name.startswith("VGrp")}

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign: programs from a seed, each a chunk of its own, so that no result depends on who runs which chunk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from gicmodel.fuzzing.comparison import Peer
+from gicmodel.fuzzing.execution import divergence_of, locate, run
+from gicmodel.fuzzing.program import Program
+from gicmodel.fuzzing.rig import Rig
+from gicmodel.fuzzing.shrink import minimal
+from gicmodel.layouts.architecture import ARCHITECTURES
+
+Outcomes = Counter[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn."""
+
+    seed: int
+    commands: int
+    architecture: str | None = None
+
+    def chunks(self, peer: Peer) -> int:
+        """How many chunks that are."""
+        return -(-self.commands // peer.chunk)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A divergence: the program up to it, or the smallest one that still shows it.
+
+    `chunk` is where it was found, and `commands` how many commands a campaign in one process executes to get there.
+    """
+
+    against: str
+    chunk: int
+    commands: int
+    kind: str
+    difference: str
+    program: Program
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What one chunk did: how many commands ended how, and its first divergence."""
+
+    chunk: int
+    outcomes: Outcomes
+    finding: Finding | None
+
+    @property
+    def commands(self) -> int:
+        """The commands that were executed."""
+        return self.outcomes.total()
+
+
+def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
+    """The program of a chunk: a function of its arguments and nothing else."""
+    random = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(chunk,)))
+    offered = (
+        [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
+    )
+    machine = peer.machine(random, offered[chunk % len(offered)])
+    universe = Rig(machine.config, machine.geometry).universe
+    commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
+    return Program(peer.name, machine, tuple(peer.steps(random, universe, commands)))
+
+
+def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
+    """Generate and run a chunk, and find the first step after which the two differ."""
+    program = generate(peer, plan, chunk)
+    went = run(peer, program)
+    if went.divergence is None:
+        return ChunkResult(chunk, went.outcomes, None)
+    divergence, shown = locate(peer, program, went)
+    before = chunk * peer.chunk + shown.commands
+    return ChunkResult(chunk, went.outcomes, Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown))
+
+
+def shrunk(peer: Peer, finding: Finding) -> Finding:
+    """The finding with the smallest program that shows a difference, and that difference."""
+    program = minimal(peer, finding.program)
+    divergence = divergence_of(peer, program)
+    if divergence is None:
+        return finding
+    return Finding(finding.against, finding.chunk, finding.commands, finding.kind, str(divergence), program)
+
+
+def hunt(peer: Peer, plan: Plan) -> Finding | None:
+    """Run the chunks in order, in this process, until one finds a divergence; shrink that."""
+    for chunk in range(plan.chunks(peer)):
+        if finding := run_chunk(peer, plan, chunk).finding:
+            return shrunk(peer, finding)
+    return None

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hardware and oracle driven together: each method does one thing to both and compares what it returns.
+
+What makes no sense at the moment, such as the end of a residency where there is none, does nothing on either side. So
+any part of a sequence of such steps is a sequence too, which is what shrinking needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gicmodel.fuzzing.agreement import agree
+from gicmodel.fuzzing.oracle import Oracle, Syndrome
+from gicmodel.fuzzing.oracle.state import Command, Vpe
+from gicmodel.fuzzing.rig import QUEUE_SLOTS, Rig
+from gicmodel.fuzzing.strategies import Geometry, Words, words
+from gicmodel.hardware import GicConfig
+from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
+
+GROUPS = (0, 1)
+
+
+class Pair:
+    """A booted `Rig` and an oracle in the same state: ITSs and LPIs are enabled, nothing is mapped.
+
+    Every method raises Divergence where the two do not agree. `its` and `rd` are numbers that the machine has.
+    """
+
+    def __init__(self, config: GicConfig, geometry: Geometry, oracle_class: type[Oracle] = Oracle) -> None:
+        self.config = config
+        self.rig = Rig(config, geometry)
+        self.universe = self.rig.universe
+        self.oracle = oracle_class(config, self.universe.devices, self.universe.collections, self.universe.vpes)
+        for number in range(config.redistributors):
+            self.oracle.enable_lpis(number)
+        for its in self.oracle.its:
+            its.enabled = True
+
+    # Commands.
+
+    def push(self, its: int, encoded: Sequence[Words]) -> None:
+        """Write commands into the queue, as many as it has room for, and CWRITER for each part that fits."""
+        left = list(encoded)
+        while left and (room := QUEUE_SLOTS - 1 - len(self.oracle.its[its].waiting)):
+            batch, left = left[:room], left[room:]
+            self.rig.push(its, batch)
+            self.oracle.submit(its, *map(self.as_command, batch))
+            self.agree_on_errors()
+
+    def as_command(self, encoded: Words) -> Command:
+        """What four words mean to the oracle."""
+        opcode = encoded[0] & 0xFF
+        if opcode not in COMMANDS(self.config.architecture):
+            return hex(opcode), {}
+        return decode_command(encoded, self.config.architecture)
+
+    def retry(self, its: int, replace: int) -> None:
+        """Write CWRITER.Retry, whether the queue is stalled or not; `replace`: put SYNC where it is stalled."""
+        harmless: Command = ("SYNC", {"RDbase": self.universe.rdbase(0)})
+        replaces = bool(replace) and self.rig.stalled(its)
+        self.rig.retry(its, words(harmless, self.config.architecture) if replaces else None)
+        self.oracle.retry(its, *([harmless] if replace else []))
+        self.agree_on_errors()
+
+    def recover(self, its: int) -> None:
+        """Replace each command that stalls by a harmless one, until the queue is empty."""
+        while self.oracle.its[its].stalled and self.oracle.its[its].enabled:
+            self.retry(its, replace=1)
+
+    def enable_its(self, its: int, enable: int) -> None:
+        """Write GITS_CTLR.Enabled."""
+        self.oracle.its[its].enabled = bool(enable)
+        self.rig.enable_its(its, bool(enable))
+        self.oracle.run(its)
+        self.agree_on_errors()
+
+    def agree_on_errors(self) -> None:
+        """Both have met the same command errors, at the same places of the queues."""
+        seen = [(error.its, error.offset, hex(error.number)) for error in self.rig.take_errors()]
+        expected = [
+            (each.its, each.place % QUEUE_SLOTS * COMMAND_BYTES, hex(each.number)) for each in self.oracle.failures
+        ]
+        self.oracle.failures.clear()
+        agree("command errors", seen, expected)
+
+    def allocate(self, its: int, index: int, rd: int, doorbell: int) -> None:
+        """Zero the VPT of a vPEID that is not in use, and map the vPE with VMAPP.PTZ = 1."""
+        universe = self.universe
+        if not self.config.v41 or universe.vpeids[index] in self.oracle.vpes:
+            return
+        vpeid, vpt = universe.vpeids[index], universe.vpts[index]
+        self.rig.zero_vpt(vpt)
+        self.oracle.vpts.pop(vpt, None)
+        tables = {"VPT_addr": vpt, "VCONF_addr": universe.vconfs[index % len(universe.vconfs)]}
+        size = {"VPT_size": self.config.intid_bits - 1, "Default_Doorbell": doorbell, "RDbase": universe.rdbase(rd)}
+        command = ("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": 1, **tables, **size})
+        self.push(its, [words(command, self.config.architecture)])
+
+    # Interrupts from outside.
+
+    def translate(self, its: int, device_id: int, event_id: int) -> None:
+        """A device writes GITS_TRANSLATER; the syndrome is what GITS_STATUSR shows."""
+        expected = self.oracle.translate(its, device_id, event_id)
+        forwarded = expected is Syndrome.FORWARDED or not self.oracle.its[its].enabled
+        agree("syndrome", self.rig.translate(its, device_id, event_id), None if forwarded else int(expected))
+
+    def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:
+        """Write GITS_SGIR."""
+        if self.config.v41:
+            self.rig.write_sgir(its, vpeid, vintid)
+            self.oracle.write_sgir(its, vpeid, vintid)
+
+    def set_lpi(self, rd: int, intid: int) -> None:
+        """Write GICR_SETLPIR."""
+        if self.config.direct_lpi:
+            self.rig.write_redistributor(rd, "GICR_SETLPIR", intid)
+            self.oracle.set_lpi(rd, intid)
+
+    def clear_lpi(self, rd: int, intid: int) -> None:
+        """Write GICR_CLRLPIR."""
+        if self.config.direct_lpi:
+            self.rig.write_redistributor(rd, "GICR_CLRLPIR", intid)
+            self.oracle.clear_lpi(rd, intid)
+
+    # Configuration.
+
+    def configure(self, intid: int, byte: int) -> None:
+        """Write an LPI's configuration byte, and invalidate it."""
+        self.rig.set_configuration(intid, byte)
+        self.oracle.set_configuration(intid, byte)
+
+    def configure_virtual(self, vconf: int, vintid: int, byte: int) -> None:
+        """Write a vLPI's configuration byte into a table of the universe; what retains it is told to drop it."""
+        address = self.universe.vconfs[vconf]
+        self.rig.set_virtual_configuration(address, vintid, byte)
+        self.oracle.set_virtual_configuration(address, vintid, byte)
+        if self.config.caching == "retain":
+            for vpeid in list(self.oracle.vpes):
+                self.invalidate_all(vpeid)
+
+    def invalidate(self, vpeid: int, vintid: int) -> None:
+        """Write GICR_INVLPIR with V=1 on the redistributor of a vPE that exists (GICv4.1)."""
+        if vpe := self.oracle.vpes.get(vpeid):
+            self._invalidate(vpe, vintid)
+
+    def invalidate_all(self, vpeid: int) -> None:
+        """Write GICR_INVALLR with V=1 on the redistributor of a vPE that exists (GICv4.1)."""
+        if vpe := self.oracle.vpes.get(vpeid):
+            self._invalidate(vpe, None)
+
+    def _invalidate(self, vpe: Vpe, vintid: int | None) -> None:
+        self.rig.invalidate_virtual(vpe.redistributor, vpe.vpeid, vintid)
+        self.oracle.invalidate_virtual(vpe.vpeid, vintid)
+
+    def enable_lpis(self, rd: int, enable: int, ptz: int) -> None:
+        """Write GICR_CTLR.EnableLPIs. `ptz`: if that is 0 to 1, the pending table is zeroed first."""
+        zeroed = bool(ptz and enable and not self.oracle.redistributors[rd].enabled)
+        self.rig.enable_lpis(rd, bool(enable), zeroed)
+        self.oracle.enable_lpis(rd, bool(enable), zeroed)
+
+    def zero_itt(self, itt: int) -> None:
+        """Software zeroes an ITT of the universe that no device has."""
+        address = self.universe.itts[itt]
+        if not any(device.itt == address for its in self.oracle.its for device in its.devices.values()):
+            self.rig.zero_itt(address)
+            self.oracle.itts[address].clear()
+
+    # Residency.
+
+    def schedule(self, rd: int, vpeid: int, vgrp0en: int, vgrp1en: int) -> None:
+        """GICv4.1: make a vPE resident, if none is."""
+        if self.config.v41 and self.oracle.redistributors[rd].residency is None:
+            groups = frozenset(group for group, enabled in zip(GROUPS, (vgrp0en, vgrp1en), strict=True) if enabled)
+            agree(f"Valid of {rd}", self.rig.schedule(rd, vpeid, groups), self.oracle.schedule(rd, vpeid, groups))
+
+    def schedule_v40(self, rd: int, vpt: int, vconf: int, vintid_bits: int) -> None:
+        """GICv4.0: make a VPT of the universe resident with a vLPI configuration table, if none is."""
+        if self.config.architecture == "4.0" and self.oracle.redistributors[rd].residency is None:
+            tables = self.universe.vpts[vpt], self.universe.vconfs[vconf]
+            self.rig.schedule_v40(rd, *tables, vintid_bits)
+            self.oracle.schedule_v40(rd, *tables, vintid_bits)
+
+    def deschedule(self, rd: int, doorbell: int, pending_last: int) -> None:
+        """End a residency, if there is one."""
+        if self.oracle.redistributors[rd].residency is not None:
+            seen = self.rig.deschedule(rd, bool(doorbell), bool(pending_last))
+            agree(f"PendingLast of {rd}", seen, self.oracle.deschedule(rd, bool(doorbell), bool(pending_last)))
+
+    # Acknowledge.
+
+    def acknowledge(self, rd: int) -> None:
+        """ICC_IAR1."""
+        agree(f"ICC_IAR1 of {rd}", self.rig.gic.redistributors[rd].cpu.acknowledge(), self.oracle.acknowledge(rd))
+
+    def acknowledge_virtual(self, rd: int) -> None:
+        """ICV_IAR0 and ICV_IAR1."""
+        if self.config.virtual:
+            seen = self.rig.gic.redistributors[rd].cpu.acknowledge_virtual()
+            agree(f"ICV_IAR of {rd}", seen, self.oracle.acknowledge_virtual(rd))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The oracle as a peer: hardware on each architecture, with each policy of writing back and of caching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gicmodel.driver.errors import DriverError
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.agreement import check_cpu_interfaces, check_everything, check_queues
+from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.oracle import Oracle
+from gicmodel.fuzzing.pair import Pair
+from gicmodel.fuzzing.program import Event, Machine, Step, runs
+from gicmodel.fuzzing.strategies import MACHINE_CHOICES, Geometry
+from gicmodel.hardware.config import GicConfig
+from gicmodel.memory import ExternalAbort
+
+_SMALL = {"device_id_bits": 10, "collection_id_bits": 8, "vpe_id_bits": 7, "vpt_cache_sets": 1}
+_IMMEDIATE = {"vpt_writeback": "immediate", "pending_writeback": "immediate"}
+_LATE = {"vpt_writeback": "unmap", "pending_writeback": "disable"}
+_RETAINED = {**_LATE, "its": 1, "caching": "retain"}
+
+# A GICv4.0 that holds VPTs may lose what it holds, so that its RAM says nothing.
+POLICIES: dict[str, tuple[Mapping[str, object], ...]] = {
+    "3": (_IMMEDIATE, _LATE, _RETAINED),
+    "4.0": (_IMMEDIATE, {**_IMMEDIATE, "discard_unmapped": "refuse"}),
+    "4.1": (_IMMEDIATE, _LATE, {**_LATE, "vpt_writeback": "deschedule"}, _RETAINED),
+}
+
+
+class AgainstOracle(Comparison):
+    """The hardware and an oracle, in one process."""
+
+    def __init__(self, machine: Machine, oracle_class: type[Oracle] = Oracle) -> None:
+        self.pair = Pair(machine.config, machine.geometry, oracle_class)
+        self.universe = self.pair.universe
+        self.outcomes = self.pair.oracle.outcomes
+
+    def run(self, steps: Sequence[Step]) -> None:
+        """After each run of commands, CREADR and the highest pending interrupts are compared."""
+        for step in runs(steps):
+            if isinstance(step, Event):
+                getattr(self.pair, step.verb)(*step.values)
+            else:
+                self.pair.push(*step)
+                check_queues(self.pair)
+                check_cpu_interfaces(self.pair)
+
+    def check(self) -> None:
+        """Registers, tables in RAM, pending sets and residency."""
+        check_everything(self.pair)
+
+
+class OraclePeer(Peer):
+    """The dicts and sets of `gicmodel.fuzzing.oracle`, or of a subclass that is to be tried."""
+
+    name: ClassVar[str] = "oracle"
+
+    def __init__(self, oracle_class: type[Oracle] = Oracle) -> None:
+        self._oracle_class = oracle_class
+
+    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+        """One of `POLICIES`, and of the choices that every machine has."""
+        return draw_machine(random, architecture)
+
+    def start(self, machine: Machine) -> AgainstOracle:
+        """Boot hardware and oracle."""
+        try:
+            return AgainstOracle(machine, self._oracle_class)
+        except (DriverError, ExternalAbort, MemoryError) as error:
+            raise UnusableInput(f"a machine that is too large for fuzzing: {error}") from error
+
+
+def draw_machine(random: np.random.Generator, architecture: str) -> Machine:
+    """A small machine of one of the `POLICIES`."""
+    choices: dict[str, Any] = {name: pool[int(random.integers(len(pool)))] for name, pool in MACHINE_CHOICES.items()}
+    policies = POLICIES[architecture]
+    policy = policies[int(random.integers(len(policies)))]
+    config = GicConfig(**(choices | _SMALL | dict(policy) | {"architecture": architecture}))
+    return Machine(config, Geometry(int(random.integers(3)), bool(random.integers(2)), int(random.integers(1, 4))))
+
+
+PEER = OraclePeer()

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Campaigns: programs from a seed, and the smallest one that shows a mistake."""
+
+from gicmodel.fuzzing.campaign import Plan, generate, hunt, run_chunk
+from gicmodel.fuzzing.execution import divergence_of
+from gicmodel.fuzzing.oracle import Oracle
+from gicmodel.fuzzing.peers.oracle import OraclePeer
+
+
+class ClearsNothing(Oracle):
+    """CLEAR and DISCARD leave the pending bit."""
+
+    def clear(self, target: object) -> None:
+        pass
+
+
+def test_a_chunk_is_a_function_of_its_seed():
+    peer, plan = OraclePeer(), Plan(seed=1, commands=300)
+    assert generate(peer, plan, 0) == generate(peer, plan, 0)
+    assert generate(peer, plan, 0) != generate(peer, Plan(seed=2, commands=300), 0)
+    assert generate(peer, plan, 0).commands >= 300
+
+
+def test_hardware_and_oracle_agree():
+    result = run_chunk(OraclePeer(), Plan(seed=1, commands=300, architecture="4.1"), 0)
+    assert result.finding is None
+    assert result.commands >= 300
+
+
+def test_a_mistake_is_found_and_shrunk():
+    peer = OraclePeer(ClearsNothing)
+    finding = hunt(peer, Plan(seed=1, commands=2000, architecture="3"))
+    assert finding is not None
+    assert finding.program.commands <= 5
+    assert divergence_of(peer, finding.program) is not None
+    assert divergence_of(OraclePeer(), finding.program) is None
