@@ -36,7 +36,7 @@ class Comparison:
             {
                 "policy": verdict.policy.value,
                 "forwarding_resets": resets,
-                "pending": sum(verdict.expected.values()),
+                "pending": verdict.vlpis_expected,
                 "lost": len(verdict.lost),
                 "duplicated": len(verdict.duplicated),
                 "commands": dict(verdict.commands),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from gicmodel.files import replacing
+from gicmodel.layouts.vpt import VSGIS
 
 if TYPE_CHECKING:
     from gicmodel.migration.machine import Delivery
@@ -100,6 +102,7 @@ class Outcome:
             "policy": verdict.policy.value,
             "commands": dict(verdict.commands),
             "unmaps": verdict.unmaps,
+            "vsgis": {"pending_before": verdict.sgis_before, "pending_after": verdict.sgis_after},
             "steps": [{"name": step.name, "seconds": step.seconds, "bytes": step.bytes} for step in verdict.steps],
         }
         if verdict.failure is not None:
@@ -133,11 +136,9 @@ def write_json(file: str, document: Any) -> None:
 
 
 def _sentences(verdict: Verdict) -> list[str]:
-    delivered = sum(verdict.delivered.values())
-    before = f"{verdict.pending_before} pending before, {verdict.pending_after} after"
-    after = f"{delivered} delivered, {len(verdict.lost)} lost, {len(verdict.duplicated)} doubled"
-    held = f", {len(verdict.held)} disabled and pending still" if verdict.held else ""
-    lines = [f"{verdict.vlpis} vLPIs: {before}; {after}{held}"]
+    lines = [f"{verdict.vlpis} vLPIs: {_tally(verdict, verdict.pending_before, verdict.pending_after, is_sgi=False)}"]
+    if verdict.sgis_before or verdict.sgis_after:
+        lines.append(f"vSGIs: {_tally(verdict, verdict.sgis_before, verdict.sgis_after, is_sgi=True)}")
     commands = f"{sum(verdict.commands.values())} ITS commands, vPEs unmapped {verdict.unmaps} times"
     lines.append(f"policy {verdict.policy.value}: {commands}")
     lines += [
@@ -149,6 +150,17 @@ def _sentences(verdict: Verdict) -> list[str]:
     return [*lines, _conclusion(verdict)]
 
 
+def _tally(verdict: Verdict, before: int, after: int, is_sgi: bool) -> str:
+    """What became of one kind of interrupts."""
+
+    def count(deliveries: Iterable[Delivery]) -> int:
+        return sum((intid < VSGIS) is is_sgi for _, intid in deliveries)
+
+    held = f", {count(verdict.held)} disabled and pending still" if count(verdict.held) else ""
+    delivered, lost, doubled = map(count, (verdict.delivered.elements(), verdict.lost, verdict.duplicated))
+    return f"{before} pending before, {after} after; {delivered} delivered, {lost} lost, {doubled} doubled{held}"
+
+
 def _conclusion(verdict: Verdict) -> str:
     unharmed = not (verdict.lost or verdict.duplicated)
     if verdict.failure is not None:
@@ -157,12 +169,16 @@ def _conclusion(verdict: Verdict) -> str:
         return "the migration did not hold"
     if not verdict.expected:
         return "no vLPI was pending, so there was nothing to lose"
-    return "every pending vLPI arrived once, on its vCPU"
+    return f"every pending {'vLPI' if verdict.vlpis_expected else 'vSGI'} arrived once, on its vCPU"
 
 
 def _listed(what: str, deliveries: list[Delivery]) -> list[str]:
-    named = [f"{what}: vLPI {intid} of vCPU {vcpu}" for vcpu, intid in deliveries[:SHOWN]]
+    named = [f"{what}: {_kind(intid)} {intid} of vCPU {vcpu}" for vcpu, intid in deliveries[:SHOWN]]
     return named + ([f"{what}: {len(deliveries) - SHOWN} more"] if len(deliveries) > SHOWN else [])
+
+
+def _kind(intid: int) -> str:
+    return "vSGI" if intid < VSGIS else "vLPI"
 
 
 def _named(deliveries: list[Delivery]) -> list[dict[str, int]]:

@@ -11,7 +11,18 @@ import numpy as np
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CWRITER, register
+from gicmodel.layouts.registers import (
+    GICD_CTLR,
+    GICD_TYPER2,
+    GICR_IGROUPR0,
+    GICR_IPRIORITYR,
+    GICR_ISENABLER0,
+    GITS_CBASER,
+    GITS_CWRITER,
+    SGI_PRIORITIES,
+    register,
+)
+from gicmodel.layouts.vpt import VSGIS
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
@@ -20,6 +31,18 @@ from gicmodel.migration.vfio import DeviceState
 
 GUEST_RAM_BASE, GUEST_RAM_BYTES = 0x4000_0000, 1 << 30
 FUNCTIONS_PER_DEVICE = 8
+SGI_PRIORITY = 0xA0
+ALL_SGIS = (1 << VSGIS) - 1
+
+SGI_SETTINGS = {
+    "IGROUPR0": GICR_IGROUPR0.pack(SGI=ALL_SGIS),
+    **{
+        f"IPRIORITYR{n}": GICR_IPRIORITYR.pack(**dict.fromkeys(GICR_IPRIORITYR.fields, SGI_PRIORITY))
+        for n in range(SGI_PRIORITIES)
+    },
+    "ISENABLER0": GICR_ISENABLER0.pack(SGI=ALL_SGIS),
+}
+"""What the guest writes to the SGI registers of each redistributor, in this order."""
 
 
 def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progress: Progress = no_progress) -> GicDriver:
@@ -39,6 +62,21 @@ def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progres
         mapped += len(events)
         progress("boot the guest", number + 1, len(devices))
     return driver
+
+
+def enable_sgis(vgic: Vgic) -> None:
+    """The guest enables its SGIs, all in Group 1 with one priority, and its distributor.
+
+    The GIC injects them if it can: nASSGIreq follows GICD_TYPER2.nASSGIcap, as in Linux' gic_dist_init. KvmError as the
+    host driver.
+    """
+    distributor, (ctlr, typer2) = vgic.distributor, (register(name).offset for name in ("GICD_CTLR", "GICD_TYPER2"))
+    direct = GICD_TYPER2.unpack(distributor.read(typer2, 4))["nASSGIcap"]
+    distributor.write(ctlr, GICD_CTLR.pack(), 4)
+    for redistributor in vgic.redistributors:
+        for name, value in SGI_SETTINGS.items():
+            redistributor.write(register(f"GICR_{name}").offset, value, 4)
+    distributor.write(ctlr, GICD_CTLR.pack(ARE=1, nASSGIreq=direct, EnableGrp1=1), 4)
 
 
 def send_command(vgic: Vgic, mnemonic: str, **fields: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host: RAM, a GIC, and the driver that has booted it."""
+"""A host: RAM, a GIC, the driver that has booted it, and which KVM it has."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.hardware import SPURIOUS, Gic, GicConfig
+from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.registers import host_registers
 
@@ -24,11 +25,15 @@ class Host:
         name: how messages call it.
         config: the GIC; see `config_for` for one with room for a given number of LPIs.
         ram_bytes: RAM for the GIC's tables, in whole pages.
+        behaviour: the Linux release that its KVM is of.
     """
 
-    def __init__(self, name: str, config: GicConfig, ram_bytes: int = RAM_BYTES) -> None:
+    def __init__(
+        self, name: str, config: GicConfig, ram_bytes: int = RAM_BYTES, behaviour: KvmBehaviour = NEWEST
+    ) -> None:
         self.name = name
         self.config = config
+        self.behaviour = behaviour
         self.unresponsive: set[int] = set()
         """DeviceIDs of devices that no longer answer; they go on with what they do."""
         self.memory = GuestMemory(RAM_BASE, ram_bytes)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gicmodel.driver import DriverError
 from gicmodel.hardware import SPURIOUS
 from gicmodel.kvm import Vgic
+from gicmodel.layouts.vpt import VSGIS
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.registers import guest_registers
@@ -29,7 +30,7 @@ class VirtualMachine:
     def __init__(self, host: Host, memory: GuestMemory, vcpus: int) -> None:
         self.host = host
         self.memory = memory
-        self.vgic = Vgic(memory, vcpus, host.driver if host.driver.is_v4 else None)
+        self.vgic = Vgic(memory, vcpus, host.driver if host.driver.is_v4 else None, behaviour=host.behaviour)
         self.devices: list[VfioDevice] = []
 
     @property
@@ -61,6 +62,18 @@ class VirtualMachine:
         if ite is None:
             raise KeyError((device_id, event_id))
         return ite.target_vcpu, int(self.vgic.lpis.rows["intid"][ite.lpi])
+
+    def disabled(self, vcpu: int, intid: int) -> bool:
+        """Whether the guest has disabled an SGI or a mapped LPI, or all of them at the distributor.
+
+        A vSGI of Group 0 is as good as disabled: KVM makes vPEs resident without that group.
+        """
+        if intid < VSGIS:
+            sgi = self.vgic.dist.sgis.rows[vcpu, intid]
+            enabled = bool(sgi["enabled"] and sgi["group"])
+        else:
+            enabled = intid not in self.vgic.lpis or self.vgic.lpis[intid].enabled
+        return not (enabled and self.vgic.dist.enabled)
 
     @property
     def unmaps(self) -> int:

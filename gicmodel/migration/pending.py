@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from gicmodel.driver import ItsVpe
 from gicmodel.hardware.observe import pending_virtual
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
 from gicmodel.migration.machine import Delivery, VirtualMachine
 
 
 def pending_interrupts(vm: VirtualMachine) -> set[Delivery]:
-    """The LPIs that are pending now, as (vCPU, INTID): in the VPTs for those forwarded, else in KVM's latch."""
+    """The LPIs and SGIs that are pending now, as (vCPU, INTID): in the VPTs for those in the GIC, else in KVM."""
+    return pending_lpis(vm) | pending_sgis(vm)
+
+
+def pending_lpis(vm: VirtualMachine) -> set[Delivery]:
+    """The LPIs among them."""
     rows = vm.vgic.lpis.rows[vm.vgic.lpis.slots()]
     latched = rows[rows["pending_latch"]]
     return pending_vlpis(vm) | set(zip(latched["target_vcpu"].tolist(), latched["intid"].tolist(), strict=True))
@@ -18,14 +27,19 @@ def pending_interrupts(vm: VirtualMachine) -> set[Delivery]:
 
 def pending_vlpis(vm: VirtualMachine) -> set[Delivery]:
     """The vLPIs that are pending in the VM's VPTs now, as (vCPU, INTID), wherever the hardware holds the bits."""
-    if vm.vgic.its_vm is None:
-        return set()
-    return {
-        (vcpu, int(intid))
-        for vcpu, vpe in enumerate(vm.vgic.its_vm.vpes)
-        for intid in _pending_of(vm, vpe)
-        if intid >= FIRST_LPI
-    }
+    return {(vcpu, intid) for vcpu, intid in _in_vpts(vm) if intid >= FIRST_LPI}
+
+
+def pending_sgis(vm: VirtualMachine) -> set[Delivery]:
+    """The SGIs that are pending now, as (vCPU, INTID): vSGIs in the GIC, others in KVM."""
+    latched = np.argwhere(vm.vgic.dist.sgis.rows["pending_latch"]).tolist()
+    return {(vcpu, number) for vcpu, number in latched} | {found for found in _in_vpts(vm) if found[1] < VSGIS}
+
+
+def _in_vpts(vm: VirtualMachine) -> Iterator[Delivery]:
+    for vcpu, vpe in enumerate(vm.vgic.its_vm.vpes if vm.vgic.its_vm is not None else ()):
+        for intid in _pending_of(vm, vpe):
+            yield vcpu, intid
 
 
 def _pending_of(vm: VirtualMachine, vpe: ItsVpe) -> list[int]:

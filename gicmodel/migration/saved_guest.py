@@ -13,8 +13,8 @@ from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.images import MAX_WINDOW, Segment, load_segments
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.registers import GICR_ISPENDR0, GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.machine import Delivery, VirtualMachine
@@ -50,6 +50,12 @@ class SavedGuest:
     def pending(self) -> set[Delivery]:
         """The set bits of the pending tables in the image, from INTID 8192 on, by vCPU. UnusableInput if outside it."""
         return {(vcpu, intid) for vcpu in range(self.vcpus) for intid in self._pending_of(vcpu)}
+
+    def pending_sgis(self) -> set[Delivery]:
+        """The SGIs that GICR_ISPENDR0 says are pending, by vCPU; none for registers that do not say."""
+        frames = [self.registers[f"GICR{vcpu}"].get("ISPENDR0", 0) for vcpu in range(self.vcpus)]
+        masks = [GICR_ISPENDR0.unpack(value)["SGI"] for value in frames]
+        return {(vcpu, number) for vcpu, mask in enumerate(masks) for number in range(VSGIS) if mask >> number & 1}
 
     @property
     def lpis(self) -> int:

@@ -7,12 +7,16 @@ from typing import Protocol
 
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.registers import BASERS, register
-from gicmodel.migration.registers import Registers, guest_registers
+from gicmodel.migration.registers import GUEST_DISTRIBUTOR_NAMES, SGI_NAMES, Registers, guest_registers
 
 BEFORE_TABLES = ("IIDR", "CBASER", "CREADR", "CWRITER", *(f"BASER{n}" for n in range(BASERS)))
 """The order of QEMU's kvm_arm_its_post_load: CREADR after the CBASER write that clears it, IIDR before the tables."""
 
 REDISTRIBUTOR_TABLES = ("PROPBASER", "PENDBASER")
+
+CLEARED_BY = {"ISENABLER0": "ICENABLER0", "ISPENDR0": "ICPENDR0"}
+"""What a write of all ones clears before the write of what was saved, which can only set."""
+_ALL = 0xFFFF_FFFF
 
 
 class UserFace(Protocol):
@@ -27,23 +31,24 @@ def save_registers(vgic: Vgic) -> Registers:
 
 
 def restore_redistributors(vgic: Vgic, registers: Registers) -> None:
-    """QEMU's kvm_arm_gicv3_put: the LPI tables of all vCPUs, then EnableLPIs of each.
+    """QEMU's kvm_arm_gicv3_put: GICD_CTLR, the LPI tables of all vCPUs, then EnableLPIs and SGIs of each.
 
-    No LPI is mapped yet, so that enabling loads nothing; each pending bit is read as its LPI is created.
+    No LPI is mapped yet, so that enabling loads nothing; each pending bit is read as its LPI is created. SGIs stay in
+    software, whatever GICD_CTLR.nASSGIreq says, until the first vCPU runs.
     """
+    _restore(vgic.distributor, "GICD", GUEST_DISTRIBUTOR_NAMES, registers.get("GICD", {}))
     for n, redistributor in enumerate(vgic.redistributors):
         for name in REDISTRIBUTOR_TABLES:
             _put(redistributor, f"GICR_{name}", registers[f"GICR{n}"][name])
     for n, redistributor in enumerate(vgic.redistributors):
         _put(redistributor, "GICR_CTLR", registers[f"GICR{n}"]["CTLR"])
+        _restore(redistributor, "GICR", SGI_NAMES, registers[f"GICR{n}"])
 
 
 def restore_its_registers(vgic: Vgic, registers: Registers) -> None:
     """QEMU's kvm_arm_its_post_load up to the tables."""
     for n, its in enumerate(vgic.its):
-        for name in BEFORE_TABLES:
-            if name in registers[f"GITS{n}"]:
-                _put(its, f"GITS_{name}", registers[f"GITS{n}"][name])
+        _restore(its, "GITS", BEFORE_TABLES, registers[f"GITS{n}"])
 
 
 def restore_its_tables(vgic: Vgic, registers: Registers) -> None:
@@ -51,6 +56,15 @@ def restore_its_tables(vgic: Vgic, registers: Registers) -> None:
     for n, its in enumerate(vgic.its):
         its.restore_tables()
         _put(its, "GITS_CTLR", registers[f"GITS{n}"]["CTLR"])
+
+
+def _restore(face: UserFace, unit: str, names: tuple[str, ...], saved: dict[str, int]) -> None:
+    """Those of the registers that were saved; a file may be older than what saves them."""
+    for name in names:
+        if name in saved:
+            if name in CLEARED_BY:
+                _put(face, f"{unit}_{CLEARED_BY[name]}", _ALL)
+            _put(face, f"{unit}_{name}", saved[name])
 
 
 def _put(face: UserFace, name: str, value: int) -> None:

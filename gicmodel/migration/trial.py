@@ -12,11 +12,11 @@ import numpy as np
 from gicmodel.driver import DriverError
 from gicmodel.hardware import GicConfig
 from gicmodel.kvm import KvmError
-from gicmodel.migration.guest import new_virtual_machine
+from gicmodel.migration.guest import enable_sgis, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
 from gicmodel.migration.migrate import DEFAULTS, Migration, MigrationError, Options
-from gicmodel.migration.pending import pending_interrupts, pending_vlpis
+from gicmodel.migration.pending import pending_interrupts, pending_lpis, pending_sgis, pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import Progress, Steps
 from gicmodel.migration.verdict import Verdict
@@ -27,6 +27,8 @@ __all__ = [
     "VmSize",
     "migrate_new_vm",
     "pending_interrupts",
+    "pending_lpis",
+    "pending_sgis",
     "pending_vlpis",
     "raise_some",
     "resume_saved_guest",
@@ -63,7 +65,7 @@ class Course:
 def migrate_new_vm(
     hosts: GicConfig, vm_size: VmSize, course: Course, progress: Progress, before_delivery: BeforeDelivery
 ) -> Verdict:
-    """Make up a VM, have some of its interrupts raised, migrate it to and fro, deliver where it ends.
+    """Make up a VM, have some of its interrupts raised, SGIs too, migrate it to and fro, deliver where it ends.
 
     If a step fails, the guest goes on where it was, and takes its interrupts there. `before_delivery` is shown the VMs
     of the last migration, source first, before the guest takes what is pending in the end.
@@ -73,6 +75,7 @@ def migrate_new_vm(
     """
     config = config_for(hosts, vm_size.lpis)
     vm = new_virtual_machine(Host("source", config), vm_size.vcpus, vm_size.devices, vm_size.vectors, progress)
+    enable_sgis(vm.vgic)
     vm.run_vcpus()
     chain = _Chain(vm, Host("destination", config), course, progress)
     chain.run()
@@ -95,7 +98,7 @@ class _Chain:
 
     def run(self) -> None:
         """All hops, until something is lost or does not work."""
-        self.workload.fire_some(self._rng, self._course.fraction)
+        self._raise_some()
         for hop in range(self._course.hops):
             if hop:
                 self._between_hops()
@@ -104,7 +107,7 @@ class _Chain:
             if not self.verdict.passed:
                 break
             self._hop()
-        self.verdict.pending_after = len(pending_interrupts(self.workload.vm))
+        self.verdict.look(self.workload.vm)
 
     def deliver_all(self) -> None:
         """The guest enables every interrupt and takes everything."""
@@ -113,7 +116,7 @@ class _Chain:
 
     def _hop(self) -> None:
         source = self.workload.vm
-        self.verdict.pending_before = len(self.workload.pending)
+        self.verdict.pending_before, self.verdict.sgis_before = len(self.workload.pending), len(self.workload.sgis)
         options = Options(self._course.options.policy, self._course.options.forwarding_resets)
         migration = Migration(source, self._next_host, self._progress, options)
         self.left, self._next_host = migration.target, source.host
@@ -133,13 +136,18 @@ class _Chain:
             self.verdict.aborted.append(error)
         self._deliver(range(self.workload.vm.vcpus))
         self.workload.run_on(0)
-        self.workload.fire_some(self._rng, self._course.fraction)
+        self._raise_some()
 
     def _between_hops(self) -> None:
         """The VM runs, and every second vCPU takes its interrupts."""
         self.left.destroy()
         self._deliver(range(0, self.workload.vm.vcpus, 2))
         self.workload.stir(self._rng, self._course.fraction)
+        self.workload.send_some_sgis(self._rng, self._course.fraction)
+
+    def _raise_some(self) -> None:
+        self.workload.fire_some(self._rng, self._course.fraction)
+        self.workload.send_some_sgis(self._rng, self._course.fraction)
 
     def _deliver(self, vcpus: range) -> None:
         self.verdict.expected += self.workload.owed(vcpus)
@@ -160,14 +168,15 @@ def resume_saved_guest(
     host = Host("destination", config_for(hosts, guest.lpis))
     commands_before = host.commands
     steps = Steps(progress, guest.memory)
-    expected = guest.pending()
+    pending, sgis = guest.pending(), guest.pending_sgis()
     vm = VirtualMachine(host, guest.memory, guest.vcpus)
     for name, step in guest.resume_steps(vm, options):
         guest.memory.clear_dirty()
         steps.take(name, step)
     mapped = vm_targets(vm)
-    verdict = Verdict(len(mapped), Counter(expected & mapped), steps=steps.reports, policy=options.policy)
-    verdict.pending_before, verdict.pending_after = len(verdict.expected), len(pending_interrupts(vm))
+    verdict = Verdict(len(mapped), Counter((pending & mapped) | sgis), steps=steps.reports, policy=options.policy)
+    verdict.pending_before, verdict.sgis_before = len(pending & mapped), len(sgis)
+    verdict.look(vm)
     try:
         for name, step in guest.save_steps(vm):
             guest.memory.clear_dirty()

@@ -7,20 +7,21 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.migration.machine import Delivery, VirtualMachine
 from gicmodel.migration.migrate import Migration, MigrationError
-from gicmodel.migration.pending import pending_interrupts
+from gicmodel.migration.pending import pending_interrupts, pending_lpis, pending_sgis
 from gicmodel.migration.policy import Policy
 from gicmodel.migration.steps import StepReport
 
 
 @dataclass
 class Verdict:
-    """What became of the vLPIs, as (vCPU, INTID); `held` are still pending because the guest has them disabled.
+    """What became of the vLPIs and vSGIs, as (vCPU, INTID); `held` are pending still as the guest has them disabled.
 
-    `expected` is how often each was to be delivered. `pending_before` and `pending_after` are numbers around the last
-    migration; `steps`, `commands` and `unmaps` are sums over all that were not cancelled. `aborted` is how those that
-    were cancelled ended.
+    `expected` is how often each was to be delivered. `pending_before` and `pending_after` are numbers of vLPIs around
+    the last migration, `sgis_before` and `sgis_after` of vSGIs; `steps`, `commands` and `unmaps` are sums over all that
+    were not cancelled. `aborted` is how those that were cancelled ended.
     """
 
     vlpis: int
@@ -29,6 +30,8 @@ class Verdict:
     held: set[Delivery] = field(default_factory=set)
     pending_before: int = 0
     pending_after: int = 0
+    sgis_before: int = 0
+    sgis_after: int = 0
     image_identical: bool | None = None
     steps: list[StepReport] = field(default_factory=list)
     policy: Policy = Policy.AVOID_UNSET
@@ -36,6 +39,11 @@ class Verdict:
     unmaps: int = 0
     failure: MigrationError | None = None
     aborted: list[MigrationError] = field(default_factory=list)
+
+    @property
+    def vlpis_expected(self) -> int:
+        """How many vLPIs were to be delivered."""
+        return sum(times for (_, intid), times in self.expected.items() if intid >= FIRST_LPI)
 
     @property
     def lost(self) -> list[Delivery]:
@@ -55,9 +63,11 @@ class Verdict:
     def deliver(self, vm: VirtualMachine, vcpus: Iterable[int] | None = None) -> None:
         """Let the guest take its interrupts, on some vCPUs or all, and note which."""
         self.delivered.update(vm.deliver(vcpus))
-        lpis = vm.vgic.lpis
-        pending = pending_interrupts(vm)
-        self.held = {(vcpu, intid) for vcpu, intid in pending if intid in lpis and not lpis[intid].enabled}
+        self.held = {found for found in pending_interrupts(vm) if vm.disabled(*found)}
+
+    def look(self, vm: VirtualMachine) -> None:
+        """Note how many are pending after the migration."""
+        self.pending_after, self.sgis_after = len(pending_lpis(vm)), len(pending_sgis(vm))
 
     def count(self, migration: Migration) -> None:
         """Add what a migration took."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
 from gicmodel.migration.guest import send_command
 from gicmodel.migration.machine import Delivery, VirtualMachine
 
@@ -33,6 +33,8 @@ class Workload:
             for vector, event in enumerate(device.events)
         }
         self.pending: set[Event] = set()
+        self.sgis: set[Delivery] = set()
+        """The SGIs that are pending."""
         self.masked: set[Event] = set()
 
     def fire(self, events: Iterable[Event]) -> None:
@@ -44,6 +46,12 @@ class Workload:
         for number, of_device in vectors.items():
             self.vm.devices[number].fire(of_device)
         self.vm.handle_interrupts()
+
+    def send_sgis(self, sgis: Iterable[Delivery]) -> None:
+        """vCPUs send SGIs to vCPUs (ICC_SGI1R_EL1), each given as (target, number); as for `fire`, once is enough."""
+        for vcpu, number in sgis:
+            self.sgis.add((vcpu, number))
+            self.vm.vgic.send_sgi(vcpu, number)
 
     def mask(self, event: Event) -> None:
         """The guest disables an interrupt; it may become pending, and is not delivered."""
@@ -75,13 +83,20 @@ class Workload:
         """What these vCPUs are about to take; it is not pending any more."""
         running = set(vcpus)
         due = {event for event in self.pending - self.masked if self.targets[event][0] in running}
+        due_sgis = {sgi for sgi in self.sgis if sgi[0] in running}
         self.pending -= due
-        return Counter(self.targets[event] for event in due)
+        self.sgis -= due_sgis
+        return Counter(self.targets[event] for event in due) + Counter(due_sgis)
 
     def fire_some(self, rng: np.random.Generator, fraction: float) -> None:
         """Each interrupt is raised with probability `fraction`."""
         raised = rng.random(len(self.targets)) < fraction
         self.fire(event for event, chosen in zip(self.targets, raised.tolist(), strict=True) if chosen)
+
+    def send_some_sgis(self, rng: np.random.Generator, fraction: float) -> None:
+        """Each SGI of each vCPU is sent with probability `fraction`."""
+        sent = rng.random((self.vm.vcpus, VSGIS)) < fraction
+        self.send_sgis((vcpu, number) for vcpu, number in np.argwhere(sent).tolist())
 
     def stir(self, rng: np.random.Generator, fraction: float) -> None:
         """An eventful while: masks, new affinities, other CPUs, a device reset, and interrupts before and after."""

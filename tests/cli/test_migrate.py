@@ -15,12 +15,13 @@ from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.jit import COMPILED
+from gicmodel.kvm.sgi import Sgis
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 IMAGE = CAPTURE / "guest-saved-tables.elf.xz"
 SMALL = ("--vcpus", 2, "--devices", 2, "--vectors", 4)
 OF_A = {"vlpis", "pending_before", "pending_after", "lost", "duplicated", "image_identical", "steps"}
-KEYS = OF_A | {"policy", "commands", "unmaps"}
+KEYS = OF_A | {"policy", "commands", "unmaps", "vsgis"}
 STEPS = [
     "precopy RAM",
     "pause vCPUs",
@@ -57,12 +58,14 @@ def verdict(*arguments):
 
 
 def rows(text):
-    """The table of steps as [name, milliseconds, bytes], and the lines below it without that of the policy."""
+    """The table of steps as [name, milliseconds, bytes], and the lines below it without those of vSGIs and policy."""
     lines = text.splitlines()
     assert lines[0].split() == ["step", "ms", "bytes"]
     table = [re.fullmatch(r"(\S.*?) +(\d+\.\d) +([\d,]+)", line) for line in lines[1:]]
     matched = [match.groups() for match in table if match]
     below = lines[1 + len(matched) :]
+    if below[1].startswith("vSGIs"):
+        assert re.fullmatch(r"vSGIs: (\d+) pending before, \1 after; \d+ delivered, 0 lost, 0 doubled", below.pop(1))
     assert re.fullmatch(r"policy [a-z-]+: \d+ ITS commands, vPEs unmapped \d+ times", below.pop(1))
     return matched, below
 
@@ -92,6 +95,8 @@ def test_json_of_a_vm_that_is_made_up():
     assert document.pop("commands")["VMAPTI"] == 8
     pending = document.pop("pending_before")
     assert 0 < pending < 8
+    sgis = document["vsgis"]["pending_before"]
+    assert 0 < sgis < 32
     assert document == {
         "vlpis": 8,
         "pending_after": pending,
@@ -100,7 +105,18 @@ def test_json_of_a_vm_that_is_made_up():
         "image_identical": None,
         "policy": "avoid-unset",
         "unmaps": 2,
+        "vsgis": {"pending_before": sgis, "pending_after": sgis},
     }
+
+
+def test_vsgis_are_counted_and_lost_ones_named(monkeypatch):
+    result = migrate("--vcpus", 1, "--devices", 1, "--vectors", 2, "--pending", 1)
+    assert "\nvSGIs: 16 pending before, 16 after; 16 delivered, 0 lost, 0 doubled\n" in result.stdout
+    monkeypatch.setattr(Sgis, "restore_pending", lambda self, vcpu, number, pending, reaches_gic: None)
+    code, document = verdict("--vcpus", 1, "--devices", 1, "--vectors", 2, "--pending", 1)
+    assert (code, document["vsgis"]) == (1, {"pending_before": 16, "pending_after": 0})
+    assert document["lost"] == [{"vcpu": 0, "intid": number} for number in range(16)]
+    assert "\nlost: vSGI 0 of vCPU 0\n" in migrate("--vcpus", 1, "--devices", 1, "--pending", 1).stdout
 
 
 def test_the_real_image():
@@ -135,6 +151,7 @@ def test_json_of_the_real_image():
         "image_identical": True,
         "policy": "avoid-unset",
         "unmaps": 2,
+        "vsgis": {"pending_before": 0, "pending_after": 0},
     }
 
 
@@ -173,13 +190,19 @@ def test_the_seed_decides_which_are_pending(tmp_path):
     assert without_times(verdict(*SMALL, "--seed", 5)[1]) == without_times(verdict(*SMALL, "--seed", 5)[1])
 
 
-@pytest.mark.parametrize(("arguments", "vlpis"), [(("--pending", 0), 256), (("--devices", 0), 0)])
-def test_nothing_pending_is_said_to_prove_nothing(arguments, vlpis):
+@pytest.mark.parametrize(
+    ("arguments", "vlpis", "conclusion"),
+    [
+        (("--pending", 0), 256, "no vLPI was pending, so there was nothing to lose"),
+        (("--devices", 0), 0, "every pending vSGI arrived once, on its vCPU"),
+    ],
+)
+def test_nothing_pending_is_said_to_prove_nothing(arguments, vlpis, conclusion):
     result = migrate(*arguments)
     assert result.exit_code == 0
     assert rows(result.stdout)[1] == [
         f"{vlpis} vLPIs: 0 pending before, 0 after; 0 delivered, 0 lost, 0 doubled",
-        "no vLPI was pending, so there was nothing to lose",
+        conclusion,
     ]
 
 

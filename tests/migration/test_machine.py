@@ -118,7 +118,7 @@ def test_a_destroyed_vm_can_be_followed_by_another(vm):
 
 def test_registers_describe_the_guests_tables(vm):
     registers = vm.registers()
-    assert set(registers) == {"GITS0", "GICR0", "GICR1", "GICR2", "GICR3", "guest"}
+    assert set(registers) == {"GITS0", "GICR0", "GICR1", "GICR2", "GICR3", "GICD", "guest"}
     assert registers["guest"] == {"ram_base": 0x4000_0000, "vcpus": 4}
     assert GITS_CTLR.unpack(registers["GITS0"]["CTLR"])["Enabled"]
     baser = GITS_BASER.unpack(registers["GITS0"]["BASER0"])

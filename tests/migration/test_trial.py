@@ -7,7 +7,7 @@ import pytest
 from gicmodel.hardware import GicConfig
 from gicmodel.kvm import KvmError
 from gicmodel.migration import MigrationError
-from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import Course, VmSize, migrate_new_vm, raise_some, vm_targets
 from gicmodel.migration.verdict import Verdict
@@ -71,18 +71,19 @@ def test_a_trial_delivers_on_the_destination_what_was_raised_on_the_source():
     source, target = machines
     assert judged.passed
     assert judged.vlpis == 12
-    assert 0 < judged.pending_before == judged.pending_after == len(judged.expected) < 12
-    assert judged.delivered == judged.expected == Counter(pending_vlpis(source))
-    assert pending_vlpis(target) == set()
+    assert 0 < judged.pending_before == judged.pending_after == judged.vlpis_expected < 12
+    assert 0 < judged.sgis_before == judged.sgis_after == len(judged.expected) - judged.vlpis_expected < 3 * 16
+    assert judged.delivered == judged.expected == Counter(pending_interrupts(source))
+    assert pending_interrupts(target) == set()
 
 
 def test_before_delivery_everything_is_still_pending():
     seen = []
-    judged = trial(before_delivery=lambda machines: seen.append([pending_vlpis(vm) for vm in machines]))
+    judged = trial(before_delivery=lambda machines: seen.append([pending_interrupts(vm) for vm in machines]))
     assert seen == [[set(judged.expected), set(judged.expected)]]
 
 
-@pytest.mark.parametrize(("fraction", "raised"), [(0, 0), (1, 12)])
+@pytest.mark.parametrize(("fraction", "raised"), [(0, 0), (1, 12 + 3 * 16)])
 def test_none_and_all(fraction, raised):
     assert len(trial(fraction).delivered) == raised
 
@@ -96,7 +97,8 @@ def test_gicv40_delivers_at_the_source():
     judged = trial(architecture="4.0")
     assert str(judged.failure).startswith("flush ITS tables: EACCES: ")
     assert (judged.lost, judged.duplicated, judged.passed) == ([], [], False)
-    assert judged.pending_after == len(judged.delivered) == len(judged.expected) > 0
+    assert len(judged.delivered) == len(judged.expected) == judged.pending_after + judged.sgis_after
+    assert judged.pending_after > 0 < judged.sgis_after
     assert [step.name for step in judged.steps] == ["precopy RAM", "pause vCPUs", "pause devices"]
 
 
