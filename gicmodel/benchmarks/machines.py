@@ -27,9 +27,9 @@ def new_host(name: str, size: VmSize) -> Host:
     return Host(name, config_for(GicConfig(redistributors=HOST_CPUS), size.lpis))
 
 
-def running_machine(size: VmSize) -> VirtualMachine:
-    """A VM whose devices have raised a quarter of their interrupts."""
-    vm = new_virtual_machine(new_host("source", size), size.vcpus, size.devices, size.vectors)
+def running_machine(size: VmSize, in_a_row: int = 1) -> VirtualMachine:
+    """A VM whose devices have raised a quarter of their interrupts; so many `in_a_row` go to each vCPU in turn."""
+    vm = new_virtual_machine(new_host("source", size), size.vcpus, size.devices, size.vectors, in_a_row=in_a_row)
     vm.run_vcpus()
     raise_some(vm, PENDING, np.random.default_rng(1))
     return vm

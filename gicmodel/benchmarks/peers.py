@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.hardware.kernels.ram import copy_words
 from gicmodel.hardware.kernels.words import get
 from gicmodel.jit import kernel
 from gicmodel.layouts.collection import CTE
@@ -40,3 +41,17 @@ def translate(
         cte = ram[collections + get(ite, ITE_ICID)]
         word = pending + stride * get(cte, CTE_RDBASE) + (get(ite, ITE_INTID) >> WORD_SHIFT)
         ram[word] |= ONE << (get(ite, ITE_INTID) & BIT_MASK)
+
+
+@kernel
+def copy_tables(
+    target: NDArray[np.uint64],
+    targets: NDArray[np.int64],
+    source: NDArray[np.uint64],
+    sources: NDArray[np.int64],
+    words: int,
+) -> None:
+    """Copy tables of so many `words` from RAM to RAM; where each starts, in words."""
+    for table in range(len(targets)):
+        here, there = sources[table], targets[table]
+        copy_words(source[here : here + words], target[there : there + words])

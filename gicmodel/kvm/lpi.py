@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.kvm.lpi_words import LpiWords, bitmap
+from gicmodel.kvm.lpi_words import LpiWords
 
 NO_VCPU = -1
 """`target_vcpu` of an LPI whose collection is not mapped."""
@@ -23,7 +23,8 @@ LPI = np.dtype(
         ("enabled", np.bool_),
         ("pending_latch", np.bool_),
         ("hw", np.bool_),
-    ]
+    ],
+    align=True,
 )
 
 
@@ -101,21 +102,16 @@ class Lpis:
         """The slots of all LPIs, in ascending INTID order: the order in which Linux walks them."""
         if self._order is None:
             used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
-            order: NDArray[np.int64] = np.argsort(self.rows["intid"][used])
+            order: NDArray[np.int64] = np.argsort(self.rows["intid"][used], kind="stable")
             self._order = used[order]
         return self._order
 
     def words(self, nr_vcpus: int) -> LpiWords | None:
         """The LPIs that have a target as bitmaps; None if an INTID is wider than KVM's ITS supports."""
         if self._words is None:
-            rows = self.rows[self.slots()]
-            self._words = LpiWords.of(rows[rows["target_vcpu"] != NO_VCPU], nr_vcpus, INTERRUPT_ID_BITS_ITS)
+            targeted = (self.rows["references"] > 0) & (self.rows["target_vcpu"] != NO_VCPU)
+            self._words = LpiWords.of(self.rows, np.flatnonzero(targeted), nr_vcpus, INTERRUPT_ID_BITS_ITS)
         return self._words
-
-    def latches(self) -> NDArray[np.uint64]:
-        """What is pending in software as a bitmap, uint64 [words], of VMs that have `words`."""
-        latched = self.rows["pending_latch"] & (self.rows["target_vcpu"] != NO_VCPU) & (self.rows["references"] > 0)
-        return bitmap(self.rows["intid"][latched], 1 << INTERRUPT_ID_BITS_ITS)
 
     def targeting(self, vcpu: int) -> NDArray[np.int64]:
         """The slots of the LPIs that target `vcpu`, in ascending INTID order."""

@@ -1,44 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LPIs of a VM as bitmaps, 64 INTIDs a word, in the order of a pending table's bits."""
 
-from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-WORD_BITS = 64
+from gicmodel.jit import kernel
+
+_WORD_SHIFT, _BIT_MASK, _ONE = np.uint64(6), np.uint64(63), np.uint64(1)
 
 
 class LpiWords(NamedTuple):
-    """Which LPIs each vCPU has, uint64 [vCPUs, words], and which are forwarded, uint64 [words]."""
+    """The LPIs that have a target. Bit i of word w is INTID 64 * w + i."""
 
     targets: NDArray[np.uint64]
+    """Which LPIs each vCPU has, [vCPUs * words]."""
+    first: NDArray[np.uint64]
+    """The first of each vCPU's words that is not empty, [vCPUs]."""
+    end: NDArray[np.uint64]
+    """The word after the last that is not empty, or 0, [vCPUs]."""
+    vcpus: NDArray[np.int64]
+    """The vCPUs that have LPIs."""
     forwarded: NDArray[np.uint64]
-    first: int
-    """Words before it are empty, and so are those from `end` on."""
-    end: int
+    """Which LPIs are forwarded, [words]."""
+    slots: NDArray[np.int64]
+    """The slots of all of them."""
+    in_software: NDArray[np.int64]
+    """The slots of those that are not forwarded."""
 
     @classmethod
-    def of(cls, rows: NDArray[np.void], nr_vcpus: int, id_bits: int) -> Self | None:
-        """The bitmaps of LPIs `rows`, each with a target; None if an INTID has more than `id_bits` bits."""
-        intids, size = rows["intid"], 1 << id_bits
-        if len(intids) and int(intids[-1]) >= size:
+    def of(cls, rows: NDArray[np.void], slots: NDArray[np.int64], nr_vcpus: int, id_bits: int) -> Self | None:
+        """The LPIs in these slots; None if an INTID has more than `id_bits` bits."""
+        words = (1 << id_bits) // 64
+        targets, forwarded = np.zeros(nr_vcpus * words, np.uint64), np.zeros(words, np.uint64)
+        first, end = np.full(nr_vcpus, words, np.uint64), np.zeros(nr_vcpus, np.uint64)
+        if not group_by_vcpu(rows, slots, targets, first, end, forwarded):
             return None
-        places = rows["target_vcpu"].astype(np.int64) * size + intids
-        targets = bitmap(places, nr_vcpus * size).reshape(nr_vcpus, size // WORD_BITS)
-        forwarded = bitmap(intids[rows["hw"]], size)
-        first, last = (int(intids[0]), int(intids[-1])) if len(intids) else (0, -1)
-        return cls(targets, forwarded, first // WORD_BITS, last // WORD_BITS + 1)
-
-    def vcpus(self) -> Iterable[int]:
-        """The vCPUs that have LPIs."""
-        vcpus: list[int] = np.flatnonzero(self.targets.any(axis=1)).tolist()
-        return vcpus
+        return cls(targets, first, end, np.flatnonzero(end), forwarded, slots, slots[~rows["hw"][slots]])
 
 
-def bitmap(numbers: NDArray[np.int64], size: int) -> NDArray[np.uint64]:
-    """uint64 [size // 64] with these bits set."""
-    bits = np.zeros(size, np.bool_)
-    bits[numbers] = True
-    return np.packbits(bits, bitorder="little").view(np.uint64)
+@kernel
+def group_by_vcpu(
+    rows: NDArray[np.void],
+    slots: NDArray[np.int64],
+    targets: NDArray[np.uint64],
+    first: NDArray[np.uint64],
+    end: NDArray[np.uint64],
+    forwarded: NDArray[np.uint64],
+) -> bool:
+    """Set each LPI's bit in bitmaps that are empty; whether all INTIDs fit into them."""
+    words = len(forwarded)
+    for slot in slots:
+        intid, vcpu = np.uint64(rows[slot]["intid"]), np.int64(rows[slot]["target_vcpu"])
+        word, bit = intid >> _WORD_SHIFT, _ONE << (intid & _BIT_MASK)
+        if word >= np.uint64(words):
+            return False
+        targets[vcpu * words + np.int64(word)] |= bit
+        if word < first[vcpu]:
+            first[vcpu] = word
+        if word >= end[vcpu]:
+            end[vcpu] = word + _ONE
+        if rows[slot]["hw"]:
+            forwarded[word] |= bit
+    return True

@@ -2,7 +2,7 @@
 """SAVE_PENDING_TABLES' work on guest RAM, twice: as Linux does it, LPI by LPI, and 64 LPIs at a time.
 
 RAM is a window's `octets` or `words` with its `page_state`; only pages with a byte that changes are marked. Tables are
-given by their offsets from the start of the window, guest's or host's, in bytes or words as RAM is.
+given by their offsets in bytes from the start of the window, guest's or host's.
 """
 
 import numpy as np
@@ -15,9 +15,11 @@ from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
 NO_FAULT = -1
 
-_PAGE_WORDS = PAGE_BYTES // 8
+_PAGE_WORDS = np.uint64(PAGE_BYTES // 8)
 _STORED = np.uint8(DIRTY | WRITTEN)
-_ZERO, _CLEAR = np.uint64(0), np.uint8(0)
+_ZERO, _ONE, _CLEAR = np.uint64(0), np.uint64(1), np.uint8(0)
+_WORD_SHIFT, _BIT_MASK = np.uint64(6), np.uint64(63)
+_BYTES_SHIFT = np.uint64(3)
 _BYTE_OF, _BIT_OF = kernel(byte_of), kernel(bit_of)
 _BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
@@ -29,25 +31,25 @@ def save_lpi_by_lpi(
     tables: NDArray[np.int64],
     vpt_octets: NDArray[np.uint8],
     vpts: NDArray[np.int64],
-    intids: NDArray[np.int64],
-    vcpus: NDArray[np.int64],
-    latches: NDArray[np.bool_],
-    in_vpt: NDArray[np.bool_],
+    rows: NDArray[np.void],
+    slots: NDArray[np.int64],
+    reads_vpts: bool,
     by_address: bool,
 ) -> int:
     """Linux `vgic_v3_save_pending_tables`: each LPI's byte is read, unless the last one was in it, and written if it
     changes.
 
-    LPI n, in ascending INTID order, is INTID `intids[n]` on `vcpus[n]`. `latches[n]` says whether it is pending or,
-    with `in_vpt[n]`, its VPT does. `by_address` is False before Linux ca185b260951. Returns the offset of the first
-    byte that is outside the window, or NO_FAULT.
+    `slots` are those of the LPIs in `rows`, in ascending INTID order. A forwarded LPI is pending if its VPT says so, if
+    `reads_vpts`, and else if its latch does, as every other's. `by_address` is False before Linux ca185b260951. Returns
+    the offset of the first byte that is outside the window, or NO_FAULT.
     """
     last, value = -1, _CLEAR
-    for n in range(len(intids)):
-        vcpu = vcpus[n]
+    for slot in slots:
+        vcpu = np.int64(rows[slot]["target_vcpu"])
         if vcpu == NO_VCPU:
             continue
-        within, bit = _BYTE_OF(intids[n]), _BITS[_BIT_OF(intids[n])]
+        intid = rows[slot]["intid"]
+        within, bit = _BYTE_OF(intid), _BITS[_BIT_OF(intid)]
         place = tables[vcpu] + within
         if place < 0 or place >= len(octets):
             return int(place)
@@ -56,14 +58,38 @@ def save_lpi_by_lpi(
             key = place
         if key != last:
             value, last = octets[place], key
-        pending = latches[n]
-        if in_vpt[n]:
+        pending = rows[slot]["pending_latch"]
+        if reads_vpts and rows[slot]["hw"]:
             pending = vpt_octets[vpts[vcpu] + within] & bit != _CLEAR
         if (value & bit != _CLEAR) != pending:
             value ^= bit
             octets[place] = value
             page_state[place // PAGE_BYTES] |= _STORED
     return NO_FAULT
+
+
+@kernel
+def whole_and_apart(tables: NDArray[np.int64], vcpus: NDArray[np.int64], highest: int) -> bool:
+    """Whether the tables of these vCPUs are within the window, none starting after `highest`, and do not overlap.
+
+    They are 64 KiB aligned and shorter (DDI0601 GICR_PENDBASER.Physical_Address): they overlap where they are the same.
+    """
+    fine = True
+    for n in range(len(vcpus)):
+        table = tables[vcpus[n]]
+        fine &= 0 <= table <= highest
+        for m in range(n):
+            fine &= tables[vcpus[m]] != table
+    return fine
+
+
+@kernel
+def gather_latches(rows: NDArray[np.void], slots: NDArray[np.int64], latches: NDArray[np.uint64]) -> None:
+    """Set bit n of `latches`, INTID n's, for each LPI in `slots` that is pending in software."""
+    for slot in slots:
+        if rows[slot]["pending_latch"]:
+            intid = np.uint64(rows[slot]["intid"])
+            latches[intid >> _WORD_SHIFT] |= _ONE << (intid & _BIT_MASK)
 
 
 @kernel
@@ -74,27 +100,32 @@ def save_words(
     vpt_words: NDArray[np.uint64],
     vpts: NDArray[np.int64],
     targets: NDArray[np.uint64],
+    first: NDArray[np.uint64],
+    end: NDArray[np.uint64],
     latches: NDArray[np.uint64],
     in_vpt: NDArray[np.uint64],
-    first: int,
-    end: int,
 ) -> None:
     """The same bytes for tables that are whole and apart.
 
-    Bit i of word w of each bitmap is INTID 64 * w + i: `targets` [vCPUs * words] says which LPIs each vCPU has,
-    `latches` and `in_vpt` [words] what is pending in software and whose state is in the VPT. Words `first` to `end` - 1
-    are saved.
+    Of each vCPU: its table, its VPT, the LPIs it has in `targets`, and the words of all of them from its `first` to
+    before its `end`. Bit i of word w is INTID 64 * w + i. `latches` says what is pending in software, `in_vpt` whose
+    state is in the VPTs.
     """
     for vcpu in range(len(tables)):
-        for word in range(first, end):
-            target = targets[vcpu * len(latches) + word]
-            if target == _ZERO:
-                continue
-            pending = latches[word] & ~in_vpt[word]
-            if in_vpt[word] & target != _ZERO:
-                pending |= vpt_words[vpts[vcpu] + word] & in_vpt[word]
-            place = tables[vcpu] + word
-            merged = (words[place] & ~target) | (pending & target)
-            if merged != words[place]:
-                words[place] = merged
-                page_state[place // _PAGE_WORDS] |= _STORED
+        # In variables, which no store can change: the inner loop, without a branch, takes eight words at a time.
+        table, vpt = np.uint64(tables[vcpu]) >> _BYTES_SHIFT, np.uint64(vpts[vcpu]) >> _BYTES_SHIFT
+        row, start, last = np.uint64(vcpu * len(latches)), first[vcpu], end[vcpu]
+        while start < last:
+            page = (table + start) // _PAGE_WORDS
+            stop = (page + _ONE) * _PAGE_WORDS - table
+            if stop > last:
+                stop = last
+            changed = _ZERO
+            for word in range(start, stop):
+                pending = (latches[word] & ~in_vpt[word]) | (vpt_words[vpt + word] & in_vpt[word])
+                change = (words[table + word] ^ pending) & targets[row + word]
+                words[table + word] ^= change
+                changed |= change
+            if changed != _ZERO:
+                page_state[page] |= _STORED
+            start = stop

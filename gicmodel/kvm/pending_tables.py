@@ -5,8 +5,6 @@ Linux arch/arm64/kvm/vgic/vgic-v3.c and vgic-its.c. KVM reads and writes single 
 no ITE maps, and the first KiB of the table, as they are.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,12 +12,14 @@ from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.guest_ram import outside, read_u8
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU
 from gicmodel.kvm.lpi_words import LpiWords
-from gicmodel.kvm.pending_kernels import NO_FAULT, save_lpi_by_lpi, save_words
+from gicmodel.kvm.pending_kernels import NO_FAULT, gather_latches, save_lpi_by_lpi, save_words, whole_and_apart
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.vpt import bit_of, byte_of, table_bytes
 
-WORD_BYTES = 8
 _WHAT = "LPI pending table byte"
+_TABLE_BYTES = table_bytes(INTERRUPT_ID_BITS_ITS)
+_NOTHING = np.zeros(_TABLE_BYTES // 8, np.uint64)
+"""A table without a pending bit."""
 
 
 def take_pending_bit(dist: VgicDist, vcpu: int, intid: int) -> bool:
@@ -84,57 +84,47 @@ def write_pending_tables(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) 
 
     The state of forwarded LPIs comes from the VPTs, or without `vlpis` from the latch as that of all others.
     """
+    tables = np.array(dist.pending_tables, np.int64) - dist.memory.base
     words = dist.lpis.words(dist.nr_vcpus)
-    if lpi_by_lpi or not dist.behaviour.pending_byte_per_vcpu or words is None or not _apart(dist, words):
-        _save_lpi_by_lpi(dist, vlpis)
+    by_word = not lpi_by_lpi and dist.behaviour.pending_byte_per_vcpu
+    if by_word and words is not None and whole_and_apart(tables, words.vcpus, dist.memory.size - _TABLE_BYTES):
+        _save_words(dist, vlpis, tables, words)
     else:
-        _save_words(dist, vlpis, words)
+        _save_lpi_by_lpi(dist, vlpis, tables)
 
 
-def _apart(dist: VgicDist, words: LpiWords) -> bool:
-    """Whether the tables of all vCPUs that have LPIs are whole in RAM and do not overlap."""
-    tables = sorted(dist.pending_tables[vcpu] for vcpu in words.vcpus())
-    size = table_bytes(INTERRUPT_ID_BITS_ITS)
-    whole = all(dist.memory.covers(table, size) for table in tables)
-    return whole and all(after - before >= size for before, after in pairwise(tables))
-
-
-def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None) -> None:
-    memory, rows = dist.memory, dist.lpis.rows[dist.lpis.slots()]
+def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int64]) -> None:
+    memory = dist.memory
     fault = save_lpi_by_lpi(
         memory.octets,
         memory.page_state,
-        np.array(dist.pending_tables, np.int64) - memory.base,
+        tables,
         (vlpis.driver.memory if vlpis else memory).octets,
-        _vpts(dist, vlpis),
-        rows["intid"].copy(),
-        rows["target_vcpu"].astype(np.int64),
-        rows["pending_latch"].copy(),
-        rows["hw"] & (vlpis is not None),
+        vlpis.vpts(range(dist.nr_vcpus)) if vlpis else tables,
+        dist.lpis.rows,
+        dist.lpis.slots(),
+        vlpis is not None,
         dist.behaviour.pending_byte_per_vcpu,
     )
     if fault != NO_FAULT:
         raise outside(memory.base + fault, _WHAT)
 
 
-def _save_words(dist: VgicDist, vlpis: Vlpis | None, words: LpiWords) -> None:
-    memory = dist.memory
+def _save_words(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int64], words: LpiWords) -> None:
+    latches = np.zeros_like(_NOTHING)
+    gather_latches(dist.lpis.rows, words.in_software if vlpis else words.slots, latches)
     save_words(
-        memory.words,
-        memory.page_state,
-        (np.array(dist.pending_tables, np.int64) - memory.base) // WORD_BYTES,
-        (vlpis.driver.memory if vlpis else memory).words,
-        _vpts(dist, vlpis) // WORD_BYTES,
-        words.targets.reshape(-1),
-        dist.lpis.latches(),
-        words.forwarded if vlpis else np.zeros_like(words.forwarded),
+        dist.memory.words,
+        dist.memory.page_state,
+        tables,
+        vlpis.driver.memory.words if vlpis else _NOTHING,
+        vlpis.vpts(range(dist.nr_vcpus)) if vlpis else np.zeros(len(tables), np.int64),
+        words.targets,
         words.first,
         words.end,
+        latches,
+        words.forwarded if vlpis else _NOTHING,
     )
-
-
-def _vpts(dist: VgicDist, vlpis: Vlpis | None) -> NDArray[np.int64]:
-    return vlpis.vpts(range(dist.nr_vcpus)) if vlpis else np.zeros(dist.nr_vcpus, np.int64)
 
 
 def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray[np.integer], int | None]:

@@ -46,6 +46,7 @@ class Vlpis:
         """How often a vPE was unmapped to look into its VPT."""
         with host_refusals():
             self.vm = driver.its_vm_create(nr_vcpus)
+        self._vpts = np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - driver.memory.base
         self._lpis = lpis
         self._hosts: dict[int, HostIrq] = {}
         self._slots: dict[HostIrq, int] = {}
@@ -164,9 +165,13 @@ class Vlpis:
 
         KvmError EACCES unless the host is GICv4.1 and the vPEs of `vcpus` are unmapped: elsewhere RAM may be stale.
         """
+        vpes = self.vm.vpes
+        if not self.driver.is_v41:
+            raise KvmError("EACCES", "the pending state of a vLPI can only be read on GICv4.1")
         for vcpu in vcpus:
-            self._require_current_vpt(self.vpe(vcpu))
-        return np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - self.driver.memory.base
+            if vpes[vcpu].vmapp_count:
+                raise KvmError("EACCES", f"vPE {vpes[vcpu].vpe_id} is mapped: its VPT in RAM may be stale")
+        return self._vpts
 
     def _unmap_vpes(self, vpes: Iterable[ItsVpe]) -> None:
         with host_refusals():
@@ -185,9 +190,3 @@ class Vlpis:
             host = self._hosts[slot]
             events.setdefault(host.device, []).append(host.event)
         return [(device, np.array(numbers, np.int64)) for device, numbers in events.items()]
-
-    def _require_current_vpt(self, vpe: ItsVpe) -> None:
-        if not self.driver.is_v41:
-            raise KvmError("EACCES", "the pending state of a vLPI can only be read on GICv4.1")
-        if vpe.vmapp_count:
-            raise KvmError("EACCES", f"vPE {vpe.vpe_id} is mapped: its VPT in RAM may be stale")

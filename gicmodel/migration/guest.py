@@ -45,8 +45,10 @@ SGI_SETTINGS = {
 """What the guest writes to the SGI registers of each redistributor, in this order."""
 
 
-def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progress: Progress = no_progress) -> GicDriver:
-    """Boot the guest's GIC driver and map events of its devices, event e of all to vCPU e modulo the number of them.
+def boot_guest(
+    vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progress: Progress = no_progress, in_a_row: int = 1
+) -> GicDriver:
+    """Boot the guest's GIC driver and map events of its devices, so many of them `in_a_row` to each vCPU in turn.
 
     Raises:
         DriverError: the virtual GIC refuses, or the guest has not enough RAM.
@@ -57,7 +59,7 @@ def boot_guest(vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progres
     mapped = 0
     for number, (device_id, events) in enumerate(devices):
         device = driver.its_create_device(device_id, max(events, default=0) + 1)
-        cpus = (mapped + np.arange(len(events))) % len(vgic.redistributors)
+        cpus = (mapped + np.arange(len(events))) // in_a_row % len(vgic.redistributors)
         driver.activate_events(device, 0, len(events), cpus)
         mapped += len(events)
         progress("boot the guest", number + 1, len(devices))
@@ -90,16 +92,18 @@ def send_command(vgic: Vgic, mnemonic: str, **fields: int) -> None:
 
 
 def new_virtual_machine(
-    host: Host, vcpus: int, devices: int, vectors: int, progress: Progress = no_progress
+    host: Host, vcpus: int, devices: int, vectors: int, progress: Progress = no_progress, in_a_row: int = 1
 ) -> VirtualMachine:
     """A VM whose guest has booted, with `devices` running VFIO devices of `vectors` vectors, all forwarded.
+
+    Vectors go to vCPUs as `boot_guest` says.
 
     Raises:
         DriverError, KvmError: the host or the guest has not enough of something.
     """
     vm = VirtualMachine(host, GuestMemory(GUEST_RAM_BASE, GUEST_RAM_BYTES), vcpus)
     layout = [(FUNCTIONS_PER_DEVICE * (number + 1), range(vectors)) for number in range(devices)]
-    boot_guest(vm.vgic, layout, progress)
+    boot_guest(vm.vgic, layout, progress, in_a_row)
     vm.attach(layout)
     for number, device in enumerate(vm.devices):
         device.forward(vm.vgic)

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import gicmodel
 from gicmodel.jit import COMPILED
-from gicmodel.kvm.pending_kernels import save_lpi_by_lpi, save_words
+from gicmodel.kvm.lpi import LPI
+from gicmodel.kvm.lpi_words import group_by_vcpu
+from gicmodel.kvm.pending_kernels import gather_latches, save_lpi_by_lpi, save_words, whole_and_apart
 from tests.typed_ir import differences, infer_as_declared, infer_only
 
 ROOT = Path(gicmodel.__file__).parent.parent
@@ -19,10 +23,14 @@ ROOT = Path(gicmodel.__file__).parent.parent
 
 def complaints():
     """Infer the types of the kernels, which then cannot be called any more, and describe what is wrong with them."""
-    dispatchers = (save_lpi_by_lpi, save_words)
+    dispatchers = (save_lpi_by_lpi, save_words, gather_latches, whole_and_apart, group_by_vcpu)
     for dispatcher in dispatchers:
         infer_only(dispatcher)
-    results = [result for dispatcher in dispatchers for result in infer_as_declared(dispatcher, {})]
+    results = [
+        result
+        for dispatcher in dispatchers
+        for result in infer_as_declared(dispatcher, {NDArray[np.void]: np.zeros(1, LPI)})
+    ]
     return results + [difference for dispatcher in dispatchers for difference in differences(dispatcher)]
 
 

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.kvm.pending_tables import write_pending_tables
 from gicmodel.layouts.vpt import bit_of, byte_of
 from gicmodel.memory import ExternalAbort
 from tests.kvm.guest import ITTS, PENDING, RAM_END, Guest, pending_table
+from tests.kvm.host import Host
 
 
 def save_lpi_by_lpi(guest, vpt_bit=None):
@@ -177,6 +179,47 @@ def test_same_bytes_and_errors_as_lpi_by_lpi(vm):
         images.append((guest.memory.read(PENDING, 0x4_0000), guest.memory.dirty_pages().tolist()))
     assert errors[0] == errors[1] == errors[2]
     assert images[0] == images[1] == images[2]
+
+
+# Both ends of a pending table, and where one of its pages ends.
+INTIDS = st.integers(8192, 8192 + 200) | st.integers((1 << 15) - 80, (1 << 15) + 80) | st.integers(65_400, 65_535)
+
+
+@st.composite
+def forwarded_vms(draw):
+    """LPIs of random targets, some forwarded, on three vCPUs whose tables lie in any order; a seed for RAM."""
+    intids = draw(st.lists(INTIDS, unique=True, max_size=40))
+    lpi = st.tuples(st.integers(NO_VCPU, 2), st.booleans(), st.booleans())
+    lpis = [(intid, *draw(lpi)) for intid in intids]
+    return lpis, draw(st.permutations(range(3))), draw(st.booleans()), draw(st.integers(0, 2**32 - 1))
+
+
+@pytest.fixture(scope="module")
+def unmapped():
+    """A guest on GICv4.1 without LPIs, its vPEs unmapped."""
+    guest = Guest(nr_vcpus=3, driver=Host().driver)
+    guest.vgic.unmap_all_vpes()
+    return guest
+
+
+@given(vm=forwarded_vms())
+def test_same_bytes_and_pages_as_lpi_by_lpi_where_vpts_are_read(unmapped, vm):
+    lpis, order, reads_vpts, seed = vm
+    dist, rng = unmapped.vgic.dist, np.random.default_rng(seed)
+    dist.pending_tables[:] = [pending_table(place) for place in order]
+    slots = [dist.lpis.allocate(intid, target, 0, True, latch) for intid, target, latch, _ in lpis]
+    dist.lpis.set_hw(np.array([slot for slot, lpi in zip(slots, lpis, strict=True) if lpi[3]], np.int64), True)
+    for vpe in unmapped.vgic.its_vm.vpes:
+        dist.vlpis.driver.memory.write(vpe.vpt_page, rng.bytes(0x2000))
+    before, images = rng.bytes(0x6_0000), []
+    for lpi_by_lpi in (True, False):
+        unmapped.memory.write(PENDING, before)
+        unmapped.memory.clear_dirty()
+        write_pending_tables(dist, dist.vlpis if reads_vpts else None, lpi_by_lpi)
+        images.append((unmapped.memory.read(PENDING, 0x6_0000), unmapped.memory.dirty_pages().tolist()))
+    for slot in slots:
+        dist.lpis.release(slot)
+    assert images[0] == images[1]
 
 
 def test_the_whole_lpi_space(guest):
