@@ -8,13 +8,14 @@ any part of a sequence of such steps is a sequence too, which is what shrinking 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from gicmodel.fuzzing.agreement import agree
 from gicmodel.fuzzing.oracle import Oracle, Syndrome
 from gicmodel.fuzzing.oracle.state import Command, Vpe
 from gicmodel.fuzzing.rig import QUEUE_SLOTS, Rig
 from gicmodel.fuzzing.strategies import Geometry, Words, words
-from gicmodel.hardware import GicConfig
+from gicmodel.hardware import GicConfig, error_name
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 
 GROUPS = (0, 1)
@@ -76,12 +77,13 @@ class Pair:
 
     def agree_on_errors(self) -> None:
         """Both have met the same command errors, at the same places of the queues."""
-        seen = [(error.its, error.offset, hex(error.number)) for error in self.rig.take_errors()]
-        expected = [
-            (each.its, each.place % QUEUE_SLOTS * COMMAND_BYTES, hex(each.number)) for each in self.oracle.failures
-        ]
+        seen = [(error.its, error.offset, error.number) for error in self.rig.take_errors()]
+        expected = [(its, place % QUEUE_SLOTS * COMMAND_BYTES, number) for its, place, number in self.oracle.failures]
         self.oracle.failures.clear()
-        agree("command errors", seen, expected)
+        for hardware, oracle in zip_longest(seen, expected):
+            if hardware != oracle:
+                number = (hardware or oracle)[-1]
+                agree(error_name(number), _described(hardware), _described(oracle))
 
     def allocate(self, its: int, index: int, rd: int, doorbell: int) -> None:
         """Zero the VPT of a vPEID that is not in use, and map the vPE with VMAPP.PTZ = 1."""
@@ -197,3 +199,8 @@ class Pair:
         if self.config.virtual:
             seen = self.rig.gic.redistributors[rd].cpu.acknowledge_virtual()
             agree(f"ICV_IAR of {rd}", seen, self.oracle.acknowledge_virtual(rd))
+
+
+def _described(error: tuple[int, int, int] | None) -> str:
+    """A command error as text."""
+    return "{2:#08x} at {1:#x} of ITS {0}".format(*error) if error else "no error"

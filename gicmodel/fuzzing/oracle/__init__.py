@@ -19,10 +19,10 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
             not be mapped, so the size of its VPT counts only when the event is used.
 `VMOVI`     LOOKUP; ITE virtual; old vPE mapped and vINTID in its VPT (ITEVCPU_INVALID); new vPEID range, mapped, vINTID
             in its VPT; doorbell if D=1. Pending state that arrives at another VPT rings doorbells as an interrupt does.
-`VMAPP`     with V=1: VPT_size, RDbase, default doorbell; vPEID range; GICv4.1: not yet mapped on this ITS. V=0 of a
-            resident vPE is an error.
-`REBIND`    GICv4.0 (as QEMU): VMAPP V=1 of a vPEID that this ITS has mapped replaces the old binding, and a VPT may
-            have fewer than 14 vINTID bits.
+`VMAPP`     with V=1: VPT_size, RDbase; vPEID range; default doorbell; GICv4.1: not yet mapped on this ITS, and V=0 of
+            a resident vPE is an error, whichever ITSs have it mapped.
+`REBIND`    GICv4.0 (as QEMU): VMAPP V=1 of a vPEID that this ITS has mapped replaces the old binding, V=0 of a
+            resident vPE unmaps it, and a VPT may have fewer than 14 vINTID bits.
 `ALLOC`     GICv4.1: Alloc=1 makes (V=1) or ends (V=0) the vPE, whichever ITS is told; Alloc=0 adds or removes one ITS,
             and the vPE keeps the parameters of the Alloc=1 command. Making it twice, and ending it while another ITS
             maps it, is VCPU_MAPPED; adding to none VCPU_INVALID. After the last Alloc=0 unmap the vPE still exists.

@@ -66,7 +66,9 @@ class Oracle(Interrupts):
         try:
             self.arrive(physical.find_target(self.its[its], event))
         except Refused:
-            return Syndrome.COLLECTION_UNMAPPED if isinstance(event, PhysicalEvent) else Syndrome.VPE_UNMAPPED
+            if isinstance(event, PhysicalEvent):
+                return Syndrome.COLLECTION_UNMAPPED
+            return Syndrome.UNKNOWN if event.vpeid in self.its[its].vpes else Syndrome.VPE_UNMAPPED
         return Syndrome.FORWARDED
 
     def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:

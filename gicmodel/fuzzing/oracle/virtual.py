@@ -83,7 +83,7 @@ def vmovi(oracle: Oracle, its: Its, f: Fields) -> None:
     doorbell = f["Doorbell"] if f["D"] else event.doorbell
     find_itt(oracle, its, f["DeviceID"], f["EventID"])[f["EventID"]] = VirtualEvent(event.vintid, f["vPEID"], doorbell)
     if old.vpt != new.vpt and event.vintid in oracle.vpts[old.vpt].pending:
-        oracle.clear_virtual(old, event.vintid)
+        oracle.vpts[old.vpt].pending.discard(event.vintid)
         oracle.set_virtual(new, event.vintid, doorbell)
 
 
@@ -105,9 +105,8 @@ def vmapp_v40(oracle: Oracle, its: Its, f: Fields) -> None:
     check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
     if vpe is not None:
         its.vpes[f["vPEID"]] = vpe
-    elif f["vPEID"] in its.vpes:
-        check(oracle.residency(its.vpes[f["vPEID"]]) is None, Reason.VCPU_RESIDENT)
-        del its.vpes[f["vPEID"]]
+    else:
+        its.vpes.pop(f["vPEID"], None)
 
 
 def vmapp_v41(oracle: Oracle, its: Its, f: Fields) -> None:
@@ -121,9 +120,9 @@ def vmapp_v41(oracle: Oracle, its: Its, f: Fields) -> None:
 def bind_v41(oracle: Oracle, its: Its, f: Fields) -> None:
     """VMAPP V=1."""
     vpe = new_vpe(oracle, f)
+    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
     check_default_doorbell(oracle, f["Default_Doorbell"])
     vpe.vconf, vpe.default_doorbell = f["VCONF_addr"], f["Default_Doorbell"]
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
     check(f["vPEID"] not in its.vpes, Reason.VCPU_MAPPED)
     if f["Alloc"]:
         check(f["vPEID"] not in oracle.vpes, Reason.VCPU_MAPPED)
@@ -138,7 +137,7 @@ def unbind_v41(oracle: Oracle, its: Its, f: Fields) -> None:
     """VMAPP V=0."""
     vpeid = f["vPEID"]
     check(vpeid < oracle.vpe_limit, Reason.VCPU_OOR)
-    if vpeid not in (oracle.vpes if f["Alloc"] else its.vpes):
+    if vpeid not in oracle.vpes:
         return
     check(oracle.residency(oracle.vpes[vpeid]) is None, Reason.VCPU_RESIDENT)
     if f["Alloc"]:

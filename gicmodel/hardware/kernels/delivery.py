@@ -168,6 +168,14 @@ def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell:
 
 
 @inlined
+def withdraw_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word) -> Word:
+    """CLEAR or DISCARD of a vLPI: a resident vPE drops what it does not take, as it does when one is made pending."""
+    if is_resident(m, entry, vpe_id) and not resident_takes(m, entry, vintid):
+        return OK
+    return clear_virtual(m, entry, vintid)[0]
+
+
+@inlined
 def clear_virtual(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a vLPI or vSGI not pending."""
     reason, slot = slot_of_vpe(m, entry)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from gicmodel.hardware.kernels.configuration import forget_byte
 from gicmodel.hardware.kernels.delivery import (
     clear_lpi,
-    clear_virtual,
     reconsider_doorbell,
     set_lpi,
     set_virtual,
     vpe_redistributor,
+    withdraw_virtual,
 )
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import ITE_INTID, ITE_VPE_ID, is_physical, lpi_target, vlpi_target
@@ -50,7 +50,7 @@ def withdraw_event(m: Machine, its: Index, low: Word) -> Word:
         return reason
     reason, entry = vlpi_target(m, its, low)
     if reason == OK:
-        reason = clear_virtual(m, entry, intid)[0]
+        reason = withdraw_virtual(m, entry, get(low, ITE_VPE_ID), intid)
     return reason
 
 
