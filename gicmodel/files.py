@@ -3,8 +3,7 @@
 
 import gzip
 import lzma
-import secrets
-import tempfile
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -31,6 +30,8 @@ def opened(path: Path) -> IO[bytes]:
     with _refusing(path):
         if path.suffix not in _PACKED:
             return path.open("rb")
+        import tempfile
+
         with _chunks(path) as chunks, ExitStack() as on_failure:
             plain = on_failure.enter_context(tempfile.TemporaryFile())
             _copy_sparse(chunks, plain, path)
@@ -69,7 +70,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _replacement(path: Path) -> Iterator[IO[bytes]]:
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with unfinished.open("xb") as file:
             yield file

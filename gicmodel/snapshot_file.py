@@ -26,7 +26,6 @@ from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 from gicmodel.registers_file import Registers, check_registers
 
 KIND, VERSION = "gicmodel snapshot", 1
-MAGIC = b"PK\x03\x04"
 
 
 def write_snapshot(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from gicmodel.inspection.views import View
 
@@ -61,6 +57,8 @@ def cell(value: Any) -> str:
 
 def write_csv(view: View) -> None:
     """Print one table as CSV."""
+    import csv
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([column.name for column in view.columns])
     for row in view.rows():
@@ -75,6 +73,10 @@ def _line(cells: list[str], widths: list[int], texts: list[bool]) -> str:
 
 
 def _show_rich(view: View) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=f"{view.title} ({len(view)})", title_justify="left", header_style="bold")
     for column in view.columns:
         table.add_column(column.name, justify="left" if column.kind == "text" else "right", overflow="fold")

@@ -10,8 +10,6 @@ from typing import Any
 import click
 
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
-from gicmodel.cli._inspect_figure import draw, require_matplotlib
-from gicmodel.cli._inspect_json import about, document
 from gicmodel.cli._inspect_text import show, write_csv
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection import PROFILES, Inspection, inspect
@@ -62,6 +60,8 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
         raise click.UsageError("Missing argument 'IMAGE'.")
     selection = _selection(options)
     if options["figure"] is not None:
+        from gicmodel.cli._inspect_figure import require_matplotlib
+
         require_matplotlib(options["figure"])
     registers, sources = gather_registers(image, options["files"], options["trace"], options["pairs"])
     profile = PROFILES[options["profile"]] if options["profile"] else None
@@ -69,6 +69,8 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
     findings = find(found)
     _print(image, sources, found, findings, selection, options)
     if options["figure"] is not None:
+        from gicmodel.cli._inspect_figure import draw
+
         draw(options["figure"], found)
     ctx.exit(1 if findings.total or found.truncated else 0)
 
@@ -104,6 +106,8 @@ def _print(
     if options["as_hex"]:
         _print_octets(found, selection)
     elif options["as_json"]:
+        from gicmodel.cli._inspect_json import about, document
+
         for line in document(about(image, sources, found, findings), views):
             click.echo(line)
     elif options["as_csv"]:

@@ -13,6 +13,7 @@ from gicmodel.inspection import join
 from gicmodel.inspection.architecture import architecture_of
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
+from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, Missing
@@ -155,7 +156,6 @@ def _vpes(
         parts.append(decode_vpes(dump, own[-1][1], profile, UNKNOWN)[0])
     vpes = _joined(VPES, parts)
     # ITSs that share the table show each vPE once.
-    _, first = np.unique(vpes["address"], return_index=True)
-    vpes = vpes[np.sort(first)]
+    vpes = vpes[is_first(vpes["address"])]
     join.place_vpes(vpes, redistributors)
     return vpes, own

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection.budget import Budget
+from gicmodel.inspection.distinct import distinct
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
 from gicmodel.inspection.profiles import Entry
@@ -77,7 +78,7 @@ class _Reader:
         self.absent: list[int] = []
 
     def blocks(self) -> Iterator[_Block]:
-        for bits in np.unique(self.devices["Size"]).tolist():
+        for bits in distinct(self.devices["Size"]).tolist():
             chosen = np.flatnonzero(self.devices["Size"] == bits)
             if (self.size << bits + 1) > _LARGE:
                 yield from self._one_by_one(chosen, bits)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection import lpis
 from gicmodel.inspection.budget import Budget
+from gicmodel.inspection.distinct import distinct
 from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.entries import PENDING, UNKNOWN, table
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
@@ -74,7 +75,7 @@ class Targets:
 
     def _collection_rdbase(self, events: NDArray[np.void]) -> NDArray[np.int64]:
         rdbase = np.full(events.size, UNKNOWN, np.int64)
-        for its in np.unique(self.collections["its"]).tolist():
+        for its in distinct(self.collections["its"]).tolist():
             collections = self.collections[self.collections["its"] == its]
             mine = events["its"] == its
             by_icid = _by_id(collections["ICID"], collections["RDbase"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import UNKNOWN, table
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.redistributors import LPI_ID_BITS
@@ -69,7 +70,7 @@ class Regions:
 
     def pending(self) -> NDArray[np.void]:
         """The physical and virtual pending tables."""
-        return self.rows[np.isin(self.rows["kind"], (PENDING, VPT))]
+        return self.rows[among(self.rows["kind"], (PENDING, VPT))]
 
     def _add(self, kind: int, owner: ArrayLike, address: ArrayLike, size: ArrayLike) -> None:
         count = np.size(address)
@@ -107,8 +108,5 @@ class Regions:
 def _without_twins(rows: NDArray[np.void]) -> NDArray[np.void]:
     """Without empty regions, and with each region of a kind that may be shared once."""
     rows = rows[rows["size"] > 0]
-    shared = np.isin(rows["kind"], _SHARED)
-    _, first = np.unique(rows[["kind", "address", "size"]], return_index=True)
-    keep = ~shared
-    keep[first] = True
-    return rows[keep]
+    shared = among(rows["kind"], _SHARED)
+    return rows[~shared | is_first(rows["kind"], rows["address"], rows["size"])]

@@ -12,27 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from construct import Bytes, Const, Int32ul, Int64ul, Struct
-from construct.core import ConstructError
 from numpy.typing import NDArray
 
-from gicmodel import registers_file, snapshot_file
+from gicmodel import registers_file
 from gicmodel.errors import UnusableInput
 from gicmodel.files import head, opened
 from gicmodel.images import Segment, read_image
 from gicmodel.inspection.dump import Dump
 from gicmodel.memory import ADDRESS_BITS
 from gicmodel.registers_file import Registers
-from gicmodel.snapshot_file import MAGIC, read_ram
 
 _LIME = b"EMiL"
-_RANGE = Struct(
-    "magic" / Const(_LIME),
-    "version" / Int32ul,
-    "first" / Int64ul,
-    "last" / Int64ul,
-    "reserved" / Bytes(8),
-)
+_RANGE = np.dtype([("magic", "S4"), ("version", "<u4"), ("first", "<u8"), ("last", "<u8"), ("reserved", "V8")])
+_ZIP = b"PK\x03\x04"
+"""How every `.npz` begins."""
 _COMPRESSED = {b"KDUMP   ": "a compressed kdump", b"DISKDUMP": "a diskdump", b"makedumpfile": "a flattened kdump"}
 
 
@@ -42,19 +35,23 @@ def read_dump(path: Path, base: int | None = None) -> Dump:
     for magic, name in _COMPRESSED.items():
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}; it can be inspected as an ELF core of physical memory")
-    if start.startswith(MAGIC):
+    if start.startswith(_ZIP):
+        from gicmodel.snapshot_file import read_ram
+
         return Dump(read_ram(path))
     return Dump(_lime(path) if start.startswith(_LIME) else read_image(path, base))
 
 
 def is_snapshot(path: Path) -> bool:
     """Whether a file is a snapshot of this package's hardware, or at least such an archive. Raises UnusableInput."""
-    return head(path, len(MAGIC)) == MAGIC
+    return head(path, len(_ZIP)) == _ZIP
 
 
 def read_registers(path: Path) -> Registers:
     """The registers in a TOML file or in a snapshot of this package's hardware. Raises UnusableInput."""
     if is_snapshot(path):
+        from gicmodel import snapshot_file
+
         return snapshot_file.read_registers(path)
     return registers_file.read_registers(path)
 
@@ -68,19 +65,15 @@ def _lime(path: Path) -> list[Segment]:
 def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:
     offset = 0
     while offset < contents.size:
-        try:
-            header = _RANGE.parse(contents[offset : offset + _RANGE.sizeof()].tobytes())
-        except ConstructError as error:
-            raise UnusableInput(f"{path}: no LiME range begins at offset {offset:#x}") from error
-        offset += _RANGE.sizeof()
-        size = header.last + 1 - header.first
-        if header.version != 1:
-            raise UnusableInput(
-                f"{path}: LiME format version {header.version}; version 1 is not compressed and can be read"
-            )
-        if size <= 0 or header.last >= 1 << ADDRESS_BITS or offset + size > contents.size:
-            raise UnusableInput(
-                f"{path}: the LiME range {header.first:#x}-{header.last:#x} is none, or exceeds the file"
-            )
-        yield Segment(header.first, contents[offset : offset + size], offset)
+        header = contents[offset : offset + _RANGE.itemsize]
+        if header.size < _RANGE.itemsize or header[: len(_LIME)].tobytes() != _LIME:
+            raise UnusableInput(f"{path}: no LiME range begins at offset {offset:#x}")
+        version, first, last = (int(header.view(_RANGE)[name][0]) for name in ("version", "first", "last"))
+        offset += _RANGE.itemsize
+        size = last + 1 - first
+        if version != 1:
+            raise UnusableInput(f"{path}: LiME format version {version}; version 1 is not compressed and can be read")
+        if size <= 0 or last >= 1 << ADDRESS_BITS or offset + size > contents.size:
+            raise UnusableInput(f"{path}: the LiME range {first:#x}-{last:#x} is none, or exceeds the file")
+        yield Segment(first, contents[offset : offset + size], offset)
         offset += size

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection.budget import Budget
+from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import PAGE_SIZES, TableType, baser_address
@@ -148,11 +149,10 @@ def _entries(dump: Dump, address: int, length: int, size: int) -> Iterator[tuple
 def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
     level1 = read_level1(dump, table)
     # A page that two level 1 entries name is read for the first; that they do is a finding of its own.
-    pages, first = np.unique(level1.pages, return_index=True)
-    order = np.argsort(first)
+    once = is_first(level1.pages)
     parts: list[_Part] = []
     absent = table.size - dump.held(table.address, table.size)
-    for page, number in zip(pages[order].tolist(), level1.indices[level1.used][first[order]].tolist(), strict=True):
+    for page, number in zip(level1.pages[once].tolist(), level1.indices[level1.used][once].tolist(), strict=True):
         held = dump.held(page, table.page_bytes)
         absent += table.page_bytes - held
         if not held:

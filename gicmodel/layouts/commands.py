@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-from construct import Construct
 from numpy.typing import ArrayLike, NDArray
 
 from gicmodel.layouts.architecture import ARCHITECTURES
+from gicmodel.layouts.declaration import Declared
 from gicmodel.layouts.layout import RES0, Address, Bits, Flag, Layout
 
 COMMAND_BYTES = 32
@@ -21,20 +21,20 @@ CommandWords: TypeAlias = Sequence[int] | NDArray[np.uint64]
 _ASSIGNMENT = re.compile(r"(?P<field>\w+)=(?P<number>0x[0-9a-fA-F]+|0|[1-9][0-9]*)", re.ASCII)
 
 
-def _command(name: str, doc: str, *subcons: Construct) -> Layout:
+def _command(name: str, doc: str, *subcons: Declared) -> Layout:
     return Layout(name, *subcons, words=(64, 64, 64, 64), doc=doc)
 
 
-def _opcode(value: int) -> Construct:
+def _opcode(value: int) -> Declared:
     return Bits("Opcode", 8, "Command", default=value)
 
 
-def _device(opcode: int) -> tuple[Construct, ...]:
+def _device(opcode: int) -> tuple[Declared, ...]:
     """dw0 of the commands that name a device."""
     return Bits("DeviceID", 32, "Device"), RES0(24), _opcode(opcode)
 
 
-def _alone(opcode: int) -> tuple[Construct, ...]:
+def _alone(opcode: int) -> tuple[Declared, ...]:
     """dw0 of the commands that have only their opcode there."""
     return RES0(56), _opcode(opcode)
 

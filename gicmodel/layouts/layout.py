@@ -6,19 +6,24 @@ mask constants of kernels, the vectorised NumPy decoder and encoder, and the pri
 declaration; no other module knows a bit position.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from __future__ import annotations
 
-import construct
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
 import numpy as np
-from construct import Construct, Container
 from numpy.typing import ArrayLike, NDArray
 
-from gicmodel.layouts.diagram import draw
+from gicmodel.layouts.declaration import IMPDEF, RES0, RES1, RESERVED, Address, Bits, Declared, Flag
 from gicmodel.layouts.span import Span
 
-Words: TypeAlias = int | Sequence[int] | NDArray[np.uint64]
-_RESERVED = ("RES0", "RES1", "IMPDEF")
+if TYPE_CHECKING:
+    from construct import Construct, Container
+
+__all__ = ["IMPDEF", "RES0", "RES1", "Address", "Bits", "Field", "Flag", "Layout"]
+
+Words: TypeAlias = "int | Sequence[int] | NDArray[np.uint64]"
 
 
 class Field(NamedTuple):
@@ -30,44 +35,12 @@ class Field(NamedTuple):
     scale: np.uint64
 
 
-def Bits(name: str, bits: int, doc: str = "", default: int = 0) -> Construct:
-    """An unsigned integer of `bits` bits."""
-    return name / construct.Default(construct.BitsInteger(bits), default) * doc
-
-
-def Flag(name: str, doc: str = "") -> Construct:
-    """A single bit."""
-    return name / construct.Default(construct.Flag, False) * doc
-
-
-def Address(name: str, high: int, low: int, doc: str = "") -> Construct:
-    """Bits [high:low] of a value whose lower bits are zero, such as an address; read and built as the whole value."""
-    stored = construct.BitsInteger(high - low + 1)
-    whole = construct.ExprAdapter(stored, lambda value, _: value << low, lambda value, _: value >> low)
-    return name / construct.Default(whole, 0) * doc
-
-
-def RES0(bits: int) -> Construct:
-    """Bits that software writes as zero."""
-    return Bits("RES0", bits)
-
-
-def RES1(bits: int) -> Construct:
-    """Bits that software writes as one."""
-    return Bits("RES1", bits, default=(1 << bits) - 1)
-
-
-def IMPDEF(bits: int) -> Construct:
-    """Bits whose meaning is IMPLEMENTATION DEFINED."""
-    return Bits("IMPDEF", bits)
-
-
 class Layout:
     """The bits of a little-endian structure of one or more words.
 
     Args:
         name: the Arm or Linux name of the structure.
-        subcons: the fields, most significant bit first in each word, words in memory order.
+        fields: the fields, most significant bit first in each word, words in memory order.
         words: the width of each word in bits (8, 16, 32 or 64).
         doc: one line of meaning.
 
@@ -75,21 +48,50 @@ class Layout:
         ValueError: the fields do not fill the words exactly, one crosses a word, or a name occurs twice.
     """
 
-    def __init__(self, name: str, *subcons: Construct, words: tuple[int, ...] = (64,), doc: str = "") -> None:
+    def __init__(self, name: str, *fields: Declared, words: tuple[int, ...] = (64,), doc: str = "") -> None:
         self.name = name
         self.doc = doc
         self.word_bits = words
         self.bits = sum(words)
         self.bytes = self.bits // 8
-        declared = list(_place(name, subcons, words))
-        self.spans = {span.name: span for span, _ in declared}
-        if len(self.spans) != len(declared):
+        self._declared = list(_place(name, fields, words))
+        self.spans = {span.name: span for span, _ in self._declared}
+        if len(self.spans) != len(self._declared):
             raise ValueError(f"{name}: a field name occurs twice")
-        self.construct = construct.Sequence(*(_word(declared, number) for number in range(len(words))))
-        self._defaults = self._split(self.construct.build([{}] * len(words)))
         self._places = {name: _place_of(span) for name, span in self.spans.items()}
-        self.fields = {name: self[name] for name, span in self.spans.items() if not span.reserved}
-        self.dtype = np.dtype([(name, _column(self.spans[name])) for name in self.fields])
+
+    @cached_property
+    def construct(self) -> Construct:
+        """The words as construct parses and builds them."""
+        import construct
+
+        return construct.Sequence(*(_word(self._declared, number) for number in range(len(self.word_bits))))
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        """The fields that have a name, in order."""
+        return {name: self[name] for name, span in self.spans.items() if not span.reserved}
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """A decoded entry: flags are bool, other fields uint64."""
+        return np.dtype([(name, _column(self.spans[name])) for name in self.fields])
+
+    @cached_property
+    def res0_masks(self) -> list[tuple[int, np.uint64]]:
+        """The words that have RES0 bits, and which."""
+        masks = [0] * len(self.word_bits)
+        for name, span in self.spans.items():
+            if span.reserved == "RES0":
+                masks[span.word] |= self._places[name][2] << span.low
+        return [(word, np.uint64(mask)) for word, mask in enumerate(masks) if mask]
+
+    @cached_property
+    def _defaults(self) -> tuple[int, ...]:
+        words = [0] * len(self.word_bits)
+        for span, field in self._declared:
+            words[span.word] |= field.default >> span.scale << span.low
+        return tuple(words)
 
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {self.bits} bits>"
@@ -111,6 +113,8 @@ class Layout:
         """
         if len(data) != self.bytes:
             raise ValueError(f"{self.name}: {len(data)} bytes where an entry has {self.bytes}")
+        from construct import Container
+
         words = self.construct.parse(data)
         return Container({name: value for word in words for name, value in word.items() if name != "_io"})
 
@@ -155,16 +159,31 @@ class Layout:
         Raises:
             ValueError: the length is not a multiple of the entry size.
         """
+        widths = set(self.word_bits)
+        if len(widths) == 1:
+            words = np.frombuffer(octets, f"<u{widths.pop() // 8}").astype(np.uint64, copy=False)
+            return words if len(self.word_bits) == 1 else words.reshape(-1, len(self.word_bits))
         entries = np.frombuffer(octets, dtype=[(f"word{n}", f"<u{bits // 8}") for n, bits in enumerate(self.word_bits)])
-        columns = [entries[name].astype(np.uint64) for name in entries.dtype.names or ()]
-        return columns[0] if len(columns) == 1 else np.stack(columns, axis=-1)
+        # Column by column in memory, as decoding goes.
+        return np.stack([entries[name].astype(np.uint64) for name in entries.dtype.names or ()]).T
+
+    def column(self, words: NDArray[np.uint64], name: str) -> NDArray[np.uint64]:
+        """One field of many entries, given as words [n] or [n, words]."""
+        word, shift, mask, scale = self._places[name]
+        values: NDArray[np.uint64] = (words if words.ndim == 1 else words[:, word]) & np.uint64(mask << shift)
+        # One shift by the difference: a pass over memory less.
+        if scale > shift:
+            values <<= np.uint64(scale - shift)
+        elif shift > scale:
+            values >>= np.uint64(shift - scale)
+        return values
 
     def decode(self, words: NDArray[Any]) -> NDArray[np.void]:
         """Words [n], or [n, words], as a structured array [n]: flags are bool, other fields uint64."""
-        matrix = np.asarray(words).astype(np.uint64).reshape(-1, len(self.word_bits))
+        matrix = np.asarray(words).astype(np.uint64, copy=False).reshape(-1, len(self.word_bits))
         rows = np.empty(len(matrix), self.dtype)
-        for name, field in self.fields.items():
-            rows[name] = ((matrix[:, field.word] >> field.shift) & field.mask) << field.scale
+        for name in self.fields:
+            rows[name] = self.column(matrix, name)
         return rows
 
     def encode(self, **fields: ArrayLike) -> NDArray[np.uint64]:
@@ -184,6 +203,8 @@ class Layout:
 
     def diagram(self) -> str:
         """The layout as text: a ruler of bits per 32-bit row, then a table of the fields."""
+        from gicmodel.layouts.diagram import draw
+
         return draw(list(self.spans.values()), self.word_bits)
 
     def _check(self, name: str) -> None:
@@ -215,35 +236,30 @@ class Layout:
             raise ValueError(f"{self.name}: {len(values)} words where an entry has {len(self.word_bits)}")
         return values
 
-    def _split(self, data: bytes) -> tuple[int, ...]:
-        return tuple(int(word) for word in self.words_of(data).reshape(-1))
 
-
-def _place(name: str, subcons: tuple[Construct, ...], words: tuple[int, ...]) -> Iterator[tuple[Span, Construct]]:
-    """Each declaration with the place that construct's own sizes give it."""
-    remaining = iter(subcons)
+def _place(name: str, fields: tuple[Declared, ...], words: tuple[int, ...]) -> Iterator[tuple[Span, Declared]]:
+    """Each declaration with its place, and reserved ones with a name that tells it."""
+    remaining = iter(fields)
     for word, width in enumerate(words):
         low = width
         while low > 0:
-            subcon = next(remaining, None)
-            if subcon is None or subcon.sizeof() > low:
+            field = next(remaining, None)
+            if field is None or field.bits > low:
                 raise ValueError(f"{name}: bits [{low - 1}:0] of word {word} are not declared one by one")
-            high, low = low - 1, low - subcon.sizeof()
-            if subcon.name in _RESERVED:
+            high, low = low - 1, low - field.bits
+            if field.name in RESERVED:
                 place = f"dw{word}_{high}_{low}" if len(words) > 1 else f"{high}_{low}"
-                subcon = f"_{subcon.name.lower()}_{place}" / subcon
-            yield Span(subcon.name, word, high, low, _scale(subcon), subcon.docs), subcon
+                field = field._replace(name=f"_{field.name.lower()}_{place}")
+            yield Span(field.name, word, high, low, field.scale, field.doc), field
     if next(remaining, None) is not None:
         raise ValueError(f"{name}: more bits are declared than the {sum(words)} of its words")
 
 
-def _scale(subcon: Construct) -> int:
-    """How far the value lies above its stored bits: what construct reads when only the lowest stored bit is set."""
-    return int(subcon.parse(bytes(subcon.sizeof() - 1) + b"\x01")).bit_length() - 1
+def _word(declared: list[tuple[Span, Declared]], number: int) -> Construct:
+    import construct
 
-
-def _word(declared: list[tuple[Span, Construct]], number: int) -> Construct:
-    return construct.ByteSwapped(construct.BitStruct(*(subcon for span, subcon in declared if span.word == number)))
+    fields = (field.construct() for span, field in declared if span.word == number)
+    return construct.ByteSwapped(construct.BitStruct(*fields))
 
 
 def _place_of(span: Span) -> tuple[int, int, int, int]:

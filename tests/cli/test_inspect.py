@@ -3,6 +3,8 @@
 
 import csv
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -148,16 +150,25 @@ def test_a_finding_is_exit_status_1():
     assert "device table (GITS0_BASER0) at 0x431d0000 overlaps command queue of GITS0 at 0x431d0000" in result.stdout
 
 
-def test_a_terminal_gets_tables(monkeypatch):
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    from gicmodel.cli import _inspect_text
-    from gicmodel.inspection.views import Column, View
+def test_a_terminal_gets_tables():
+    ours, theirs = pty.openpty()
+    program = "import sys; from gicmodel.cli import main; main(sys.argv[1:])"
+    arguments = ["inspect", HOST[0], "--table", "vpes"]
+    with subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=theirs) as process:
+        os.close(theirs)
+        drawn = b"".join(iter(lambda: _read(ours), b"")).decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert "vPEs (2)" in drawn
+    assert "┃" in drawn
 
-    drawn = []
-    monkeypatch.setattr(_inspect_text.Console, "print", lambda self, table: drawn.append(table))
-    monkeypatch.setattr(_inspect_text.sys.stdout, "isatty", lambda: True)
-    _inspect_text.show(View("one", "one", [Column("id", "text", ["error"]), Column("n", "number", [1])]))
-    assert [column.header for column in drawn[0].columns] == ["id", "n"]
+
+def _read(terminal):
+    """Bytes from a terminal; none when its other end is closed, which Linux reports as an error."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
 
 
 def test_numba_is_not_imported():

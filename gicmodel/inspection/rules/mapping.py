@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.inspection.distinct import among, distinct, first_of, is_first
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
@@ -150,25 +151,23 @@ def _collections(found: Inspection, unit: Its) -> Iterator[Group]:
     rows, known = unit.collections, found.processor_numbers
     mapped = rows["RDbase"] != UNKNOWN
     if known:
-        lost = mapped & ~np.isin(rows["RDbase"], list(known))
+        lost = mapped & ~among(rows["RDbase"], known)
         yield Group(
             COLLECTION_RDBASE,
             rows[lost],
             lambda row: f"collection {row['ICID']} is mapped to RDbase {row['RDbase']:#x}; no redistributor is that",
         )
     off = [one.processor_number for one in found.redistributors if one.enabled is False]
-    used = np.unique(unit.events.rows["ICID"][~unit.events.rows["virtual"]])
+    used = distinct(unit.events.rows["ICID"][~unit.events.rows["virtual"]])
     yield Group(
         COLLECTION_LPIS_OFF,
-        rows[np.isin(rows["RDbase"], off) & np.isin(rows["ICID"], used)],
+        rows[among(rows["RDbase"], off) & among(rows["ICID"], used)],
         lambda row: (
             f"collection {row['ICID']}, which events use, is on redistributor {row['RDbase']}: its LPIs are off"
         ),
     )
-    _, first = np.unique(rows["ICID"], return_index=True)
-    again = np.ones(rows.size, np.bool_)
-    again[first] = False
-    yield Group(COLLECTION_TWICE, rows[again], lambda row: f"collection {row['ICID']} is listed more than once")
+    again = rows[~is_first(rows["ICID"])]
+    yield Group(COLLECTION_TWICE, again, lambda row: f"collection {row['ICID']} is listed more than once")
 
 
 def _invalid_tables(unit: Its) -> Group:
@@ -191,7 +190,7 @@ def _events(found: Inspection) -> Iterator[Group]:
         mine = rows[(rows["its"] == unit.number) & ~rows["virtual"]]
         if unit.maps("collection"):
             mapped = unit.collections["ICID"][unit.collections["RDbase"] != UNKNOWN]
-            lost = ~np.isin(mine["ICID"], mapped) & (mine["ICID"] >= unit.collections_in_hardware)
+            lost = ~among(mine["ICID"], mapped) & (mine["ICID"] >= unit.collections_in_hardware)
             yield Group(
                 UNMAPPED_COLLECTION,
                 mine[lost],
@@ -203,7 +202,7 @@ def _events(found: Inspection) -> Iterator[Group]:
         virtual = rows[rows["virtual"]]
         yield Group(
             UNMAPPED_VPE,
-            virtual[~np.isin(virtual["vPEID"], found.vpes["vPEID"])],
+            virtual[~among(virtual["vPEID"], found.vpes["vPEID"])],
             lambda row: f"{event_name(row)} (vINTID {row['INTID']}) is of vPE {row['vPEID']}, which is not mapped",
         )
     yield _shared_intids(rows)
@@ -214,9 +213,9 @@ def _shared_intids(rows: NDArray[np.void]) -> Group:
     keys = (
         rows["INTID"].astype(np.int64) | rows["vPEID"].astype(np.int64) << 32 | rows["virtual"].astype(np.int64) << 48
     )
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    again = first[inverse] != np.arange(rows.size)
-    others = {int(row): int(first[inverse[row]]) for row in np.flatnonzero(again)[:MOST]}
+    first = first_of(keys)
+    again = first != np.arange(rows.size)
+    others = {int(row): int(first[row]) for row in np.flatnonzero(again)[:MOST]}
     shared = rows[again]
     names = {int(rows["address"][row]): event_name(rows[other]) for row, other in others.items()}
     return Group(
@@ -231,19 +230,19 @@ def _vpes(found: Inspection) -> Iterator[Group]:
     if known:
         yield Group(
             VPE_RDBASE,
-            rows[~np.isin(rows["RDbase"], list(known))],
+            rows[~among(rows["RDbase"], known)],
             lambda row: f"vPE {row['vPEID']} is mapped to RDbase {row['RDbase']:#x}; no redistributor is that",
         )
     yield Group(
         VPT_SIZE,
-        rows[~np.isin(rows["VPT_size"].astype(np.int64) + 1, list(VPT_ID_BITS))],
+        rows[~among(rows["VPT_size"].astype(np.int64) + 1, VPT_ID_BITS)],
         lambda row: f"vPE {row['vPEID']} has vINTIDs of {row['VPT_size'] + 1} bits",
     )
-    tables = np.unique(rows[["VPT_addr", "vPEID"]])
-    again = tables[1:][np.diff(tables["VPT_addr"]) == 0]
+    by_vpe = rows[np.argsort(rows["vPEID"], kind="stable")]
+    lowest = by_vpe["vPEID"][first_of(by_vpe["VPT_addr"])]
     yield Group(
         VPT_SHARED,
-        rows[np.isin(rows[["VPT_addr", "vPEID"]], again)],
+        by_vpe[by_vpe["vPEID"] != lowest],
         lambda row: f"vPE {row['vPEID']} has the virtual pending table {row['VPT_addr']:#x}, as a lower vPEID has",
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.dump import ABSENT
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.queue import QUEUE_ALIGNMENT
@@ -163,9 +164,8 @@ def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
             f"level 1 entry {row['index']} of {table.register} is {row['word']:#x}: no page of {table.page_bytes:#x}"
         ),
     )
-    _, first = np.unique(level1.pages, return_index=True)
     again = level1.used.copy()
-    again[np.flatnonzero(level1.used)[first]] = False
+    again[again] = ~is_first(level1.pages)
     yield Group(
         LEVEL1_SHARED,
         _level1_rows(level1, again),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection import lpis
+from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, vpt_id_bits
@@ -79,7 +80,7 @@ def check(found: Inspection) -> Iterator[Group]:
     known = rows["configuration"] != UNKNOWN
     enabled = lpis.enabled(rows["configuration"])
     yield Group(PENDING_DISABLED, rows[known & ~enabled], lambda row: f"{_name(row)} is pending and disabled")
-    absent = ~known & np.isin(rows["virtual"], _configured(found))
+    absent = ~known & among(rows["virtual"], _configured(found))
     yield Group(
         PENDING_UNCONFIGURED, rows[absent], lambda row: f"{_name(row)} is pending, its configuration byte is absent"
     )
@@ -88,7 +89,7 @@ def check(found: Inspection) -> Iterator[Group]:
             PENDING_UNMAPPED, rows[_unmapped(found)], lambda row: f"{_name(row)} is pending and no event maps to it"
         )
     off = [one.processor_number for one in found.redistributors if one.enabled is False]
-    stuck = ~rows["virtual"] & np.isin(rows["target"], off)
+    stuck = ~rows["virtual"] & among(rows["target"], off)
     yield Group(PENDING_OFF, rows[stuck], lambda row: f"{_name(row)} is pending and the redistributor's LPIs are off")
     yield from _outside(found)
     yield from _resident(found)
@@ -110,7 +111,7 @@ def _unmapped(found: Inspection) -> NDArray[np.bool_]:
     """A default or individual doorbell needs no event: the redistributor makes it pending itself."""
     rows = found.pending
     doorbells = np.concatenate([found.events["Doorbell"], found.vpes["Default_Doorbell"]])
-    return np.asarray((rows["events"] == 0) & (rows["virtual"] | ~np.isin(rows["INTID"], doorbells)))
+    return np.asarray((rows["events"] == 0) & (rows["virtual"] | ~among(rows["INTID"], doorbells)))
 
 
 def _outside(found: Inspection) -> Iterator[Group]:
@@ -142,7 +143,7 @@ def _storage(found: Inspection) -> set[int]:
 
 def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
     bits = lpis.bits_set(found.dump, address, 0, FIRST_LPI_BYTE, FIRST_LPI_BYTE * 8).intids
-    bits = bits[~np.isin(byte_of(bits), list(storage))]
+    bits = bits[~among(byte_of(bits), storage)]
     if bits.size:
         first = address + int(byte_of(bits)[0])
         yield place(first, found.dump.offset(first), owner=owner, count=bits.size)

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from construct import Construct
-
 from gicmodel.layouts.architecture import ARCHITECTURES
+from gicmodel.layouts.declaration import Declared
 from gicmodel.layouts.layout import Bits, Layout
 
 GICV4_1 = ("4.1",)
@@ -44,11 +43,11 @@ class Register(NamedTuple):
         return self.layout.pack(**self.reset)
 
 
-def register32(name: str, doc: str, *subcons: Construct) -> Layout:
+def register32(name: str, doc: str, *subcons: Declared) -> Layout:
     """The layout of a 32-bit register."""
     return Layout(name, *subcons, words=(32,), doc=doc)
 
 
-def register64(name: str, doc: str, *subcons: Construct) -> Layout:
+def register64(name: str, doc: str, *subcons: Declared) -> Layout:
     """The layout of a 64-bit register."""
     return Layout(name, *subcons, doc=doc)
