@@ -15,6 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 WITHOUT_NUMBA = [
     "gicmodel",
+    "gicmodel.hardware.config",
     "gicmodel.images",
     "gicmodel.inspection",
     "gicmodel.layouts.registers",

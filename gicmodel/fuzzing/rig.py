@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 
 from gicmodel.driver.allocator import PageAllocator
-from gicmodel.fuzzing.strategies import Geometry, Words
+from gicmodel.fuzzing.geometry import Geometry
+from gicmodel.fuzzing.strategies import Words
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.hardware import CommandError, Gic, GicConfig
 from gicmodel.layouts.collection import CTE

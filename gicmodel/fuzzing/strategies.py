@@ -2,26 +2,25 @@
 """Hypothesis strategies for ITS commands, programs, table geometries and machines.
 
 Values come from a `Universe`, so that commands meet each other's mappings. A command is a mnemonic and its fields,
-which shrink to a readable program; `words` encodes it. Nothing here imports numba until a machine is drawn.
+which shrink to a readable program; `words` encodes it. Nothing here imports numba, so that tests of other software can
+draw from it; `GicConfig` and `Geometry` are inferred by `@given` wherever this package is installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from gicmodel.fuzzing.geometry import Geometry as Geometry
 from gicmodel.fuzzing.universe import Universe
+from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI
-
-if TYPE_CHECKING:
-    from gicmodel.hardware.config import GicConfig
 
 Command = tuple[str, dict[str, int]]
 """A mnemonic, and the values of its fields."""
@@ -125,50 +124,25 @@ def programs(universe: Universe, max_size: int = 40) -> SearchStrategy[list[Comm
     return st.builds(lambda first, then: first + then, some_mapping_commands(universe), rest)
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How software lays out an ITS table: Page_Size (0: 4, 1: 16, 2: 64 KiB), Indirect, and the number of pages."""
-
-    page_size: int = 0
-    indirect: bool = False
-    pages: int = 1
-
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of one page."""
-        return 0x1000 << 2 * self.page_size
-
-    def capacity(self, entry_bytes: int) -> int:
-        """How many IDs the table has entries for; in two levels, if every level 2 page exists."""
-        per_page = self.page_bytes // entry_bytes
-        if self.indirect:
-            return self.pages * self.page_bytes // 8 * per_page
-        return self.pages * self.page_bytes // entry_bytes
-
-
 def geometries() -> SearchStrategy[Geometry]:
     """Table layouts from one flat 4 KiB page to three 64 KiB pages of level 1 descriptors."""
     return st.builds(Geometry, st.integers(0, 2), st.booleans(), st.integers(1, 3))
 
 
 def configurations(**choices: Any) -> SearchStrategy[GicConfig]:
-    """Machines of one to three ITSs and two to five redistributors. `choices` fixes fields of `GicConfig`."""
+    """Machines of one to three ITSs and two to five redistributors.
+
+    `choices` fixes fields of `GicConfig`, or gives the strategies to draw them from.
+    """
     drawn: dict[str, SearchStrategy[Any]] = {"architecture": st.sampled_from(["4.1", "4.0", "3"])}
     drawn |= {name: st.sampled_from(pool) for name, pool in MACHINE_CHOICES.items()}
-    fixed = {name: st.just(value) for name, value in choices.items()}
-    return st.deferred(lambda: st.builds(_config_class(), **(drawn | fixed)))
+    fixed = {name: _as_strategy(value) for name, value in choices.items()}
+    return st.builds(GicConfig, **(drawn | fixed))
 
 
-def register() -> None:
-    """Let `from_type` and `@given` infer `Geometry`; Hypothesis calls this when it is imported."""
-    st.register_type_strategy(Geometry, geometries())
-
-
-def _config_class() -> type[GicConfig]:
-    """Imported when it is first drawn: the hardware's package loads numba, and `register` must not."""
-    from gicmodel.hardware.config import GicConfig
-
-    return GicConfig
+def _as_strategy(value: object) -> SearchStrategy[Any]:
+    """A strategy as it is; any other value for itself."""
+    return value if isinstance(value, SearchStrategy) else st.just(value)
 
 
 def _mapping_vpes(universe: Universe, alloc: bool) -> list[Command]:

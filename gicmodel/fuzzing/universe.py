@@ -8,14 +8,11 @@ last that is in range, and values that only fit the field.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
-
-if TYPE_CHECKING:
-    from gicmodel.hardware.config import GicConfig
 
 Pool = tuple[int, ...]
 

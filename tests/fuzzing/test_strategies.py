@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The strategies: what they draw is encodable, in range where it says so, and meets itself."""
 
+import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
@@ -19,7 +22,6 @@ from gicmodel.fuzzing.strategies import (
     malformed_words,
     mnemonics,
     programs,
-    register,
     valid_commands,
     words,
 )
@@ -27,6 +29,7 @@ from gicmodel.fuzzing.universe import Universe
 from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES, decode_command, encode
 
+ROOT = Path(__file__).parents[2]
 UNIVERSES = {architecture: Universe(GicConfig(architecture=architecture)) for architecture in ("3", "4.0", "4.1")}
 MALFORMED = {architecture: malformed_words(universe) for architecture, universe in UNIVERSES.items()}
 FIND = settings(max_examples=2000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -137,11 +140,39 @@ def test_rdbase_of_every_redistributor(data: st.DataObject) -> None:
     assert [oracle.redistributor(universe.rdbase(number)) for number in numbers] == list(numbers)
 
 
-def test_geometries_are_inferred_once_registered() -> None:
-    register()
-    assert isinstance(find(st.from_type(Geometry), lambda _: True, settings=FIND), Geometry)
+@given(configurations(its=st.integers(2, 3)))
+def test_configurations_draw_from_what_is_given(config: GicConfig) -> None:
+    assert config.its in (2, 3)
+
+
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of a project that has the package installed, as far as entry points go."""
+    metadata = tmp_path / "gicmodel-0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: gicmodel\nVersion: 0\n")
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["hypothesis"]
+    points = [f"{name} = {target}" for name, target in declared.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(["[hypothesis]", *points]))
+    return os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+
+INFERS = """
+import sys
+from hypothesis import strategies as st, find
+print(*sorted({"construct", "gicmodel.fuzzing.strategies", "numba"} & set(sys.modules)))
+from gicmodel.hardware import GicConfig
+from gicmodel.fuzzing.geometry import Geometry
+print(find(st.from_type(GicConfig), lambda config: config.its == 2).its, find(st.from_type(Geometry), bool).pages)
+print(find(st.builds(list, st.lists(st.from_type(GicConfig), min_size=1)), bool)[0].architecture, "numba" in sys.modules)
+"""
+
+
+def test_where_the_package_is_installed_types_are_inferred_without_numba(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INFERS]
+    run = subprocess.run(command, env=installed(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["", "2 1", "4.1 False"]
 
 
 def test_strategies_do_not_import_numba() -> None:
-    script = "import sys, gicmodel.fuzzing.strategies as s; s.register(); sys.exit('numba' in sys.modules)"
+    script = "import sys, gicmodel.fuzzing.strategies as s; s.configurations(); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.configuration import id_bits_of
+from gicmodel.hardware.kernels.configuration import forget_byte, id_bits_of
 from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, clear_lpi, lpi_reachable, lpi_table, set_lpi
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
@@ -151,6 +151,8 @@ def movi(m: Machine, its: Index, packet: Packet) -> Word:
     if reason != OK:
         return reason
     if old != new:
+        # INV and GICR_INVLPIR reach the new redistributor only: what the old one holds would be stale on its return.
+        forget_byte(m, old, get(low, ITE_INTID))
         reason = move_lpi(m, old, new, get(low, ITE_INTID))
     if reason == OK:
         reason = write_ite(m, its, device_id, dte, event_id, replace(low, ITE_ICID, icid), high)

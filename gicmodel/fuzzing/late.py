@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GIC that puts off whatever the architecture lets it put off, for a driver that is to be shown what it forgot.
+
+Three things that real hardware may do, on top of `GicConfig.caching` = "retain":
+
+* A command has no effect before the SYNC or VSYNC that completes it (IHI0069 5.3, "SYNC", "VSYNC"), or the next command
+  that completes by itself; GITS_CREADR moves on at once.
+* A redistributor still holds LPI configuration from before a MAPC, until INVALL.
+* And configuration of a vPE's vLPIs from before a VMAPP, until VINVALL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gicmodel.driver.port import RegisterFace
+from gicmodel.hardware import Gic, Its
+from gicmodel.hardware.kernels.lookup import redistributor_of
+from gicmodel.hardware.kernels.state import SLOT
+from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
+from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER, register
+from gicmodel.memory import PAGE_BYTES
+
+STALE = 0x02
+"""A configuration byte that nobody wrote: disabled, of the highest priority."""
+
+_CBASER, _CWRITER, _CREADR = (register(name, "4.1").offset for name in ("GITS_CBASER", "GITS_CWRITER", "GITS_CREADR"))
+_NEED_SYNC = {"MAPTI", "MAPI", "INVALL", "MOVALL"}
+_NEED_VSYNC = {"VMAPTI", "VMAPI", "VMOVI", "VMOVP", "VINVALL", "VSGI", "INVDB"}
+_NEED_EITHER = {"INT", "CLEAR", "INV", "MOVI", "DISCARD"}
+"""Commands that name an event, and act where it is mapped to."""
+
+Remedy = tuple[str, int | None]
+"""SYNC or VSYNC, and the RDbase or vPEID that it must name; None: any will do."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A command that has no effect yet. Any of `remedies` completes it; `end` is the ring's offset behind it."""
+
+    mnemonic: str
+    fields: dict[str, int]
+    text: str
+    remedies: tuple[Remedy, ...]
+    end: int
+
+
+class LateGic:
+    """The registers of `gic` as a driver gets them. `gic` retains what it reads (`caching` = "retain")."""
+
+    def __init__(self, gic: Gic) -> None:
+        self.gic = gic
+        self.its = [LateIts(gic, its) for its in gic.its]
+        self.redistributors: Sequence[RegisterFace] = gic.redistributors
+
+    @property
+    def missing(self) -> list[str]:
+        """The commands that the driver owes, each with the command that calls for it."""
+        return [command for its in self.its for command in its.missing]
+
+
+class LateIts:
+    """One ITS's registers. The hardware sees of GITS_CWRITER only what is complete."""
+
+    def __init__(self, gic: Gic, its: Its) -> None:
+        self._gic = gic
+        self._its = its
+        self._architecture = gic.config.architecture
+        self._seen = 0
+        self._held: list[Held] = []
+        self._unread: dict[str, str] = {}
+        self._targets: dict[int, int] = {}
+        self._events: dict[tuple[int, int], Remedy] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """As `LateGic.missing`."""
+        syncs = [f"{_named(held.remedies[0])} is missing after {held.text}" for held in self._held if held.remedies]
+        return syncs + [f"{needed} is missing after {text}" for needed, text in self._unread.items()]
+
+    def read(self, offset: int, size: int) -> int:
+        """GITS_CREADR, unless it stalls, says that every command was read."""
+        value = self._its.read(offset, size)
+        if offset == _CREADR and not GITS_CREADR.unpack(value)["Stalled"]:
+            return GITS_CREADR.pack(Offset=self._seen)
+        return GITS_CWRITER.pack(Offset=self._seen) if offset == _CWRITER else value
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """GITS_CWRITER takes commands; a write of GITS_CBASER starts at the ring's beginning."""
+        if offset == _CWRITER:
+            self._take(GITS_CWRITER.unpack(value)["Offset"])
+            return
+        self._its.write(offset, value, size)
+        if offset == _CBASER:
+            self._seen = 0
+
+    def _take(self, end: int) -> None:
+        queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
+        size = (queue["Size"] + 1) * PAGE_BYTES
+        while self._seen != end:
+            words = self._gic.memory.view(queue["Physical_Address"] + self._seen, COMMAND_BYTES // 8, np.uint64)
+            self._seen = (self._seen + COMMAND_BYTES) % size
+            self._hold(tuple(int(word) for word in words))
+
+    def _hold(self, words: tuple[int, ...]) -> None:
+        """Note a command, and let the hardware run as far as everything is complete."""
+        mnemonic, fields = decode_command(words, self._architecture)
+        mnemonic = mnemonic.removesuffix("_V40")
+        completes = (mnemonic, fields.get("RDbase" if mnemonic == "SYNC" else "vPEID"))
+        self._held = [_without(held, completes) for held in self._held]
+        text = format_command(words, self._architecture)
+        self._held.append(Held(mnemonic, fields, text, self._remedies(mnemonic, fields), self._seen))
+        while self._held and not self._held[0].remedies:
+            self._execute(self._held.pop(0))
+
+    def _execute(self, command: Held) -> None:
+        self._its.write(_CWRITER, GITS_CWRITER.pack(Offset=command.end), 8)
+        fields = command.fields
+        if command.mnemonic == "MAPC" and fields["V"]:
+            self._unread[f"INVALL of ICID {fields['ICID']:#x}"] = command.text
+            self._keep_old(int(redistributor_of(self._gic.machine, np.uint64(fields["RDbase"]))))
+        if command.mnemonic == "VMAPP" and fields["V"]:
+            self._remember_vpe(command)
+        if command.mnemonic == "INVALL":
+            self._unread.pop(f"INVALL of ICID {fields['ICID']:#x}", None)
+        if command.mnemonic == "VINVALL":
+            self._unread.pop(f"VINVALL of vPEID {fields['vPEID']:#x}", None)
+
+    def _remember_vpe(self, command: Held) -> None:
+        """A vPE that is mapped may have had vLPIs before; only in GICv4.1 does VMAPP take its VPT at once."""
+        held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(command.fields["VPT_addr"] | 1))
+        vpe_id = command.fields["vPEID"]
+        if self._gic.config.v41 and len(held):
+            self._unread[f"VINVALL of vPEID {vpe_id:#x}"] = command.text
+            self._keep_old(int(held[-1]))
+
+    def _keep_old(self, slot: int) -> None:
+        if slot >= 0:
+            self._gic.machine.configuration[slot, :] = STALE
+
+    def _remedies(self, mnemonic: str, fields: dict[str, int]) -> tuple[Remedy, ...]:
+        """What completes a command; nothing for one that completes by itself."""
+        event = fields.get("DeviceID", 0), fields.get("EventID", 0)
+        if mnemonic == "MAPC" and fields["V"]:
+            self._targets[fields["ICID"]] = fields["RDbase"]
+            return (("SYNC", fields["RDbase"]),)
+        if mnemonic in _NEED_EITHER:
+            return self._where(event, mnemonic, fields)
+        if mnemonic in _NEED_SYNC:
+            remedy = ("SYNC", self._targets.get(fields.get("ICID", -1)))
+            if "EventID" in fields:
+                self._events[event] = remedy
+            return (remedy,)
+        if mnemonic in _NEED_VSYNC or (mnemonic == "VMAPP" and (fields["V"] or self._architecture == "4.0")):
+            if "EventID" in fields:
+                self._events[event] = ("VSYNC", fields["vPEID"])
+            return (("VSYNC", fields["vPEID"]),)
+        return ()
+
+    def _where(self, event: tuple[int, int], mnemonic: str, fields: dict[str, int]) -> tuple[Remedy, ...]:
+        """A MOVI is complete where the LPI was (Linux' its_build_movi_cmd); what ends a vLPI, also by any SYNC."""
+        at = self._events.get(event, ("SYNC", None))
+        if mnemonic == "MOVI":
+            self._events[event] = ("SYNC", self._targets.get(fields["ICID"]))
+        if mnemonic == "DISCARD" and at[0] == "VSYNC":
+            return at, ("SYNC", None)
+        return (at,)
+
+
+def _without(held: Held, completed: Remedy) -> Held:
+    """The command, complete if it waited for just this."""
+    done = any(kind == completed[0] and named in (None, completed[1]) for kind, named in held.remedies)
+    return Held(held.mnemonic, held.fields, held.text, (), held.end) if done else held
+
+
+def _named(remedy: Remedy) -> str:
+    kind, number = remedy
+    operand = "RDbase" if kind == "SYNC" else "vPEID"
+    return kind if number is None else f"{kind} of {operand} {number:#x}"

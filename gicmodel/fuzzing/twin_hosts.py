@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hosts with one driver's code: on hardware that retains nothing, and on hardware that is as late as it may be.
+
+What software can tell apart, it must not: where the two differ, the driver has left out a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from gicmodel.driver import GicDriver, PageAllocator
+from gicmodel.driver.objects import ItsDevice, ItsVpe
+from gicmodel.fuzzing.late import LateGic
+from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware.kernels.configuration import RETAINED
+from gicmodel.hardware.kernels.state import SLOT
+from gicmodel.hardware.observe import pending_physical, pending_virtual
+from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.memory import PAGE_BYTES, GuestMemory
+
+RAM_BASE, RAM_BYTES = 0x8000_0000, 64 << 20
+
+
+class MissingCommand(AssertionError):
+    """The driver has left out the command that the message names."""
+
+
+class TwinHost:
+    """RAM, a GIC, and a driver that has booted it. `late`: the GIC retains and puts off what it may."""
+
+    def __init__(self, config: GicConfig, driver_class: type[GicDriver], late: bool) -> None:
+        self.config = replace(config, caching="retain" if late else "none")
+        self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
+        self.gic = Gic(self.config, self.memory)
+        self.late = LateGic(self.gic) if late else None
+        bases = [config.redistributor_base + n * config.redistributor_stride for n in range(config.redistributors)]
+        self.driver = driver_class(
+            self.late or self.gic,
+            self.memory,
+            PageAllocator(self.memory, RAM_BASE, self.memory.end),
+            config.intid_bits,
+            config.vpe_id_bits,
+            redistributor_bases=bases,
+        )
+        self.driver.probe()
+
+    # What the machine's rules do, in numbers that mean the same on both hosts.
+
+    @property
+    def vpes(self) -> list[ItsVpe]:
+        """The VM's vPEs by vCPU; none without a VM."""
+        return list(self.driver.vpes.values())
+
+    def device(self, device_id: int) -> ItsDevice:
+        """The device, on whichever ITS it is: the last."""
+        return self.driver.devices[self.config.its - 1, device_id]
+
+    def event(self, event: tuple[int, int]) -> tuple[ItsDevice, int]:
+        """(DeviceID, EventID) as the driver's operations want it."""
+        return self.device(event[0]), event[1]
+
+    def forwarded_to(self, vcpu: int) -> list[tuple[int, int]]:
+        """(DeviceID, EventID) of every event that is forwarded to a vCPU."""
+        return [
+            (device.device_id, event)
+            for device in self.driver.devices.values()
+            for event in np.flatnonzero(device.forwarded & (device.vpe_id == self.vpes[vcpu].vpe_id)).tolist()
+        ]
+
+    def create_device(self, device_id: int, events: int) -> None:
+        """Map a device on the last ITS."""
+        self.driver.its_create_device(device_id, events, self.config.its - 1)
+
+    def activate_all(self, device_id: int) -> None:
+        """Map every event of a device, to CPU 0."""
+        device = self.device(device_id)
+        self.driver.activate_events(device, 0, device.nr_events)
+
+    def create_vm(self, vcpus: int) -> None:
+        """Create a VM."""
+        self.driver.its_vm_create(vcpus)
+
+    def fire(self, device_id: int, event: int) -> None:
+        """The device writes GITS_TRANSLATER."""
+        self.gic.its[self.config.its - 1].translate(device_id, event)
+
+    def mask_all(self, events: list[tuple[int, int]]) -> None:
+        """irq_mask of several events in one batch."""
+        with self.driver.batch():
+            for event in events:
+                self.driver.irq_mask(*self.event(event))
+
+    def update_all(self, vcpu: int, events: list[tuple[int, int]], byte: int) -> None:
+        """Write vLPIs' configuration bytes, then have all of them reloaded."""
+        for event in events:
+            self.driver.its_prop_update_vlpi(*self.event(event), byte, inv=False)
+        self.driver.vpe_invall(self.vpes[vcpu])
+
+    def deschedule(self, vcpu: int, doorbell: bool) -> bool:
+        """vpe_deschedule; GICR_VPENDBASER.PendingLast."""
+        self.driver.vpe_deschedule(self.vpes[vcpu], doorbell)
+        return self.vpes[vcpu].pending_last
+
+    # What can be seen of it.
+
+    def pending(self) -> dict[str, list[int]]:
+        """What is pending, and what comes next, wherever it is held."""
+        bits = self.config.intid_bits
+        seen = {f"LPIs of CPU {n}": pending_physical(self.gic, n).tolist() for n in range(self.config.redistributors)}
+        for vpe in self.driver.vpes.values():
+            seen[f"interrupts of vPE {vpe.vpe_id}"] = pending_virtual(self.gic, vpe.vpt_page, bits).tolist()
+        for number, rd in enumerate(self.gic.redistributors):
+            seen[f"ICC_HPPIR1 of CPU {number}"] = [rd.cpu.pending()]
+            seen[f"ICV_HPPIR of CPU {number}"] = [rd.cpu.pending_virtual()]
+        return seen
+
+    def missing(self) -> str | None:
+        """The first command that the driver owes the hardware; None if it owes none."""
+        return next(chain(self.late.missing if self.late else (), self._invalidations()), None)
+
+    def _invalidations(self) -> Iterator[str]:
+        """An INV, or INVDB, for each retained configuration byte that RAM contradicts."""
+        for cpu in range(self.config.redistributors):
+            for intid in self._stale(cpu, self.driver.lpi_configuration.address):
+                yield f"{self._inv_of(intid)} is missing after the configuration byte of INTID {intid} was written"
+        for vpe in self.driver.vpes.values():
+            held = np.flatnonzero(self.gic.machine.slots[:, SLOT.tag] == np.uint64(vpe.vpt_page | 1))
+            for vintid in self._stale(int(held[-1]), vpe.vm.vprop_page) if len(held) else ():
+                what = f"vINTID {vintid} of vPEID {vpe.vpe_id:#x}"
+                yield f"{self._inv_of_vlpi(vpe, vintid)} is missing after the configuration byte of {what} was written"
+
+    def _stale(self, slot: int, table: int) -> list[int]:
+        retained = self.gic.machine.configuration[slot]
+        (kept,) = np.nonzero(retained)
+        written = self.memory.view(table, len(retained), np.uint8)[kept] | np.uint8(RETAINED)
+        stale: list[int] = (kept[retained[kept] != written] + FIRST_LPI).tolist()
+        return stale
+
+    def _inv_of(self, intid: int) -> str:
+        for device in self.driver.devices.values():
+            for event in range(device.nr_events):
+                if device.lpi_base + event == intid and device.mapped[event] and not device.forwarded[event]:
+                    return f"INV of DeviceID {device.device_id:#x} EventID {event}"
+        vpe = self.driver.doorbell_vpe(intid)
+        return f"INVDB of vPEID {vpe.vpe_id:#x}" if vpe is not None else "INVALL"
+
+    def _inv_of_vlpi(self, vpe: ItsVpe, vintid: int) -> str:
+        for device in self.driver.devices.values():
+            for event in np.flatnonzero(device.forwarded & (device.vintid == vintid)).tolist():
+                if device.vpe_id[event] == vpe.vpe_id:
+                    return f"INV of DeviceID {device.device_id:#x} EventID {event}"
+        return f"VINVALL of vPEID {vpe.vpe_id:#x}"
+
+
+def difference(plain: TwinHost, late: TwinHost) -> str | None:
+    """What software can see of the two that is not the same, in one line; None if nothing."""
+    if plain.gic.errors != late.gic.errors:
+        return f"command errors {plain.gic.errors} against {late.gic.errors}"
+    wanted, seen = plain.pending(), late.pending()
+    for name in wanted:
+        if wanted[name] != seen[name]:
+            return f"{name}: {wanted[name]} against {seen[name]}"
+    for page in np.union1d(plain.memory.dirty_pages(), late.memory.dirty_pages()).tolist():
+        if plain.memory.read(page, PAGE_BYTES) != late.memory.read(page, PAGE_BYTES):
+            return f"RAM at {page:#x}"
+    plain.memory.clear_dirty()
+    late.memory.clear_dirty()
+    return "nothing of it shows yet" if late.missing() else None
+
+
+def check(plain: TwinHost, late: TwinHost, operation: str) -> None:
+    """Raise MissingCommand if `operation` has left the two different."""
+    what = difference(plain, late)
+    if what is not None:
+        owed = late.missing() or "the two differ, and no command that is missing explains it"
+        raise MissingCommand(f"{operation}: {owed} ({what})")

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test in the README is pasted as it stands, and says what the README says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def section(heading: str) -> str:
+    """The text of the README under a heading."""
+    return (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_pasted_test_names_the_missing_command(tmp_path: Path) -> None:
+    text = section("Fuzz your own driver")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (promised,) = re.findall(r"`(irq_mask: .*? was written)`", text, re.DOTALL)
+    (tmp_path / "test_mine.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CI": "true"}
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    run = subprocess.run(pytest, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert promised.replace("\n", " ") in run.stdout
