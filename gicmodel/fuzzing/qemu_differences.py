@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers import (
     BASERS,
@@ -26,9 +27,15 @@ from gicmodel.layouts.registers import (
     GITS_CTLR,
     GITS_CWRITER,
 )
+from gicmodel.layouts.vpt import FIRST_LPI
 
 _ID_BITS = 16
 _PROCESSOR_NUMBERS = 1 << 16
+
+
+def _is_no_lpi(intid: Any) -> Any:
+    """Whether an INTID is not an LPI, and not 1023, which says that there is no doorbell."""
+    return (intid != NO_DOORBELL) & ((intid < FIRST_LPI) | (intid >= 1 << _ID_BITS))
 
 
 class Avoided(NamedTuple):
@@ -57,6 +64,12 @@ AVOIDED = (
         lambda fields: (fields["V"] == 1) & (fields["RDbase"] >= _PROCESSOR_NUMBERS),
         "process_mapc takes 16 of RDbase's 36 bits, so that 0x1_0000 is redistributor 0; "
         "the model refuses a redistributor that does not exist",
+    ),
+    Avoided(
+        "VMOVI",
+        lambda fields: (fields["D"] == 1) & _is_no_lpi(fields["Doorbell"]),
+        "process_vmovi checks Doorbell before it reads the ITE, so that a bad one hides an ITT outside RAM; "
+        "the model checks it last, and stalls",
     ),
 )
 

@@ -93,10 +93,12 @@ def shows(name):
 @pytest.mark.parametrize("known", AVOIDED, ids=lambda known: known.mnemonic)
 def test_an_avoided_command_is_taken_differently(boot, known):
     twins = mapped(boot())
+    send(twins, ("MAPD", {"DeviceID": 1, "Size": 3, "ITT_addr": UNMAPPED, "V": 1}))
     command = {
         "MAPD": ("MAPD", {"DeviceID": 0, "Size": 16, "V": 0}),
         "VMAPP": ("VMAPP", {"vPEID": 0, "VPT_size": 16, "V": 0}),
         "MAPC": ("MAPC", {"ICID": 2, "RDbase": 0x1_0000, "V": 1}),
+        "VMOVI": ("VMOVI", {"DeviceID": 1, "EventID": 0, "vPEID": 0, "D": 1, "Doorbell": 0}),
     }[known.mnemonic]
     assert twins.differences() == []
     twins.run([command])
