@@ -203,6 +203,10 @@ class Vgic:
         """End forwardings; how many there were. See `Forwarding.unset`."""
         return self.forwarding.unset([HostIrq(*host) for host in hosts], retrieve)
 
+    def is_forwarded(self, host: tuple[ItsDevice, int]) -> bool:
+        """Whether a host (device, event) is the guest's directly."""
+        return self.dist.has_gicv4 and self.dist.vlpis.slot_of(HostIrq(*host)) is not None
+
     def transfer_pending(self) -> int:
         """Give the GIC what `set_forwarding` with transfer=False left in software; how much that was."""
         return self.forwarding.transfer_pending()

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from gicmodel.driver import DriverError
 from gicmodel.hardware import SPURIOUS
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
+from gicmodel.layouts.vpt import VSGIS, table_bytes
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.registers import guest_registers
@@ -32,6 +33,8 @@ class VirtualMachine:
         self.memory = memory
         self.vgic = Vgic(memory, vcpus, host.driver if host.driver.is_v4 else None, behaviour=host.behaviour)
         self.devices: list[VfioDevice] = []
+        self._before_flush: dict[int, bytes] = {}
+        """The pending tables as they were before a flush, by address, until the VM runs again."""
 
     @property
     def vcpus(self) -> int:
@@ -46,6 +49,8 @@ class VirtualMachine:
 
     def set_devices(self, state: DeviceState) -> None:
         """Bring every device into a state of the VFIO migration protocol. DriverError if one does not respond."""
+        if state.raises_interrupts:
+            self._undo_flush()
         refusals = []
         for device in self.devices:
             try:
@@ -86,7 +91,7 @@ class VirtualMachine:
         vCPU 0 is on `first_cpu`, the others on those that follow; a vPE that comes from elsewhere moves (VMOVP).
         """
         for vcpu in range(min(self.vcpus, self.host.cpus)):
-            self.vgic.load(vcpu, (first_cpu + vcpu) % self.host.cpus)
+            self._load(vcpu, (first_cpu + vcpu) % self.host.cpus)
             if vcpu % 2:
                 self.vgic.put(vcpu, wfi=True)
 
@@ -94,6 +99,18 @@ class VirtualMachine:
         """Stop every vCPU that executes."""
         for vcpu in sorted(self.vgic.running):
             self.vgic.put(vcpu)
+
+    def flush_pending_tables(self) -> None:
+        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES. A VM that runs again here gets back the tables as they were.
+
+        QEMU leaves in RAM what the flush has written. KVM reads such a bit when the guest maps its LPI anew, after it
+        has taken the interrupt, and delivers one that no device has raised.
+        """
+        if not self._before_flush:
+            tables = [table for table in self.vgic.dist.pending_tables if self.memory.covers(table, 1)]
+            sizes = {table: min(table_bytes(INTERRUPT_ID_BITS_ITS), self.memory.end - table) for table in tables}
+            self._before_flush = {table: self.memory.read(table, size) for table, size in sizes.items()}
+        self.vgic.save_pending_tables()
 
     def destroy(self) -> None:
         """End the VM: what it had of the host is the host's again. Its RAM stays as it is."""
@@ -129,7 +146,7 @@ class VirtualMachine:
         self.handle_interrupts()
         for vcpu in range(self.vcpus) if vcpus is None else vcpus:
             cpu = vcpu % self.host.cpus
-            self.vgic.load(vcpu, cpu)
+            self._load(vcpu, cpu)
             interface = self.host.gic.redistributors[cpu].cpu
             while self.vgic.its_vm is not None and (intid := interface.acknowledge_virtual()) != SPURIOUS:
                 yield vcpu, intid
@@ -140,6 +157,15 @@ class VirtualMachine:
     def registers(self) -> dict[str, dict[str, int]]:
         """The registers of the VM's GIC, by frame, for a registers file."""
         return guest_registers(self.vgic)
+
+    def _load(self, vcpu: int, cpu: int) -> None:
+        self._undo_flush()
+        self.vgic.load(vcpu, cpu)
+
+    def _undo_flush(self) -> None:
+        for table, octets in self._before_flush.items():
+            self.memory.write(table, octets)
+        self._before_flush.clear()
 
     def _tell_kvm(self) -> None:
         self.vgic.forwarding.devices_stopped = not any(device.state.raises_interrupts for device in self.devices)

@@ -120,7 +120,7 @@ class Migration:
 
     def flush_pending_tables(self) -> None:
         """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES: what the VPTs hold goes to the guest's pending tables too."""
-        self.source.vgic.save_pending_tables()
+        self.source.flush_pending_tables()
 
     def copy_dirty_ram(self) -> int:
         """The last pass over guest RAM. What is written after it stays behind."""

@@ -98,7 +98,8 @@ class _Chain:
 
     def run(self) -> None:
         """All hops, until something is lost or does not work."""
-        self._raise_some()
+        self.workload.fire_some(self._rng, self._course.fraction)
+        self.workload.send_some_sgis(self._rng, self._course.fraction)
         for hop in range(self._course.hops):
             if hop:
                 self._between_hops()
@@ -128,25 +129,23 @@ class _Chain:
         self.verdict.count(migration)
 
     def _abort(self) -> None:
-        """A migration that is cancelled: the source takes what was pending, and more becomes pending for the next."""
+        """A migration that is cancelled: the source takes what was pending and goes on for an eventful while."""
         migration = Migration(self.workload.vm, self._next_host, self._progress, self._course.options)
         try:
             migration.run()
         except MigrationError as error:
             self.verdict.aborted.append(error)
         self._deliver(range(self.workload.vm.vcpus))
-        self.workload.run_on(0)
-        self._raise_some()
+        self._stir()
 
     def _between_hops(self) -> None:
         """The VM runs, and every second vCPU takes its interrupts."""
         self.left.destroy()
         self._deliver(range(0, self.workload.vm.vcpus, 2))
-        self.workload.stir(self._rng, self._course.fraction)
-        self.workload.send_some_sgis(self._rng, self._course.fraction)
+        self._stir()
 
-    def _raise_some(self) -> None:
-        self.workload.fire_some(self._rng, self._course.fraction)
+    def _stir(self) -> None:
+        self.workload.stir(self._rng, self._course.fraction)
         self.workload.send_some_sgis(self._rng, self._course.fraction)
 
     def _deliver(self, vcpus: range) -> None:

@@ -97,6 +97,10 @@ class VfioDevice:
         vectors = ((event, (self.its_device, vector)) for vector, event in enumerate(self.events[:count]))
         return vgic.set_forwarding_many(0, self.guest_device_id, vectors, transfer)
 
+    def is_forwarded(self, vgic: Vgic) -> bool:
+        """Whether every vector of the device is forwarded."""
+        return all(vgic.is_forwarded((self.its_device, vector)) for vector in range(len(self.events)))
+
     def unforward(self, vgic: Vgic, retrieve: bool = False) -> int:
         """VFIO SET_IRQS without eventfds: forwarding ends for every vector; for how many it did.
 

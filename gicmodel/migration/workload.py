@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from gicmodel.layouts.kvm_abi import KVM_ITE
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
 from gicmodel.migration.guest import send_command
@@ -70,9 +71,43 @@ class Workload:
 
     def reset_device(self, number: int) -> None:
         """A function level reset: the vectors are disabled and enabled again. What was pending is void."""
-        self.pending -= {event for event in self.targets if event[0] == number}
+        self.pending.difference_update(self.events_of(number))
         self.vm.devices[number].unforward(self.vm.vgic)
         self.vm.devices[number].forward(self.vm.vgic)
+
+    def remap(self, event: Event) -> None:
+        """The guest unmaps an interrupt and maps it again (DISCARD, MAPTI); what was pending is void.
+
+        VFIO does not notice, so that from now on software injects it (Linux vgic-v4.c, its introduction).
+        """
+        self.pending.discard(event)
+        self._command("DISCARD", event)
+        self._map(event)
+
+    def reload_driver(self, number: int, discard: bool = True) -> None:
+        """The guest unloads a device's driver and loads it again; what was pending is void.
+
+        The vectors are disabled, the device is unmapped, and its events before it if `discard`; it is mapped anew with
+        a table that the guest has cleared, and the vectors are enabled.
+        """
+        device, vgic = self.vm.devices[number], self.vm.vgic
+        mapped = vgic.its[0].devices[device.guest_device_id]
+        events = self.events_of(number)
+        self.pending.difference_update(events)
+        device.unforward(vgic)
+        for event in events if discard else ():
+            self._command("DISCARD", event)
+        table = {"ITT_addr": mapped.itt_addr, "Size": mapped.num_eventid_bits - 1}
+        send_command(vgic, "MAPD", DeviceID=device.guest_device_id, V=0)
+        self.vm.memory.zero(mapped.itt_addr, KVM_ITE.bytes << mapped.num_eventid_bits)
+        send_command(vgic, "MAPD", DeviceID=device.guest_device_id, V=1, **table)
+        for event in events:
+            self._map(event)
+        device.forward(vgic)
+
+    def events_of(self, number: int) -> list[Event]:
+        """The events of one device."""
+        return [event for event in self.targets if event[0] == number]
 
     def run_on(self, first_cpu: int) -> None:
         """The host's scheduler moves the vCPUs to other CPUs, and their vPEs with them."""
@@ -99,7 +134,7 @@ class Workload:
         self.send_sgis((vcpu, number) for vcpu, number in np.argwhere(sent).tolist())
 
     def stir(self, rng: np.random.Generator, fraction: float) -> None:
-        """An eventful while: masks, new affinities, other CPUs, a device reset, and interrupts before and after."""
+        """An eventful while: masks, affinities, mappings, other CPUs, resets, and interrupts before and after."""
         self.run_on(int(rng.integers(self.vm.host.cpus)))
         self.fire_some(rng, fraction)
         if not self.targets:
@@ -111,7 +146,12 @@ class Workload:
             self.unmask(event)
         for event in _some(rng, events):
             self.move(event, int(rng.integers(self.vm.vcpus)))
-        self.reset_device(int(rng.integers(len(self.vm.devices))))
+        for event in _some(rng, events):
+            self.remap(event)
+        self.reload_driver(int(rng.integers(len(self.vm.devices))))
+        forwarded = [n for n, device in enumerate(self.vm.devices) if device.is_forwarded(self.vm.vgic)]
+        for number in forwarded[:1]:
+            self.reset_device(number)
         self.run_on(int(rng.integers(self.vm.host.cpus)))
         self.fire_some(rng, fraction)
 
@@ -119,6 +159,11 @@ class Workload:
         """The guest enables every interrupt."""
         for event in sorted(self.masked):
             self.unmask(event)
+
+    def _map(self, event: Event) -> None:
+        """The guest maps an event to the INTID and the vCPU that it has for it; vCPU n has collection n."""
+        vcpu, intid = self.targets[event]
+        self._command("MAPTI", event, pINTID=intid, ICID=vcpu)
 
     def _configure(self, event: Event, octet: int) -> None:
         _, intid = self.targets[event]

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VM's whole life at random: traffic, masks, affinities, resets, migrations that succeed and that do not.
+"""A VM's whole life at random: traffic, SGIs, masks, affinities, mappings, resets, migrations that succeed or do not.
 
-At every moment exactly that is pending which a device has raised and the guest has not taken, on the vCPU that it gave
-it to; it is delivered when that vCPU runs, once; and a save writes just that to the guest's pending tables.
+Every interrupt that a device raised or a vCPU sent is delivered at least once after its last raise, and none that
+nobody raised is: at every moment exactly that is pending which was raised and the guest has not taken, on the vCPU that
+it gave it to, and it is delivered when that vCPU runs, once. After every save the pending tables in the guest's RAM
+have just those bits.
 """
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
 from gicmodel.migration import DeviceState, Migration, MigrationError, Options, Policy
+from gicmodel.migration.guest import enable_sgis
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.pending import pending_interrupts
 from gicmodel.migration.policy import enable_vectors
@@ -24,6 +28,7 @@ events = st.tuples(st.integers(0, DEVICES - 1), st.integers(0, VECTORS - 1))
 devices = st.integers(0, DEVICES - 1)
 vcpus = st.integers(0, VCPUS - 1)
 cpus = st.integers(0, CPUS - 1)
+sgis = st.tuples(vcpus, st.integers(0, VSGIS - 1))
 remedies = st.sampled_from([policy for policy in Policy if policy is not Policy.RFC])
 
 
@@ -36,12 +41,14 @@ def options(draw, aborting):
 
 
 class WholeVm(RuleBasedStateMachine):
-    """A VM on one of two hosts; of the devices `in_software` no vector is forwarded."""
+    """A VM on one of two hosts; of the devices `in_software` not every vector is forwarded."""
 
-    @initialize(caching=st.sampled_from(["none", "retain"]))
-    def boot(self, caching):
+    @initialize(caching=st.sampled_from(["none", "retain"]), with_sgis=st.booleans())
+    def boot(self, caching, with_sgis):
         self.other = new_host("other", CPUS, caching=caching)
         self.workload = Workload(new_vm(VCPUS, DEVICES, VECTORS, new_host("one", CPUS, caching=caching)))
+        if with_sgis:
+            enable_sgis(self.vm.vgic)
         self.in_software = set()
 
     @property
@@ -51,6 +58,10 @@ class WholeVm(RuleBasedStateMachine):
     @rule(raised=st.lists(events, min_size=1, max_size=6))
     def fire(self, raised):
         self.workload.fire(raised)
+
+    @rule(sent=st.lists(sgis, min_size=1, max_size=4))
+    def send_sgis(self, sent):
+        self.workload.send_sgis(sent)
 
     @rule(event=events)
     def mask(self, event):
@@ -83,6 +94,16 @@ class WholeVm(RuleBasedStateMachine):
         if number not in self.in_software:
             self.workload.reset_device(number)
 
+    @rule(number=devices, discard=st.booleans())
+    def reload_driver(self, number, discard):
+        self.workload.reload_driver(number, discard)
+        self.in_software.discard(number)
+
+    @rule(event=events)
+    def remap(self, event):
+        self.workload.remap(event)
+        self.in_software.add(event[0])
+
     @rule(number=devices, resets=st.integers(0, VECTORS))
     def reset_forwarding(self, number, resets):
         self.stop()
@@ -108,8 +129,8 @@ class WholeVm(RuleBasedStateMachine):
         """As QEMU does whenever a VM stops."""
         self.stop()
         self.vm.vgic.its[0].save_tables()
-        self.vm.vgic.save_pending_tables()
-        assert self.saved(self.vm) == self.owed_to_all()
+        self.vm.flush_pending_tables()
+        assert self.saved(self.vm) == self.raised()
         self.vm.set_devices(DeviceState.RUNNING)
 
     @rule(raised=st.lists(events, max_size=6), how=options(aborting=True))
@@ -124,7 +145,7 @@ class WholeVm(RuleBasedStateMachine):
         source = self.vm
         migration = Migration(source, self.other, no_progress, how)
         migration.run()
-        assert self.saved(source) == self.owed_to_all()
+        assert self.saved(source) == self.raised()
         source.destroy()
         self.other, self.workload.vm = source.host, migration.target
         self.in_software.clear()
@@ -145,13 +166,16 @@ class WholeVm(RuleBasedStateMachine):
         self.vm.set_devices(DeviceState.STOP)
 
     def owed_to_all(self):
+        return self.raised() | self.workload.sgis
+
+    def raised(self):
         return {self.workload.targets[event] for event in self.workload.pending}
 
     def saved(self, vm):
-        """What the pending tables in the guest's RAM say of its LPIs."""
-        tables, read = vm.vgic.dist.pending_tables, vm.memory.read_u8
-        deliveries = self.workload.targets.values()
-        return {(vcpu, lpi) for vcpu, lpi in deliveries if read(tables[vcpu] + byte_of(lpi)) >> bit_of(lpi) & 1}
+        """The set bits of the pending tables in the guest's RAM."""
+        tables = [vm.memory.view(table, table_bytes(16), np.uint8) for table in vm.vgic.dist.pending_tables]
+        bits = [np.flatnonzero(np.unpackbits(table, bitorder="little")).tolist() for table in tables]
+        return {(vcpu, intid) for vcpu, intids in enumerate(bits) for intid in intids if intid >= FIRST_LPI}
 
 
 TestWholeVm = WholeVm.TestCase

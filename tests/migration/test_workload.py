@@ -67,6 +67,31 @@ def test_a_device_that_is_reset_is_owed_nothing(workload):
     assert workload.owed([0, 1]) == Counter(workload.vm.deliver()) == Counter([(0, 8192)])
 
 
+@pytest.mark.parametrize("discard", [True, False])
+def test_a_driver_that_is_reloaded_is_owed_nothing_and_is_forwarded_again(workload, discard):
+    workload.fire([(0, 0), (1, 1)])
+    its, device = workload.vm.vgic.its[0], workload.vm.devices[0]
+    mapped, discards = its.devices[8], issued(workload, "DISCARD")
+    workload.reload_driver(0, discard)
+    assert its.devices[8] is not mapped
+    assert (its.devices[8].itt_addr, sorted(its.devices[8].ites)) == (mapped.itt_addr, [0, 1, 2, 3])
+    assert issued(workload, "DISCARD") == discards + 2 * 4  # unset_forwarding, set_forwarding
+    assert device.is_forwarded(workload.vm.vgic)
+    assert workload.owed([0, 1]) == Counter(workload.vm.deliver()) == Counter([(1, 8197)])
+    workload.fire([(0, 0)])
+    assert workload.owed([0, 1]) == Counter(workload.vm.deliver()) == Counter([(0, 8192)])
+
+
+def test_an_event_that_is_mapped_again_comes_by_software(workload):
+    workload.fire([(0, 0), (0, 1)])
+    workload.remap((0, 0))
+    assert not workload.vm.devices[0].is_forwarded(workload.vm.vgic)
+    assert workload.owed([0, 1]) == Counter(workload.vm.deliver()) == Counter([(1, 8193)])
+    workload.fire([(0, 0)])
+    assert workload.vm.vgic.lpis[8192].pending_latch
+    assert workload.owed([0, 1]) == Counter(workload.vm.deliver()) == Counter([(0, 8192)])
+
+
 def test_an_eventful_while_uses_all_of_it(workload):
     kinds = ("VMOVI", "VMOVP", "INV", "DISCARD", "VMAPTI")
     before = {kind: issued(workload, kind) for kind in kinds}
