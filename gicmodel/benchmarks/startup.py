@@ -27,9 +27,11 @@ MIGRATE = ("migrate", "--pending", "1", "--vcpus", "1", "--devices", "1", "--vec
 TABLE, TABLE_BYTES = 0x8000_0000, 0x1_0000
 
 
-def process(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run this interpreter to its end."""
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, check=False)
+def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter to its end, with more environment variables; it keeps bytecode, as an installed one has."""
+    environment = os.environ | variables
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
 
 
 def succeeds(arguments: Sequence[str], expected: str) -> None:
@@ -81,7 +83,7 @@ def compile_anew(cache: Path) -> None:
     """`migrate` with a cache of its own, emptied first."""
     for entry in cache.iterdir():
         shutil.rmtree(entry)
-    process("-c", RUN, *MIGRATE, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)})
+    process("-c", RUN, *MIGRATE, NUMBA_CACHE_DIR=str(cache))
 
 
 BENCHMARKS = (

@@ -11,6 +11,7 @@ from gicmodel import jit
 from gicmodel.benchmarks.catalogue import benchmarks
 from gicmodel.benchmarks.harness import QUICK, THOROUGH, Goal, Spread, Unproven
 from gicmodel.benchmarks.report import Outcome, document, machine, run
+from gicmodel.cli._columns import show as show_columns
 from gicmodel.cli._migrate_report import write_json as write_document
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
@@ -42,11 +43,7 @@ def write_json(file: str, outcomes: Sequence[Outcome]) -> None:
 def show(outcomes: Sequence[Outcome]) -> None:
     """The machine, the table, and which peers are missing."""
     click.echo(", ".join(f"{name} {value}" for name, value in machine().items()) + "\n")
-    rows = [_HEAD, *map(_row, outcomes)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    show_columns([_HEAD, *map(_row, outcomes)])
     for reason in sorted({outcome.missing for outcome in outcomes if outcome.missing}):
         click.echo(f"peer missing: {reason}")
 

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from gicmodel.cli._columns import show as show_columns
 from gicmodel.files import replacing
 from gicmodel.layouts.vpt import VSGIS
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from gicmodel.migration.machine import Delivery
     from gicmodel.migration.trial import Verdict
 
@@ -30,27 +30,19 @@ class Watcher:
     """A progress bar on a terminal's stderr; nothing elsewhere."""
 
     def __init__(self, enabled: bool) -> None:
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._enabled = enabled and self._console.is_terminal
+        self._bar = _progress_bar() if enabled and sys.stderr.isatty() else None
         self._task: TaskID | None = None
         self._step = ""
 
     def __enter__(self) -> Self:
-        if self._enabled:
+        if self._bar is not None:
             self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._enabled:
+        if self._bar is not None:
             self._bar.stop()
 
     def announce(self, what: str) -> None:
@@ -59,13 +51,22 @@ class Watcher:
 
     def progress(self, step: str, done: int, total: int) -> None:
         """Show how far a step is."""
-        if not self._enabled:
+        if self._bar is None:
             return
         if self._task is None or step != self._step:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task, self._step = self._bar.add_task(step, total=total), step
         self._bar.update(self._task, completed=done, total=total)
+
+
+def _progress_bar() -> Progress:
+    # rich takes as long to import as click and all of this package's layouts.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description:<24}"), BarColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class Report(Protocol):
@@ -113,16 +114,10 @@ class Outcome:
 
     def show(self) -> None:
         """The table of steps and the verdict."""
-        console = Console(highlight=False)
-        table = Table(box=None, pad_edge=False)
-        table.add_column("step")
-        table.add_column("ms", justify="right")
-        table.add_column("bytes", justify="right")
-        for step in self._verdict.steps:
-            table.add_row(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}")
-        console.print(table)
+        steps = [(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}") for step in self._verdict.steps]
+        show_columns([("step", "ms", "bytes"), *steps], right=(1, 2))
         for line in _sentences(self._verdict):
-            console.print(line, soft_wrap=True)
+            click.echo(line)
 
 
 def write_json(file: str, document: Any) -> None:
