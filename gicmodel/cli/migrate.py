@@ -10,16 +10,17 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from gicmodel.cli._dumps import REGISTERS_NAME, Number, beside
 from gicmodel.cli._migrate_report import Report, Watcher, write_json
 from gicmodel.cli._writable import require_writable
 from gicmodel.errors import UnusableInput
 from gicmodel.images import read_image
 from gicmodel.registers_file import read_registers
 
-DEFAULT_REGISTERS = "registers.toml"
 POLICIES = ("avoid-unset", "dedicated-interface", "retrieve-on-unset", "rfc")
 MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed", "hops", "abort_at")
 """Options of the VM that is made up when there is no IMAGE."""
+OF_AN_IMAGE = ("registers", "base")
 NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
 """Options that a comparison of policies decides itself, or that make no sense for many runs."""
 
@@ -33,6 +34,7 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
 
 @click.command()
 @click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.option("--base", type=Number(), help="Physical address of a raw IMAGE's first byte.")
 @click.option("--vcpus", default=4, show_default=True, type=click.IntRange(1, 512), help="vCPUs of the VM.")
 @click.option("--devices", default=8, show_default=True, type=click.IntRange(0, 4096), help="VFIO devices of the VM.")
 @click.option("--vectors", default=32, show_default=True, type=click.IntRange(1, 2048), help="MSI vectors per device.")
@@ -81,7 +83,7 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
     "--registers",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help=f"Registers of IMAGE; by default its own name with .toml, else {DEFAULT_REGISTERS}, beside it.",
+    help=f"Registers of IMAGE; by default its own name with .toml, else {REGISTERS_NAME}, beside it.",
 )
 @click.option(
     "--save",
@@ -95,6 +97,7 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
 def command(
     ctx: click.Context,
     image: Path | None,
+    base: int | None,
     vcpus: int,
     devices: int,
     vectors: int,
@@ -114,7 +117,8 @@ def command(
     """Migrate a virtual machine whose devices inject vLPIs directly, and check that each pending one arrives once.
 
     Without IMAGE a VM is made up, some of its vLPIs become pending, and it moves between two hosts. With IMAGE, the RAM
-    of a guest that a KVM host has saved (an ELF core), the guest is resumed, saved again and compared byte for byte.
+    of a guest that a KVM host has saved (an ELF core, or raw bytes with --base), the guest is resumed, saved again and
+    compared byte for byte.
 
     With --hops it goes to and fro between the two, and in between devices fire, the guest masks interrupts and gives
     them other affinities, vCPUs move to other CPUs and a device is reset.
@@ -125,12 +129,12 @@ def command(
     # numba comes with these; `gicmodel --help` does without.
     from gicmodel.cli._migrate_run import Request, compare, run
 
-    _check_options(ctx, image, registers, compare_policies)
+    _check_options(ctx, image, compare_policies)
     require_writable(save, json_file)
     request = Request(
         vcpus, devices, vectors, pending, architecture, seed, policy, forwarding_resets, hops, abort_at, save
     )
-    saved = None if image is None else (image, read_image(image), read_registers(_registers_of(image, registers)))
+    saved = None if image is None else (image, read_image(image, base), read_registers(_registers_of(image, registers)))
     with Watcher(enabled=not no_progress) as watcher:
         report: Report = compare(request, saved, watcher) if compare_policies else run(request, saved, watcher)
     if json_file != "-":
@@ -140,10 +144,10 @@ def command(
     ctx.exit(0 if report.passed else 1)
 
 
-def _check_options(ctx: click.Context, image: Path | None, registers: Path | None, compare_policies: bool) -> None:
+def _check_options(ctx: click.Context, image: Path | None, compare_policies: bool) -> None:
     """Refuse options that would be silently without effect."""
-    if image is None and registers is not None:
-        raise UnusableInput("--registers describes an IMAGE, and there is none")
+    if image is None and (name := _given(ctx, OF_AN_IMAGE)):
+        raise UnusableInput(f"--{name} describes an IMAGE, and there is none")
     if image is not None and (name := _given(ctx, MADE_UP)):
         raise UnusableInput(f"--{name} is for a VM that is made up; the one in IMAGE is as it was saved")
     if compare_policies and (name := _given(ctx, NOT_COMPARED)):
@@ -159,10 +163,8 @@ def _given(ctx: click.Context, names: Sequence[str]) -> str | None:
 def _registers_of(image: Path, registers: Path | None) -> Path:
     if registers is not None:
         return registers
-    stem = image.name.removesuffix(".xz").removesuffix(".gz").removesuffix(".elf")
-    candidates = [image.with_name(f"{stem}.toml"), image.with_name(DEFAULT_REGISTERS)]
-    for path in candidates:
-        if path.exists():
-            return path
-    names = " nor ".join(path.name for path in candidates)
-    raise UnusableInput(f"{image}: beside it is neither {names}; give its registers with --registers FILE")
+    path = beside(image)
+    if path is None:
+        names = f"{image.name.partition('.')[0]}.toml nor {REGISTERS_NAME}"
+        raise UnusableInput(f"{image}: beside it is neither {names}; give its registers with --registers FILE")
+    return path

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images import memory_for, read_image, write_elf
+from gicmodel.images import memory_for, read_image, write_elf, write_raw
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GITS_BASER, GITS_CBASER
 from gicmodel.memory import GuestMemory
@@ -85,6 +85,31 @@ def test_not_an_elf(tmp_path, untouched):
     assert "guest.elf: is not an ELF file" in refused(tmp_path / "guest.elf", *untouched)
 
 
+def test_an_elf_with_a_base(untouched):
+    assert "is an ELF file, whose addresses are its own; a base (0x40000000)" in refused(
+        IMAGE, "--base", "0x40000000", *untouched
+    )
+
+
+def test_a_base_without_an_image(untouched):
+    assert refused("--base", "0x40000000", *untouched) == "--base describes an IMAGE, and there is none"
+
+
+@pytest.mark.parametrize(
+    ("base", "complaint"),
+    [
+        (0x4000_0000, "GICR0 PENDBASER: the pending table at 0x43200000 is not in the image's RAM"),
+        (1 << 52, "is not in the 52-bit physical address space"),
+        (0x3000_0000, "[guest] ram_base is 0x40000000: page aligned, at most 0x30000000"),
+    ],
+)
+def test_raw_bytes_at_a_wrong_base(image, untouched, base, complaint):
+    image.path = image.path.with_suffix(".raw")
+    write_registers(image.path.with_suffix(".toml"), image.registers)
+    write_raw(image.path, image.memory)
+    assert complaint in refused(image.path, "--base", hex(base), *untouched)
+
+
 def test_no_such_file(tmp_path, untouched):
     assert "guest.elf: cannot be read: No such file" in refused(tmp_path / "guest.elf", *untouched)
 
@@ -106,7 +131,7 @@ def test_an_elf_of_another_machine(image, untouched):
     octets = bytearray(image.write().read_bytes())
     octets[E_MACHINE : E_MACHINE + 2] = (62).to_bytes(2, "little")
     image.path.write_bytes(octets)
-    assert "e_machine is EM_X86_64; a GIC's RAM is EM_AARCH64" in refused(image.path, *untouched)
+    assert "e_machine is 62; a GIC's RAM is EM_AARCH64" in refused(image.path, *untouched)
 
 
 def test_no_registers(image, untouched):

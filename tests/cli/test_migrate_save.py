@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
-from gicmodel.images import memory_for, read_image
+from gicmodel.images import memory_for, read_image, write_raw
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER
 from gicmodel.layouts.vpe import VPE_CONFIGURATION
@@ -90,3 +90,16 @@ def test_registers_are_found_beside_the_image(tmp_path, name):
     (tmp_path / IMAGE.name).write_bytes(IMAGE.read_bytes())
     (tmp_path / name).write_bytes((CAPTURE / "registers.toml").read_bytes())
     assert migrate(tmp_path / IMAGE.name).exit_code == 0
+
+
+@pytest.mark.parametrize("suffix", [".raw", ".raw.xz", ".bin"])
+def test_raw_bytes_are_resumed_as_the_elf_core_is(tmp_path, suffix):
+    memory = memory_for(read_image(IMAGE))
+    raw = tmp_path / f"guest{suffix}"
+    write_raw(raw, memory)
+    (tmp_path / "guest.toml").write_bytes((CAPTURE / "registers.toml").read_bytes())
+    outcomes = [migrate(*arguments, "--json", "-") for arguments in ((IMAGE,), (raw, "--base", hex(memory.base)))]
+    assert [outcome.exit_code for outcome in outcomes] == [0, 0]
+    of_elf, of_raw = (json.loads(outcome.stdout) | {"steps": None} for outcome in outcomes)
+    assert of_elf == of_raw
+    assert of_raw["image_identical"]
