@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gicmodel.fuzzing.comparison import Peer
+from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.execution import divergence_of, locate, run
 from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.rig import Rig
@@ -48,16 +49,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What one chunk did: how many commands ended how, and its first divergence."""
+    """What one chunk did: its commands, how often which of them ended how, and its first divergence.
+
+    `outcomes` also counts the SYNCs that took the place of commands that stalled.
+    """
 
     chunk: int
+    commands: int
     outcomes: Outcomes
     finding: Finding | None
-
-    @property
-    def commands(self) -> int:
-        """The commands that were executed."""
-        return self.outcomes.total()
 
 
 def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
@@ -77,10 +77,11 @@ def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
     program = generate(peer, plan, chunk)
     went = run(peer, program)
     if went.divergence is None:
-        return ChunkResult(chunk, went.outcomes, None)
+        return ChunkResult(chunk, program.commands, went.outcomes, None)
     divergence, shown = locate(peer, program, went)
     before = chunk * peer.chunk + shown.commands
-    return ChunkResult(chunk, went.outcomes, Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown))
+    finding = Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown)
+    return ChunkResult(chunk, shown.commands, went.outcomes, finding)
 
 
 def shrunk(peer: Peer, finding: Finding) -> Finding:
@@ -90,6 +91,16 @@ def shrunk(peer: Peer, finding: Finding) -> Finding:
     if divergence is None:
         return finding
     return Finding(finding.against, finding.chunk, finding.commands, finding.kind, str(divergence), program)
+
+
+def chunk_against(name: str, plan: Plan, chunk: int) -> ChunkResult:
+    """`run_chunk` for the peer of a name: what a worker is asked to do."""
+    return run_chunk(peer(name), plan, chunk)
+
+
+def shrunk_of(findings: Sequence[Finding], number: int) -> Finding:
+    """`shrunk` for one of some findings: what a worker is asked to do."""
+    return shrunk(peer(findings[number].against), findings[number])
 
 
 def hunt(peer: Peer, plan: Plan) -> Finding | None:

@@ -88,7 +88,7 @@ class Pair:
     def allocate(self, its: int, index: int, rd: int, doorbell: int) -> None:
         """Zero the VPT of a vPEID that is not in use, and map the vPE with VMAPP.PTZ = 1."""
         universe = self.universe
-        if not self.config.v41 or universe.vpeids[index] in self.oracle.vpes:
+        if not self.config.v41 or index >= len(universe.vpeids) or universe.vpeids[index] in self.oracle.vpes:
             return
         vpeid, vpt = universe.vpeids[index], universe.vpts[index]
         self.rig.zero_vpt(vpt)

@@ -37,8 +37,9 @@ _MAX_BYTES = 64 << 20
 _WORD = 1 << 64
 _NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,19}", re.ASCII)
 _DEFAULTS = GicConfig()
-_OTHER_TABLES = 3
-"""One more than the largest encoding of Page_Size."""
+_NO_CHOICE = "commands_per_step"
+"""A comparison looks at queues that have run to their ends."""
+_PAGE_SIZES = 3
 _MOST_PAGES = 4
 
 
@@ -153,7 +154,7 @@ def _against(words: list[str]) -> str:
 
 
 def _config(words: list[str]) -> GicConfig:
-    known = {field.name: getattr(_DEFAULTS, field.name) for field in fields(GicConfig)}
+    known = {field.name: getattr(_DEFAULTS, field.name) for field in fields(GicConfig) if field.name != _NO_CHOICE}
     choices: dict[str, Any] = {}
     for name, text in _assignments(words, known):
         default = known[name]
@@ -164,7 +165,7 @@ def _config(words: list[str]) -> GicConfig:
 
 
 def _geometry(words: list[str]) -> Geometry:
-    known = {"page_size": range(_OTHER_TABLES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
+    known = {"page_size": range(_PAGE_SIZES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
     values = {name: _in(name, _number(text), known[name]) for name, text in _assignments(words, known)}
     if values.keys() != known.keys():
         raise ValueError(f"tables needs {', '.join(known)}")

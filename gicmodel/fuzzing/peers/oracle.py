@@ -71,8 +71,8 @@ class OraclePeer(Peer):
         """Boot hardware and oracle."""
         try:
             return AgainstOracle(machine, self._oracle_class)
-        except (DriverError, ExternalAbort, MemoryError) as error:
-            raise UnusableInput(f"a machine that is too large for fuzzing: {error}") from error
+        except (DriverError, ExternalAbort, MemoryError, ValueError) as error:
+            raise UnusableInput(f"a machine that fuzzing cannot have: {error}") from error
 
 
 def draw_machine(random: np.random.Generator, architecture: str) -> Machine:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One saved program, run step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gicmodel.cli._fuzz_run import AGREED, DIFFERENT, write_json
+from gicmodel.fuzzing.comparison import peer
+from gicmodel.fuzzing.execution import run
+from gicmodel.fuzzing.program_text import format_step, read_program
+
+
+def reproduce_program(path: Path, json_file: str | None) -> int:
+    """Run the program of a file, comparing everything after each step, and say where the two differ; the exit status.
+
+    Raises:
+        UnusableInput: the file is no program of this version, or its peer cannot have its machine.
+    """
+    program = read_program(path)
+    went = run(peer(program.against), program, part_steps=1)
+    at = len(program.steps) if went.divergence is None else went.part + 1
+    text = format_step(program.steps[at - 1], program.machine.config.architecture) if at else ""
+    if json_file is not None:
+        difference = None if went.divergence is None else str(went.divergence)
+        write_json(json_file, {"file": str(path), "steps": at, "step": text, "difference": difference})
+    if json_file != "-":
+        said = "no difference" if went.divergence is None else f"step {at}, {text}\n{went.divergence}"
+        click.echo(f"{path}: {said}")
+    return AGREED if went.divergence is None else DIFFERENT

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel fuzz`: random programs for the hardware and something that must agree with it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from gicmodel.cli._writable import require_writable
+from gicmodel.layouts.architecture import ARCHITECTURES
+
+_SEEDS = 1 << 32
+_DEFAULT_COMMANDS = 100_000
+
+
+@click.command()
+@click.option("--commands", type=click.IntRange(1, 1 << 50), metavar="N", help="How many; 100000 without --seconds.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Begin no program after S.")
+@click.option(
+    "--seed", type=click.IntRange(0), metavar="N", help="Of all that is random; drawn and shown if not given."
+)
+@click.option("--against", default="oracle", metavar="PEER,...", help="oracle (default), qemu, engine.")
+@click.option("--architecture", type=click.Choice(ARCHITECTURES), help="Only this; each in turn if not given.")
+@click.option("--jobs", type=click.IntRange(1, 512), metavar="N", help="Processes on this machine; one a CPU.")
+@click.option("--cluster", metavar="ADDRESS", help="Let the workers of this dask scheduler do it.")
+@click.option("--save", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="For the programs found.")
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON; - for standard output.")
+@click.option(
+    "--reproduce",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Run one saved program, step by step, instead.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    commands: int | None,
+    seconds: float | None,
+    seed: int | None,
+    against: str,
+    architecture: str | None,
+    jobs: int | None,
+    cluster: str | None,
+    save: Path | None,
+    json_file: str | None,
+    reproduce: Path | None,
+) -> None:
+    """Give random commands, register writes and interrupts to the hardware and to a peer, and compare the two.
+
+    A campaign is programs of a few thousand commands for machines of all kinds, each drawn from the seed and its
+    number: the same seed finds the same, whatever --jobs and --cluster are. A program after which the two differ is
+    shrunk to a small one, which --save writes to a file and --reproduce runs again. Ctrl-C ends a campaign; what it has
+    found is kept.
+
+    Exit status: 0 no difference, 1 a difference, 2 unusable input.
+    """
+    # numba and hypothesis come with these; `gicmodel --help` does without.
+    from gicmodel.cli._fuzz_reproduce import reproduce_program
+    from gicmodel.cli._fuzz_run import Campaign, run_and_show
+
+    require_writable(save, json_file)
+    if reproduce is not None:
+        ctx.exit(reproduce_program(reproduce, json_file))
+    campaign = Campaign(
+        commands=commands or (1 << 50 if seconds else _DEFAULT_COMMANDS),
+        seconds=seconds,
+        seed=secrets.randbelow(_SEEDS) if seed is None else seed,
+        against=tuple(dict.fromkeys(against.split(","))),
+        architecture=architecture,
+        jobs=jobs or len(os.sched_getaffinity(0)),
+        cluster=cluster,
+    )
+    ctx.exit(run_and_show(campaign, save, json_file))

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who runs the chunks of a campaign: this process, processes of this machine, or the workers of a dask scheduler.
+
+Chunks are handed out in order, and a chunk is a function of its number. So whoever runs them, and whatever becomes of a
+worker, the results are the same.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from gicmodel.errors import UnusableInput
+
+_Result = TypeVar("_Result")
+
+_AHEAD = 2
+"""Tasks handed out per worker: one to run, and one to go on with."""
+_CONNECT_SECONDS = "10s"
+
+
+class Workers(NamedTuple):
+    """An executor, and how many tasks it does at a time."""
+
+    executor: Executor
+    width: int
+
+    def run(
+        self, task: Callable[[int], _Result], numbers: Iterable[int], deadline: float = float("inf")
+    ) -> Iterator[_Result]:
+        """The result of `task` for each number, as they come; none is begun after `deadline` (time.monotonic)."""
+        left = iter(numbers)
+        waiting: set[Future[_Result]] = set()
+        try:
+            while True:
+                if time.monotonic() < deadline:
+                    more = islice(left, self.width * _AHEAD - len(waiting))
+                    waiting |= {self.executor.submit(task, number) for number in more}
+                if not waiting:
+                    return
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def local(jobs: int) -> Iterator[Workers]:
+    """This process for one job, else as many processes."""
+    if jobs == 1:
+        yield Workers(_Here(), 1)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_ignore_interrupts) as pool:
+        with _interrupts_ignored():
+            for _ in range(jobs):
+                pool.submit(_ignore_interrupts)
+        yield Workers(pool, jobs)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Workers]:
+    """The workers of the dask scheduler at an address, on each of which this version of gicmodel is installed.
+
+    Raises:
+        UnusableInput: distributed is not installed, or no scheduler answers, or it has no workers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UnusableInput("--cluster needs dask.distributed: install gicmodel[cluster]") from None
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError, ImportError) as error:
+        raise UnusableInput(f"{address}: no dask scheduler answers there: {error}") from error
+    with client:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise UnusableInput(f"{address}: this scheduler has no workers")
+        executor = client.get_executor(pure=False)
+        with executor:
+            yield Workers(executor, threads)
+
+
+class _Here(Executor):
+    """Does each task when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """A future that is already done. What `fn` raises is raised at once."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; the first one decides what becomes of the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process that is started in the block ignores Ctrl-C from its beginning, as it inherits that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
