@@ -50,7 +50,7 @@ def test_hardware_and_oracle_agree():
     assert outcome["commands"] >= COMMANDS
     assert outcome["divergences"] == []
     assert outcome["outcomes"]["MAPD"].keys() >= {"OK"}
-    assert sum(map(len, outcome["outcomes"].values())) > 40
+    assert sum(map(len, outcome["outcomes"].values())) > (90 if COMPILED else 15)
 
 
 def test_results_do_not_depend_on_jobs():
