@@ -25,7 +25,7 @@ from gicmodel.images import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 from gicmodel.registers_file import Registers, check_registers
 
-KIND, VERSION = "gicmodel snapshot", 1
+KIND, VERSION = "gicmodel snapshot", 2
 
 
 def write_snapshot(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:

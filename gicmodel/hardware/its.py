@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.geometry import table_of_baser
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels.queue import run_queue
-from gicmodel.hardware.kernels.state import ITS, Machine, its_at
+from gicmodel.hardware.kernels.state import ITS, Machine, its_at, table_at
 from gicmodel.hardware.kernels.table_cache import drop_its
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
 from gicmodel.hardware.register_face import RegisterFace, changed, field_mask
+from gicmodel.jit import direct
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers import (
     BASERS,
     GITS_BASER,
@@ -44,7 +51,10 @@ _STATUSR_MASK = field_mask(GITS_STATUSR, without=("Syndrome",))
 _OFFSET_MASK = field_mask(GITS_CWRITER, without=("Retry",))
 _ENABLED, _QUIESCENT = GITS_CTLR.pack(Enabled=1), GITS_CTLR.pack(Quiescent=1)
 _STALLED, _RETRY = GITS_CREADR.pack(Stalled=1), GITS_CWRITER.pack(Retry=1)
-_BASER_NAMES = {f"GITS_BASER{n}": n for n in range(BASERS)}
+_PLACES = {f"GITS_{word.upper()}": place for word, place in ITS._asdict().items()} | {
+    f"GITS_BASER{n}": ITS.baser + n for n in range(BASERS)
+}
+"""Words of registers by name."""
 
 
 class Its(RegisterFace):
@@ -55,7 +65,7 @@ class Its(RegisterFace):
         self.config = config
         self.number = number
         self._machine = machine
-        self._state = machine.chip[its_at(number) : its_at(number + 1)]
+        self._state = machine.chip.data[its_at(number) : its_at(number + 1)]
         self._types = _table_types(config)
         self._constants = _constants(config, number)
         self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
@@ -64,9 +74,17 @@ class Its(RegisterFace):
         for index, baser in enumerate(self._types):
             self._state[ITS.baser + index] = baser
 
+    def derive(self) -> None:
+        """Work out from the registers what is kept beside them."""
+        for index, (layout, id_bits) in _tables(self.config).items():
+            at = table_at(0, index) - its_at(0)
+            table = table_of_baser(self._state[ITS.baser + index])
+            for word, value in enumerate(table.reach(layout.bytes, id_bits)):
+                self._state[at + word] = value
+
     def translate(self, device_id: int, event_id: int) -> int:
         """A device's write of GITS_TRANSLATER; 0, or the reason byte for which the message was dropped."""
-        return int(translate(self._machine, self.number, np.uint64(device_id), np.uint64(event_id)))
+        return int(self._translate(self._machine, self.number, np.uint64(device_id), np.uint64(event_id)))
 
     def translate_many(self, device_ids: ArrayLike, event_ids: ArrayLike) -> int:
         """Writes of GITS_TRANSLATER in order, given as uint64 arrays of one length; how many were not dropped."""
@@ -79,7 +97,7 @@ class Its(RegisterFace):
     def step(self, commands: int) -> int:
         """A write of Enabled takes effect, then execute at most `commands` commands; how many were executed."""
         self._state[ITS.busy] = 0
-        return int(run_queue(self._machine, self.number, commands))
+        return int(self._run_queue(self._machine, self.number, commands))
 
     def write(self, offset: int, value: int, size: int = 8, *, device_id: int = 0) -> None:
         """A bus write; `device_id` comes with a write of GITS_TRANSLATER, which also takes 16 bits."""
@@ -88,9 +106,17 @@ class Its(RegisterFace):
         else:
             super().write(offset, value, size)
 
+    @cached_property
+    def _run_queue(self) -> Callable[..., Any]:
+        return direct(run_queue, self._machine, self.number, ALL_COMMANDS)
+
+    @cached_property
+    def _translate(self) -> Callable[..., Any]:
+        return direct(translate, self._machine, self.number, np.uint64(0), np.uint64(0))
+
     @property
     def _enabled(self) -> bool:
-        return bool(int(self._state[ITS.ctlr]) & _ENABLED)
+        return bool(self._state[ITS.ctlr] & _ENABLED)
 
     @property
     def _fixed(self) -> bool:
@@ -98,27 +124,25 @@ class Its(RegisterFace):
         return self._enabled or bool(self._state[ITS.busy])
 
     def _get(self, name: str) -> int:
+        if name in self._readers:
+            return int(self._readers[name](self))
         if name in self._constants:
             return self._constants[name]
-        if name in _BASER_NAMES:
-            return int(self._state[ITS.baser + _BASER_NAMES[name]])
-        if name == "GITS_CTLR":
-            return self._read_ctlr()
-        return int(self._state[getattr(ITS, name.removeprefix("GITS_").lower())])
+        return int(self._state[_PLACES[name]])
 
     def _set(self, name: str, value: int) -> None:
-        if name in _BASER_NAMES:
-            self._write_baser(_BASER_NAMES[name], value)
+        if name in self._writers:
+            self._writers[name](self, value)
         else:
-            getattr(self, "_write_" + name.removeprefix("GITS_").lower())(value)
+            self._write_baser(_PLACES[name] - ITS.baser, value)
 
     def _note(self, statusr_bit: int) -> None:
-        self._state[ITS.statusr] |= np.uint64(statusr_bit)
+        self._state[ITS.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
         s = self._state
         number = GITS_CTLR.pack(ITS_Number=self.number) if self.config.virtual else 0
-        return int(s[ITS.ctlr]) | number | (_QUIESCENT if self._quiescent else 0)
+        return s[ITS.ctlr] | number | (_QUIESCENT if self._quiescent else 0)
 
     @property
     def _quiescent(self) -> bool:
@@ -128,7 +152,7 @@ class Its(RegisterFace):
             return not s[ITS.busy]
         if self.config.v41:
             return bool(s[ITS.busy])
-        return not (int(s[ITS.creadr]) ^ int(s[ITS.cwriter])) & _OFFSET_MASK
+        return not (s[ITS.creadr] ^ s[ITS.cwriter]) & _OFFSET_MASK
 
     def _write_ctlr(self, value: int) -> None:
         """Enabled 1 to 0 makes every cache of mapping data consistent; 0 to 1 takes up the queue where it stands.
@@ -162,17 +186,18 @@ class Its(RegisterFace):
         s = self._state
         s[ITS.cwriter] = value & _OFFSET_MASK
         if value & _RETRY:
-            s[ITS.creadr] = int(s[ITS.creadr]) & ~_STALLED
+            s[ITS.creadr] &= ~_STALLED
         self._run()
 
     def _write_baser(self, index: int, value: int) -> None:
         """RES0 where there is no table; Type and Entry_Size are fixed."""
         if self._types[index] and not self._fixed:
             self._state[ITS.baser + index] = changed(self._types[index], value, _BASER_MASK)
+            self.derive()
 
     def _write_statusr(self, value: int) -> None:
         """Write 1 to clear; Syndrome and Overflow go with UMSI."""
-        remaining = int(self._state[ITS.statusr]) & ~(value & _STATUSR_MASK)
+        remaining = self._state[ITS.statusr] & ~(value & _STATUSR_MASK)
         if not remaining & GITS_STATUSR.pack(UMSI=1):
             remaining &= ~GITS_STATUSR.pack(Syndrome=0xF, Overflow=1)
         self._state[ITS.statusr] = remaining
@@ -183,17 +208,23 @@ class Its(RegisterFace):
 
     def _run(self) -> None:
         if self.config.commands_per_step is None:
-            run_queue(self._machine, self.number, ALL_COMMANDS)
+            self._run_queue(self._machine, self.number, ALL_COMMANDS)
+
+
+def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:
+    """Entry and width of identifier of the tables that the ITS has, by GITS_BASER<n>."""
+    tables = {DEVICE_TABLE: (DTE, config.device_id_bits), COLLECTION_TABLE: (CTE, config.collection_id_bits)}
+    if config.virtual:
+        tables[VPE_TABLE] = (VPE_CONFIGURATION if config.v41 else VTE, config.vpe_id_bits)
+    return tables
 
 
 def _table_types(config: GicConfig) -> tuple[int, ...]:
     """The fixed bits of GITS_BASER0..7, in the allocation that GICv4.1 mandates."""
+    kinds = {DEVICE_TABLE: TableType.DEVICES, COLLECTION_TABLE: TableType.COLLECTIONS, VPE_TABLE: TableType.VPES}
     types = [0] * BASERS
-    types[DEVICE_TABLE] = GITS_BASER.pack(Type=TableType.DEVICES, Entry_Size=DTE.bytes - 1)
-    types[COLLECTION_TABLE] = GITS_BASER.pack(Type=TableType.COLLECTIONS, Entry_Size=CTE.bytes - 1)
-    if config.virtual:
-        vpe_bytes = VPE_CONFIGURATION.bytes if config.v41 else VTE.bytes
-        types[VPE_TABLE] = GITS_BASER.pack(Type=TableType.VPES, Entry_Size=vpe_bytes - 1)
+    for index, (layout, _) in _tables(config).items():
+        types[index] = GITS_BASER.pack(Type=kinds[index], Entry_Size=layout.bytes - 1)
     return tuple(types)
 
 

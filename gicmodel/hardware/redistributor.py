@@ -6,16 +6,22 @@ The SGI_base frame is not modelled: SGIs and PPIs of the host have no part in LP
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 
 from gicmodel.hardware.config import GicConfig
 from gicmodel.hardware.cpu_interface import CpuInterface
+from gicmodel.hardware.geometry import table_of_vpropbaser
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels import lpi_tables
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.residency import write_vpendbaser
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at
-from gicmodel.hardware.register_face import RegisterFace, changed, field_mask
+from gicmodel.hardware.register_face import RegisterFace, field_mask
+from gicmodel.jit import direct
 from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_INVALLR,
@@ -50,7 +56,14 @@ _VALID = GICR_VPROPBASER.pack(Valid=1)
 _ENTRY_SIZE = GICR_VPROPBASER.pack(Entry_Size=VPE_CONFIGURATION.bytes // 8 - 1)
 _ASLEEP = GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1)
 _SLEEP = GICR_WAKER.pack(ProcessorSleep=1)
+_BUSY = GICR_VSGIPENDR.pack(Busy=1)
 _DIRTY = GICR_VPENDBASER.pack(Dirty=1)
+_STATUSR_MASK, _PARTIDR_MASK = field_mask(GICR_STATUSR), field_mask(GICR_PARTIDR)
+_PROPBASER_MASK, _PENDBASER_MASK = field_mask(GICR_PROPBASER), field_mask(GICR_PENDBASER)
+_VPROPBASER_V40_MASK = field_mask(GICR_VPROPBASER_V40)
+_VPROPBASER_MASK = field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
+_PLACES = {f"GICR_{word.upper()}": place for word, place in RD._asdict().items()}
+"""Words of registers by name."""
 _INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
 _DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
 
@@ -64,10 +77,21 @@ class Redistributor(RegisterFace):
         self.number = number
         self.cpu = CpuInterface(machine, number)
         self._machine = machine
-        self._state = machine.chip[rd_at(number) : rd_at(number + 1)]
+        self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._constants = _constants(config, number)
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
         self._state[RD.waker] = _ASLEEP
+
+    def derive(self) -> None:
+        """Work out from the registers what is kept beside them."""
+        lpi_tables.limit_lpis(self._machine, self.number)
+        self._derive_table()
+
+    def _derive_table(self) -> None:
+        if self.config.v41:
+            table = table_of_vpropbaser(self._state[RD.vpropbaser])
+            for word, value in enumerate(table.reach(VPE_CONFIGURATION.bytes, self.config.vpe_id_bits)):
+                self._state[RD.table + word] = value
 
     def read(self, offset: int, size: int = 8) -> int:
         """A bus read; the SGI_base frame reads as zero."""
@@ -82,7 +106,19 @@ class Redistributor(RegisterFace):
         """Finish what VPENDBASER, INVLPIR, INVALLR, VSGIR and CTLR writes have begun."""
         for word in (RD.dirty, RD.busy, RD.rwp):
             self._state[word] = 0
-        self._state[RD.vsgipendr] &= ~np.uint64(GICR_VSGIPENDR.pack(Busy=1))
+        self._state[RD.vsgipendr] &= ~_BUSY
+
+    @cached_property
+    def _enable(self) -> Callable[..., Any]:
+        return direct(lpi_tables.enable_lpis, self._machine, self.number)
+
+    @cached_property
+    def _disable(self) -> Callable[..., Any]:
+        return direct(lpi_tables.disable_lpis, self._machine, self.number)
+
+    @cached_property
+    def _schedule(self) -> Callable[..., Any]:
+        return direct(write_vpendbaser, self._machine, self.number, np.uint64(0))
 
     @property
     def _stepping(self) -> bool:
@@ -90,7 +126,7 @@ class Redistributor(RegisterFace):
 
     @property
     def _lpis_enabled(self) -> bool:
-        return bool(int(self._state[RD.ctlr]) & _ENABLE_LPIS)
+        return bool(self._state[RD.ctlr] & _ENABLE_LPIS)
 
     @property
     def _tables_fixed(self) -> bool:
@@ -98,23 +134,24 @@ class Redistributor(RegisterFace):
         return self._lpis_enabled or bool(self._state[RD.rwp])
 
     def _get(self, name: str) -> int:
+        if name in self._readers:
+            return int(self._readers[name](self))
         if name in self._constants:
             return self._constants[name]
-        reader = getattr(self, "_read_" + name.removeprefix("GICR_").lower(), None)
-        return int(reader()) if reader else int(self._state[getattr(RD, name.removeprefix("GICR_").lower())])
+        return int(self._state[_PLACES[name]])
 
     def _kept(self, name: str) -> int:
-        return int(self._state[RD.pendbaser]) if name == "GICR_PENDBASER" else self._get(name)
+        return self._state[RD.pendbaser] if name == "GICR_PENDBASER" else self._get(name)
 
     def _set(self, name: str, value: int) -> None:
-        getattr(self, "_write_" + name.removeprefix("GICR_").lower())(value)
+        self._writers[name](self, value)
 
     def _note(self, statusr_bit: int) -> None:
-        self._state[RD.statusr] |= np.uint64(statusr_bit)
+        self._state[RD.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
         fixed = GICR_CTLR.pack(CES=1, IR=self.config.invalidation_registers)
-        return int(self._state[RD.ctlr]) | fixed | (_RWP if self._state[RD.rwp] else 0)
+        return self._state[RD.ctlr] | fixed | (_RWP if self._state[RD.rwp] else 0)
 
     def _write_ctlr(self, value: int) -> None:
         """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; 0 to 1 while RWP = 1 is UNPREDICTABLE."""
@@ -122,13 +159,13 @@ class Redistributor(RegisterFace):
         if was or not self._state[RD.rwp]:
             self._state[RD.ctlr] = value & _ENABLE_LPIS
         if self._lpis_enabled and not was:
-            lpi_tables.enable_lpis(self._machine, self.number)
+            self._enable(self._machine, self.number)
         elif was and not self._lpis_enabled:
-            lpi_tables.disable_lpis(self._machine, self.number)
+            self._disable(self._machine, self.number)
             self._state[RD.rwp] = self._stepping
 
     def _write_statusr(self, value: int) -> None:
-        self._state[RD.statusr] &= ~np.uint64(value & field_mask(GICR_STATUSR))
+        self._state[RD.statusr] &= ~(value & _STATUSR_MASK)
 
     def _write_waker(self, value: int) -> None:
         """ChildrenAsleep follows ProcessorSleep at once."""
@@ -137,19 +174,19 @@ class Redistributor(RegisterFace):
     def _write_partidr(self, value: int) -> None:
         """RES0 without GICR_TYPER.MPAM. Accesses to memory are not partitioned."""
         if self.config.mpam:
-            self._state[RD.partidr] = value & field_mask(GICR_PARTIDR)
+            self._state[RD.partidr] = value & _PARTIDR_MASK
 
     def _write_propbaser(self, value: int) -> None:
         if not self._tables_fixed:
-            self._state[RD.propbaser] = value & field_mask(GICR_PROPBASER)
+            self._state[RD.propbaser] = value & _PROPBASER_MASK
 
     def _read_pendbaser(self) -> int:
-        return int(self._state[RD.pendbaser]) & ~_PTZ
+        return self._state[RD.pendbaser] & ~_PTZ
 
     def _write_pendbaser(self, value: int) -> None:
         """PTZ is kept until EnableLPIs 0 to 1 uses it, and never read back."""
         if not self._tables_fixed:
-            self._state[RD.pendbaser] = value & field_mask(GICR_PENDBASER)
+            self._state[RD.pendbaser] = value & _PENDBASER_MASK
 
     def _write_setlpir(self, value: int) -> None:
         set_lpi(self._machine, self.number, np.uint64(GICR_SETLPIR.unpack(value)["pINTID"]))
@@ -175,31 +212,32 @@ class Redistributor(RegisterFace):
         self._state[RD.busy] = self._stepping
 
     def _read_syncr(self) -> int:
-        return GICR_SYNCR.pack(Busy=int(self._state[RD.busy]))
+        return GICR_SYNCR.pack(Busy=self._state[RD.busy])
 
     def _read_vpropbaser(self) -> int:
-        return int(self._state[RD.vpropbaser]) | (_ENTRY_SIZE if self.config.v41 else 0)
+        return self._state[RD.vpropbaser] | (_ENTRY_SIZE if self.config.v41 else 0)
 
     def _write_vpropbaser(self, value: int) -> None:
         """GICv4.1: what is cached of the table goes, for which RWP stands on Valid 1 to 0. Z is write-only."""
         if not self.config.v41:
-            self._state[RD.vpropbaser] = value & field_mask(GICR_VPROPBASER_V40)
+            self._state[RD.vpropbaser] = value & _VPROPBASER_V40_MASK
             return
-        was = int(self._state[RD.vpropbaser]) & _VALID
-        self._state[RD.vpropbaser] = value & field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
+        was = self._state[RD.vpropbaser] & _VALID
+        self._state[RD.vpropbaser] = value & _VPROPBASER_MASK
+        self._derive_table()
         if was:
             lpi_tables.drop_vpe_configurations(self._machine, self.number)
-            self._state[RD.rwp] = self._stepping and not value & _VALID
+            self._state[RD.rwp] = bool(self._stepping and not value & _VALID)
 
     def _read_vpendbaser(self) -> int:
-        return changed(int(self._state[RD.vpendbaser]), GICR_VPENDBASER.pack(Dirty=int(self._state[RD.dirty])), _DIRTY)
+        return self._state[RD.vpendbaser] | (_DIRTY if self._state[RD.dirty] else 0)
 
     def _write_vpendbaser(self, value: int) -> None:
-        write_vpendbaser(self._machine, self.number, np.uint64(value & self._vpendbaser_mask))
+        self._schedule(self._machine, self.number, np.uint64(value & self._vpendbaser_mask))
 
     def _write_vsgir(self, value: int) -> None:
         """Ignored while a query is running."""
-        if not int(self._state[RD.vsgipendr]) & GICR_VSGIPENDR.pack(Busy=1):
+        if not self._state[RD.vsgipendr] & _BUSY:
             vpe_id = np.uint64(GICR_VSGIR.unpack(value)["vPEID"])
             pending = int(lpi_tables.pending_vsgis(self._machine, self.number, vpe_id))
             self._state[RD.vsgipendr] = GICR_VSGIPENDR.pack(Pending=pending, Busy=self._stepping)

@@ -8,7 +8,8 @@ what is not there reads as zero, ignores writes, and is noted in STATUSR.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers import GITS_STATUSR, Register
@@ -24,56 +25,50 @@ READ_RESERVED, WRITE_RESERVED, READ_OF_WO, WRITE_OF_RO = (
 class Access(NamedTuple):
     """A register and the part of it that an access touches: `shift` 32 for the upper half."""
 
-    register: Register
+    name: str
+    rights: str
     shift: int
-    bits: int
+    mask: int
+    whole: bool
 
 
 class RegisterFace(ABC):
-    """A frame of registers. Subclasses read and write whole registers by name."""
+    """A frame of registers. Subclasses read and write whole registers by name.
+
+    Their methods `_read_x` and `_write_x` are for register x; without the former it reads as it is stored.
+    """
 
     def __init__(self, registers: tuple[Register, ...], architecture: str, whole_only: frozenset[str]) -> None:
-        self._registers = {entry.offset: entry for entry in registers if architecture in entry.architectures}
-        self._whole_only = whole_only
+        self._accesses = _accesses(registers, architecture, whole_only)
+        self._readers = _methods(type(self), "_read_", registers)
+        self._writers = _methods(type(self), "_write_", registers)
 
     def read(self, offset: int, size: int = 8) -> int:
         """What a read of `size` bytes (4 or 8) at `offset` returns; 0 where there is nothing to read."""
-        access = self._find(offset, size)
+        access = self._accesses.get((offset, size))
         if access is None:
             self._note(READ_RESERVED)
             return 0
-        if access.register.access == "WO":
+        if access.rights == "WO":
             self._note(READ_OF_WO)
             return 0
-        return (self._get(access.register.name) >> access.shift) & ((1 << access.bits) - 1)
+        return (self._get(access.name) >> access.shift) & access.mask
 
     def write(self, offset: int, value: int, size: int = 8) -> None:
         """A write of `size` bytes (4 or 8; 2 for a register that takes it) of `value` at `offset`."""
-        access = self._find(offset, size)
+        access = self._accesses.get((offset, size))
         if access is None:
             self._note(WRITE_RESERVED)
-        elif access.register.access == "RO":
+        elif access.rights == "RO":
             self._note(WRITE_OF_RO)
+        elif access.whole:
+            self._set(access.name, value & access.mask)
         else:
-            self._set(access.register.name, self._merge(access, value & ((1 << (8 * size)) - 1)))
-
-    def _find(self, offset: int, size: int) -> Access | None:
-        found = self._registers.get(offset)
-        if found is not None and found.bits == 8 * size:
-            return Access(found, 0, found.bits)
-        if size != HALF_BITS // 8:
-            return None
-        shift = 0 if found is not None else HALF_BITS
-        found = found or self._registers.get(offset - size)
-        if found is None or found.bits != 2 * HALF_BITS or found.name in self._whole_only:
-            return None
-        return Access(found, shift, HALF_BITS)
+            self._set(access.name, self._merge(access, value & access.mask))
 
     def _merge(self, access: Access, value: int) -> int:
-        """The whole register after writing a part; a write-only register is zero-extended."""
-        if access.bits == access.register.bits:
-            return value
-        old = 0 if access.register.access == "WO" else self._kept(access.register.name)
+        """The whole register after writing half of it; a write-only register is zero-extended."""
+        old = 0 if access.rights == "WO" else self._kept(access.name)
         return (old & ~(HALF_MASK << access.shift)) | (value << access.shift)
 
     def _kept(self, name: str) -> int:
@@ -91,6 +86,29 @@ class RegisterFace(ABC):
     @abstractmethod
     def _note(self, statusr_bit: int) -> None:
         """Set a bit of STATUSR."""
+
+
+def _accesses(
+    registers: tuple[Register, ...], architecture: str, whole_only: frozenset[str]
+) -> dict[tuple[int, int], Access]:
+    """What an access of (offset, bytes) reaches. A register has precedence over a half of its neighbour."""
+    found: dict[tuple[int, int], Access] = {}
+    halves: dict[tuple[int, int], Access] = {}
+    for entry in registers:
+        if architecture not in entry.architectures:
+            continue
+        found[entry.offset, entry.bits // 8] = Access(entry.name, entry.access, 0, (1 << entry.bits) - 1, True)
+        if entry.bits == 2 * HALF_BITS and entry.name not in whole_only:
+            for shift in (0, HALF_BITS):
+                access = Access(entry.name, entry.access, shift, HALF_MASK, False)
+                halves[entry.offset + shift // 8, HALF_BITS // 8] = access
+    return halves | found
+
+
+def _methods(face: type, prefix: str, registers: tuple[Register, ...]) -> dict[str, Callable[..., Any]]:
+    """The methods of a face that are named for a register, by its name."""
+    named = ((entry.name, prefix + entry.name.partition("_")[2].lower()) for entry in registers)
+    return {name: getattr(face, method) for name, method in named if hasattr(face, method)}
 
 
 def field_mask(layout: Layout, *, without: tuple[str, ...] = ()) -> int:

@@ -76,6 +76,10 @@ def _restore_machine(gic: Gic, archive: NpzFile) -> None:
         raise ValueError("its words do not fit its configuration")
     for number in np.flatnonzero(machine.slots[:, SLOT.tag]):
         _check_slot(gic, machine.slots[number])
+    for its in gic.its:
+        its.derive()
+    for redistributor in gic.redistributors:
+        redistributor.derive()
 
 
 def _restore_ram(memory: GuestMemory, archive: NpzFile) -> None:

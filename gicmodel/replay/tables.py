@@ -9,8 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware import Its
-from gicmodel.hardware.kernels.tables import table_of_baser
+from gicmodel.hardware import Its, geometry
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import BASERS, GITS_BASER, TableType, register
@@ -25,13 +24,10 @@ class Run(NamedTuple):
     length: int
 
 
-class Table(NamedTuple):
-    """A table: `length` bytes at `base` are its entries or, `indirect`, its level 1 entries."""
+class Table(geometry.Table):
+    """A table, and what is in it."""
 
-    base: int
-    page_bytes: int
-    indirect: bool
-    length: int
+    __slots__ = ()
 
     @classmethod
     def of(cls, its: Its, kind: TableType) -> Self | None:
@@ -39,8 +35,8 @@ class Table(NamedTuple):
         for number in range(BASERS):
             baser = its.read(register(f"GITS_BASER{number}").offset)
             if GITS_BASER.unpack(baser)["Type"] == kind:
-                base, page, indirect, length = map(int, table_of_baser(np.uint64(baser)))
-                return cls(base, page, bool(indirect), length) if length else None
+                table = cls(*geometry.table_of_baser(baser))
+                return table if table.length else None
         return None
 
     def runs(self, memory: GuestMemory, layout: Layout) -> Iterator[Run]:

@@ -131,7 +131,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x7fELF" + bytes(100), b"\x93NUMPY", bytes(1000)])
 def test_a_foreign_file(tmp_path, content):
-    assert "is no gicmodel snapshot of version 1, or is damaged" in refused(tmp_path / "foreign", content)
+    assert "is no gicmodel snapshot of version 2, or is damaged" in refused(tmp_path / "foreign", content)
 
 
 def test_other_archives(tmp_path):
@@ -205,8 +205,8 @@ def slot(column: int, value: int):
 
 
 FORGERIES = {
-    "another kind": ({"header": header(kind="cat")}, "it says 'cat' version 1"),
-    "another version": ({"header": header(version=2)}, "it says 'gicmodel snapshot' version 2"),
+    "another kind": ({"header": header(kind="cat")}, "it says 'cat' version 2"),
+    "another version": ({"header": header(version=1)}, "it says 'gicmodel snapshot' version 1"),
     "no version": ({"header": header(version=None)}, "'version'"),
     "no JSON": ({"header": np.frombuffer(b"kind", np.uint8)}, "Expecting value"),
     "no object": ({"header": np.frombuffer(b"[]", np.uint8)}, "list indices"),

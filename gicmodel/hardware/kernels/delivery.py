@@ -69,9 +69,7 @@ VPENDBASER_V40_ADDRESS = GICR_VPENDBASER_V40["Physical_Address"]
 @kernel
 def takes_lpi(m: Machine, rd: Index, intid: Word) -> Truth:
     """Whether the redistributor's LPIs are on and include this INTID."""
-    r = rd_at(rd)
-    limit = ONE << id_bits_of(m, m.chip[r + RD.propbaser])
-    return get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE and intid >= FIRST_LPI_ID and intid < limit
+    return intid >= FIRST_LPI_ID and intid < m.chip[rd_at(rd) + RD.lpi_limit]
 
 
 @kernel

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import forget_byte, id_bits_of
-from gicmodel.hardware.kernels.delivery import lpi_table, reconsider_doorbell, slot_of_vpe
-from gicmodel.hardware.kernels.errors import OK
+from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, lpi_table, reconsider_doorbell, slot_of_vpe
+from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.events import forget_vlpi
 from gicmodel.hardware.kernels.highest import VSGI_MASK
 from gicmodel.hardware.kernels.lookup import is_lpi
@@ -26,16 +26,30 @@ PTZ = GICR_PENDBASER["PTZ"]
 def enable_lpis(m: Machine, rd: Index) -> None:
     """EnableLPIs 0 to 1: take the pending table from RAM, or trust PTZ that it is zero; PTZ is then used up."""
     r = rd_at(rd)
-    forget_bits(m, rd)
     bits = id_bits_of(m, m.chip[r + RD.propbaser])
+    reason = EXTERNAL_ABORT
     if bits != ZERO and m.slots[rd, SLOT.held] == ONE:
-        fill(m, rd, lpi_table(m, rd), bits, get(m.chip[r + RD.pendbaser], PTZ) == ONE)
+        reason = fill(m, rd, lpi_table(m, rd), bits, get(m.chip[r + RD.pendbaser], PTZ) == ONE)
+    if reason != OK:
+        forget_bits(m, rd)
     m.chip[r + RD.pendbaser] = replace(m.chip[r + RD.pendbaser], PTZ, ZERO)
+    limit_lpis(m, rd)
+
+
+@kernel
+def limit_lpis(m: Machine, rd: Index) -> None:
+    """Work out which INTIDs the redistributor takes for LPIs from EnableLPIs and GICR_PROPBASER.IDbits."""
+    r = rd_at(rd)
+    bits = id_bits_of(m, m.chip[r + RD.propbaser])
+    m.chip[r + RD.lpi_limit] = ZERO
+    if bits != ZERO and get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE:
+        m.chip[r + RD.lpi_limit] = ONE << bits
 
 
 @kernel
 def disable_lpis(m: Machine, rd: Index) -> None:
     """EnableLPIs 1 to 0: write the pending table back and keep nothing."""
+    m.chip[rd_at(rd) + RD.lpi_limit] = ZERO
     release(m, rd, True)
 
 

@@ -164,9 +164,8 @@ def release(m: Machine, slot: Index, write_back: Truth) -> None:
 @kernel
 def first_way(m: Machine, vpt_addr: Word) -> Index:
     """First slot of the set that may hold the VPT."""
-    redistributors = np.int64(m.chip[CONFIG.redistributors])
-    sets = (m.slots.shape[0] - redistributors) // WAYS
-    return redistributors + WAYS * np.int64((vpt_addr >> VPT_ALIGN_SHIFT) & np.uint64(sets - 1))
+    number = (vpt_addr >> VPT_ALIGN_SHIFT) & m.chip[CONFIG.set_mask]
+    return np.int64(m.chip[CONFIG.redistributors]) + WAYS * np.int64(number)
 
 
 @kernel
@@ -186,8 +185,7 @@ def victim(m: Machine, vpt_addr: Word) -> Index:
     for way in range(WAYS):
         if m.slots[first + way, SLOT.tag] == ZERO:
             return first + way
-    sets = (m.slots.shape[0] - np.int64(m.chip[CONFIG.redistributors])) // WAYS
-    slot = first + np.int64((vpt_addr >> VPT_ALIGN_SHIFT) // np.uint64(sets)) % WAYS
+    slot = first + np.int64((vpt_addr >> VPT_ALIGN_SHIFT) // (m.chip[CONFIG.set_mask] + ONE)) % WAYS
     release(m, slot, True)
     return slot
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
-from gicmodel.hardware.kernels.words import ONE, ZERO
+from gicmodel.hardware.kernels.words import ALL_ONES, ONE
 from gicmodel.jit import kernel
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
@@ -18,16 +18,16 @@ BYTE_IN_WORD = np.uint64(7)
 HIGH_HALF = np.uint64(4)
 EIGHT, HALF_BITS = np.uint64(8), np.uint64(32)
 BITS_SHIFT = np.uint64(3)
+LAST_BIT = np.uint64(63)
 MASK32 = np.uint64(0xFFFF_FFFF)
 MASK8 = np.uint64(0xFF)
 
 
 @kernel
 def covers(m: Machine, address: Word, length: Word) -> Truth:
-    """Whether [address, address + length) lies in the RAM window."""
-    base = m.chip[CONFIG.base]
+    """Whether [address, address + length) lies in the RAM window; below its base the offset wraps, and is too large."""
     size = m.chip[CONFIG.size]
-    return address >= base and length <= size and address - base <= size - length
+    return length <= size and address - m.chip[CONFIG.base] <= size - length
 
 
 @kernel
@@ -46,23 +46,23 @@ def store64(m: Machine, address: Word, value: Word) -> None:
 
 @kernel
 def load96(m: Machine, address: Word) -> tuple[Word, Word]:
-    """(low 64 bits, high 32 bits) of the 12 bytes at a 4-byte aligned address."""
+    """(low 64 bits, high 32 bits) of the 12 bytes at a 4-byte aligned address.
+
+    Every other entry of 12 bytes begins in the middle of a word: shifts, for a branch would be mispredicted.
+    """
     first, second = load64(m, address), load64(m, address + EIGHT)
-    if address & HIGH_HALF == ZERO:
-        return first, second & MASK32
-    return (first >> HALF_BITS) | (second << HALF_BITS), second >> HALF_BITS
+    shift = (address & HIGH_HALF) << BITS_SHIFT
+    return (first >> shift) | ((second << ONE) << (LAST_BIT - shift)), (second >> shift) & MASK32
 
 
 @kernel
 def store96(m: Machine, address: Word, low: Word, high: Word) -> None:
     """Write 12 bytes at a 4-byte aligned address; the 4 bytes that share a word with them stay."""
-    first, second = load64(m, address), load64(m, address + EIGHT)
-    if address & HIGH_HALF == ZERO:
-        first, second = low, (second & ~MASK32) | (high & MASK32)
-    else:
-        first, second = (first & MASK32) | (low << HALF_BITS), (low >> HALF_BITS) | (high << HALF_BITS)
-    store64(m, address, first)
-    store64(m, address + EIGHT, second)
+    shift = (address & HIGH_HALF) << BITS_SHIFT
+    kept, replaced = ~(ALL_ONES << shift), ALL_ONES >> (HALF_BITS - shift)
+    store64(m, address, (load64(m, address) & kept) | (low << shift))
+    word = ((low >> ONE) >> (LAST_BIT - shift)) | ((high & MASK32) << shift)
+    store64(m, address + EIGHT, (load64(m, address + EIGHT) & ~replaced) | word)
 
 
 @kernel

@@ -64,11 +64,18 @@ class ConfigWords(NamedTuple):
     stepping: int
     pending_words: int
     """64-bit words of a pending table with all INTIDs."""
+    set_mask: int
+    """Sets of the cache of VPTs, less one."""
+    line_mask: int
+    """Lines of the cache of table entries, less one."""
     log_count: int
 
 
 class ItsWords(NamedTuple):
-    """Words of one ITS, from `its_at`. `busy`: a write of Enabled is not in effect yet; `baser`: eight words."""
+    """Words of one ITS, from `its_at`. `busy`: a write of Enabled is not in effect yet; `baser`: eight words.
+
+    `tables`: the `TableWords` of GITS_BASER0 to 2, which follow from those registers.
+    """
 
     ctlr: int
     cbaser: int
@@ -79,10 +86,15 @@ class ItsWords(NamedTuple):
     partidr: int
     busy: int
     baser: int
+    tables: int
 
 
 class RedistributorWords(NamedTuple):
-    """Words of one redistributor, from `rd_at`. `dirty`, `busy`, `rwp`: work that the next step ends."""
+    """Words of one redistributor, from `rd_at`. `dirty`, `busy`, `rwp`: work that the next step ends.
+
+    `lpi_limit`: the first INTID that is not taken for an LPI, 0 while LPIs are off; `table`: the `TableWords` of
+    GICR_VPROPBASER in GICv4.1. Both follow from registers.
+    """
 
     ctlr: int
     waker: int
@@ -97,6 +109,16 @@ class RedistributorWords(NamedTuple):
     dirty: int
     busy: int
     rwp: int
+    lpi_limit: int
+    table: int
+
+
+class TableWords(NamedTuple):
+    """Words of one table, as `geometry.Reach` has them."""
+
+    base: int
+    entries: int
+    page_shift: int
 
 
 class LogWords(NamedTuple):
@@ -117,13 +139,14 @@ class SlotWords(NamedTuple):
     bits: int
 
 
-CONFIG = ConfigWords(*range(27))
-ITS = ItsWords(*range(9))
-RD = RedistributorWords(*range(13))
+CONFIG = ConfigWords(*range(29))
+ITS = ItsWords(0, 1, 2, 3, 4, 5, 6, 7, baser=8, tables=16)
+RD = RedistributorWords(*range(15))
+TABLE = TableWords(*range(3))
 LOG = LogWords(*range(4))
 SLOT = SlotWords(tag=0, id_bits=1, held=2, bits=LINE_WORDS)
 
-ITS_WORDS, RD_WORDS, LOG_WORDS = 16, 16, 8
+ITS_WORDS, RD_WORDS, TABLE_WORDS, LOG_WORDS = 32, 32, 4, 8
 ITS_AT = 32
 RD_AT = ITS_AT + MOST_ITSS * ITS_WORDS
 LOG_AT = RD_AT + MOST_REDISTRIBUTORS * RD_WORDS
@@ -158,6 +181,12 @@ def rd_at(rd: Index) -> Index:
 
 
 @kernel
+def table_at(its: Index, baser: Index) -> Index:
+    """Where the words of the table of a GITS_BASER<n> begin."""
+    return its_at(its) + ITS.tables + baser * TABLE_WORDS
+
+
+@kernel
 def log_at(entry: Index) -> Index:
     """Where an entry of the error log begins."""
     return LOG_AT + entry * LOG_WORDS
@@ -187,17 +216,21 @@ def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
     words = (1 << config.intid_bits) // 64
     lines = max(words // LINE_WORDS // 64, 1)
     retain = config.caching == "retain"
-    table_lines = _power_of_two(config.table_cache_lines) if retain else 1
     machine = Machine(
         ram=memory.words,
         pages=memory.page_state,
-        chip=np.zeros(TABLES_AT + table_lines * TABLE_LINE_WORDS, np.uint64),
+        chip=np.zeros(TABLES_AT + table_lines(config) * TABLE_LINE_WORDS, np.uint64),
         slots=np.zeros((slots, SLOT.bits + words + lines), np.uint64),
         configuration=np.zeros((slots, (1 << config.intid_bits) - FIRST_LPI if retain else 1), np.uint8),
     )
     _fill_config(machine.chip, config, memory)
     machine.slots[: config.redistributors, SLOT.held] = config.pending_writeback == "disable"
     return machine
+
+
+def table_lines(config: GicConfig) -> int:
+    """Lines of the cache of table entries, a power of two."""
+    return _power_of_two(config.table_cache_lines) if config.caching == "retain" else 1
 
 
 def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemory) -> None:
@@ -212,6 +245,8 @@ def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemor
         "discard_unmapped": config.discard_unmapped == "remove",
         "stepping": config.commands_per_step is not None,
         "pending_words": (1 << config.intid_bits) // 64,
+        "set_mask": _power_of_two(config.vpt_cache_sets) - 1,
+        "line_mask": table_lines(config) - 1,
         "log_count": 0,
     }
     for name, word in CONFIG._asdict().items():

@@ -37,12 +37,6 @@ def ite_identifier(device_id: Word, event_id: Word) -> Word:
 
 
 @kernel
-def table_lines(m: Machine) -> Index:
-    """How many entries the cache holds, a power of two."""
-    return (m.chip.shape[0] - TABLES_AT) // TABLE_LINE_WORDS
-
-
-@kernel
 def cache_line(m: Machine, tag: Word) -> Index:
     """Where in `chip` the only line lies that can hold the entry: its tag, then its words.
 
@@ -52,13 +46,13 @@ def cache_line(m: Machine, tag: Word) -> Index:
     folded ^= folded >> FOLDS[1]
     folded ^= folded >> FOLDS[2]
     folded ^= folded >> FOLDS[3]
-    return TABLES_AT + TABLE_LINE_WORDS * np.int64(folded & np.uint64(table_lines(m) - 1))
+    return TABLES_AT + TABLE_LINE_WORDS * np.int64(folded & m.chip[CONFIG.line_mask])
 
 
 @kernel
 def cached(m: Machine, tag: Word) -> Truth:
     """Whether the entry is held; its words then stand at `m.chip[cache_line(m, tag) + 1:]`."""
-    return m.chip[cache_line(m, tag)] == tag
+    return m.chip[CONFIG.retain] == ONE and m.chip[cache_line(m, tag)] == tag
 
 
 @kernel

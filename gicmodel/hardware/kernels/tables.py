@@ -11,7 +11,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.ram import covers, load64, load96, store64, store96
-from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, collection_at, its_at
+from gicmodel.hardware.kernels.state import CONFIG, TABLE, Index, Machine, Truth, Word, collection_at, table_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_CTE,
     KIND_DTE,
@@ -30,7 +30,7 @@ from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_VPROPBASER, GITS_BASER
+from gicmodel.layouts.registers import GITS_BASER
 
 DEVICE_TABLE, COLLECTION_TABLE, VPE_TABLE = 0, 1, 2
 """GITS_BASER<n> by table, the allocation that GICv4.1 mandates."""
@@ -38,88 +38,33 @@ DEVICE_TABLE, COLLECTION_TABLE, VPE_TABLE = 0, 1, 2
 ABSENT = ALL_ONES
 """Address of an entry whose level 1 descriptor is invalid."""
 
-BASER_VALID, BASER_INDIRECT = GITS_BASER["Valid"], GITS_BASER["Indirect"]
-BASER_ADDRESS, BASER_PAGE_SIZE, BASER_SIZE = GITS_BASER["Physical_Address"], GITS_BASER["Page_Size"], GITS_BASER["Size"]
-VPROPBASER_VALID, VPROPBASER_INDIRECT = GICR_VPROPBASER["Valid"], GICR_VPROPBASER["Indirect"]
-VPROPBASER_ADDRESS, VPROPBASER_PAGE_SIZE = GICR_VPROPBASER["Physical_Address"], GICR_VPROPBASER["Page_Size"]
-VPROPBASER_SIZE = GICR_VPROPBASER["Size"]
+BASER_VALID = GITS_BASER["Valid"]
 LEVEL1_VALID, LEVEL1_ADDRESS = LEVEL1["Valid"], LEVEL1["Physical_Address"]
 DTE_VALID, DTE_ITT_ADDR = DTE["Valid"], DTE["ITT_addr"]
 CTE_VALID = CTE["Valid"]
 ITE_VALID = ITE["Valid"]
 
-LEVEL1_BYTES = np.uint64(LEVEL1.bytes)
-DTE_BYTES, CTE_BYTES, ITE_BYTES = np.uint64(DTE.bytes), np.uint64(CTE.bytes), np.uint64(ITE.bytes)
-SMALLEST_PAGE_SHIFT, PAGE_SHIFT_STEP, LARGEST_PAGE_CODE = np.uint64(12), np.uint64(1), np.uint64(2)
-PAGE_64K = np.uint64(0x1_0000)
-HIGH_PA_IN_64K = np.uint64(0xF000)
-HIGH_PA_SHIFT = np.uint64(36)
+LEVEL1_BYTES, ITE_BYTES = np.uint64(LEVEL1.bytes), np.uint64(ITE.bytes)
+LEVEL1_SHIFT, DTE_SHIFT, CTE_SHIFT = (np.uint64(layout.bytes.bit_length() - 1) for layout in (LEVEL1, DTE, CTE))
+FLAT = ZERO
+"""`TABLE.page_shift` of a table without level 1."""
 
 
 @kernel
-def page_bytes(code: Word) -> Word:
-    """Page_Size: 4 KiB, 16 KiB, 64 KiB; 0b11 is treated as 0b10."""
-    if code > LARGEST_PAGE_CODE:
-        code = LARGEST_PAGE_CODE
-    return ONE << (SMALLEST_PAGE_SHIFT + (code << PAGE_SHIFT_STEP))
-
-
-@kernel
-def table_of_baser(baser: Word) -> tuple[Word, Word, Word, Word]:
-    """(base, page bytes, indirect, total bytes) of a GITS_BASER<n>; an invalid one has no bytes.
-
-    With 64 KiB pages the register's bits [15:12] are PA[51:48] (DDI0601).
-    """
-    page = page_bytes(get(baser, BASER_PAGE_SIZE))
-    address = get(baser, BASER_ADDRESS)
-    base = address & ~(page - ONE)
-    if page == PAGE_64K:
-        base |= (address & HIGH_PA_IN_64K) << HIGH_PA_SHIFT
-    total = ZERO
-    if get(baser, BASER_VALID) == ONE:
-        total = (get(baser, BASER_SIZE) + ONE) * page
-    return base, page, get(baser, BASER_INDIRECT), total
-
-
-@kernel
-def table_of_vpropbaser(vpropbaser: Word) -> tuple[Word, Word, Word, Word]:
-    """The same for the vPE configuration table of a GICv4.1 GICR_VPROPBASER."""
-    page = page_bytes(get(vpropbaser, VPROPBASER_PAGE_SIZE))
-    total = ZERO
-    if get(vpropbaser, VPROPBASER_VALID) == ONE:
-        total = (get(vpropbaser, VPROPBASER_SIZE) + ONE) * page
-    return get(vpropbaser, VPROPBASER_ADDRESS) & ~(page - ONE), page, get(vpropbaser, VPROPBASER_INDIRECT), total
-
-
-@kernel
-def entries_in(table: tuple[Word, Word, Word, Word], entry_bytes: Word, id_bits: Word) -> Word:
-    """How many identifiers the table serves: what its pages hold, at most 2^id_bits."""
-    page, indirect, total = table[1], table[2], table[3]
-    entries = total // entry_bytes
-    if indirect == ONE:
-        entries = (total // LEVEL1_BYTES) * (page // entry_bytes)
-    if entries > ONE << id_bits:
-        entries = ONE << id_bits
-    return entries
-
-
-@kernel
-def entry_address(
-    m: Machine, table: tuple[Word, Word, Word, Word], identifier: Word, entry_bytes: Word
-) -> tuple[Word, Word]:
-    """Address of an entry that is within `entries_in`, or ABSENT."""
-    base, page, indirect = table[0], table[1], table[2]
-    address = base + identifier * entry_bytes
-    if indirect == ONE:
-        per_page = page // entry_bytes
-        descriptor = base + (identifier // per_page) * LEVEL1_BYTES
+def entry_address(m: Machine, table: Index, identifier: Word, entry_shift: Word) -> tuple[Word, Word]:
+    """Address of an entry that is within the table's `entries`, or ABSENT; an entry has 2^`entry_shift` bytes."""
+    base, page_shift = m.chip[table + TABLE.base], m.chip[table + TABLE.page_shift]
+    address = base + (identifier << entry_shift)
+    if page_shift != FLAT:
+        descriptor = base + ((identifier >> page_shift) << LEVEL1_SHIFT)
         if not covers(m, descriptor, LEVEL1_BYTES):
             return EXTERNAL_ABORT, ABSENT
         level1 = load64(m, descriptor)
         if get(level1, LEVEL1_VALID) != ONE:
             return OK, ABSENT
-        address = (get(level1, LEVEL1_ADDRESS) & ~(page - ONE)) + (identifier % per_page) * entry_bytes
-    if not covers(m, address, entry_bytes):
+        page_mask, index_mask = (ONE << (page_shift + entry_shift)) - ONE, (ONE << page_shift) - ONE
+        address = (get(level1, LEVEL1_ADDRESS) & ~page_mask) + ((identifier & index_mask) << entry_shift)
+    if not covers(m, address, ONE << entry_shift):
         return EXTERNAL_ABORT, ABSENT
     return OK, address
 
@@ -127,8 +72,7 @@ def entry_address(
 @kernel
 def device_out_of_range(m: Machine, its: Index, device_id: Word) -> Truth:
     """DeviceID beyond the device table or GITS_TYPER.Devbits."""
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + DEVICE_TABLE])
-    return device_id >= entries_in(table, DTE_BYTES, m.chip[CONFIG.device_id_bits])
+    return device_id >= m.chip[table_at(its, DEVICE_TABLE) + TABLE.entries]
 
 
 @inlined
@@ -137,8 +81,7 @@ def read_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     tag = cache_tag(KIND_DTE, its, device_id)
     if cached(m, tag):
         return OK, m.chip[cache_line(m, tag) + 1]
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + DEVICE_TABLE])
-    reason, address = entry_address(m, table, device_id, DTE_BYTES)
+    reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
     if reason != OK or address == ABSENT:
         return reason, ZERO
     dte = load64(m, address)
@@ -153,8 +96,7 @@ def write_dte(m: Machine, its: Index, device_id: Word, dte: Word) -> Word:
     drop(m, cache_tag(KIND_DTE, its, device_id))
     if m.chip[CONFIG.retain] == ONE:
         drop_device_events(m, its, device_id)
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + DEVICE_TABLE])
-    reason, address = entry_address(m, table, device_id, DTE_BYTES)
+    reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
     if reason == OK and address != ABSENT:
         store64(m, address, dte)
     return reason
@@ -163,9 +105,8 @@ def write_dte(m: Machine, its: Index, device_id: Word, dte: Word) -> Word:
 @kernel
 def collection_out_of_range(m: Machine, its: Index, icid: Word) -> Truth:
     """ICID beyond HCC plus the collection table (GITS_TYPER.CCT = 1), or GITS_TYPER.CIDbits."""
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + COLLECTION_TABLE])
-    bits = m.chip[CONFIG.collection_id_bits]
-    return icid >= m.chip[CONFIG.hcc] + entries_in(table, CTE_BYTES, bits) or icid >= ONE << bits
+    entries = m.chip[table_at(its, COLLECTION_TABLE) + TABLE.entries]
+    return icid >= m.chip[CONFIG.hcc] + entries or icid >> m.chip[CONFIG.collection_id_bits] != ZERO
 
 
 @inlined
@@ -176,8 +117,7 @@ def read_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
     tag = cache_tag(KIND_CTE, its, icid)
     if cached(m, tag):
         return OK, m.chip[cache_line(m, tag) + 1]
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + COLLECTION_TABLE])
-    reason, address = entry_address(m, table, icid - m.chip[CONFIG.hcc], CTE_BYTES)
+    reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
     if reason != OK or address == ABSENT:
         return reason, ZERO
     cte = load64(m, address)
@@ -193,8 +133,7 @@ def write_cte(m: Machine, its: Index, icid: Word, cte: Word) -> Word:
         m.chip[collection_at(its, icid)] = cte
         return OK
     drop(m, cache_tag(KIND_CTE, its, icid))
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + COLLECTION_TABLE])
-    reason, address = entry_address(m, table, icid - m.chip[CONFIG.hcc], CTE_BYTES)
+    reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
     if reason == OK and address != ABSENT:
         store64(m, address, cte)
     return reason

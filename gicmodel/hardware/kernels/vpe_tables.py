@@ -12,7 +12,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.ram import load64, store64
-from gicmodel.hardware.kernels.state import CONFIG, ITS, RD, Index, Machine, Packet, Truth, Word, its_at, rd_at
+from gicmodel.hardware.kernels.state import CONFIG, RD, TABLE, Index, Machine, Packet, Truth, Word, rd_at, table_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_VPE,
     KIND_VPE_CONFIGURATION,
@@ -22,14 +22,7 @@ from gicmodel.hardware.kernels.table_cache import (
     drop,
     keep,
 )
-from gicmodel.hardware.kernels.tables import (
-    ABSENT,
-    VPE_TABLE,
-    entries_in,
-    entry_address,
-    table_of_baser,
-    table_of_vpropbaser,
-)
+from gicmodel.hardware.kernels.tables import ABSENT, VPE_TABLE, entry_address
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
 from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.itt import NO_DOORBELL
@@ -42,25 +35,24 @@ VPE_VCONF_ADDR, VPE_DOORBELL = VPE_CONFIGURATION["VCONF_addr"], VPE_CONFIGURATIO
 VPE_ARMED, VPE_ITS_MAP = VPE_CONFIGURATION["DoorbellArmed"], VPE_CONFIGURATION["ITSMap"]
 VPE_GROUP0, VPE_GROUP1 = VPE_CONFIGURATION["VGrp0En"], VPE_CONFIGURATION["VGrp1En"]
 
-VTE_BYTES, VPE_BYTES = np.uint64(VTE.bytes), np.uint64(VPE_CONFIGURATION.bytes)
+VTE_SHIFT, VPE_SHIFT = (np.uint64(layout.bytes.bit_length() - 1) for layout in (VTE, VPE_CONFIGURATION))
 NO_DOORBELL_ID = np.uint64(NO_DOORBELL)
 WORD1, WORD2, WORD3 = np.uint64(8), np.uint64(16), np.uint64(24)
 NOTHING: Packet = (ZERO, ZERO, ZERO, ZERO)
 
 
 @kernel
-def vpe_entry_bytes(m: Machine) -> Word:
-    """Bytes of an entry of GITS_BASER2's table."""
+def vpe_entry_shift(m: Machine) -> Word:
+    """log2 of the bytes of an entry of GITS_BASER2's table."""
     if m.chip[CONFIG.v41] == ONE:
-        return VPE_BYTES
-    return VTE_BYTES
+        return VPE_SHIFT
+    return VTE_SHIFT
 
 
 @inlined
 def vpe_out_of_range(m: Machine, its: Index, vpe_id: Word) -> Truth:
     """vPEID beyond the ITS's vPE table or the implemented width."""
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + VPE_TABLE])
-    return vpe_id >= entries_in(table, vpe_entry_bytes(m), m.chip[CONFIG.vpe_id_bits])
+    return vpe_id >= m.chip[table_at(its, VPE_TABLE) + TABLE.entries]
 
 
 @kernel
@@ -122,8 +114,7 @@ def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     tag = cache_tag(KIND_VPE, its, vpe_id)
     if cached(m, tag):
         return OK, cached_entry(m, tag)
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + VPE_TABLE])
-    reason, address = entry_address(m, table, vpe_id, vpe_entry_bytes(m))
+    reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, vpe_entry_shift(m))
     if reason != OK or address == ABSENT:
         return reason, NOTHING
     entry = NOTHING
@@ -139,8 +130,7 @@ def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
 def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the ITS's entry; a shared entry is also the other ITSs' and the redistributors'."""
     drop_vpe(m, vpe_id)
-    table = table_of_baser(m.chip[its_at(its) + ITS.baser + VPE_TABLE])
-    reason, address = entry_address(m, table, vpe_id, vpe_entry_bytes(m))
+    reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, vpe_entry_shift(m))
     if reason == OK and address != ABSENT:
         if m.chip[CONFIG.v41] == ONE:
             store_entry(m, address, entry)
@@ -152,10 +142,10 @@ def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
 @kernel
 def configuration_address(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Word]:
     """Where redistributor `rd` finds the vPE's configuration entry; ABSENT where it has no table for it."""
-    table = table_of_vpropbaser(m.chip[rd_at(rd) + RD.vpropbaser])
-    if vpe_id >= entries_in(table, VPE_BYTES, m.chip[CONFIG.vpe_id_bits]):
+    table = rd_at(rd) + RD.table
+    if vpe_id >= m.chip[table + TABLE.entries]:
         return OK, ABSENT
-    return entry_address(m, table, vpe_id, VPE_BYTES)
+    return entry_address(m, table, vpe_id, VPE_SHIFT)
 
 
 @kernel
