@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.images import Segment
 from gicmodel.inspection import Dump
+from gicmodel.inspection.profiles.profile import Decoded
+from gicmodel.inspection.profiles.qemu import DEVICE
 from gicmodel.inspection.table import nonzero
 from gicmodel.layouts.device import DTE
 
@@ -26,22 +28,25 @@ def build(occupied: float, quick: bool) -> Iterator[Case]:
     rng = np.random.default_rng(1)
     mapped = rng.random(QUICK_DTES if quick else DTES) < occupied
     itts = rng.integers(0, 1 << 40, len(mapped)) << 8
-    words = DTE.encode(Valid=1, Size=rng.integers(0, 16, len(mapped)), ITT_addr=itts)[:, 0] * mapped
+    sizes = rng.integers(0, 16, len(mapped))
+    words = DTE.encode(Valid=1, Size=sizes, ITT_addr=itts)[:, 0] * mapped
     octets = words.astype("<u8").tobytes()
     dump = Dump([Segment(TABLE, np.frombuffer(octets, np.uint8))])
 
-    def decode() -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    def decode() -> tuple[NDArray[np.int64], Decoded]:
         ids, entries = nonzero(dump, TABLE, len(octets), DTE.bytes)
-        return ids, DTE.decode(DTE.words_of(entries))
+        return ids, DEVICE.decode(entries)
 
     def mask() -> NDArray[np.uint64]:
         table: NDArray[np.uint64] = np.frombuffer(octets, "<u8") & DTE["ITT_addr"].mask
         return table
 
     def prove() -> None:
-        ids, rows = decode()
+        ids, decoded = decode()
         require(np.array_equal(ids, np.flatnonzero(mapped)), "DeviceIDs")
-        require(bool(rows["Valid"].all()) and np.array_equal(rows["ITT_addr"], itts[mapped].astype(np.uint64)), "DTEs")
+        require(bool(decoded.used.all()) and not decoded.reserved.any(), "DTEs in use")
+        require(np.array_equal(decoded.columns["ITT_addr"], itts[mapped]), "ITTs")
+        require(np.array_equal(decoded.columns["Size"], sizes[mapped]), "sizes")
 
     size = len(octets)
     yield Case(Side("inspection", decode, size), Side("frombuffer, one mask", mask, size), "byte", prove)

@@ -22,7 +22,8 @@ DEVICES = np.dtype(
         ("Size", np.uint8),
         ("next", np.uint16),
         *_PLACE,
-    ]
+    ],
+    align=True,
 )
 """`Size` is the number of EventID bits, minus one."""
 

@@ -123,18 +123,15 @@ def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
 def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
     entry, found = profile.device, its.occupied["device"]
     assert entry is not None
-    words = entry.words(found.octets)
-    its.reserved["device"] = found.addresses[entry.reserved(words)]
-    used = entry.in_use(words)
-    words, addresses = words[used], found.addresses[used]
+    decoded = entry.decode(found.octets)
+    its.reserved["device"] = found.addresses[decoded.reserved]
+    addresses = found.addresses[decoded.used]
     return table(
         DEVICES,
         addresses.size,
         its=its.number,
-        DeviceID=found.ids[used],
-        ITT_addr=entry.column(words, "ITT_addr"),
-        Size=entry.column(words, "Size"),
-        next=entry.column(words, "next"),
+        DeviceID=found.ids[decoded.used],
+        **decoded.columns,
         address=addresses,
         offset=dump.offsets(addresses),
     )

@@ -8,7 +8,7 @@ decode; in a format that nobody published they still tell how full a table is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,12 +111,13 @@ def occupied(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
 
 def nonzero(dump: Dump, address: int, length: int, size: int) -> tuple[NDArray[np.int64], Octets]:
     """The entries of `size` bytes in [address, address + length) that are not zero: index, and octets [n, size]."""
-    indices, octets = [np.empty(0, np.int64)], [np.empty((0, size), np.uint8)]
+    indices: list[NDArray[np.int64]] = []
+    octets: list[Octets] = []
     for first, block in _entries(dump, address, length, size):
-        found = np.flatnonzero(any_set(block))
-        indices.append(first + found)
-        octets.append(block[found])
-    return np.concatenate(indices), np.concatenate(octets)
+        found = any_set(block)
+        indices.append(_numbers(found, first))
+        octets.append(rows_of(block, found))
+    return _one(indices, np.empty(0, np.int64)), _one(octets, np.empty((0, size), np.uint8))
 
 
 def any_set(octets: Octets) -> NDArray[np.bool_]:
@@ -127,6 +128,29 @@ def any_set(octets: Octets) -> NDArray[np.bool_]:
     for column in range(1, words.shape[1]):
         found |= words[:, column] != 0
     return found
+
+
+def rows_of(octets: Octets, chosen: NDArray[np.bool_]) -> Octets:
+    """The chosen ones of [n, size] bytes; a view if it is all of them."""
+    if chosen.all():
+        return octets
+    # Whole entries: NumPy would go byte by byte through rows.
+    size = octets.shape[1]
+    entries = np.ascontiguousarray(octets).view(np.dtype((np.void, size)))[:, 0]
+    return entries[chosen].view(np.uint8).reshape(-1, size)
+
+
+def _numbers(chosen: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
+    if chosen.all():
+        return np.arange(first, first + chosen.size)
+    found = np.flatnonzero(chosen)
+    found += first
+    return found
+
+
+def _one(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
+    """The parts as one array, without a copy where there is one part."""
+    return parts[0] if len(parts) == 1 else np.concatenate([none, *parts])
 
 
 def _entries(dump: Dump, address: int, length: int, size: int) -> Iterator[tuple[int, Octets]]:
@@ -170,9 +194,9 @@ def _assembled(table: ItsTable, parts: list[_Part], absent: int, level1: Level1 
     addresses = [address + index * table.entry_bytes for index, address, _, _ in parts]
     octets = [found for _, _, found, _ in parts]
     return Occupied(
-        np.concatenate([np.empty(0, np.int64), *ids]),
-        np.concatenate([np.empty(0, np.int64), *addresses]),
-        np.concatenate([np.empty((0, table.entry_bytes), np.uint8), *octets]),
+        _one(ids, np.empty(0, np.int64)),
+        _one(addresses, np.empty(0, np.int64)),
+        _one(octets, np.empty((0, table.entry_bytes), np.uint8)),
         absent,
         level1,
     )

@@ -167,10 +167,11 @@ class Layout:
         # Column by column in memory, as decoding goes.
         return np.stack([entries[name].astype(np.uint64) for name in entries.dtype.names or ()]).T
 
-    def column(self, words: NDArray[np.uint64], name: str) -> NDArray[np.uint64]:
-        """One field of many entries, given as words [n] or [n, words]."""
+    def column(self, words: NDArray[np.uint64], name: str, out: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
+        """One field of many entries, given as words [n] or [n, words]; in `out`, if given."""
         word, shift, mask, scale = self._places[name]
-        values: NDArray[np.uint64] = (words if words.ndim == 1 else words[:, word]) & np.uint64(mask << shift)
+        column = words if words.ndim == 1 else words[:, word]
+        values: NDArray[np.uint64] = np.bitwise_and(column, np.uint64(mask << shift), out=out)
         # One shift by the difference: a pass over memory less.
         if scale > shift:
             values <<= np.uint64(scale - shift)

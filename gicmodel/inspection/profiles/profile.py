@@ -18,6 +18,17 @@ from numpy.typing import NDArray
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.vpt import VSGIS
 
+_BATCH = 1 << 13
+"""Entries decoded at once: what is made of them on the way stays in the processor's caches."""
+
+
+class Decoded(NamedTuple):
+    """Entries by column: which of all are in use and which have a RES0 bit set ([n]), and those in use ([m])."""
+
+    used: NDArray[np.bool_]
+    reserved: NDArray[np.bool_]
+    columns: dict[str, NDArray[np.int64]]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -41,21 +52,35 @@ class Entry:
 
     def in_use(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which entries map something."""
-        return np.asarray(self._field(words, self.used) != 0)
+        field = self.layout[self.used]
+        return np.asarray(words[:, field.word] & field.mask << field.shift != 0)
 
     def reserved(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which entries have a RES0 bit set."""
         broken = np.zeros(len(words), np.bool_)
-        for name, span in self.layout.spans.items():
-            if span.reserved == "RES0":
-                broken |= self._field(words, name) != 0
+        for word, mask in self.layout.res0_masks:
+            broken |= words[:, word] & mask != 0
         return broken
 
+    def decode(self, octets: NDArray[np.uint8]) -> Decoded:
+        """Entries in memory, uint8 [n, bytes]: which are in use, and every column of those."""
+        count, kept = len(octets), 0
+        used, reserved = np.empty(count, np.bool_), np.empty(count, np.bool_)
+        columns = np.empty((len(self.fields), count), np.int64)
+        for start in range(0, count, _BATCH):
+            words = self.words(octets[start : start + _BATCH])
+            mapped = used[start : start + _BATCH] = self.in_use(words)
+            reserved[start : start + _BATCH] = self.reserved(words)
+            if not mapped.all():
+                words = words[mapped]
+            for column, name in zip(columns, self.fields.values(), strict=True):
+                self.layout.column(words, name, column[kept : kept + len(words)].view(np.uint64))
+            kept += len(words)
+        return Decoded(used, reserved, dict(zip(self.fields, columns[:, :kept], strict=True)))
+
     def _field(self, words: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
-        field = self.layout[name]
         # No field has 64 bits, so that the sign is never reached.
-        value: NDArray[np.uint64] = ((words[:, field.word] >> field.shift) & field.mask) << field.scale
-        return value.view(np.int64)
+        return self.layout.column(words, name).view(np.int64)
 
 
 class VsgiStorage(NamedTuple):
