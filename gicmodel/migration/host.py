@@ -35,7 +35,9 @@ class Host:
         self.config = config
         self.behaviour = behaviour
         self.unresponsive: set[int] = set()
-        """DeviceIDs of devices that no longer answer; they go on with what they do."""
+        """DeviceIDs of devices that no longer answer, until they are reset; they go on with what they do."""
+        self.broken: set[int] = set()
+        """DeviceIDs of devices that cannot be reset."""
         self.memory = GuestMemory(RAM_BASE, ram_bytes)
         self.gic = Gic(config, self.memory)
         allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + ram_bytes)

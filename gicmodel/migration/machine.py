@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gicmodel.driver import DriverError
 from gicmodel.hardware import SPURIOUS
@@ -51,15 +51,14 @@ class VirtualMachine:
         """Bring every device into a state of the VFIO migration protocol. DriverError if one does not respond."""
         if state.raises_interrupts:
             self._undo_flush()
-        refusals = []
-        for device in self.devices:
-            try:
-                device.enter(state)
-            except DriverError as error:
-                refusals.append(error)
-        self._tell_kvm()
+        refusals = self._each_device(lambda device: device.enter(state))
         if refusals:
             raise refusals[0]
+
+    def recover_devices(self) -> list[DriverError]:
+        """Let every device run again after a failure, if need be by a reset; those that do not are in ERROR."""
+        self._undo_flush()
+        return self._each_device(VfioDevice.run_or_reset)
 
     def target_of(self, device_id: int, event_id: int) -> Delivery:
         """The (vCPU, INTID) to which the guest has mapped an event. KeyError if it has not."""
@@ -157,6 +156,17 @@ class VirtualMachine:
     def registers(self) -> dict[str, dict[str, int]]:
         """The registers of the VM's GIC, by frame, for a registers file."""
         return guest_registers(self.vgic)
+
+    def _each_device(self, change: Callable[[VfioDevice], None]) -> list[DriverError]:
+        """One that refuses does not keep the others from it."""
+        refusals = []
+        for device in self.devices:
+            try:
+                change(device)
+            except DriverError as error:
+                refusals.append(error)
+        self._tell_kvm()
+        return refusals
 
     def _load(self, vcpu: int, cpu: int) -> None:
         self._undo_flush()

@@ -8,7 +8,7 @@ read its VPT, map it again), copy what is dirty. Resume path: registers, ITS tab
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,11 +30,15 @@ from gicmodel.migration.vfio import DeviceState
 
 
 class MigrationError(Exception):
-    """A step that failed, by name in `step`; the cause is `__cause__`. The guest goes on where it was."""
+    """A step that failed, by name in `step`; the cause is `__cause__`. The guest goes on where it was.
 
-    def __init__(self, step: str, cause: Exception) -> None:
-        super().__init__(f"{step}: {cause}")
+    `casualties` are the devices of the source that do not go on with it, each with the reason.
+    """
+
+    def __init__(self, step: str, cause: Exception, casualties: Sequence[DriverError] = ()) -> None:
+        super().__init__("; ".join([f"{step}: {cause}", *map(str, casualties)]))
         self.step = step
+        self.casualties = tuple(casualties)
 
 
 class Cancelled(Exception):
@@ -162,7 +166,7 @@ class Migration:
 
         Raises:
             MigrationError: one failed. The source's devices and vCPUs run again, and the destination has forgotten the
-                VM, so that another migration may follow.
+                VM, so that another migration may follow. A device of the source that does not respond is reset.
         """
         for name, step in self.plan:
             try:
@@ -170,16 +174,15 @@ class Migration:
                 if name == self.options.abort_at:
                     raise Cancelled("cancelled")
             except (KvmError, DriverError, ConnectionLost, Cancelled) as error:
-                self._abort()
-                raise MigrationError(name, error) from error
+                raise MigrationError(name, error, self._abort()) from error
 
-    def _abort(self) -> None:
+    def _abort(self) -> list[DriverError]:
         self.source.pause_vcpus()  # An early step may have failed before they were.
-        with suppress(DriverError):  # A device that does not respond does not keep the others from it.
-            self.source.set_devices(DeviceState.RUNNING)
+        casualties = self.source.recover_devices()
         self.source.run_vcpus()
         with suppress(KvmError, DriverError):  # A destination that failed need not be able to clean up.
             self.target.destroy()
+        return casualties
 
     def _copy(self, step: str, pages: NDArray[np.int64]) -> int:
         total = len(pages) * PAGE_BYTES

@@ -23,6 +23,7 @@ class DeviceState(Enum):
     STOP = "STOP"
     STOP_COPY = "STOP_COPY"
     RESUMING = "RESUMING"
+    ERROR = "ERROR"
 
     @property
     def raises_interrupts(self) -> bool:
@@ -50,6 +51,7 @@ _V1 = {
     V1_RUNNING | V1_SAVING: DeviceState.PRE_COPY,
     V1_SAVING: DeviceState.STOP_COPY,
     V1_RESUMING: DeviceState.RESUMING,
+    V1_SAVING | V1_RESUMING: DeviceState.ERROR,
 }
 _ACTIVE = {DeviceState.RUNNING, DeviceState.RUNNING_P2P, DeviceState.PRE_COPY, DeviceState.PRE_COPY_P2P}
 
@@ -71,17 +73,48 @@ class VfioDevice:
         self.guest_device_id = guest_device_id
         self.events = tuple(events)
         self.state = DeviceState.STOP
+        self.resets = 0
+        """How often the monitor had to reset it (VFIO_DEVICE_RESET)."""
         self.its_device: ItsDevice = host.driver.its_create_device(host_device_id, max(len(events), 1))
         if self.events:
             cpus = np.arange(len(self.events)) % host.cpus
             host.driver.activate_events(self.its_device, 0, len(self.events), cpus)
 
     def enter(self, state: DeviceState) -> None:
-        """Change the state. DriverError ETIMEDOUT from a device that does not respond; it stays as it was."""
+        """Change the state.
+
+        DriverError ETIMEDOUT from a device that does not respond, EIO from one in ERROR; it stays as it was.
+        """
+        if self.state is DeviceState.ERROR:
+            raise DriverError("EIO", f"{self} is in ERROR, out of which only a reset leads")
         if state is not self.state and self.its_device.device_id in self.host.unresponsive:
-            device = f"device {self.its_device.device_id:#x} of {self.host.name}"
-            raise DriverError("ETIMEDOUT", f"{device} does not respond: it was to become {state.value}")
+            raise DriverError("ETIMEDOUT", f"{self} does not respond: it was to become {state.value}")
         self.state = state
+
+    def reset(self) -> None:
+        """VFIO_DEVICE_RESET: the device forgets what it did, and runs; what is pending in the GIC stays pending.
+
+        DriverError EIO if it cannot be reset either: it is in ERROR then, and raises no interrupt.
+        """
+        self.resets += 1
+        if self.its_device.device_id in self.host.broken:
+            self.state = DeviceState.ERROR
+            raise DriverError("EIO", f"{self} cannot be reset: it is in ERROR")
+        self.host.unresponsive.discard(self.its_device.device_id)
+        self.state = DeviceState.RUNNING
+
+    def run_or_reset(self) -> None:
+        """Let the device run; if it does not follow, reset it, as QEMU's vfio_migration_set_state does.
+
+        DriverError as `reset`.
+        """
+        try:
+            self.enter(DeviceState.RUNNING)
+        except DriverError:
+            self.reset()
+
+    def __str__(self) -> str:
+        return f"device {self.its_device.device_id:#x} of {self.host.name}"
 
     def fire(self, vectors: Sequence[int]) -> None:
         """Raise the interrupts of these vectors, in order: writes of GITS_TRANSLATER. Nothing from a stopped device."""

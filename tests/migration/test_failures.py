@@ -13,7 +13,7 @@ from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from gicmodel.migration.policy import Policy
 from gicmodel.migration.ram import Connection
 from gicmodel.migration.steps import no_progress
-from tests.migration.machines import expected, fire_all, migrate, new_host, new_vm, resources
+from tests.migration.machines import expected, fire_all, migrate, new_vm, resources
 
 VCPUS, DEVICES, VECTORS = 3, 2, 4
 CONFIG = GicConfig(redistributors=2, device_id_bits=8, vpe_id_bits=8)
@@ -188,19 +188,51 @@ def test_a_device_of_the_destination_that_does_not_respond(vm, destination, devi
     goes_on(vm, destination)
 
 
-def test_a_device_of_the_source_that_dies_while_it_is_stopped(vm, destination):
-    """The others run again; this one answers later, and has lost nothing that was pending."""
+def cancelled(vm, destination, die):
+    """A migration that is cancelled, with `die` called while the devices are stopped; the error."""
 
-    def die(step, done, total):
-        if step == "flush ITS tables":
-            vm.host.unresponsive.add(8)
+    def progress(step, done, total):
+        if (step, done) == ("flush ITS tables", 0):
+            die()
+
+    with pytest.raises(MigrationError, match="save registers: cancelled") as failure:
+        Migration(vm, destination, progress, Options(abort_at="save registers")).run()
+    return failure.value
+
+
+def test_a_device_of_the_source_that_dies_while_it_is_stopped_is_reset(vm, destination):
+    """It has lost nothing that was pending, and goes on."""
+    before = pending_vlpis(vm)
+    failure = cancelled(vm, destination, lambda: vm.host.unresponsive.add(8))
+    assert failure.casualties == ()
+    assert [(device.state, device.resets) for device in vm.devices] == [
+        (DeviceState.RUNNING, 1),
+        (DeviceState.RUNNING, 0),
+    ]
+    assert pending_vlpis(vm) == before
+    goes_on(vm, destination)
+
+
+def test_a_device_that_cannot_be_reset_is_in_error_and_named(vm, destination):
+    """The guest goes on without it, and takes what it raised before; a migration comes no further than to it."""
+
+    def die():
+        vm.host.unresponsive.add(8)
+        vm.host.broken.add(8)
 
     before = pending_vlpis(vm)
-    options = Options(abort_at="save registers")
-    with pytest.raises(MigrationError):
-        Migration(vm, destination, die, options).run()
-    assert [device.state for device in vm.devices] == [DeviceState.STOP_COPY, DeviceState.RUNNING]
+    failure = cancelled(vm, destination, die)
+    assert str(failure) == "save registers: cancelled; EIO: device 0x8 of source cannot be reset: it is in ERROR"
+    assert [error.errno for error in failure.casualties] == ["EIO"]
+    assert [device.state for device in vm.devices] == [DeviceState.ERROR, DeviceState.RUNNING]
     assert pending_vlpis(vm) == before
-    vm.host.unresponsive.clear()
-    vm.set_devices(DeviceState.RUNNING)
-    goes_on(vm, new_host("destination"))
+    fire_all(vm)
+    from_the_other = {(vcpu, intid) for vcpu, intid in EVERYTHING if intid >= 8192 + VECTORS}
+    assert set(vm.deliver()) == before | from_the_other
+    with pytest.raises(MigrationError, match="pause devices: EIO: device 0x8 of source is in ERROR, out of which only"):
+        Migration(vm, destination).run()
+    assert vm.vgic.running == {0}
+    vm.host.broken.clear()
+    vm.devices[0].reset()
+    vm.pause_vcpus()
+    goes_on(vm, destination)

@@ -53,7 +53,11 @@ def test_states_of_version_1(vm, device, bits, raises):
     assert (pending_interrupts(vm) == {(0, 8192)}) is raises
 
 
-@pytest.mark.parametrize("bits", [5, 6, 7, 8, -1])
+def test_the_two_directions_at_once_are_version_1s_error():
+    assert DeviceState.from_v1(6) is DeviceState.ERROR
+
+
+@pytest.mark.parametrize("bits", [5, 7, 8, -1])
 def test_states_that_version_1_does_not_have(bits):
     with pytest.raises(ValueError, match=f"{bits:#x} is not a device state of version 1"):
         DeviceState.from_v1(bits)
