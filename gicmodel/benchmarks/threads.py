@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two threads beside one: kernels run without the GIL, so that ITSs with nothing in common work at the same time.
 
-Each ITS has devices and a redistributor of its own; what they share is RAM.
+Messages: each ITS has devices and a redistributor of its own; what they share is RAM. VPTs: each thread has a GIC.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.benchmarks.harness import Benchmark, Case, Side, require
 from gicmodel.benchmarks.translater import MESSAGES, QUICK_MESSAGES
+from gicmodel.benchmarks.vpt import Cleaning, Vpes
 from gicmodel.hardware import GicConfig
 from gicmodel.hardware.observe import pending_physical
 from gicmodel.migration.host import Host
 
-ITSS = 2
+THREADS = ITSS = 2
 DEVICES = 64
 BURSTS = 20
 
@@ -76,4 +78,30 @@ def build(quick: bool) -> Iterator[Case]:
         )
 
 
-BENCHMARKS = (Benchmark("GITS_TRANSLATER, two ITSs", build),)
+@contextmanager
+def clean(vpes: Vpes, quick: bool) -> Iterator[Case]:
+    """The dirty VPTs of two GICs cleaned in two threads, and one GIC's after the other's."""
+    gics = [Cleaning(vpes.smaller(quick)) for _ in range(THREADS)]
+    size = sum(gic.expected.nbytes for gic in gics)
+
+    def prepare() -> None:
+        for gic in gics:
+            gic.prepare()
+
+    def prove() -> None:
+        for gic in gics:
+            gic.prove()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield Case(
+            Side("two threads", lambda: list(pool.map(Cleaning.clean, gics)), size, prepare),
+            Side("one thread", lambda: list(map(Cleaning.clean, gics)), size, prepare),
+            "byte",
+            prove,
+        )
+
+
+BENCHMARKS = (
+    Benchmark("GITS_TRANSLATER, two ITSs", build),
+    Benchmark("VPT clean, two GICs", partial(clean, Vpes(32, 20))),
+)

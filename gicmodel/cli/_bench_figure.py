@@ -72,14 +72,18 @@ def _curves(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]
 
 
 def _draw_curve(axis: Any, title: tuple[str, str], points: Sequence[Outcome]) -> None:
-    """Seconds of the whole work against its size."""
+    """Seconds of the whole work against its size, for the model and for its peer."""
     places = [outcome.benchmark.point.value for outcome in points if outcome.benchmark.point]
-    axis.loglog(places, [_total(outcome) for outcome in points], marker="o", label="model")
+    totals = [_totals(outcome) for outcome in points]
+    axis.loglog(places, [model for model, _ in totals], marker="o", label="model")
+    axis.loglog(places, [peer for _, peer in totals], linestyle="--", color="tab:gray", label=points[0].peer)
     axis.set_title(title[0])
     axis.set_xlabel(title[1])
     axis.set_ylabel("seconds")
+    axis.legend(fontsize="small")
 
 
-def _total(outcome: Outcome) -> float:
+def _totals(outcome: Outcome) -> tuple[float, float]:
+    """The model's seconds for the work, and the peer's for as much."""
     assert outcome.measured is not None
-    return outcome.measured.model.median * outcome.work
+    return outcome.measured.model.median * outcome.work, outcome.measured.peer.median * outcome.work
