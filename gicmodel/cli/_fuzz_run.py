@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from gicmodel.cli import UNUSABLE
 from gicmodel.cli._fuzz_progress import Report, progress
 from gicmodel.errors import UnusableInput
 from gicmodel.files import replacing
@@ -22,7 +22,7 @@ from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, run_chunk, s
 from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.program_text import format_program, write_program
 from gicmodel.fuzzing.results import Results, distinct, document, named_outcomes, without_copies
-from gicmodel.fuzzing.workers import Workers, cluster, local
+from gicmodel.fuzzing.workers import Workers, WorkersLost, cluster, local
 from gicmodel.jit import cold_cache
 
 AGREED, DIFFERENT = 0, 1
@@ -59,19 +59,21 @@ def run_and_show(campaign: Campaign, save: Path | None, json_file: str | None) -
         run_chunk(peers[0], Plan(0, 1, campaign.architecture), 0)
     started = time.monotonic()
     results, divergences = Results(campaign.seed), []
-    with _until_interrupted() as interruption, campaign.workers() as workers, progress() as report:
+    with _kept() as ending, campaign.workers() as workers, progress() as report:
         for each in peers:
             _run(campaign, each, workers, results, report)
         divergences = _shrink(workers, results)
-    if interruption.happened:
+    if ending.early:
         divergences = results.first_of_each_kind()
     saved = [(finding, _saved(save, campaign.seed, finding)) for finding in divergences]
-    outcome = document(results, saved, time.monotonic() - started, interruption.happened)
+    outcome = document(results, saved, time.monotonic() - started, ending.early)
     if json_file is not None:
         write_json(json_file, outcome)
     if json_file != "-":
         _show(results, saved, time.monotonic() - started)
-    return DIFFERENT if divergences else AGREED
+    if divergences:
+        return DIFFERENT
+    return UNUSABLE if ending.lost else AGREED
 
 
 def write_json(file: str, content: object) -> None:
@@ -90,22 +92,22 @@ def _able(peer: Peer, campaign: Campaign) -> Peer:
     return peer
 
 
-class _Interruption:
-    """Whether Ctrl-C ended the block."""
+class _Ending:
+    """How a campaign ended if it did not come to its end."""
 
-    happened = False
+    early = False
+    lost = False
 
 
 @contextmanager
-def _until_interrupted() -> Iterator[_Interruption]:
-    interruption = _Interruption()
+def _kept() -> Iterator[_Ending]:
+    """What the block has found until Ctrl-C, or until its workers are gone, is kept."""
+    ending = _Ending()
     try:
-        yield interruption
-    except KeyboardInterrupt:
-        interruption.happened = True
-        click.echo("gicmodel: interrupted", err=True)
-    except BrokenExecutor as error:
-        raise UnusableInput(f"a process of --jobs ended before its time: {error}") from error
+        yield ending
+    except (KeyboardInterrupt, WorkersLost) as reason:
+        ending.early, ending.lost = True, isinstance(reason, WorkersLost)
+        click.echo(f"gicmodel: {reason if ending.lost else 'interrupted'}", err=True)
 
 
 def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:

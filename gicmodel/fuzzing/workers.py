@@ -12,7 +12,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -52,6 +60,10 @@ class Workers(NamedTuple):
                 future.cancel()
 
 
+class WorkersLost(Exception):
+    """Those who ran the chunks are gone; what they had finished is not."""
+
+
 @contextmanager
 def local(jobs: int) -> Iterator[Workers]:
     """This process for one job, else as many processes."""
@@ -63,7 +75,10 @@ def local(jobs: int) -> Iterator[Workers]:
         with _interrupts_ignored():
             for _ in range(jobs):
                 pool.submit(_ignore_interrupts)
-        yield Workers(pool, jobs)
+        try:
+            yield Workers(pool, jobs)
+        except BrokenExecutor as error:
+            raise WorkersLost(f"a process of --jobs ended before its time: {error}") from error
 
 
 @contextmanager
@@ -74,7 +89,8 @@ def cluster(address: str) -> Iterator[Workers]:
         UnusableInput: distributed is not installed, or no scheduler answers, or it has no workers.
     """
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
+        from distributed.comm import CommClosedError
     except ImportError:
         raise UnusableInput("--cluster needs dask.distributed: install gicmodel[cluster]") from None
     try:
@@ -85,9 +101,11 @@ def cluster(address: str) -> Iterator[Workers]:
         threads = sum(client.nthreads().values())
         if not threads:
             raise UnusableInput(f"{address}: this scheduler has no workers")
-        executor = client.get_executor(pure=False)
-        with executor:
-            yield Workers(executor, threads)
+        try:
+            with client.get_executor(pure=False) as executor:
+                yield Workers(executor, threads)
+        except (CancelledError, CommClosedError, KilledWorker) as error:
+            raise WorkersLost(f"{address}: the scheduler or its workers are gone: {error}") from error
 
 
 class _Here(Executor):

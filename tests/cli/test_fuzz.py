@@ -129,6 +129,7 @@ def test_unusable_arguments(arguments: tuple[str, str]):
     assert fuzz(*arguments).exit_code == 2
 
 
+@pytest.mark.skipif(not COMPILED, reason="signals do not depend on the engine, and a chunk takes long on this one")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path, jobs: int):
     """The JSON is written, and no process complains."""

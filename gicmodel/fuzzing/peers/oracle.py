@@ -35,10 +35,10 @@ POLICIES: dict[str, tuple[Mapping[str, object], ...]] = {
 class AgainstOracle(Comparison):
     """The hardware and an oracle, in one process."""
 
-    def __init__(self, machine: Machine, oracle_class: type[Oracle] = Oracle) -> None:
-        self.pair = Pair(machine.config, machine.geometry, oracle_class)
-        self.universe = self.pair.universe
-        self.outcomes = self.pair.oracle.outcomes
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.universe = pair.universe
+        self.outcomes = pair.oracle.outcomes
 
     def run(self, steps: Sequence[Step]) -> None:
         """After each run of commands, CREADR and the highest pending interrupts are compared."""
@@ -69,10 +69,15 @@ class OraclePeer(Peer):
 
     def start(self, machine: Machine) -> AgainstOracle:
         """Boot hardware and oracle."""
-        try:
-            return AgainstOracle(machine, self._oracle_class)
-        except (DriverError, ExternalAbort, MemoryError, ValueError) as error:
-            raise UnusableInput(f"a machine that fuzzing cannot have: {error}") from error
+        return AgainstOracle(boot_pair(machine, self._oracle_class))
+
+
+def boot_pair(machine: Machine, oracle_class: type[Oracle] = Oracle) -> Pair:
+    """Hardware and oracle, booted. Raises UnusableInput for a machine whose tables have no room."""
+    try:
+        return Pair(machine.config, machine.geometry, oracle_class)
+    except (DriverError, ExternalAbort, MemoryError, ValueError) as error:
+        raise UnusableInput(f"a machine that fuzzing cannot have: {error}") from error
 
 
 def draw_machine(random: np.random.Generator, architecture: str) -> Machine:

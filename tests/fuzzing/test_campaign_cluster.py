@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign on a real dask scheduler with two worker processes on this machine."""
+
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.campaign import ChunkResult, Plan, chunk_against
+from gicmodel.fuzzing.peers.oracle import PEER
+from gicmodel.fuzzing.results import Results, document
+from gicmodel.fuzzing.workers import Workers, cluster, local
+from gicmodel.jit import COMPILED
+
+distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed: extra [cluster]")
+
+PLAN = Plan(seed=3, commands=10 * PEER.chunk, architecture="4.1")
+TASK = partial(chunk_against, "oracle", PLAN)
+CHUNKS = range(PLAN.chunks(PEER))
+
+pytestmark = [
+    pytest.mark.skipif(
+        not COMPILED, reason="a scheduler does not depend on the engine, and a chunk takes long on this one"
+    ),
+    # Of distributed's own: sockets and tasks that are still there when a worker is killed.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[object]:
+    """A scheduler with two workers of one thread."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, object]:
+    """What one process finds."""
+    with local(1) as workers:
+        return collected(workers.run(TASK, CHUNKS))
+
+
+def collected(chunks: Iterator[ChunkResult]) -> dict[str, object]:
+    results = Results(PLAN.seed)
+    for chunk in chunks:
+        results.add(chunk)
+    return document(results, [], seconds=0, interrupted=False)
+
+
+def test_the_same_results_as_in_one_process(scheduler, expected):
+    with cluster(scheduler.scheduler_address) as workers:
+        assert workers.width == 2
+        assert collected(workers.run(TASK, CHUNKS)) == expected
+
+
+def test_a_killed_worker_loses_nothing(scheduler, expected):
+    with cluster(scheduler.scheduler_address) as workers:
+        assert collected(with_a_killed_worker(scheduler, workers)) == expected
+
+
+def with_a_killed_worker(scheduler, workers: Workers) -> Iterator[ChunkResult]:
+    """The chunks' results; after the first one a worker is killed."""
+    chunks = workers.run(TASK, CHUNKS)
+    yield next(chunks)
+    victim = next(iter(scheduler.workers.values())).pid
+    os.kill(victim, signal.SIGKILL)
+    yield from chunks
+
+
+def test_no_scheduler(monkeypatch):
+    monkeypatch.setattr("gicmodel.fuzzing.workers._CONNECT_SECONDS", "1s")
+    with pytest.raises(UnusableInput, match="no dask scheduler answers"), cluster("tcp://127.0.0.1:1"):
+        pass
+
+
+def test_no_address():
+    with pytest.raises(UnusableInput, match="no dask scheduler answers"), cluster("nonsense://"):
+        pass
