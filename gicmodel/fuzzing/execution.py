@@ -13,6 +13,9 @@ from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.comparison import Comparison, Peer
 from gicmodel.fuzzing.program import Program, Step
 
+EXCEPTION = "exception"
+"""What is said to differ when either side raises an exception that nobody expects."""
+
 _PART = 500
 """Steps between two comparisons of everything."""
 
@@ -81,7 +84,7 @@ def _run_and_check(comparison: Comparison, steps: tuple[Step, ...]) -> None:
     except (Divergence, UnusableInput):
         raise
     except Exception as error:
-        raise Divergence("exception", f"{type(error).__name__}: {error}") from error
+        raise Divergence(EXCEPTION, f"{type(error).__name__}: {error}") from error
 
 
 def _parts(steps: tuple[Step, ...], length: int) -> Iterator[tuple[Step, ...]]:

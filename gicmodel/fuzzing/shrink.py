@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from gicmodel.fuzzing.comparison import Peer
-from gicmodel.fuzzing.execution import divergence_of
-from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step
+from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
+from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
 from gicmodel.fuzzing.strategies import Geometry
 from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS
@@ -27,8 +27,18 @@ _DEFAULTED = ("command_errors", "individual_doorbell", "vmovp", "nid", "discard_
 
 
 def minimal(peer: Peer, program: Program) -> Program:
-    """The smallest program found that the peer and the hardware still take differently."""
-    return shrink(program, lambda candidate: divergence_of(peer, candidate) is not None)
+    """The smallest program found that the peer and the hardware still take differently.
+
+    One that only raises an exception stands for another that does, and for nothing else.
+    """
+    original = divergence_of(peer, program)
+    raises = original is not None and original.kind == EXCEPTION
+
+    def fails(candidate: Program) -> bool:
+        divergence = divergence_of(peer, candidate)
+        return divergence is not None and (divergence.kind == EXCEPTION) == raises
+
+    return shrink(program, fails)
 
 
 def shrink(program: Program, fails: Fails) -> Program:
@@ -61,14 +71,21 @@ def _without_blocks(program: Program, fails: Fails, size: int) -> Program:
 
 def _simplified(program: Program, fails: Fails) -> Program:
     """Apply simplifications, from the first again after each success, until none helps."""
-    while (simpler := next(filter(fails, _simplifications(program)), None)) is not None:
+    while (simpler := next(filter(fails, filter(_is_possible, _simplifications(program))), None)) is not None:
         program = simpler
     return program
 
 
+def _is_possible(program: Program) -> bool:
+    """Whether the machine has what the events name."""
+    bounds = limits(program.machine)
+    events = (zip(EVENTS[step.verb], step.values, strict=True) for step in program.steps if isinstance(step, Event))
+    return all(value in bounds[name] for event in events for name, value in event)
+
+
 def _simplifications(program: Program) -> Iterator[Program]:
     yield from _simpler_machines(program)
-    for name in _RENAMED:
+    for name in _renamed_fields(program):
         values = sorted({value for step in program.steps for value in [_fields(step, program).get(name)] if value})
         for value in reversed(values):
             smaller = [0, *(other for other in values if other < value)]
@@ -76,6 +93,13 @@ def _simplifications(program: Program) -> Iterator[Program]:
     for index, step in enumerate(program.steps):
         for simpler in _simpler_steps(step, program):
             yield program.of((*program.steps[:index], simpler, *program.steps[index + 1 :]))
+
+
+def _renamed_fields(program: Program) -> tuple[str, ...]:
+    """Hardware that retains need not see that another device's ITT becomes a device's."""
+    if program.machine.config.caching == "retain":
+        return tuple(name for name in _RENAMED if name != "DeviceID")
+    return _RENAMED
 
 
 def _simpler_machines(program: Program) -> Iterator[Program]:
