@@ -16,6 +16,8 @@ _BYTES = (0xA3, 0xA2, 0x13, 0xFF, 0xA1)
 """Configuration bytes, mostly enabled: what is disabled never gets far."""
 _UNMAPPED_DEVICE = 7
 _VSGIS = (0, 3, 15)
+_TAKEN = 6
+"""A vPE that runs takes fewer interrupts than this."""
 _NARROW_VPT_BITS = 14
 
 
@@ -129,7 +131,9 @@ class Events:
         """A vPE runs, leaves, and interrupts come for it."""
         rd, vpeid = self._rd(), self._vpeid()
         wake = Event("write_sgir", (self.its(), vpeid, self._pick(_VSGIS)))
-        sleep = [Event("schedule", (rd, vpeid, 1, 1)), Event("deschedule", (rd, self._chance(0.8), 0))]
+        # What is pending already keeps the default doorbell from being armed.
+        takes = [Event("acknowledge_virtual", (rd,)) for _ in range(int(self._random.integers(_TAKEN)))]
+        sleep = [Event("schedule", (rd, vpeid, 1, 1)), *takes, Event("deschedule", (rd, self._chance(0.8), 0))]
         return [*sleep, *self._messages(), *([wake] if self._chance(0.5) else [])]
 
     def _vsgi(self) -> list[Event]:

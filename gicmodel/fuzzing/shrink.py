@@ -15,11 +15,14 @@ from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machi
 from gicmodel.fuzzing.strategies import Geometry
 from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS
+from gicmodel.layouts.vpt import FIRST_LPI
 
 Fails = Callable[[Program], bool]
 
 _RENAMED = ("DeviceID", "EventID", "ICID", "vPEID", "RDbase", "pINTID", "vINTID", "INTID", "LPI", "rd", "vSGI", "its")
 """Fields whose values are names: one may take the place of another wherever it is."""
+_LEAST = {"LPI": FIRST_LPI}
+"""The least value of a name, if it is not 0: a step must stay one that `program.limits` allows."""
 _SIMPLIFIED = ("Size", "Priority", "Enable", "Group", "D", "DB", "SeqNum", "ITSList", "Doorbell", "Default_Doorbell")
 """Fields of one command that may become 0 by themselves."""
 _DEFAULTED = ("command_errors", "individual_doorbell", "vmovp", "nid", "discard_unmapped")
@@ -88,7 +91,7 @@ def _simplifications(program: Program) -> Iterator[Program]:
     for name in _renamed_fields(program):
         values = sorted({value for step in program.steps for value in [_fields(step, program).get(name)] if value})
         for value in reversed(values):
-            smaller = [0, *(other for other in values if other < value)]
+            smaller = [other for other in (_LEAST.get(name, 0), *values) if other < value]
             yield from (_renamed(program, name, value, other) for other in smaller)
     for index, step in enumerate(program.steps):
         for simpler in _simpler_steps(step, program):

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planting a bug in the hardware: on the Python engine a kernel is a function, and another may take its place."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+Broken = Callable[..., Any]
+"""A kernel that gets the one that it replaces as its first argument."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug that some implementation has had.
+
+    `kernel` is the function that has it here: named by the module that defines it, everywhere; by one that imports it,
+    there only. `within` is how many commands of a campaign are to find it, on `architecture` with these `choices` of
+    the machine; `length` how many steps of the shrunk program are to show it.
+    """
+
+    name: str
+    bug: str
+    origin: str
+    kernel: str
+    architecture: str
+    within: int
+    length: int
+    choices: dict[str, Any]
+    broken: Broken
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(
+    kernel: str, origin: str, architecture: str = "3", within: int = 2000, length: int = 8, **choices: Any
+) -> Callable[[Broken], Broken]:
+    """Add a broken kernel to `MUTANTS`. Its docstring is the bug."""
+
+    def add(broken: Broken) -> Broken:
+        bug = (broken.__doc__ or "").removesuffix(".")
+        MUTANTS.append(Mutant(broken.__name__, bug, origin, kernel, architecture, within, length, choices, broken))
+        return broken
+
+    return add
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The hardware with the bug."""
+    module, _, name = mutant.kernel.partition(".")
+    home = import_module(f"gicmodel.hardware.kernels.{module}")
+    original = getattr(home, name)
+    everywhere = original.__module__ == home.__name__
+    places = [place for place in _package() if getattr(place, name, None) is original] if everywhere else [home]
+    broken = partial(mutant.broken, original)
+    for place in places:
+        setattr(place, name, broken)
+    try:
+        yield
+    finally:
+        for place in places:
+            setattr(place, name, original)
+
+
+def _package() -> list[Any]:
+    return [module for name, module in sys.modules.items() if name.startswith("gicmodel.")]
