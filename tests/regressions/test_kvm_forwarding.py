@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bugs that Linux has, or had, in forwarding and in moving pending state to the VPT.
 
-Each runs with the fix and without it, and tells them apart. Not here: what needs a second thread (046b5054f566, INV
-races unset), irqfds and routes that are no MSIs (a0d7e2fc61ab, d0b79563fd60, "Don't clobber irqfd routing type"),
-direct injection switched off for one VM, and the host's interrupt flow ("Enable RESEND_WHEN_IN_PROGRESS for LPIs").
-The bugs of machine monitors are for the tests of the migration floor.
+Each runs with the fix and without it, and tells them apart; `test_kvm_catalogue` says which are not here, and why.
 """
 
 import pytest

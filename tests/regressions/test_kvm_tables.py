@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bugs that Linux had in SAVE_TABLES, RESTORE_TABLES and the guest's commands.
 
-Each runs on the newest KVM and on one without the fix, and tells them apart. Not here, because the model has one thread
-and Python's memory: 85a71ee9a070 (MOVALL meets an LPI that another ITS unmaps), ad362fe07fec and 13031fb6b835 (the
-translation cache, which the model does not have, is used after free).
+Each runs on the newest KVM and on one without the fix, and tells them apart; `test_kvm_catalogue` says which are not
+here, and why.
 """
 
 import pytest

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bugs that Linux had in SAVE_PENDING_TABLES, and in mapping, moving and scheduling vPEs.
 
-Each runs with the fix and with a KVM or a driver without it, and tells them apart. Not here: what needs a second thread
-(ef3691683d7b, a doorbell that rings while it is requested; the reference that SAVE_PENDING_TABLES takes on each LPI;
-f0eb154c3947 and a84a07fa3100, locks of VMAPP), the CPU's caches (301beaf19739), preemption within WFI (b321c31c9b7b),
-and hardware that is not to the architecture (HiSilicon erratum 162100801; 46135d6f878a, CPU interfaces without vSGIs).
+Each runs with the fix and with a KVM or a driver without it, and tells them apart; `test_kvm_catalogue` says which are
+not here, and why.
 """
 
 import pytest

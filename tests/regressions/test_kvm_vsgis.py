@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bugs that Linux had in saving and restoring vSGIs.
-
-Not here, because the model has no PPIs: 2cdea19a34c2, userspace read the physical state of a timer's interrupt.
-"""
+"""Bugs that Linux had in saving and restoring vSGIs."""
 
 from gicmodel.kvm import NEWEST, Vgic
 from gicmodel.kvm.sgi import Sgis
