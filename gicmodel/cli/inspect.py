@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ MOST_EXPLAINED = 64
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw pending and enabled interrupts (.svg, .png).")
+@click.option("--browse", is_flag=True, help="Walk through it in the terminal.")
 @click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
 @click.option("--explain", "rule", metavar="FINDING", help="Tell what a finding means, and where its rule is written.")
 @click.pass_context
@@ -63,11 +66,16 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
         from gicmodel.cli._inspect_figure import require_matplotlib
 
         require_matplotlib(options["figure"])
+    if options["browse"]:
+        _require_terminal()
     registers, sources = gather_registers(image, options["files"], options["trace"], options["pairs"])
     profile = PROFILES[options["profile"]] if options["profile"] else None
     found = inspect(read_dump(image, options["base"]), registers, profile, options["limit"])
     findings = find(found)
-    _print(image, sources, found, findings, selection, options)
+    if options["browse"]:
+        _browse(image, found, findings)
+    else:
+        _print(image, sources, found, findings, selection, options)
     if options["figure"] is not None:
         from gicmodel.cli._inspect_figure import draw
 
@@ -117,6 +125,21 @@ def _print(
         for view in views:
             show(view)
         click.echo(f"\n{summary(found, findings)}")
+
+
+def _require_terminal() -> None:
+    """UnusableInput, before anything is read, if there is nothing to browse with."""
+    if find_spec("textual") is None:
+        raise UnusableInput("--browse needs textual: pip install 'gicmodel[tui]'")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UnusableInput("--browse needs a terminal")
+
+
+def _browse(image: Path, found: Inspection, findings: Findings) -> None:
+    from gicmodel.cli._browse_app import Browser
+    from gicmodel.cli._browse_outline import Outline
+
+    Browser(f"{image}: GICv{found.architecture}, {found.profile.name}", Outline(found, findings)).run()
 
 
 def _print_octets(found: Inspection, selection: Selection) -> None:

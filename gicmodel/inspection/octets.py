@@ -36,3 +36,25 @@ def _fields(layout: Layout, words: list[int]) -> Iterator[str]:
         bits = f"[{span.high}:{span.low}]" if span.bits > 1 else f"[{span.low}]"
         place = f"dw{span.word}{bits}" if len(words) > 1 else bits
         yield f"  {place:<12} {name:<{width}}  {value:#x}  {span.doc}".rstrip()
+
+
+def hexdump(dump: Dump, address: int, size: int) -> Iterator[str]:
+    """Lines: 16 bytes each with their address and file offset; `--` where the dump has none, `*` for more lines alike.
+
+    `address` is a multiple of 16.
+    """
+    addresses = np.arange(address, address + size, 1)
+    octets, held = dump.gather(addresses, 1)
+    before, repeated = "", False
+    for row in range(0, size, 16):
+        texts = [
+            f"{octet:02x}" if there else "--"
+            for octet, there in zip(octets[row : row + 16, 0].tolist(), held[row : row + 16].tolist(), strict=True)
+        ]
+        line = " ".join(texts)
+        if line != before:
+            offset = dump.offset(address + row)
+            yield f"{address + row:#x}  {'-' if offset < 0 else hex(offset)}  {line}"
+        elif not repeated:
+            yield "*"
+        repeated, before = line == before, line

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the browser shows: a decoded dump as a tree that is unfolded where somebody looks, and each item's details."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.cli._inspect_text import cell
+from gicmodel.inspection import Inspection, views
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.octets import explain, hexdump
+from gicmodel.inspection.profiles import Entry
+from gicmodel.inspection.regions import Regions
+from gicmodel.inspection.rules import Findings
+from gicmodel.inspection.views import View
+
+STEP = 256
+"""More items of one kind than this are folded into groups."""
+HEX_BYTES = 4096
+"""How much of a table is shown."""
+_TITLES = {
+    "findings": "findings",
+    "devices": "devices",
+    "vpes": "vPEs",
+    "collections": "collections",
+    "redistributors": "redistributors",
+    "memory": "tables",
+}
+
+
+class Item(NamedTuple):
+    """Rows [start, end) of the table `kind`: a group of them, or the one row `start`."""
+
+    kind: str
+    start: int
+    end: int
+    group: bool
+
+
+Path = list[Item]
+
+
+class Outline:
+    """The tree of a decoded dump."""
+
+    def __init__(self, found: Inspection, findings: Findings) -> None:
+        self.found = found
+        self.findings = findings
+        self.regions = Regions(found)
+        profile = found.profile
+        self._rows: dict[str, NDArray[np.void]] = {
+            "devices": found.devices,
+            "events": found.events,
+            "collections": found.collections,
+            "vpes": found.vpes,
+            "vsgis": found.vsgis[np.argsort(found.vsgis["vPEID"], kind="stable")],
+            "pending": found.pending[np.lexsort((found.pending["target"], found.pending["virtual"]))],
+            "memory": self.regions.rows,
+        }
+        self._entries: dict[str, Entry | None] = {
+            "devices": profile.device,
+            "events": profile.event,
+            "collections": profile.collection,
+            "vpes": profile.vpe,
+            "vsgis": None if profile.vsgi is None else profile.vsgi.configuration,
+        }
+        self._views: dict[str, Callable[[NDArray[np.void]], View]] = {
+            "devices": lambda rows: views.devices(found, rows),
+            "events": lambda rows: views.events(found, rows),
+            "collections": lambda rows: views.collections(found, rows),
+            "vpes": lambda rows: views.vpes(found, rows),
+            "vsgis": lambda rows: views.vsgis(found, rows),
+            "pending": lambda rows: views.pending(found, rows),
+        }
+        self._device_keys = _device_keys(found.devices)
+        self._event_keys = _device_keys(found.events)
+
+    def roots(self) -> list[Item]:
+        """A group for each kind that there is."""
+        counts = {kind: len(self._rows[kind]) for kind in _TITLES if kind in self._rows}
+        counts |= {"findings": len(self.findings.told), "redistributors": len(self.found.redistributors)}
+        return [Item(kind, 0, counts[kind], True) for kind in _TITLES if counts[kind]]
+
+    def children(self, item: Item) -> list[Item]:
+        """What an item unfolds to."""
+        if item.group:
+            return _folded(item)
+        return [child for group in self._groups(item) for child in _folded(group)]
+
+    def label(self, item: Item) -> str:
+        """An item in one line."""
+        if item.group:
+            return self._group_label(item)
+        if item.kind == "findings":
+            finding = self.findings.told[item.start]
+            return f"{finding.rule.severity} {finding.rule.identifier}"
+        if item.kind == "redistributors":
+            one = self.found.redistributors[item.start]
+            return f"redistributor {one.number}"
+        return _LABELS[item.kind](self, self._rows[item.kind][item.start])
+
+    def detail(self, item: Item) -> list[str]:
+        """An item's values, its bytes, and what each of its bits says."""
+        if item.group:
+            return [self._group_label(item)]
+        if item.kind == "findings":
+            return self._finding(item.start)
+        if item.kind == "redistributors":
+            return self._redistributor(item.start)
+        row = self._rows[item.kind][item.start]
+        if item.kind == "memory":
+            held = self.found.dump.held(int(row["address"]), int(row["size"]))
+            heading = f"{self.regions.name(row)}: {int(row['size']):#x} bytes, {held:#x} of them in the dump"
+            return [heading, "", *self._hex(int(row["address"]), min(int(row["size"]), HEX_BYTES))]
+        lines = _values(self._views[item.kind](self._rows[item.kind][item.start : item.end]))
+        entry = self._entries.get(item.kind)
+        if entry is None:
+            return [*lines, "", *self._hex(int(row["address"]) & -16, 16)]
+        return [*lines, "", *explain(self.found.dump, entry, row)]
+
+    def places_of(self, intid: int) -> Iterator[Path]:
+        """The ways to every event, pending interrupt and vSGI of an INTID."""
+        for kind, column in (("events", "INTID"), ("pending", "INTID"), ("vsgis", "vINTID")):
+            for row in np.flatnonzero(self._rows[kind][column] == intid).tolist():
+                yield self._path(kind, row)
+
+    def places_at(self, address: int) -> Iterator[Path]:
+        """The ways to the entries and pending bits at an address, else to the tables around it."""
+        entries = [
+            (kind, row)
+            for kind in (*self._entries, "pending")
+            for row in np.flatnonzero(self._rows[kind]["address"] == address).tolist()
+        ]
+        rows = self.regions.rows
+        around = np.flatnonzero((rows["address"] <= address) & (address < rows["address"] + rows["size"])).tolist()
+        for kind, row in entries or [("memory", row) for row in around]:
+            yield self._path(kind, row)
+
+    def _path(self, kind: str, row: int) -> Path:
+        """From a root to a row, without the groups between."""
+        item = Item(kind, row, row + 1, False)
+        found = self._rows[kind][row] if kind in self._rows else None
+        if kind == "events":
+            device = int(np.searchsorted(self._device_keys, self._event_keys[row]))
+            return [*self._path("devices", device), item]
+        if kind == "vsgis" or (kind == "pending" and found is not None and found["virtual"]):
+            vpe = found["vPEID" if kind == "vsgis" else "target"] if found is not None else 0
+            return [*self._path("vpes", int(np.flatnonzero(self.found.vpes["vPEID"] == vpe)[0])), item]
+        if kind == "pending" and found is not None:
+            numbers = [one.processor_number for one in self.found.redistributors]
+            return [*self._path("redistributors", numbers.index(int(found["target"]))), item]
+        return [next(root for root in self.roots() if root.kind == kind), item]
+
+    def _groups(self, item: Item) -> Iterator[Item]:
+        """The rows of other kinds that belong to a row."""
+        found, pending = self.found, self._rows["pending"]
+        if item.kind == "devices":
+            key = self._device_keys[item.start]
+            first, end = (int(np.searchsorted(self._event_keys, key, side)) for side in ("left", "right"))
+            yield Item("events", first, end, True)
+        if item.kind == "vpes":
+            vpe = found.vpes["vPEID"][item.start]
+            yield _span("vsgis", self._rows["vsgis"]["vPEID"] == vpe)
+            yield _span("pending", pending["virtual"] & (pending["target"] == vpe))
+        if item.kind == "redistributors":
+            number = found.redistributors[item.start].processor_number
+            yield _span("pending", ~pending["virtual"] & (pending["target"] == number))
+
+    def _group_label(self, item: Item) -> str:
+        if item in self.roots() or item.kind not in self._rows:
+            return f"{_TITLES.get(item.kind, item.kind)} ({item.end - item.start})"
+        first, last = (Item(item.kind, row, row + 1, False) for row in (item.start, item.end - 1))
+        return f"{self.label(first).partition(':')[0]} .. {self.label(last).partition(':')[0]}"
+
+    def _finding(self, number: int) -> list[str]:
+        finding = self.findings.told[number]
+        rule = finding.rule
+        lines = [f"{rule.severity} {rule.identifier}", finding.sentence, "", rule.text, f"source: {rule.source}"]
+        return lines if finding.address == UNKNOWN else [*lines, "", *self._hex(finding.address & -16, 64)]
+
+    def _redistributor(self, number: int) -> list[str]:
+        frames, one = self.found.frames, self.found.redistributors[number]
+        lines = []
+        for name, value in frames.values[one.frame].items():
+            lines += [f"{one.frame}_{name}  {value:#x}"]
+            fields = frames.fields(one.frame, name, self.found.architecture) or {}
+            lines += [f"  {field:<20} {content:#x}" for field, content in fields.items()]
+        return lines
+
+    def _hex(self, address: int, size: int) -> Iterator[str]:
+        return hexdump(self.found.dump, address, size)
+
+
+def _device_keys(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    keys: NDArray[np.int64] = rows["its"].astype(np.int64) << 32 | rows["DeviceID"]
+    return keys
+
+
+def _folded(group: Item) -> list[Item]:
+    """The rows of a group, or groups of them if they are many."""
+    count = group.end - group.start
+    width = 1
+    while count > width * STEP:
+        width *= STEP
+    starts = range(group.start, group.end, width)
+    return [Item(group.kind, start, min(start + width, group.end), width > 1) for start in starts]
+
+
+def _span(kind: str, chosen: NDArray[np.bool_]) -> Item:
+    """Rows that follow each other, as a group."""
+    rows = np.flatnonzero(chosen)
+    return Item(kind, int(rows[0]), int(rows[-1]) + 1, True) if rows.size else Item(kind, 0, 0, True)
+
+
+def _values(view: View) -> list[str]:
+    width = max(len(column.name) for column in view.columns)
+    return [f"{column.name:<{width}}  {cell(column.plain(0, 1)[0])}" for column in view.columns]
+
+
+def _device(outline: Outline, row: np.void) -> str:
+    return f"device {row['DeviceID']:#x}: ITT at {row['ITT_addr']:#x}"
+
+
+def _event(outline: Outline, row: np.void) -> str:
+    way = f"vINTID {row['INTID']} -> vPE {row['vPEID']}"
+    if not row["virtual"]:
+        way = f"INTID {row['INTID']} -> collection {row['ICID']}"
+    target = "?" if row["RDbase"] == UNKNOWN else str(row["RDbase"])
+    return f"event {row['EventID']}: {way} -> redistributor {target}{' pending' if row['pending'] == 1 else ''}"
+
+
+def _vpe(outline: Outline, row: np.void) -> str:
+    resident = "" if row["resident"] == UNKNOWN else f", resident on {row['resident']}"
+    return f"vPE {row['vPEID']}: redistributor {row['RDbase']}{resident}"
+
+
+def _collection(outline: Outline, row: np.void) -> str:
+    return f"collection {row['ICID']}: redistributor {'-' if row['RDbase'] == UNKNOWN else row['RDbase']}"
+
+
+def _vsgi(outline: Outline, row: np.void) -> str:
+    return f"vSGI {row['vINTID']}{' pending' if row['pending'] == 1 else ''}"
+
+
+def _pending(outline: Outline, row: np.void) -> str:
+    return f"pending {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}: {row['events']} events"
+
+
+def _region(outline: Outline, row: np.void) -> str:
+    return f"{row['address']:#x}: {outline.regions.name(row)}"
+
+
+_LABELS: dict[str, Callable[[Outline, np.void], str]] = {
+    "devices": _device,
+    "events": _event,
+    "vpes": _vpe,
+    "collections": _collection,
+    "vsgis": _vsgi,
+    "pending": _pending,
+    "memory": _region,
+}
