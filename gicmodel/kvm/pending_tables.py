@@ -111,8 +111,6 @@ def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int
 
 
 def _save_words(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int64], words: LpiWords) -> None:
-    latches = np.zeros_like(_NOTHING)
-    gather_latches(dist.lpis.rows, words.in_software if vlpis else words.slots, latches)
     save_words(
         dist.memory.words,
         dist.memory.page_state,
@@ -122,9 +120,18 @@ def _save_words(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int64], 
         words.targets,
         words.first,
         words.end,
-        latches,
+        _latches(dist, words.in_software if vlpis else words.slots),
         words.forwarded if vlpis else _NOTHING,
     )
+
+
+def _latches(dist: VgicDist, slots: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """What is pending in software of these LPIs, as a table."""
+    if not len(slots):
+        return _NOTHING
+    latches = np.zeros(len(_NOTHING), np.uint64)
+    gather_latches(dist.lpis.rows, slots, latches)
+    return latches
 
 
 def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray[np.integer], int | None]:
