@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RESTORE_TABLES: what a walk of the tables finds, and what becomes of it."""
 
+import pytest
+
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_LEVEL1
 from tests.kvm.guest import COLLECTIONS, DEVICES, ITTS, LEVEL2, PAGE, QUEUE, RAM_END, Guest, offset_of
 from tests.kvm.tables import put_device, put_event
@@ -168,3 +170,22 @@ def test_each_of_two_itss_has_tables_of_its_own():
     assert guest.vgic.lpis[8201].references == 2
     assert guest.vgic.lpis[8201].target_vcpu == 3, "that of the ITS which was restored first"
     assert guest.vgic.acknowledge_all(3) == [8300]
+
+
+@pytest.mark.parametrize("missing", ["devices", "collections"])
+def test_a_table_that_is_not_valid_is_skipped_and_the_other_read(setup1, missing):
+    if missing == "collections":
+        setup1.mapd(2, valid=0)
+        setup1.mapd(7, valid=0)
+        setup1.mapd(9, ITTS)
+    setup1.its.save_tables()
+    events, collections = setup1.mappings()
+    assert bool(events) is (missing == "devices")
+    if missing == "devices":
+        setup1.device_baser &= ~(1 << 63)
+    else:
+        setup1.collection_baser &= ~(1 << 63)
+    setup1.restart_its()
+    setup1.its.restore_tables()
+    assert list(setup1.its.devices) == ([] if missing == "devices" else [9])
+    assert setup1.mappings()[1] == (collections if missing == "devices" else {})
