@@ -51,6 +51,7 @@ def _draw_bars(axis: Any, judged: Sequence[Outcome]) -> None:
     axis.barh(names, margins, color=[_COLOURS[outcome.verdict] for outcome in judged])
     axis.axvline(1, color="black", linewidth=1)
     axis.set_xscale("log")
+    axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.set_xlabel("ratio to the goal (1: just met)")
 
