@@ -9,12 +9,21 @@ have just those bits.
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from gicmodel.kvm.forwarding import Forwarding
+from gicmodel.kvm.sgi import Sgis
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
-from gicmodel.migration import DeviceState, Migration, MigrationError, Options, Policy
+from gicmodel.migration import DeviceState, Migration, MigrationError, Options, Policy, VirtualMachine
 from gicmodel.migration.guest import enable_sgis
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.pending import pending_interrupts
@@ -180,3 +189,30 @@ class WholeVm(RuleBasedStateMachine):
 
 TestWholeVm = WholeVm.TestCase
 TestWholeVm.settings = settings(max_examples=max(1, settings.default.max_examples // 5), stateful_step_count=20)
+
+
+def keep_flushed_tables(vm):
+    vm._before_flush.clear()
+
+
+def forget_pending_sgis(self, vcpu, number, pending, reaches_gic):
+    """As a monitor that does not know GICR_ISPENDR0."""
+
+
+def drop_what_is_pending(self, slots):
+    """As `unset_forwarding` of all Linux releases."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "mistake"),
+    [
+        (VirtualMachine, "_undo_flush", keep_flushed_tables),
+        (Sgis, "restore_pending", forget_pending_sgis),
+        (Forwarding, "_retrieve", drop_what_is_pending),
+    ],
+)
+def test_it_notices(monkeypatch, owner, name, mistake):
+    monkeypatch.setattr(owner, name, mistake)
+    few = settings(max_examples=300, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        run_state_machine_as_test(WholeVm, settings=few)
