@@ -5,7 +5,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels.cpu import highest_lpi
 from gicmodel.hardware.kernels.pending import BIT_MASK, WORD_SHIFT, pending_word, write_pending_word
-from gicmodel.hardware.kernels.words import ONE, ZERO
+from gicmodel.hardware.kernels.words import ONE
 from tests.fuzzing.mutants.planting import mutant
 
 BYTE = np.uint64(0xFF)
@@ -16,12 +16,6 @@ BIT_IN_BYTE = np.uint64(7)
 def priority_without_its_mask(original, byte):
     """The priority is the whole configuration byte, so that Enable makes an LPI less urgent"""
     return byte
-
-
-@mutant("highest.priority_of", "gem5 7ad6c8031a")
-def priority_is_ignored(original, byte):
-    """The lowest INTID comes first, whatever its priority"""
-    return ZERO
 
 
 @mutant("cpu.acknowledge", "QEMU 101f27f3c8")

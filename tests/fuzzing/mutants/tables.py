@@ -83,6 +83,6 @@ def runs_while_disabled(original, m, its):
     return ready
 
 
-@mutant("queue.log_error", "QEMU 7d62b2dcdb")
+@mutant("queue.log_error", "Xen vgic-v3-its.c:959")
 def errors_are_lost(original, m, its, offset, number, packet):
     """A command that fails is not reported"""

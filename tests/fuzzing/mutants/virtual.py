@@ -14,6 +14,8 @@ from gicmodel.hardware.kernels.vpe_tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.words import ONE, get, operand, put, replace
 from tests.fuzzing.mutants.planting import mutant
 
+NOWHERE = "none known: nobody else models this"
+
 
 @mutant("vpe_commands.move_vpe", "Linux af9acbfc2c4b", "4.1")
 def vmovp_stays(original, m, its, old, vpe_id, moved):
@@ -47,7 +49,7 @@ def vsync_of_an_unmapped_vpe(original, m, its, packet):
     return OK if reason == VCPU_INVALID else reason
 
 
-@mutant("vpe_commands.first_map", "Linux 46c2e61a4a2d, fixed by c21bc068cdbe", "4.1", within=8000, length=12)
+@mutant("vpe_commands.first_map", "Linux before c21bc068cdbe", "4.1", within=8000, length=12)
 def map_believes_the_vpt_is_zero(original, m, its, vpe_id, rd, packet):
     """VMAPP V=1 claims that the VPT is zero (PTZ): what is pending is lost when a vPE is mapped again"""
     return original(m, its, vpe_id, rd, (packet[0] | put(ONE, PTZ), *packet[1:]))
@@ -59,7 +61,7 @@ def unmap_leaves_the_vpt_old(original, m, slot, write_back):
     original(m, slot, False)
 
 
-@mutant("vpe_commands.unmap_vpe", "Linux ef3691683d7b", "4.1")
+@mutant("vpe_commands.unmap_vpe", NOWHERE, "4.1")
 def unmap_of_a_resident_vpe(original, m, its, vpe_id, last):
     """VMAPP V=0 of a vPE that is resident is not refused"""
     reason = original(m, its, vpe_id, last)
@@ -96,7 +98,7 @@ def individual_doorbell_rings_twice(original, m, entry, vpe_id, vintid, doorbell
     return reason
 
 
-@mutant("delivery.with_armed", "Linux ef3691683d7b", "4.1")
+@mutant("delivery.with_armed", NOWHERE, "4.1")
 def default_doorbell_stays_armed(original, entry, armed):
     """A default doorbell is not disarmed when it rings, or when its vPE runs"""
     return original(entry, ONE)
