@@ -2,7 +2,9 @@
 import pytest
 
 from gicmodel.layouts.kvm_abi import KVM_CTE
+from tests.kvm.forwarded import ForwardedGuest
 from tests.kvm.guest import COLLECTIONS, ITTS, Guest
+from tests.kvm.host import Host
 
 
 @pytest.fixture
@@ -28,3 +30,11 @@ def fresh(guest):
     guest.restart_its()
     guest.memory.write_u64(COLLECTIONS, KVM_CTE.pack(V=1, RDBase=1, ICID=5))
     return guest
+
+
+@pytest.fixture
+def forwarded():
+    """A guest with a device, none of whose events is forwarded yet."""
+    guest = ForwardedGuest(Host())
+    yield guest
+    assert guest.host.gic.errors == []

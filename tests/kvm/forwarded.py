@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest with a device whose events can be forwarded, on a host of its own."""
 
-from gicmodel.kvm import NEWEST
+import pytest
+
+from gicmodel.kvm import NEWEST, KvmError
 from gicmodel.layouts.vpt import bit_of, byte_of
 from tests.kvm.guest import Guest
 
@@ -51,3 +53,10 @@ class ForwardedGuest(Guest):
     def saved_bits(self):
         """The pending bits in guest RAM, by event."""
         return [self.pending_bit(2 + event_id % 2, 8192 + event_id) for event_id in range(EVENTS)]
+
+
+def refusal(operation, *arguments):
+    """The errno with which KVM refuses."""
+    with pytest.raises(KvmError) as caught:
+        operation(*arguments)
+    return caught.value.errno
