@@ -29,11 +29,13 @@ _BITS = 64
 _ENABLED_BYTE = 0xA3
 
 
-def draw_steps(random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:
-    """Map the universe, then `commands` commands in runs, with events between the runs."""
+def draw_steps(
+    random: np.random.Generator, universe: Universe, commands: int, without: frozenset[str] = frozenset()
+) -> list[Step]:
+    """Map the universe, then `commands` commands in runs, with events between the runs; `without` these mnemonics."""
     events = Events(random, universe)
     steps = boot_steps(universe)
-    for packets in _runs(random, draw_packets(random, universe, commands).tolist()):
+    for packets in _runs(random, draw_packets(random, universe, commands, without).tolist()):
         its = events.its()
         steps += commands_for(its, packets)
         if random.random() < _RECOVERED_SHARE:

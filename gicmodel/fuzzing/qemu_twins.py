@@ -90,22 +90,25 @@ class Twins(Rig):
         kept = [words(command, architecture) for command in commands if not avoided(*command)]
         self.run_words(np.array(kept, np.uint64).reshape(-1, 4))
 
-    def run_words(self, packets: NDArray[np.uint64]) -> None:
-        """Write uint64 [n, 4] packets into the queue and GITS_CWRITER once."""
+    def run_words(self, packets: NDArray[np.uint64]) -> int:
+        """Write uint64 [n, 4] packets into the queue and GITS_CWRITER once. Returns how many were executed."""
         if len(packets) >= QUEUE_SLOTS:
             raise ValueError(f"{len(packets)} commands do not fit a queue of {QUEUE_SLOTS}")
         octets = packets.astype("<u8").view(np.uint8).reshape(-1, COMMAND_BYTES)
         first = min(len(packets), QUEUE_SLOTS - self._slot)
         self.memory.write(self.queue + self._slot * COMMAND_BYTES, octets[:first].reshape(-1))
         self.memory.write(self.queue, octets[first:].reshape(-1))
-        self._slot = (self._slot + len(packets)) % QUEUE_SLOTS
+        before, self._slot = self._slot, (self._slot + len(packets)) % QUEUE_SLOTS
         if np.isin(packets[:, 0].astype(np.uint8), _MOVES_VPES).any():
             self._incomparable |= self.residents()
         self.write_its(0, "GITS_CWRITER", GITS_CWRITER.pack(Offset=self._slot * COMMAND_BYTES))
         self.commands += len(packets)
+        executed = len(packets)
         if self.stalled(0):
+            executed = (self.creadr(0) // COMMAND_BYTES - before) % QUEUE_SLOTS + 1
             self.stalls += self.different_registers()
             self.renew_queue()
+        return executed
 
     def renew_queue(self) -> None:
         """Start the queue anew, which is also how software gets past a command that stalled."""
