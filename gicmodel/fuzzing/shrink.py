@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import Peer
 from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
 from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
@@ -38,7 +39,11 @@ def minimal(peer: Peer, program: Program) -> Program:
     raises = original is not None and original.kind == EXCEPTION
 
     def fails(candidate: Program) -> bool:
-        divergence = divergence_of(peer, candidate)
+        try:
+            divergence = divergence_of(peer, candidate)
+        except UnusableInput:
+            # The simpler machine is none that this peer can have.
+            return False
         return divergence is not None and (divergence.kind == EXCEPTION) == raises
 
     return shrink(program, fails)

@@ -8,7 +8,7 @@ messages of another device than 0.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +35,8 @@ _PART = 1000
 _AFTER_FAULT = 40
 """Commands of a part that find an ITT outside RAM; a queue that stalls loses the rest of its commands."""
 _MOVES_VPES = frozenset({"VMAPP", "VMOVP"})
+_BYTES = (0xA1, 0xA0)
+"""A vLPI that is enabled, and one that is not: whether PendingLast becomes 1."""
 
 
 class AgainstQemu(Comparison):
@@ -177,9 +179,24 @@ class Qemu(Peer):
         steps: list[Step] = []
         for number, first in enumerate(range(0, commands, _PART)):
             count = min(_PART, commands - first)
-            steps += draw_steps(random, universe, count, _MOVES_VPES if number % 2 else frozenset())
+            if number % 2:
+                steps += self._at_home(random, universe, draw_steps(random, universe, count, _MOVES_VPES))
+            else:
+                steps += draw_steps(random, universe, count)
             steps += self._fault(random, universe)
         return steps
+
+    def _at_home(self, random: np.random.Generator, universe: Universe, steps: list[Step]) -> Iterator[Step]:
+        """The steps, with vPEs that come and go on the redistributors where `boot_steps` maps them."""
+        homes = [(index % universe.config.redistributors, index) for index in range(len(universe.vpts))]
+        for step in [*(Event("deschedule", (rd, 0, 0)) for rd, _ in homes), *steps]:
+            yield step
+            if isinstance(step, Event) and step.verb == "recover":
+                rd, vpt = homes[int(random.integers(len(homes)))]
+                vconf, byte = int(random.integers(len(universe.vconfs))), _BYTES[int(random.integers(len(_BYTES)))]
+                yield Event("deschedule", (rd, 0, 0))
+                yield from (Event("configure_virtual", (vconf, vintid, byte)) for vintid in universe.intids)
+                yield Event("schedule_v40", (rd, vpt, vconf, universe.config.intid_bits))
 
     def _fault(self, random: np.random.Generator, universe: Universe) -> list[Step]:
         """A device gets an ITT outside RAM, and its commands stall."""
