@@ -36,6 +36,18 @@ class Segment:
         """The first address after the segment."""
         return self.address + self.data.size
 
+    def octets(self, low: int, high: int) -> NDArray[np.uint8]:
+        """The bytes from `low` up to `high`, counted from the segment's first: a view."""
+        return self.data[low:high]
+
+    def rows(self, addresses: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+        """`size` bytes from each of n addresses inside, as uint8 [n, size]."""
+        # A view whose element n is the `size` bytes from byte n on: one indexing copies every row at once.
+        windows = np.ndarray(
+            (self.data.size - size + 1,), np.dtype((np.void, size)), self.data, strides=(self.data.strides[0],)
+        )
+        return windows[addresses - self.address].view(np.uint8).reshape(-1, size)
+
 
 def read_image(path: Path, base: int | None = None) -> list[Segment]:
     """Return an image's segments by address: an ELF core's, or with `base` the one of a raw file.

@@ -30,7 +30,7 @@ MOST_EXPLAINED = 64
 @click.command()
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @click.option("--base", type=Number(), help="Physical address of a raw image's first byte.")
-@click.option("--registers", "files", multiple=True, type=click.Path(path_type=Path), help="Registers, a TOML file.")
+@click.option("--registers", "files", multiple=True, type=click.Path(path_type=Path), help="A TOML file or a snapshot.")
 @click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One register, such as GITS0_BASER0=0xf907..."
 )
@@ -51,8 +51,9 @@ MOST_EXPLAINED = 64
 def command(ctx: click.Context, /, image: Path | None, rule: str | None, **options: Any) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
-    IMAGE is an ELF core, a LiME file, or raw bytes with --base; .xz, .gz and .zst are unpacked. Its registers come from
-    --registers, --set and --trace, else from NAME.toml or registers.toml beside it.
+    IMAGE is an ELF core, a LiME file, a kdump vmcore, a snapshot of the model's hardware, or raw bytes with --base;
+    .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the snapshot
+    itself or from NAME.toml or registers.toml beside the image.
 
     Exit status: 0 nothing found, 1 findings, 2 unusable input.
     """

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import Segment
 
 ABSENT = -1
 """The file offset of an address that the dump does not hold."""
+
+_PIECE = 1 << 26
+"""Bytes of one piece: those of a packed dump are unpacked together."""
 
 Addresses = NDArray[np.int64]
 Octets = NDArray[np.uint8]
@@ -27,13 +29,30 @@ class Piece(NamedTuple):
     octets: Octets
 
 
+class Run(Protocol):
+    """Consecutive bytes of RAM from `address` to `end`, and the place of the first in the file."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+    def octets(self, low: int, high: int) -> Octets:
+        """The bytes from `low` up to `high`, counted from the run's first."""
+
+    def rows(self, addresses: Addresses, size: int) -> Octets:
+        """`size` bytes from each of n addresses inside, as uint8 [n, size]."""
+
+
 class Dump:
     """Reads segments of RAM by physical address; the bytes stay where the file is mapped.
 
     Raises UnusableInput if there is no segment or two overlap.
     """
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
+    def __init__(self, segments: Sequence[Run]) -> None:
         self.segments = sorted(segments, key=lambda segment: segment.address)
         if not self.segments:
             raise UnusableInput("a dump without bytes")
@@ -67,8 +86,8 @@ class Dump:
         octets = np.zeros((addresses.size, size), np.uint8)
         owner = self._owners(addresses)
         held = (owner >= 0) & (addresses + size <= self._ends[owner])
-        for chosen in _groups(np.flatnonzero(held), owner):
-            octets[chosen] = self._rows(self.segments[owner[chosen[0]]], addresses[chosen], size)
+        for chosen in groups(np.flatnonzero(held), owner):
+            octets[chosen] = self.segments[owner[chosen[0]]].rows(addresses[chosen], size)
         astride = np.flatnonzero(~held & (owner >= 0) & (addresses < self._ends[owner]))
         for row in astride if size > 1 else ():
             held[row] = self._assemble(int(addresses[row]), octets[row])
@@ -82,24 +101,20 @@ class Dump:
             if segment.address >= end:
                 return
             low, high = max(address, segment.address), min(end, segment.end)
-            if low < high:
-                yield Piece(low, segment.data[low - segment.address : high - segment.address])
+            for start in range(low, high, _PIECE):
+                octets = segment.octets(start - segment.address, min(start + _PIECE, high) - segment.address)
+                yield Piece(start, octets)
 
     def held(self, address: int, length: int) -> int:
         """How many bytes of [address, address + length) the dump holds."""
-        return sum(piece.octets.size for piece in self.pieces(address, length))
+        end = address + length
+        first, last = np.searchsorted(self._ends, address, "right"), np.searchsorted(self._starts, end, "left")
+        ends, starts = np.minimum(self._ends[first:last], end), np.maximum(self._starts[first:last], address)
+        return int((ends - starts).sum())
 
     def _owners(self, addresses: Addresses) -> NDArray[np.intp]:
         """The last segment that begins at or below each address, -1 if none does."""
         return np.searchsorted(self._starts, addresses, "right") - 1
-
-    @staticmethod
-    def _rows(segment: Segment, addresses: Addresses, size: int) -> Octets:
-        # A view whose element n is the `size` bytes from byte n on: one indexing copies every row at once.
-        windows = np.ndarray(
-            (segment.data.size - size + 1,), np.dtype((np.void, size)), segment.data, strides=(segment.data.strides[0],)
-        )
-        return windows[addresses - segment.address].view(np.uint8).reshape(-1, size)
 
     def _assemble(self, address: int, into: Octets) -> bool:
         """Fill `into` from neighbouring segments; whether every byte is there."""
@@ -112,8 +127,8 @@ class Dump:
         return found == into.size
 
 
-def _groups(rows: NDArray[np.intp], owner: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """The rows of each owner."""
+def groups(rows: NDArray[np.intp], owner: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The rows of each owner, together."""
     if not rows.size:
         return []
     ordered = rows[np.argsort(owner[rows], kind="stable")]

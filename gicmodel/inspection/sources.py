@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that RAM is read from: ELF cores and raw bytes (`gicmodel.images`), LiME's format, and snapshots of
-this package's hardware (`gicmodel.snapshot_file`), which have their registers with them.
+"""The files that RAM is read from.
+
+They are ELF cores and raw bytes (`gicmodel.images`), LiME's format, kdump's vmcores (`gicmodel.inspection.vmcore`), and
+snapshots of this package's hardware (`gicmodel.snapshot_file`), which have their registers with them.
 
 A LiME file is a sequence of ranges, each with a header of 32 bytes: the magic "EMiL", version 1, the first and the last
 physical address, eight reserved bytes (LiME, src/lime.h).
@@ -26,15 +28,23 @@ _LIME = b"EMiL"
 _RANGE = np.dtype([("magic", "S4"), ("version", "<u4"), ("first", "<u8"), ("last", "<u8"), ("reserved", "V8")])
 _ZIP = b"PK\x03\x04"
 """How every `.npz` begins."""
-_COMPRESSED = {b"KDUMP   ": "a compressed kdump", b"DISKDUMP": "a diskdump", b"makedumpfile": "a flattened kdump"}
+_KDUMP = b"KDUMP   "
+_UNREADABLE = {
+    b"DISKDUMP": "a diskdump; it can be inspected as an ELF core of physical memory",
+    b"makedumpfile": "a flattened kdump; makedumpfile -R makes it one that can be read",
+}
 
 
 def read_dump(path: Path, base: int | None = None) -> Dump:
-    """The dump in a file: an ELF core, LiME's ranges, a snapshot, or with `base` raw bytes. Raises UnusableInput."""
+    """The dump in a file of any of the kinds; with `base`, raw bytes. Raises UnusableInput."""
     start = head(path, 16) if base is None else b""
-    for magic, name in _COMPRESSED.items():
+    for magic, name in _UNREADABLE.items():
         if start.startswith(magic):
-            raise UnusableInput(f"{path}: is {name}; it can be inspected as an ELF core of physical memory")
+            raise UnusableInput(f"{path}: is {name}")
+    if start.startswith(_KDUMP):
+        from gicmodel.inspection.vmcore import read_vmcore
+
+        return Dump(read_vmcore(path))
     if start.startswith(_ZIP):
         from gicmodel.snapshot_file import read_ram
 
