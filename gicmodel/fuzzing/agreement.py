@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gicmodel.fuzzing import tables_seen
 from gicmodel.fuzzing.oracle.state import Vpe
 from gicmodel.fuzzing.rig import QUEUE_SLOTS
+from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.layouts.commands import COMMAND_BYTES
 
 if TYPE_CHECKING:
@@ -87,17 +88,21 @@ def check_vpes(pair: Pair) -> None:
 
 
 def check_pending_tables(pair: Pair) -> None:
-    """LPI pending tables in RAM, as far as RAM is current."""
+    """What is pending at each redistributor, and LPI pending tables in RAM as far as RAM is current."""
     for rd, redistributor in enumerate(pair.oracle.redistributors):
+        agree(f"pending LPIs of {rd}", set(pending_physical(pair.rig.gic, rd).tolist()), redistributor.pending)
         if pair.config.pending_writeback == "immediate" or not redistributor.enabled:
             seen = tables_seen.pending_bits(pair.rig, pair.rig.pending_tables[rd])
             agree(f"pending table of redistributor {rd}", seen, redistributor.pending)
 
 
 def check_vpts(pair: Pair) -> None:
-    """VPTs in RAM, as far as RAM is current: those that no vPE uses, or all."""
-    used = {vpe.vpt for vpe in pair.oracle.vpes.values()}
+    """What is pending in each VPT, and VPTs in RAM as far as RAM is current: those that no vPE uses, or all."""
+    used = {vpe.vpt: vpe.vintid_bits for vpe in pair.oracle.vpes.values()}
     for vpt in pair.rig.vpts if pair.config.virtual else []:
+        bits = used.get(vpt, pair.config.intid_bits)
+        within = {vintid for vintid in pair.oracle.vpts[vpt].pending if vintid < 1 << bits}
+        agree(f"pending in VPT {vpt:#x}", set(pending_virtual(pair.rig.gic, vpt, bits).tolist()), within)
         if pair.config.vpt_writeback == "immediate" or vpt not in used:
             seen = tables_seen.pending_bits(pair.rig, vpt) | tables_seen.vsgis(pair.rig, vpt)[0]
             agree(f"VPT {vpt:#x}", seen, pair.oracle.vpts[vpt].pending)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.registers import GICR_PENDBASER, register
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
 
 
 def pending_virtual(gic: Gic, vpt_addr: int, id_bits: int) -> NDArray[np.int64]:
@@ -37,4 +37,5 @@ def _intids(gic: Gic, slot: int | None, base: int, id_bits: int) -> NDArray[np.i
     else:
         octets = np.frombuffer(gic.memory.read(base, table_bytes(id_bits)), np.uint8)
     pending: NDArray[np.int64] = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
-    return pending
+    # Between them a VPT keeps the configuration of its vSGIs.
+    return pending[(pending < VSGIS) | (pending >= FIRST_LPI)]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pending bits are seen wherever they are."""
 
-import numpy as np
 import pytest
 
 from gicmodel.hardware.observe import pending_physical, pending_virtual
@@ -18,7 +17,7 @@ LAST = (1 << INTID_BITS) - 1
 def test_pending_virtual(vpt_writeback):
     bench = furnished(vpt_writeback=vpt_writeback)
     bench.map_vpe()
-    bench.run("VSGI", vINTID=3)
+    bench.run("VSGI", vINTID=3, Enable=1, Group=1, Priority=15)
     bench.write_its("SGIR", GITS_SGIR.pack(vINTID=3))
     for event, vintid in [(0, LAST), (1, FIRST_LPI)]:
         bench.map_vlpi(event, vintid)
@@ -26,7 +25,7 @@ def test_pending_virtual(vpt_writeback):
     seen = pending_virtual(bench.gic, bench.vpt(), INTID_BITS)
     bench.unmap_vpe()
     for pending in (seen, pending_virtual(bench.gic, bench.vpt(), INTID_BITS)):
-        assert pending[np.isin(pending, range(16, FIRST_LPI), invert=True)].tolist() == [3, FIRST_LPI, LAST]
+        assert pending.tolist() == [3, FIRST_LPI, LAST]
 
 
 @pytest.mark.parametrize("pending_writeback", ["disable", "immediate"])
