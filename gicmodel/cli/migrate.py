@@ -116,12 +116,12 @@ def command(
 ) -> None:
     """Migrate a virtual machine whose devices inject vLPIs directly, and check that each pending one arrives once.
 
-    Without IMAGE a VM is made up, some of its vLPIs become pending, and it moves between two hosts. With IMAGE, the RAM
-    of a guest that a KVM host has saved (an ELF core, or raw bytes with --base), the guest is resumed, saved again and
-    compared byte for byte.
+    Without IMAGE a VM is made up, some of its vLPIs and vSGIs become pending, and it moves between two hosts. With
+    IMAGE, the RAM of a guest that a KVM host has saved (an ELF core, or raw bytes with --base), the guest is resumed,
+    saved again and compared byte for byte.
 
-    With --hops it goes to and fro between the two, and in between devices fire, the guest masks interrupts and gives
-    them other affinities, vCPUs move to other CPUs and a device is reset.
+    With --hops it goes to and fro between the two, and in between devices fire, the guest masks interrupts, gives them
+    other affinities and maps them anew, reloads a driver and resets a device, and vCPUs move to other CPUs.
 
     Exit status: 0 nothing is lost and nothing arrives twice (of policies compared: by none but rfc), 1 otherwise, 2
     unusable input.
