@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -26,8 +26,14 @@ def show(view: View) -> None:
         _show_rich(view)
         return
     click.echo(f"\n{view.title} ({len(view)})")
-    for line in plain(view):
-        click.echo(line)
+    print_lines(plain(view))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print many lines; click flushes each time, so it gets many at once."""
+    remaining = iter(lines)
+    while batch := list(islice(remaining, _BATCH)):
+        click.echo("\n".join(batch))
 
 
 def plain(view: View) -> Iterator[str]:

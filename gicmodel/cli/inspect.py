@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
-from gicmodel.cli._inspect_text import show, write_csv
+from gicmodel.cli._inspect_text import print_lines, show, write_csv
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
@@ -117,8 +117,7 @@ def _print(
     elif options["as_json"]:
         from gicmodel.cli._inspect_json import about, document
 
-        for line in document(about(image, sources, found, findings), views):
-            click.echo(line)
+        print_lines(document(about(image, sources, found, findings), views))
     elif options["as_csv"]:
         write_csv(views[0])
     else:
@@ -146,8 +145,7 @@ def _browse(image: Path, found: Inspection, findings: Findings) -> None:
 def _print_octets(found: Inspection, selection: Selection) -> None:
     chosen = ((entry, row) for entry, rows in entries(found, selection) for row in rows)
     for entry, row in islice(chosen, MOST_EXPLAINED):
-        for line in explain(found.dump, entry, row):
-            click.echo(line)
+        print_lines(explain(found.dump, entry, row))
 
 
 def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
