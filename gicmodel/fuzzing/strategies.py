@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hypothesis strategies for ITS commands, programs, table geometries and machines.
+"""Hypothesis strategies for ITS commands, programs, table geometries, machines, and guest images.
 
 Values come from a `Universe`, so that commands meet each other's mappings. A command is a mnemonic and its fields,
 which shrink to a readable program; `words` encodes it. Nothing here imports numba, so that tests of other software can
@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gicmodel.fuzzing.geometry import Geometry as Geometry
+from gicmodel.fuzzing.guest_images import GuestImage as GuestImage
+from gicmodel.fuzzing.guest_images import guest_images as guest_images
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode

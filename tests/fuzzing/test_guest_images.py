@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drawn guest images: one that is whole is resumed with exactly what it holds, one that is damaged is refused."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.strategies import GuestImage, guest_images
+from gicmodel.hardware import GicConfig
+from gicmodel.jit import COMPILED
+from gicmodel.migration import Host, VirtualMachine, config_for
+from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.saved_guest import SavedGuest
+from gicmodel.migration.trial import vm_targets
+
+EXAMPLES = settings(max_examples=60 if COMPILED else 20, deadline=None, suppress_health_check=list(HealthCheck))
+FIND = settings(EXAMPLES, max_examples=200, phases=[Phase.generate], database=None)
+
+
+def saved(image: GuestImage) -> SavedGuest:
+    """The guest as a tool is given it."""
+    return SavedGuest(Path("drawn"), image.segments(), image.registers())
+
+
+def resume(guest: SavedGuest) -> VirtualMachine:
+    """The guest on a host of two CPUs, with all its events forwarded."""
+    host = Host("destination", config_for(GicConfig(redistributors=2), guest.lpis))
+    vm = VirtualMachine(host, guest.memory, guest.vcpus)
+    for _, step in guest.resume_steps(vm):
+        step()
+    return vm
+
+
+@EXAMPLES
+@given(guest_images())
+def test_a_guest_has_what_was_drawn(image: GuestImage) -> None:
+    guest = saved(image)
+    assert guest.pending() == image.waiting()
+    vm = resume(guest)
+    assert {target for target in vm_targets(vm) if target[0] >= 0} == image.targets()
+    assert pending_vlpis(vm) == image.waiting()
+    for _, step in guest.save_steps(vm):
+        step()
+    assert guest.pending() == image.waiting()
+
+
+def refusal(image: GuestImage) -> str | None:
+    """Why an image cannot be resumed; None if it can."""
+    try:
+        resume(saved(image))
+    except UnusableInput as error:
+        return str(error)
+    return None
+
+
+@EXAMPLES
+@given(guest_images(damaged=True))
+def test_a_damaged_guest_is_resumed_or_refused(image: GuestImage) -> None:
+    reason = refusal(image)
+    assert reason is None or (reason.startswith("drawn: ") and "\n" not in reason)
+
+
+def test_damage_is_refused_now_and_then() -> None:
+    find(guest_images(damaged=True), refusal, settings=FIND)
+
+
+@pytest.mark.parametrize("kind", ["pending", "unmapped collection", "two devices"])
+def test_images_of_each_kind_are_drawn(kind: str) -> None:
+    wanted = {
+        "pending": lambda image: len(image.waiting()) > 1,
+        "unmapped collection": lambda image: None in image.collections.values() and image.devices,
+        "two devices": lambda image: sum(map(bool, image.devices.values())) > 1,
+    }
+    find(guest_images(), wanted[kind], settings=FIND)
