@@ -122,7 +122,7 @@ def test_the_model_identifies_itself_as_qemu_does(architecture):
 @needs_qemu
 @pytest.mark.parametrize("machine", [QemuMachine, QemuMachineV4])
 def test_whatever_software_does_qemu_and_the_model_agree(machine):
-    quick = {} if COMPILED else {"max_examples": 8, "stateful_step_count": 12}
-    run_state_machine_as_test(
-        machine, settings=settings(suppress_health_check=list(HealthCheck), **({"stateful_step_count": 25} | quick))
-    )
+    examples, steps = (40, 25) if COMPILED else (8, 12)
+    checks = list(HealthCheck)
+    size = settings(max_examples=examples, stateful_step_count=steps, suppress_health_check=checks)
+    run_state_machine_as_test(machine, settings=size)
