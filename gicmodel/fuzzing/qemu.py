@@ -136,8 +136,11 @@ _SUFFIX = {2: "w", 4: "l", 8: "q"}
 
 
 def _start(arguments: list[str], stderr: Path) -> subprocess.Popen[bytes]:
+    """A session of its own keeps Ctrl-C from it, which is for the process that closes it."""
     with stderr.open("wb") as stream:
-        return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream)
+        return subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True
+        )
 
 
 def _arguments(socket_path: Path, gic_version: int, redistributors: int, trace: Path | None) -> list[str]:

@@ -79,6 +79,12 @@ def test_the_process_ends_with_a_killed_parent():
 
 
 @needs_qemu
+def test_ctrl_c_does_not_reach_the_emulator():
+    with QemuPeer() as peer:
+        assert os.getsid(peer.pid) != os.getsid(0)
+
+
+@needs_qemu
 def test_an_emulator_that_died_says_so():
     with QemuPeer() as peer:
         os.kill(peer.pid, signal.SIGKILL)
