@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gicmodel.fuzzing import tables_seen
+from gicmodel.fuzzing.board import QUEUE_SLOTS
 from gicmodel.fuzzing.oracle.state import Vpe
-from gicmodel.fuzzing.rig import QUEUE_SLOTS
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.layouts.commands import COMMAND_BYTES
 

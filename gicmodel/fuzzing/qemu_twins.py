@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing import qemu, tables_seen
+from gicmodel.fuzzing.board import RAM_BASE
 from gicmodel.fuzzing.qemu import QemuPeer
 from gicmodel.fuzzing.qemu_differences import COMPARED, PENDING_LAST, avoided
-from gicmodel.fuzzing.rig import RAM_BASE, Rig
+from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.strategies import Command, Geometry, words
 from gicmodel.hardware import GicConfig
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.board import RAM_BASE
 from gicmodel.fuzzing.generation import draw_packets
 from gicmodel.fuzzing.qemu import BINARY, QemuPeer
 from gicmodel.fuzzing.qemu_differences import avoided
 from gicmodel.fuzzing.qemu_twins import Twins
-from gicmodel.fuzzing.rig import RAM_BASE
 from gicmodel.fuzzing.strategies import Geometry, mapping_commands
 from gicmodel.hardware import GicConfig
 from gicmodel.images import Segment
