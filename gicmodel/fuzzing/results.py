@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gicmodel.fuzzing.campaign import ChunkResult, Finding, Outcomes
+from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.program_text import format_program
 from gicmodel.hardware import error_name
 from gicmodel.layouts.commands import OPCODES
@@ -41,8 +42,11 @@ class Results:
 
 
 def without_copies(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings whose programs are different."""
-    return list({finding.program: finding for finding in reversed(list(findings))}.values())[::-1]
+    """The first finding with each program."""
+    first: dict[Program, Finding] = {}
+    for finding in findings:
+        first.setdefault(finding.program, finding)
+    return list(first.values())
 
 
 def named_outcomes(outcomes: Outcomes) -> dict[str, dict[str, int]]:

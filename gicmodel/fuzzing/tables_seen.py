@@ -16,6 +16,8 @@ from gicmodel.layouts.vpt import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VS
 
 Fields = dict[str, int]
 
+_ITE_WORDS = ITE.bytes // 4
+
 
 def devices(rig: Rig, its: int) -> dict[int, Device]:
     """The valid DTEs of an ITS."""
@@ -36,9 +38,9 @@ def vpes(rig: Rig, its: int) -> dict[int, Fields]:
 
 def events(rig: Rig, itt: int) -> dict[int, Event]:
     """The valid ITEs of an ITT, by EventID."""
-    octets = rig.memory.view(itt, ITE.bytes << rig.config.event_id_bits, np.uint8).reshape(-1, ITE.bytes)
-    used = np.flatnonzero(octets.any(axis=1))
-    rows = ITE.decode(ITE.words_of(octets[used].tobytes()))
+    words = rig.memory.view(itt, _ITE_WORDS << rig.config.event_id_bits, np.uint32)
+    used = np.unique(np.flatnonzero(words) // _ITE_WORDS)
+    rows = ITE.decode(ITE.words_of(words.reshape(-1, _ITE_WORDS)[used].tobytes()))
     return {int(number): _event(row) for number, row in zip(used, rows, strict=True) if row["Valid"]}
 
 

@@ -129,6 +129,27 @@ def test_unusable_arguments(arguments: tuple[str, str]):
     assert fuzz(*arguments).exit_code == 2
 
 
+def dies(*_: object) -> None:
+    """A chunk that takes its process along."""
+    os._exit(3)
+
+
+def test_a_process_that_dies_leaves_a_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("gicmodel.cli._fuzz_run.chunk_against", dies)
+    result = fuzz("--commands", COMMANDS, "--jobs", 2, "--json", tmp_path / "json")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("gicmodel: a process of --jobs ended before its time: ")
+    assert json.loads((tmp_path / "json").read_text())["interrupted"] is True
+
+
+def test_two_peers(mistaken: None):
+    """A mistake of the oracle is none of the engines."""
+    arguments = ("--commands", 100, "--seed", 1, "--jobs", 1, "--architecture", "3", "--json", "-")
+    result = fuzz("--against", "oracle,engine", *arguments)
+    assert result.exit_code == 1
+    assert {divergence["against"] for divergence in json.loads(result.stdout)["divergences"]} == {"oracle"}
+
+
 @pytest.mark.skipif(not COMPILED, reason="signals do not depend on the engine, and a chunk takes long on this one")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path, jobs: int):

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who runs chunks, and what the chunks come to."""
+
+import operator
+import os
+import time
+from collections import Counter
+from itertools import count, islice
+
+import pytest
+
+from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate
+from gicmodel.fuzzing.peers.oracle import PEER
+from gicmodel.fuzzing.program import Program
+from gicmodel.fuzzing.results import Results, distinct, named_outcomes, without_copies
+from gicmodel.fuzzing.workers import WorkersLost, local
+
+
+def finding(chunk: int, kind: str, program: Program) -> Finding:
+    return Finding("oracle", chunk, chunk * PEER.chunk, kind, f"{kind}: hardware, oracle", program)
+
+
+@pytest.fixture
+def program() -> Program:
+    return generate(PEER, Plan(seed=1, commands=1, architecture="3"), 0)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_number_is_done_once(jobs: int):
+    with local(jobs) as workers:
+        assert sorted(workers.run(operator.neg, range(20))) == sorted(range(0, -20, -1))
+
+
+def test_only_a_few_are_handed_out_ahead():
+    taken = []
+    with local(1) as workers:
+        list(islice(workers.run(taken.append, count()), 5))
+    assert len(taken) < 10
+
+
+def test_nothing_is_begun_after_the_deadline():
+    with local(1) as workers:
+        assert list(workers.run(operator.neg, range(20), deadline=time.monotonic() - 1)) == []
+
+
+def test_an_exception_of_a_chunk_is_raised():
+    with local(1) as workers, pytest.raises(TypeError):
+        list(workers.run(len, range(3)))
+
+
+def test_a_process_that_dies_is_told():
+    with pytest.raises(WorkersLost, match="ended before its time"), local(2) as workers:
+        list(workers.run(os._exit, range(3)))
+
+
+def test_one_finding_of_each_kind_whatever_the_order(program: Program):
+    results = Results(seed=1)
+    for chunk, kind in [(7, "ITT n"), (3, "ITT n"), (5, "MAPD_ID_OOR")]:
+        results.add(ChunkResult(chunk, 10, Counter(), finding(chunk, kind, program)))
+    assert [each.chunk for each in results.first_of_each_kind()] == [3, 5]
+    assert results.commands == 30
+
+
+def test_findings_with_one_program_are_one(program: Program):
+    other = program.of(program.steps[:1])
+    found = [finding(0, "a", program), finding(1, "b", other), finding(2, "c", program)]
+    assert [each.chunk for each in without_copies(found)] == [0, 1]
+
+
+def test_outcomes_have_names():
+    outcomes = Counter({("MAPD", 0): 3, ("MAPD", 0x010802): 2, ("0x7f", 0x017FFD): 1, ("0x60", 0x0160FD): 1})
+    named = {"MAPD": {"MAPD_ITTSIZE_OOR": 2, "OK": 3}, "UNKNOWN_COMMAND": {"UNKNOWN_COMMAND": 2}}
+    assert named_outcomes(outcomes) == named
+    assert distinct(outcomes) == (3, 2)
