@@ -19,7 +19,7 @@ from gicmodel.inspection.distinct import distinct
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
 from gicmodel.inspection.profiles import Entry
-from gicmodel.inspection.table import any_set, nonzero, rows_of
+from gicmodel.inspection.table import nonzero, used_of
 from gicmodel.layouts.itt import NO_DOORBELL
 
 _BATCH = 1 << 20
@@ -90,9 +90,8 @@ class _Reader:
         if self.budget.read(chosen.size * self.size << bits + 1, EVENTS_OF_DEVICES):
             octets, held = self.dump.gather(self.devices["ITT_addr"][chosen], self.size << bits + 1)
             entries = octets[held].reshape(-1, self.size)
-            occupied = any_set(entries)
-            found = np.flatnonzero(occupied)
-            yield _Block(chosen[held][found >> bits + 1], found & (1 << bits + 1) - 1, rows_of(entries, occupied))
+            found, occupied = used_of(entries)
+            yield _Block(chosen[held][found >> bits + 1], found & (1 << bits + 1) - 1, occupied)
             yield from self._one_by_one(chosen[~held], bits)
 
     def _one_by_one(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:

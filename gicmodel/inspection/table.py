@@ -114,9 +114,10 @@ def nonzero(dump: Dump, address: int, length: int, size: int) -> tuple[NDArray[n
     indices: list[NDArray[np.int64]] = []
     octets: list[Octets] = []
     for first, block in _entries(dump, address, length, size):
-        found = any_set(block)
-        indices.append(_numbers(found, first))
-        octets.append(rows_of(block, found))
+        found, rows = used_of(block)
+        found += first
+        indices.append(found)
+        octets.append(rows)
     return _one(indices, np.empty(0, np.int64)), _one(octets, np.empty((0, size), np.uint8))
 
 
@@ -130,22 +131,16 @@ def any_set(octets: Octets) -> NDArray[np.bool_]:
     return found
 
 
-def rows_of(octets: Octets, chosen: NDArray[np.bool_]) -> Octets:
-    """The chosen ones of [n, size] bytes; a view if it is all of them."""
-    if chosen.all():
-        return octets
+def used_of(octets: Octets) -> tuple[NDArray[np.int64], Octets]:
+    """Which rows of [n, size] bytes are not zero, and those rows; a view if it is all of them."""
+    used = any_set(octets)
+    if np.count_nonzero(used) == len(used):
+        return np.arange(len(used)), octets
+    found = np.flatnonzero(used)
     # Whole entries: NumPy would go byte by byte through rows.
     size = octets.shape[1]
     entries = np.ascontiguousarray(octets).view(np.dtype((np.void, size)))[:, 0]
-    return entries[chosen].view(np.uint8).reshape(-1, size)
-
-
-def _numbers(chosen: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
-    if chosen.all():
-        return np.arange(first, first + chosen.size)
-    found = np.flatnonzero(chosen)
-    found += first
-    return found
+    return found, entries[found].view(np.uint8).reshape(-1, size)
 
 
 def _one(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:

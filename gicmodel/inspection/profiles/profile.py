@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.vpt import VSGIS
 
-_BATCH = 1 << 13
+_BATCH = 1 << 14
 """Entries decoded at once: what is made of them on the way stays in the processor's caches."""
 
 
