@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
-from gicmodel.driver import GicDriver
+from gicmodel.driver import DriverError, GicDriver, ItsVpe, commands
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.its import ItsNode
 from gicmodel.fuzzing.driver_machine import EVENT, VCPU, DriverUnderCaching, Event
@@ -101,3 +101,16 @@ def test_what_a_driver_never_sends_is_named(architecture: str, mnemonic: str, bo
     driver = forgets(mnemonic, booted)
     with pytest.raises(MissingCommand, match=owed):
         run_state_machine_as_test(machine(driver, architecture=architecture, direct_lpi=False), settings=SEARCH)
+
+
+class SyncsAnUnmappedVpe(GicDriver):
+    """VSYNC after VMAPP V=0, as GICv4.0 needs it and GICv4.1 must not have it (Linux before 80e9963fb3b5)."""
+
+    def vpe_deactivate(self, vpe: ItsVpe) -> None:
+        super().vpe_deactivate(vpe)
+        self.v4_its[0].send(commands.vsync(vpe.vpe_id))
+
+
+def test_a_command_too_many_stalls_the_queue() -> None:
+    with pytest.raises(DriverError, match=r"EIO: ITS 0 stalled at 0x\w+ on VSYNC vPEID=0x\d"):
+        run_state_machine_as_test(machine(SyncsAnUnmappedVpe, architecture="4.1"), settings=SEARCH)

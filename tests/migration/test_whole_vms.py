@@ -5,6 +5,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gicmodel.driver.vpes import VirtualPes
 from gicmodel.fuzzing.migration_machine import WholeVm
 from gicmodel.kvm.forwarding import Forwarding
 from gicmodel.kvm.sgi import Sgis
@@ -12,6 +13,9 @@ from gicmodel.migration import VirtualMachine
 
 TestWholeVm = WholeVm.TestCase
 TestWholeVm.settings = settings(max_examples=max(1, settings.default.max_examples // 5), stateful_step_count=20)
+
+
+vpe_activate = VirtualPes.vpe_activate
 
 
 def keep_flushed_tables(vm):
@@ -26,9 +30,15 @@ def drop_what_is_pending(self, slots):
     """As `unset_forwarding` of all Linux releases."""
 
 
+def claim_that_the_vpt_is_zero(self, vpe, ptz=False):
+    """As Linux did before c21bc068cdbe."""
+    vpe_activate(self, vpe, ptz=True)
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "mistake"),
     [
+        (VirtualPes, "vpe_activate", claim_that_the_vpt_is_zero),
         (VirtualMachine, "_undo_flush", keep_flushed_tables),
         (Sgis, "restore_pending", forget_pending_sgis),
         (Forwarding, "_retrieve", drop_what_is_pending),
