@@ -7,6 +7,7 @@ worker, the results are the same.
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import signal
 import threading
@@ -23,8 +24,10 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import gicmodel
 from gicmodel.errors import UnusableInput
 
 _Result = TypeVar("_Result")
@@ -101,11 +104,36 @@ def cluster(address: str) -> Iterator[Workers]:
         threads = sum(client.nthreads().values())
         if not threads:
             raise UnusableInput(f"{address}: this scheduler has no workers")
+        _require_these_sources(address, client)
         try:
             with client.get_executor(pure=False) as executor:
                 yield Workers(executor, threads)
         except (CancelledError, CommClosedError, KilledWorker) as error:
             raise WorkersLost(f"{address}: the scheduler or its workers are gone: {error}") from error
+
+
+def sources() -> str:
+    """A digest of this package."""
+    package = Path(gicmodel.__file__).parent
+    digest = hashlib.blake2b(digest_size=16)
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode() + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources_there() -> str:
+    """What a worker answers."""
+    return sources()
+
+
+def _require_these_sources(address: str, client: Any) -> None:
+    """A chunk is a function of its number only for those who have the same functions."""
+    try:
+        there = set(client.run(_sources_there).values())
+    except (ImportError, AttributeError) as error:
+        raise UnusableInput(f"{address}: its workers do not have this gicmodel: {error}") from error
+    if there != {sources()}:
+        raise UnusableInput(f"{address}: its workers have another gicmodel than this one")
 
 
 class _Here(Executor):

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Campaigns: programs from a seed, and the smallest one that shows a mistake."""
 
-from gicmodel.fuzzing.campaign import Plan, generate, hunt, run_chunk
+from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate, hunt, run_chunk
 from gicmodel.fuzzing.execution import divergence_of
 from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.peers.oracle import OraclePeer
+from gicmodel.fuzzing.results import Results
+from gicmodel.fuzzing.workers import local
+from gicmodel.jit import COMPILED
 
 
 class ClearsNothing(Oracle):
@@ -12,6 +15,25 @@ class ClearsNothing(Oracle):
 
     def clear(self, target: object) -> None:
         pass
+
+
+def chunk_with_the_mistake(chunk: int) -> ChunkResult:
+    """What a worker is asked to do here."""
+    return run_chunk(OraclePeer(ClearsNothing), Plan(seed=1, commands=3 * OraclePeer.chunk), chunk)
+
+
+def findings(jobs: int) -> list[Finding]:
+    results = Results(seed=1)
+    with local(jobs) as workers:
+        for result in workers.run(chunk_with_the_mistake, range(3 if COMPILED else 1)):
+            results.add(result)
+    return results.first_of_each_kind()
+
+
+def test_findings_do_not_depend_on_jobs():
+    alone = findings(1)
+    assert alone
+    assert findings(2) == alone
 
 
 def test_a_chunk_is_a_function_of_its_seed():

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A campaign on a real dask scheduler with two worker processes on this machine."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from click.testing import CliRunner
 
+from gicmodel.cli import main
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import ChunkResult, Plan, chunk_against
 from gicmodel.fuzzing.peers.oracle import PEER
@@ -17,7 +20,7 @@ from gicmodel.jit import COMPILED
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed: extra [cluster]")
 
-PLAN = Plan(seed=3, commands=10 * PEER.chunk, architecture="4.1")
+PLAN = Plan(seed=3, commands=6 * PEER.chunk, architecture="4.1")
 TASK = partial(chunk_against, "oracle", PLAN)
 CHUNKS = range(PLAN.chunks(PEER))
 
@@ -71,6 +74,20 @@ def with_a_killed_worker(scheduler, workers: Workers) -> Iterator[ChunkResult]:
     victim = next(iter(scheduler.workers.values())).pid
     os.kill(victim, signal.SIGKILL)
     yield from chunks
+
+
+def test_workers_with_other_sources(scheduler, monkeypatch):
+    monkeypatch.setattr("gicmodel.fuzzing.workers.sources", lambda: "others")
+    with pytest.raises(UnusableInput, match="have another gicmodel"), cluster(scheduler.scheduler_address):
+        pass
+
+
+def test_the_command_line(scheduler):
+    arguments = ["fuzz", "--commands", "8000", "--seed", "3", "--json", "-"]
+    there = CliRunner().invoke(main, [*arguments, "--cluster", scheduler.scheduler_address])
+    here = CliRunner().invoke(main, [*arguments, "--jobs", "1"])
+    assert there.exit_code == here.exit_code == 0
+    assert json.loads(there.stdout) | {"seconds": 0} == json.loads(here.stdout) | {"seconds": 0}
 
 
 def test_no_scheduler(monkeypatch):
