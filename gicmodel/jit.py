@@ -71,9 +71,9 @@ def _compiled(function: _Function, inline: bool) -> _Function:
     return compiled
 
 
-def cold_cache() -> bool:
-    """Whether the hardware's kernels have still to be compiled for these sources."""
-    return COMPILED and not any(cache_directory("hardware").rglob("*.nbi"))
+def cold_cache(floor: str = "hardware") -> bool:
+    """Whether the kernels of `floor` have still to be compiled for these sources."""
+    return COMPILED and not any(cache_directory(floor).rglob("*.nbi"))
 
 
 @cache

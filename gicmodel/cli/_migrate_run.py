@@ -103,7 +103,7 @@ def _fitting(what: str) -> Iterator[None]:
 
 def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
     """On the first run, migrate the smallest VM, so that no step of the real one waits for the compiler."""
-    if jit.cold_cache():
+    if jit.cold_cache("kvm"):
         watcher.announce("compiling kernels (first run only, about a minute)")
         migrate_new_vm(hosts, VmSize(1, 1, 2), Course(1.0, 0), no_progress, lambda vms: None)
 
