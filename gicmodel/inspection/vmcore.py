@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kdump's compressed vmcores: their header tells which pages they hold, drgn unpacks and reads those.
+"""kdump's compressed vmcores: `gicmodel.inspection.kdump` tells which pages they hold, drgn unpacks and reads those.
 
 makedumpfile leaves pages out: zero pages, free ones, user data (its dump level). They are absent like any that a dump
-lacks. The file begins with a header (struct disk_dump_header of makedumpfile's diskdump_mod.h, with 64-bit longs), then
-a sub header, then two bitmaps by page frame number: pages of RAM, and pages in the file.
+lacks.
 """
 
 from __future__ import annotations
@@ -14,26 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.files import opened
 from gicmodel.inspection.dump import Addresses, Octets, groups
-from gicmodel.memory import ADDRESS_BITS
+from gicmodel.inspection.kdump import Kdump
 
 MOST_RUNS = 1 << 20
 """Runs of pages that one vmcore may have here."""
-
-_HEADER = np.dtype(
-    {
-        "names": ["signature", "machine", "block_size", "sub_hdr_size", "bitmap_blocks"],
-        "formats": ["S8", "S65", "<i4", "<i4", "<u4"],
-        "offsets": [0, 12 + 4 * 65, 428, 432, 436],
-        "itemsize": 464,
-    }
-)
-_PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)
-_BATCH = 1 << 20
 
 
 class Pages:
@@ -67,17 +54,16 @@ class Vmcore:
     def __init__(self, path: Path) -> None:
         self.path = path
         with opened(path) as file:
-            header = self._header(file)
-            self.page_bytes = int(header["block_size"])
-            self._bitmap = self._dumped(file, header)
+            self._front = Kdump(path, np.asarray(np.memmap(file, np.uint8, "r")))
+            self.page_bytes = self._front.page_bytes
             self._program = _program(path, file)
 
     def runs(self) -> Iterator[Pages]:
         """The runs of pages that the file holds, by address."""
         offset = 0
-        for number, (first, end) in enumerate(_runs(self._bitmap)):
-            if number == MOST_RUNS or end * self.page_bytes > 1 << ADDRESS_BITS:
-                raise UnusableInput(f"{self.path}: its bitmap has more than {MOST_RUNS} runs of pages, or is damaged")
+        for number, (first, end) in enumerate(self._front.runs()):
+            if number == MOST_RUNS:
+                raise UnusableInput(f"{self.path}: its bitmap has more than {MOST_RUNS} runs of pages")
             yield Pages(self, first * self.page_bytes, end * self.page_bytes, offset)
             offset += (end - first) * self.page_bytes
 
@@ -87,27 +73,6 @@ class Vmcore:
             return np.frombuffer(self._program.read(address, size, True), np.uint8)
         except Exception as error:
             raise UnusableInput(f"{self.path}: {size:#x} bytes at {address:#x}: {error}") from error
-
-    def _header(self, file: IO[bytes]) -> np.void:
-        octets = file.read(_HEADER.itemsize)
-        if len(octets) < _HEADER.itemsize:
-            raise UnusableInput(f"{self.path}: ends in its kdump header")
-        header: np.void = np.frombuffer(octets, _HEADER)[0]
-        machine = bytes(header["machine"]).decode(errors="replace")
-        if machine != "aarch64":
-            raise UnusableInput(f"{self.path}: is a kdump of {machine!r}; a GIC's RAM is of 'aarch64'")
-        if header["block_size"] not in _PAGE_SIZES:
-            raise UnusableInput(f"{self.path}: its block_size is {header['block_size']}, no page of aarch64")
-        return header
-
-    def _dumped(self, file: IO[bytes], header: np.void) -> NDArray[np.uint8]:
-        """The bitmap of pages in the file, the second of two."""
-        size = int(header["bitmap_blocks"]) // 2 * self.page_bytes
-        start = (1 + int(header["sub_hdr_size"])) * self.page_bytes + size
-        end = file.seek(0, 2)
-        if header["sub_hdr_size"] < 0 or start + size > end:
-            raise UnusableInput(f"{self.path}: its bitmap of {size:#x} bytes at {start:#x} exceeds the file's {end:#x}")
-        return np.asarray(np.memmap(file, np.uint8, "r"))[start : start + size]
 
 
 def read_vmcore(path: Path) -> list[Pages]:
@@ -131,18 +96,3 @@ def _program(path: Path, file: IO[bytes]) -> Any:
     except Exception as error:
         raise UnusableInput(f"{path}: drgn cannot read it: {' '.join(str(error).split())}") from error
     return program
-
-
-def _runs(bitmap: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Runs of bits that are set: the first, and the one after the last."""
-    first = None
-    for start in range(0, bitmap.size, _BATCH):
-        bits = np.unpackbits(bitmap[start : start + _BATCH], bitorder="little").astype(np.bool_)
-        for place in (np.flatnonzero(np.diff(bits, prepend=first is not None)) + 8 * start).tolist():
-            if first is None:
-                first = place
-            else:
-                yield first, place
-                first = None
-    if first is not None:
-        yield first, 8 * bitmap.size

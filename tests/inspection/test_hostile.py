@@ -186,7 +186,7 @@ def test_undamaged_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"KDUMP   " + bytes(100), "ends in its kdump header"),
+        (b"KDUMP   " + bytes(100), "its header: 0x1d0 bytes"),
         (b"EMiL\x02" + bytes(100), "LiME format version 2"),
         (b"EMiL\x01" + bytes(100), "exceeds the file|no LiME range begins at"),
         (FILES["lime"][:-1], "exceeds the file"),

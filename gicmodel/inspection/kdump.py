@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The front of kdump's compressed vmcores: which pages the file holds, and whether all that it names is in the file.
+
+It begins with a header and a sub header (struct disk_dump_header and kdump_sub_header of makedumpfile's diskdump_mod.h,
+with 64-bit longs), each whole pages. Two bitmaps by page frame number follow, of pages of RAM and of pages in the file,
+then a descriptor for each page in the file. libkdumpfile, which reads the pages, maps the file and trusts its offsets:
+one beyond the end would end the process, so each is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.errors import UnusableInput
+from gicmodel.inspection.dump import Octets
+from gicmodel.memory import ADDRESS_BITS
+
+_HEADER = np.dtype(
+    {
+        "names": ["version", "machine", "block_size", "sub_hdr_size", "bitmap_blocks", "max_mapnr"],
+        "formats": ["<i4", "S65", "<i4", "<i4", "<u4", "<u4"],
+        "offsets": [8, 12 + 4 * 65, 428, 432, 436, 440],
+        "itemsize": 464,
+    }
+)
+_SUB_HEADER = np.dtype(
+    [
+        *(("phys_base", "<u8"), ("dump_level", "<i4"), ("split", "<i4"), ("start_pfn", "<u8"), ("end_pfn", "<u8")),
+        *(("offset_vmcoreinfo", "<u8"), ("size_vmcoreinfo", "<u8"), ("offset_note", "<u8"), ("size_note", "<u8")),
+        *(("offset_eraseinfo", "<u8"), ("size_eraseinfo", "<u8"), ("start_pfn_64", "<u8"), ("end_pfn_64", "<u8")),
+        ("max_mapnr_64", "<u8"),
+    ]
+)
+_DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
+VERSION = 6
+"""Of 2012; those before tell the number of pages elsewhere."""
+_PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)
+_NOTES = 1 << 24
+"""Bytes of notes at most: a few hundred for each CPU."""
+_BATCH = 1 << 20
+
+
+class Kdump:
+    """The front of a vmcore, given as its mapped bytes. Raises UnusableInput for one that cannot be read."""
+
+    def __init__(self, path: Path, contents: Octets) -> None:
+        self.path = path
+        self.contents = contents
+        self.header = self._read(_HEADER, 0, 1, "its header")[0]
+        self.page_bytes = int(self.header["block_size"])
+        self._check_header()
+        self.sub_header = self._read(_SUB_HEADER, self.page_bytes, 1, "its sub header")[0]
+        self._check_sub_header()
+        blocks = int(self.header["bitmap_blocks"])
+        start = (1 + int(self.header["sub_hdr_size"])) * self.page_bytes
+        size = blocks // 2 * self.page_bytes
+        self.bitmap = self._bytes(start + size, size, "its bitmap")
+        self._check_pages(start + blocks * self.page_bytes)
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Runs of pages that the file holds: the number of the first, and of the one after the last."""
+        first = None
+        for start in range(0, self.bitmap.size, _BATCH):
+            bits = np.unpackbits(self.bitmap[start : start + _BATCH], bitorder="little").astype(np.bool_)
+            for place in (np.flatnonzero(np.diff(bits, prepend=first is not None)) + 8 * start).tolist():
+                if first is None:
+                    first = place
+                else:
+                    yield first, place
+                    first = None
+        if first is not None:
+            yield first, 8 * self.bitmap.size
+
+    def _check_header(self) -> None:
+        header = self.header
+        machine = bytes(header["machine"]).decode(errors="replace")
+        if machine != "aarch64":
+            raise UnusableInput(f"{self.path}: is a kdump of {machine!r}; a GIC's RAM is of 'aarch64'")
+        if header["version"] != VERSION:
+            raise UnusableInput(f"{self.path}: its header_version is {header['version']}; {VERSION} can be read")
+        if self.page_bytes not in _PAGE_SIZES:
+            raise UnusableInput(f"{self.path}: its block_size is {self.page_bytes}, no page of aarch64")
+        if header["sub_hdr_size"] < 1 or header["bitmap_blocks"] % 2:
+            raise UnusableInput(f"{self.path}: its header has no sub header, or not two bitmaps")
+
+    def _check_sub_header(self) -> None:
+        about = self.sub_header
+        if about["split"]:
+            raise UnusableInput(f"{self.path}: is a part of a split kdump; makedumpfile --reassemble makes one of them")
+        for name in ("vmcoreinfo", "note", "eraseinfo"):
+            size = int(about[f"size_{name}"])
+            if size > _NOTES:
+                raise UnusableInput(f"{self.path}: its {name} has {size:#x} bytes; at most {_NOTES:#x} can be")
+            self._bytes(int(about[f"offset_{name}"]) if size else 0, size, f"its {name}")
+        frames = int(about["max_mapnr_64"])
+        if frames > 4 * int(self.header["bitmap_blocks"]) * self.page_bytes:
+            raise UnusableInput(f"{self.path}: its max_mapnr is {frames:#x}, more than its bitmap has bits")
+        if frames * self.page_bytes > 1 << ADDRESS_BITS:
+            raise UnusableInput(f"{self.path}: its max_mapnr is {frames:#x}, beyond the physical address space")
+
+    def _check_pages(self, start: int) -> None:
+        """Every descriptor's page is in the file."""
+        chunks = range(0, self.bitmap.size, _BATCH)
+        count = sum(int(np.bitwise_count(self.bitmap[at : at + _BATCH]).sum(dtype=np.int64)) for at in chunks)
+        pages = self._read(_DESCRIPTOR, start, count, f"its {count} page descriptors")
+        for at in range(0, count, _BATCH):
+            offsets, sizes = (pages[name][at : at + _BATCH].astype(np.uint64) for name in ("offset", "size"))
+            end = np.uint64(self.contents.size)
+            wrong = (sizes > self.page_bytes) | (offsets > end) | (sizes > end - np.minimum(offsets, end))
+            if wrong.any():
+                number = at + int(np.flatnonzero(wrong)[0])
+                raise UnusableInput(f"{self.path}: page descriptor {number} is damaged: its page is not in the file")
+
+    def _read(self, dtype: np.dtype[np.void], offset: int, count: int, what: str) -> NDArray[np.void]:
+        return self._bytes(offset, count * dtype.itemsize, what).view(dtype)
+
+    def _bytes(self, offset: int, size: int, what: str) -> Octets:
+        if offset + size > self.contents.size:
+            raise UnusableInput(
+                f"{self.path}: {what}: {size:#x} bytes at offset {offset:#x} exceed the file's {self.contents.size:#x}"
+            )
+        return self.contents[offset : offset + size]
