@@ -89,6 +89,7 @@ def write_json(file: str, content: object) -> None:
 def _able(peer: Peer, campaign: Campaign) -> Peer:
     if campaign.architecture not in (None, *peer.architectures):
         raise UnusableInput(f"--against {peer.name} has no GICv{campaign.architecture}")
+    peer.require()
     return peer
 
 

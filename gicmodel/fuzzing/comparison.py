@@ -50,6 +50,10 @@ class Peer(ABC):
     chunk: ClassVar[int] = 4000
     """Commands of one program of a campaign."""
 
+    def require(self) -> None:
+        """Raise UnusableInput if this peer needs what is not installed here."""
+        return
+
     @abstractmethod
     def machine(self, random: np.random.Generator, architecture: str) -> Machine:
         """A machine that can be compared."""

@@ -40,6 +40,14 @@ class QemuDied(Exception):
     """The emulator ended or stopped answering; the message holds what it wrote on stderr."""
 
 
+def find_binary() -> str:
+    """The path of the emulator. Raises QemuMissing."""
+    binary = shutil.which(BINARY)
+    if binary is None:
+        raise QemuMissing(f"{BINARY} is not installed (Debian: qemu-system-arm)")
+    return binary
+
+
 class QemuPeer:
     """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
 
@@ -144,9 +152,6 @@ def _start(arguments: list[str], stderr: Path) -> subprocess.Popen[bytes]:
 
 
 def _arguments(socket_path: Path, gic_version: int, redistributors: int, trace: Path | None) -> list[str]:
-    binary = shutil.which(BINARY)
-    if binary is None:
-        raise QemuMissing(f"{BINARY} is not installed (Debian: qemu-system-arm)")
     # gic-version=4 needs EL2, hence virtualization=on.
     machine = f"virt,gic-version={gic_version},virtualization=on"
     options = f"-M {machine},memory-backend=ram -cpu cortex-a57 -smp {redistributors} -m {RAM_BYTES >> 20}M"
@@ -154,7 +159,7 @@ def _arguments(socket_path: Path, gic_version: int, redistributors: int, trace: 
     log = ["-d", _TRACED, "-D", str(trace)] if trace else []
     qtest = ["-qtest", f"unix:{socket_path}", "-qtest-log", "none"]
     stopped = "-accel tcg -S -nodefaults -display none"
-    return [*_until_death_of_parent(), binary, *options.split(), "-object", ram, *stopped.split(), *log, *qtest]
+    return [*_until_death_of_parent(), find_binary(), *options.split(), "-object", ram, *stopped.split(), *log, *qtest]
 
 
 def _until_death_of_parent() -> list[str]:

@@ -109,9 +109,11 @@ def test_a_difference_is_shrunk_saved_and_reproduced(monkeypatch, tmp_path: Path
 
 def test_without_qemu_a_campaign_is_one_line(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    result = CliRunner().invoke(main, ["fuzz", "--against", "qemu", "--jobs", "1", "--commands", "1", "--seed", "1"])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "qemu-system-aarch64 is not installed" in result.stderr.splitlines()[-1]
+    message = "cannot compare with QEMU: qemu-system-aarch64 is not installed (Debian: qemu-system-arm)"
+    result = CliRunner().invoke(main, ["fuzz", "--against", "oracle,qemu", "--commands", "1"])
+    assert (result.exit_code, result.output) == (2, f"gicmodel: {message}\n")
+    with pytest.raises(UnusableInput, match="is not installed"):
+        PEER.start(Machine(GicConfig.qemu(), Geometry()))
 
 
 def test_qemu_has_no_gicv41():

@@ -20,7 +20,7 @@ from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.comparison import Comparison, Peer
 from gicmodel.fuzzing.generation import commands_for, draw_packets, draw_steps
 from gicmodel.fuzzing.program import CommandWords, Event, Machine, Step, runs
-from gicmodel.fuzzing.qemu import QemuMissing, QemuPeer
+from gicmodel.fuzzing.qemu import QemuMissing, QemuPeer, find_binary
 from gicmodel.fuzzing.qemu_differences import avoided
 from gicmodel.fuzzing.qemu_twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.strategies import Geometry, words
@@ -154,6 +154,13 @@ class Qemu(Peer):
     name: ClassVar[str] = "qemu"
     architectures: ClassVar[tuple[str, ...]] = ("3", "4.0")
     chunk: ClassVar[int] = 10_000
+
+    def require(self) -> None:
+        """QEMU."""
+        try:
+            find_binary()
+        except QemuMissing as missing:
+            raise UnusableInput(f"cannot compare with QEMU: {missing}") from None
 
     def machine(self, random: np.random.Generator, architecture: str) -> Machine:
         """Two to five redistributors, and any geometry."""
