@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from gicmodel.cli._fuzz_run import AGREED, DIFFERENT, write_json
+from gicmodel.cli._fuzz_run import AGREED, DIFFERENT
+from gicmodel.cli._migrate_report import write_json
 from gicmodel.fuzzing.comparison import peer
 from gicmodel.fuzzing.execution import run
 from gicmodel.fuzzing.program_text import format_step, read_program

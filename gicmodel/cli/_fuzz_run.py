@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,8 +14,8 @@ import click
 
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli._fuzz_progress import Report, progress
+from gicmodel.cli._migrate_report import write_json
 from gicmodel.errors import UnusableInput
-from gicmodel.files import replacing
 from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, run_chunk, shrunk_of
 from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.program_text import format_program, write_program
@@ -76,16 +74,6 @@ def run_and_show(campaign: Campaign, save: Path | None, json_file: str | None) -
     return UNUSABLE if ending.lost else AGREED
 
 
-def write_json(file: str, content: object) -> None:
-    """Write JSON to a file, or to standard output for `-`."""
-    text = json.dumps(content, indent=2) + "\n"
-    if file == "-":
-        sys.stdout.write(text)
-        return
-    with replacing(Path(file)) as stream:
-        stream.write(text.encode())
-
-
 def _able(peer: Peer, campaign: Campaign) -> Peer:
     if campaign.architecture not in (None, *peer.architectures):
         raise UnusableInput(f"--against {peer.name} has no GICv{campaign.architecture}")
@@ -122,13 +110,8 @@ def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, rep
 def _shrink(workers: Workers, results: Results) -> list[Finding]:
     """One small program for each kind of divergence, in the order of the chunks that found them."""
     found = results.first_of_each_kind()
-    small = sorted(workers.run(partial(shrunk_of, found), range(len(found))), key=found_at)
-    return without_copies(small)
-
-
-def found_at(finding: Finding) -> tuple[str, int]:
-    """Where a campaign found it."""
-    return finding.against, finding.chunk
+    small = workers.run(partial(shrunk_of, found), range(len(found)))
+    return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
 
 
 def _saved(directory: Path | None, seed: int, finding: Finding) -> str | None:
