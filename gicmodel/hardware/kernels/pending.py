@@ -11,8 +11,19 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import copy_words, covers, load64, mark, ram_index, store64
-from gicmodel.hardware.kernels.state import CONFIG, IMMEDIATE, LINE_WORDS, SLOT, WAYS, Index, Machine, Truth, Word
+from gicmodel.hardware.kernels.ram import PAGE_SHIFT, STORED, copy_words, covers, load64, mark, ram_index, store64
+from gicmodel.hardware.kernels.state import (
+    CONFIG,
+    IMMEDIATE,
+    LINE_WORDS,
+    SLOT,
+    WAYS,
+    Index,
+    Machine,
+    Packet,
+    Truth,
+    Word,
+)
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
 from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.vpt import FIRST_LPI
@@ -22,9 +33,15 @@ FIRST_LPI_WORD = FIRST_LPI // 64
 WORD_SHIFT, BIT_MASK = np.uint64(6), np.uint64(63)
 BYTES_SHIFT = np.uint64(3)
 LINE_SHIFT = np.uint64((LINE_WORDS * 64).bit_length() - 1)
+LINE_WORDS_SHIFT = np.uint64(LINE_WORDS.bit_length() - 1)
+FIRST_BITS_COLUMN = np.uint64(SLOT.bits)
 LINE_BYTES = np.uint64(LINE_WORDS * 8)
+TWO, THREE, FOUR = np.uint64(2), np.uint64(3), np.uint64(4)
 LINES_IN_GROUP = np.uint64(64)
 VPT_ALIGN_SHIFT = np.uint64(16)
+WAYS_SHIFT = np.uint64(WAYS.bit_length() - 1)
+SLOT_MASK = np.uint64(0xFFFF_FFFF)
+"""No slot's number is wider: it spares numba the question whether an index is negative."""
 
 
 @kernel
@@ -60,8 +77,8 @@ def write_pending_word(m: Machine, slot: Index, base: Word, index: Index, word: 
     """Replace 64 pending bits."""
     if m.slots[slot, SLOT.held] == ONE:
         m.slots[slot, SLOT.bits + index] = word
-        line = index // LINE_WORDS
-        m.slots[slot, dirty_at(m) + (line >> 6)] |= ONE << np.uint64(line & 63)
+        line = np.uint64(index) >> LINE_WORDS_SHIFT
+        m.slots[slot, dirty_column(m) + (line >> WORD_SHIFT)] |= ONE << (line & BIT_MASK)
     else:
         store64(m, base + np.uint64(index * 8), word)
 
@@ -91,9 +108,15 @@ def clear_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
 
 
 @kernel
-def dirty_at(m: Machine) -> Index:
+def dirty_column(m: Machine) -> Word:
     """First column of a slot's dirty lines, one bit a line."""
-    return SLOT.bits + np.int64(m.chip[CONFIG.pending_words])
+    return FIRST_BITS_COLUMN + m.chip[CONFIG.pending_words]
+
+
+@kernel
+def dirty_at(m: Machine) -> Index:
+    """The same, for slices."""
+    return np.int64(dirty_column(m))
 
 
 @kernel
@@ -125,17 +148,44 @@ def clean(m: Machine, slot: Index) -> None:
     if m.slots[slot, SLOT.tag] & ONE == ZERO:
         return
     base = m.slots[slot, SLOT.tag] & ~ONE
-    for group in range(m.slots.shape[1] - dirty_at(m)):
-        lines = m.slots[slot, dirty_at(m) + group]
+    for column in range(dirty_at(m), m.slots.shape[1]):
+        lines = m.slots[slot, column]
+        first = np.uint64(column - dirty_at(m)) << WORD_SHIFT
         while lines != ZERO:
             start = lowest_bit(lines)
             length = lowest_bit(~(lines >> start))
             lines &= ~((ALL_ONES >> (LINES_IN_GROUP - length)) << start)
-            clean_lines(m, slot, base, np.uint64(group * 64) + start, length)
-        m.slots[slot, dirty_at(m) + group] = ZERO
+            if length == ONE:
+                clean_line(m, slot, base, first + start)
+            else:
+                clean_lines(m, slot, base, first + start, length)
+        m.slots[slot, column] = ZERO
 
 
-@kernel
+@inlined
+def clean_line(m: Machine, slot: Index, base: Word, line: Word) -> None:
+    """Write one line to RAM: all of it is read before any is written, so that no order of accesses has to be kept."""
+    offset, column = base - m.chip[CONFIG.base] + line * LINE_BYTES, FIRST_BITS_COLUMN + (line << LINE_WORDS_SHIFT)
+    low, high = four_words(m, slot, column), four_words(m, slot, column + FOUR)
+    store_four(m, offset >> BYTES_SHIFT, low)
+    store_four(m, (offset >> BYTES_SHIFT) + FOUR, high)
+    m.pages[offset >> PAGE_SHIFT] = STORED
+
+
+@inlined
+def four_words(m: Machine, slot: Index, column: Word) -> Packet:
+    """Half of a line."""
+    row = m.slots[slot]
+    return row[column], row[column + ONE], row[column + TWO], row[column + THREE]
+
+
+@inlined
+def store_four(m: Machine, place: Word, words: Packet) -> None:
+    """The same in RAM."""
+    m.ram[place], m.ram[place + ONE], m.ram[place + TWO], m.ram[place + THREE] = words
+
+
+@inlined
 def clean_lines(m: Machine, slot: Index, base: Word, line: Word, count: Word) -> None:
     """Write consecutive lines to RAM."""
     address = base + line * LINE_BYTES
@@ -151,7 +201,7 @@ def forget_configuration(m: Machine, slot: Index) -> None:
         m.configuration[slot, :] = np.uint8(0)
 
 
-@kernel
+@inlined
 def release(m: Machine, slot: Index, write_back: Truth) -> None:
     """Empty a slot, after writing it back unless its contents may be lost."""
     if write_back:
@@ -165,7 +215,7 @@ def release(m: Machine, slot: Index, write_back: Truth) -> None:
 def first_way(m: Machine, vpt_addr: Word) -> Index:
     """First slot of the set that may hold the VPT."""
     number = (vpt_addr >> VPT_ALIGN_SHIFT) & m.chip[CONFIG.set_mask]
-    return np.int64(m.chip[CONFIG.redistributors]) + WAYS * np.int64(number)
+    return np.int64((m.chip[CONFIG.redistributors] + (number << WAYS_SHIFT)) & SLOT_MASK)
 
 
 @kernel
@@ -195,7 +245,7 @@ def vpt_slot(m: Machine, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Wo
     """(reason, slot) of a VPT, read from RAM unless it is held already or `zero`."""
     slot = find_vpt(m, vpt_addr)
     if slot >= 0 and m.slots[slot, SLOT.id_bits] >= id_bits:
-        return OK, slot
+        return OK, np.int64(np.uint64(slot) & SLOT_MASK)
     return take_vpt(m, slot, vpt_addr, id_bits, zero)
 
 

@@ -20,7 +20,7 @@ from gicmodel.hardware.kernels.physical_commands import (
     movi,
     sync,
 )
-from gicmodel.hardware.kernels.ram import covers, load64
+from gicmodel.hardware.kernels.ram import covers_entry, load64
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     ITS,
@@ -140,7 +140,7 @@ def execute_virtual(m: Machine, its: Index, opcode: Word, packet: Packet) -> Wor
 @kernel
 def fetch(m: Machine, address: Word) -> tuple[Word, Packet]:
     """(reason, command) at an address of the ring."""
-    if not covers(m, address, BYTES):
+    if not covers_entry(m, address, BYTES):
         return EXTERNAL_ABORT, NOTHING
     packet = (load64(m, address), load64(m, address + WORD1), load64(m, address + WORD2), load64(m, address + WORD3))
     return OK, packet
@@ -202,6 +202,6 @@ def run_queue(m: Machine, its: Index, budget: Index) -> Index:
         offset += BYTES
         if offset >= size:
             offset = ZERO
-        m.chip[s + ITS.creadr] = put(offset, CREADR_OFFSET)
         done += 1
+    m.chip[s + ITS.creadr] = put(offset, CREADR_OFFSET)
     return done

@@ -31,6 +31,12 @@ def covers(m: Machine, address: Word, length: Word) -> Truth:
 
 
 @kernel
+def covers_entry(m: Machine, address: Word, length: Word) -> Truth:
+    """The same for the few bytes of an entry: no window is smaller than a page."""
+    return address - m.chip[CONFIG.base] <= m.chip[CONFIG.size] - length
+
+
+@kernel
 def load64(m: Machine, address: Word) -> Word:
     """The 64-bit word at an 8-byte aligned address that `covers` has passed."""
     return m.ram[(address - m.chip[CONFIG.base]) >> WORD_SHIFT]

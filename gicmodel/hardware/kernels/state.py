@@ -170,8 +170,8 @@ class Machine(NamedTuple):
 
 @kernel
 def its_at(its: Index) -> Index:
-    """Where an ITS's words begin."""
-    return ITS_AT + its * ITS_WORDS
+    """Where an ITS's words begin. The mask spares numba the question whether an index is negative."""
+    return ITS_AT + (its & (MOST_ITSS - 1)) * ITS_WORDS
 
 
 @kernel

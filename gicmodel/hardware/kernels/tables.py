@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import covers, load64, load96, store64, store96
+from gicmodel.hardware.kernels.ram import covers_entry, load64, load96, store64, store96
 from gicmodel.hardware.kernels.state import CONFIG, TABLE, Index, Machine, Truth, Word, collection_at, table_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_CTE,
@@ -36,7 +36,7 @@ DEVICE_TABLE, COLLECTION_TABLE, VPE_TABLE = 0, 1, 2
 """GITS_BASER<n> by table, the allocation that GICv4.1 mandates."""
 
 ABSENT = ALL_ONES
-"""Address of an entry whose level 1 descriptor is invalid."""
+"""`entry_address` has found an invalid level 1 descriptor: there is no entry."""
 
 BASER_VALID = GITS_BASER["Valid"]
 LEVEL1_VALID, LEVEL1_ADDRESS = LEVEL1["Valid"], LEVEL1["Physical_Address"]
@@ -52,21 +52,29 @@ FLAT = ZERO
 
 @kernel
 def entry_address(m: Machine, table: Index, identifier: Word, entry_shift: Word) -> tuple[Word, Word]:
-    """Address of an entry that is within the table's `entries`, or ABSENT; an entry has 2^`entry_shift` bytes."""
+    """(reason, address) of an entry that is within the table's `entries` and has 2^`entry_shift` bytes."""
     base, page_shift = m.chip[table + TABLE.base], m.chip[table + TABLE.page_shift]
     address = base + (identifier << entry_shift)
     if page_shift != FLAT:
         descriptor = base + ((identifier >> page_shift) << LEVEL1_SHIFT)
-        if not covers(m, descriptor, LEVEL1_BYTES):
-            return EXTERNAL_ABORT, ABSENT
+        if not covers_entry(m, descriptor, LEVEL1_BYTES):
+            return EXTERNAL_ABORT, ZERO
         level1 = load64(m, descriptor)
         if get(level1, LEVEL1_VALID) != ONE:
-            return OK, ABSENT
+            return ABSENT, ZERO
         page_mask, index_mask = (ONE << (page_shift + entry_shift)) - ONE, (ONE << page_shift) - ONE
         address = (get(level1, LEVEL1_ADDRESS) & ~page_mask) + ((identifier & index_mask) << entry_shift)
-    if not covers(m, address, ONE << entry_shift):
-        return EXTERNAL_ABORT, ABSENT
+    if not covers_entry(m, address, ONE << entry_shift):
+        return EXTERNAL_ABORT, ZERO
     return OK, address
+
+
+@kernel
+def unless_absent(reason: Word) -> Word:
+    """The reason as the walk returns it: an absent entry reads as zero, and ignores writes."""
+    if reason == ABSENT:
+        return OK
+    return reason
 
 
 @kernel
@@ -82,8 +90,8 @@ def read_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     if cached(m, tag):
         return OK, m.chip[cache_line(m, tag) + 1]
     reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
-    if reason != OK or address == ABSENT:
-        return reason, ZERO
+    if reason != OK:
+        return unless_absent(reason), ZERO
     dte = load64(m, address)
     if get(dte, DTE_VALID) == ONE:
         keep(m, tag, dte, ZERO, ZERO, ZERO)
@@ -97,9 +105,9 @@ def write_dte(m: Machine, its: Index, device_id: Word, dte: Word) -> Word:
     if m.chip[CONFIG.retain] == ONE:
         drop_device_events(m, its, device_id)
     reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
-    if reason == OK and address != ABSENT:
+    if reason == OK:
         store64(m, address, dte)
-    return reason
+    return unless_absent(reason)
 
 
 @kernel
@@ -118,8 +126,8 @@ def read_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
     if cached(m, tag):
         return OK, m.chip[cache_line(m, tag) + 1]
     reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
-    if reason != OK or address == ABSENT:
-        return reason, ZERO
+    if reason != OK:
+        return unless_absent(reason), ZERO
     cte = load64(m, address)
     if get(cte, CTE_VALID) == ONE:
         keep(m, tag, cte, ZERO, ZERO, ZERO)
@@ -134,9 +142,9 @@ def write_cte(m: Machine, its: Index, icid: Word, cte: Word) -> Word:
         return OK
     drop(m, cache_tag(KIND_CTE, its, icid))
     reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
-    if reason == OK and address != ABSENT:
+    if reason == OK:
         store64(m, address, cte)
-    return reason
+    return unless_absent(reason)
 
 
 @kernel
@@ -153,7 +161,7 @@ def read_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word)
         line = cache_line(m, tag)
         return OK, m.chip[line + 1], m.chip[line + 2]
     address = ite_address(dte, event_id)
-    if not covers(m, address, ITE_BYTES):
+    if not covers_entry(m, address, ITE_BYTES):
         return EXTERNAL_ABORT, ZERO, ZERO
     low, high = load96(m, address)
     if get(low, ITE_VALID) == ONE:
@@ -166,7 +174,7 @@ def write_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word
     """Store an ITE."""
     drop(m, cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id)))
     address = ite_address(dte, event_id)
-    if not covers(m, address, ITE_BYTES):
+    if not covers_entry(m, address, ITE_BYTES):
         return EXTERNAL_ABORT
     store96(m, address, low, high)
     return OK

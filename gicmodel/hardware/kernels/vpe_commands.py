@@ -42,7 +42,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     write_vpe_configuration,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.commands import VMAPP, VMOVP
 
 VPE_ID, RDBASE, VALID, ALLOC, PTZ = (VMAPP[name] for name in ("vPEID", "RDbase", "V", "Alloc", "PTZ"))
@@ -51,7 +51,7 @@ DEFAULT_DOORBELL = VMAPP["Default_Doorbell"]
 MOVP_DOORBELL, MOVP_REPLACE = VMOVP["Default_Doorbell"], VMOVP["DB"]
 
 
-@kernel
+@inlined
 def vmapp(m: Machine, its: Index, packet: Packet) -> Word:
     """GICv4.1: bind a vPEID to its VPT, configuration table, doorbell and redistributor, or unbind it."""
     vpe_id, bits = operand(packet, VPE_ID), operand(packet, VPT_SIZE) + ONE
@@ -76,7 +76,7 @@ def vmapp(m: Machine, its: Index, packet: Packet) -> Word:
     return further_map(m, its, vpe_id, rd)
 
 
-@kernel
+@inlined
 def first_map(m: Machine, its: Index, vpe_id: Word, rd: Index, packet: Packet) -> Word:
     """VMAPP {V,Alloc} = {1,1}: allocate the vPE configuration entry; take the VPT as pending state unless PTZ."""
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
@@ -109,7 +109,7 @@ def further_map(m: Machine, its: Index, vpe_id: Word, rd: Index) -> Word:
     return write_both(m, its, rd, vpe_id, (entry[0], entry[1], entry[2], word3))
 
 
-@kernel
+@inlined
 def write_both(m: Machine, its: Index, rd: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the ITS's entry and the redistributors'; the latter is the last word where they are the same bytes."""
     reason = write_vpe(m, its, vpe_id, entry)
@@ -118,7 +118,7 @@ def write_both(m: Machine, its: Index, rd: Index, vpe_id: Word, entry: Packet) -
     return reason
 
 
-@kernel
+@inlined
 def unmap_vpe(m: Machine, its: Index, vpe_id: Word, last: Truth) -> Word:
     """VMAPP V=0; with Alloc=1 the VPT in RAM is current when the command is complete (IHI0069 5.3.19)."""
     if vpe_out_of_range(m, its, vpe_id):
@@ -142,7 +142,7 @@ def unmap_vpe(m: Machine, its: Index, vpe_id: Word, last: Truth) -> Word:
     return write_vpe_configuration(m, rd, vpe_id, left)
 
 
-@kernel
+@inlined
 def find_allocated(m: Machine, vpe_id: Word) -> tuple[Word, Index, Packet]:
     """(reason, redistributor it is mapped to, entry) of a vPE, whichever ITSs have it; -1 for one not allocated."""
     for rd in range(np.int64(m.chip[CONFIG.redistributors])):

@@ -22,7 +22,7 @@ from gicmodel.hardware.kernels.table_cache import (
     drop,
     keep,
 )
-from gicmodel.hardware.kernels.tables import ABSENT, VPE_TABLE, entry_address
+from gicmodel.hardware.kernels.tables import ABSENT, VPE_TABLE, entry_address, unless_absent
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
 from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.itt import NO_DOORBELL
@@ -115,8 +115,8 @@ def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     if cached(m, tag):
         return OK, cached_entry(m, tag)
     reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, vpe_entry_shift(m))
-    if reason != OK or address == ABSENT:
-        return reason, NOTHING
+    if reason != OK:
+        return unless_absent(reason), NOTHING
     entry = NOTHING
     if m.chip[CONFIG.v41] == ONE:
         entry = load_entry(m, address)
@@ -129,22 +129,23 @@ def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
 @kernel
 def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the ITS's entry; a shared entry is also the other ITSs' and the redistributors'."""
-    drop_vpe(m, vpe_id)
+    if m.chip[CONFIG.retain] == ONE:
+        drop_vpe(m, vpe_id)
     reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, vpe_entry_shift(m))
-    if reason == OK and address != ABSENT:
+    if reason == OK:
         if m.chip[CONFIG.v41] == ONE:
             store_entry(m, address, entry)
         else:
             store64(m, address, vte_of_vpe(entry))
-    return reason
+    return unless_absent(reason)
 
 
 @kernel
 def configuration_address(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Word]:
-    """Where redistributor `rd` finds the vPE's configuration entry; ABSENT where it has no table for it."""
+    """(reason, address) where redistributor `rd` finds the vPE's entry; ABSENT where it has no table for it."""
     table = rd_at(rd) + RD.table
     if vpe_id >= m.chip[table + TABLE.entries]:
-        return OK, ABSENT
+        return ABSENT, ZERO
     return entry_address(m, table, vpe_id, VPE_SHIFT)
 
 
@@ -155,8 +156,8 @@ def read_vpe_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, P
     if cached(m, tag):
         return OK, cached_entry(m, tag)
     reason, address = configuration_address(m, rd, vpe_id)
-    if reason != OK or address == ABSENT:
-        return reason, NOTHING
+    if reason != OK:
+        return unless_absent(reason), NOTHING
     entry = load_entry(m, address)
     keep_entry(m, tag, entry)
     return OK, entry
@@ -165,18 +166,18 @@ def read_vpe_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, P
 @kernel
 def write_vpe_configuration(m: Machine, rd: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the redistributors' entry, through redistributor `rd`'s GICR_VPROPBASER."""
-    drop_vpe(m, vpe_id)
+    if m.chip[CONFIG.retain] == ONE:
+        drop_vpe(m, vpe_id)
     reason, address = configuration_address(m, rd, vpe_id)
-    if reason == OK and address != ABSENT:
+    if reason == OK:
         store_entry(m, address, entry)
-    return reason
+    return unless_absent(reason)
 
 
 @kernel
 def drop_vpe(m: Machine, vpe_id: Word) -> None:
     """Forget every cached copy of a vPE's entry: the hardware that writes one knows of all."""
-    if m.chip[CONFIG.retain] == ONE:
-        for its in range(np.int64(m.chip[CONFIG.its])):
-            drop(m, cache_tag(KIND_VPE, its, vpe_id))
-        for rd in range(np.int64(m.chip[CONFIG.redistributors])):
-            drop(m, cache_tag(KIND_VPE_CONFIGURATION, rd, vpe_id))
+    for its in range(np.int64(m.chip[CONFIG.its])):
+        drop(m, cache_tag(KIND_VPE, its, vpe_id))
+    for rd in range(np.int64(m.chip[CONFIG.redistributors])):
+        drop(m, cache_tag(KIND_VPE_CONFIGURATION, rd, vpe_id))
