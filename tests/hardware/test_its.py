@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from gicmodel.hardware.observe import pending_physical
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_SGIR, GITS_STATUSR, GITS_UMSIR, register
@@ -246,6 +247,25 @@ def test_a_burst_of_messages_arrives_in_order(bench):
     assert acknowledged(bench) == [1023] * 4
     with pytest.raises(ValueError, match=r"^translate_many: \(1,\) DeviceIDs for \(2,\) EventIDs$"):
         bench.gic.its[0].translate_many([1], [1, 2])
+
+
+@pytest.mark.parametrize("caching", ["none", "retain"])
+def test_a_burst_does_what_its_messages_do_one_by_one(caching):
+    """More messages than are read ahead at once; some of devices and events that are not mapped, or outside RAM."""
+    burst, single = furnished(caching=caching), furnished(caching=caching)
+    for bench in (burst, single):
+        bench.run("MAPD", DeviceID=3, Size=4, ITT_addr=OUTSIDE, V=1)
+        for event in range(16):
+            bench.map_lpi(event, FIRST_LPI + event, icid=event % 2)
+    chooser = np.random.default_rng(1)
+    devices, events = chooser.choice([1, 1, 1, 2, 3, 1 << 20], 150), chooser.integers(0, 20, 150)
+    reasons = [single.gic.its[0].translate(*message) for message in zip(devices.tolist(), events.tolist(), strict=True)]
+    assert 0 < reasons.count(0) < 150
+    assert burst.gic.its[0].translate_many(devices, events) == reasons.count(0)
+    for name in ("STATUSR", "UMSIR"):
+        assert burst.read_its(name) == single.read_its(name)
+    for rd in range(2):
+        assert np.array_equal(pending_physical(burst.gic, rd), pending_physical(single.gic, rd))
 
 
 def status(**fields: int) -> dict[str, int]:

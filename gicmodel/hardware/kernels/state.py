@@ -74,7 +74,7 @@ class ConfigWords(NamedTuple):
 class ItsWords(NamedTuple):
     """Words of one ITS, from `its_at`. `busy`: a write of Enabled is not in effect yet; `baser`: eight words.
 
-    `tables`: the `TableWords` of GITS_BASER0 to 2, which follow from those registers.
+    `tables`: the `TableWords` of GITS_BASER0 to 2, which follow from those registers. `ahead`: see `read_ahead`.
     """
 
     ctlr: int
@@ -87,6 +87,7 @@ class ItsWords(NamedTuple):
     busy: int
     baser: int
     tables: int
+    ahead: int
 
 
 class RedistributorWords(NamedTuple):
@@ -140,7 +141,7 @@ class SlotWords(NamedTuple):
 
 
 CONFIG = ConfigWords(*range(29))
-ITS = ItsWords(0, 1, 2, 3, 4, 5, 6, 7, baser=8, tables=16)
+ITS = ItsWords(0, 1, 2, 3, 4, 5, 6, 7, baser=8, tables=16, ahead=28)
 RD = RedistributorWords(*range(15))
 TABLE = TableWords(*range(3))
 LOG = LogWords(*range(4))

@@ -126,7 +126,7 @@ def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     return OK, entry
 
 
-@kernel
+@inlined
 def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the ITS's entry; a shared entry is also the other ITSs' and the redistributors'."""
     if m.chip[CONFIG.retain] == ONE:
@@ -140,7 +140,7 @@ def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
     return unless_absent(reason)
 
 
-@kernel
+@inlined
 def configuration_address(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Word]:
     """(reason, address) where redistributor `rd` finds the vPE's entry; ABSENT where it has no table for it."""
     table = rd_at(rd) + RD.table
@@ -149,7 +149,7 @@ def configuration_address(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Wo
     return entry_address(m, table, vpe_id, VPE_SHIFT)
 
 
-@kernel
+@inlined
 def read_vpe_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """The redistributor's entry of a vPEID (GICv4.1)."""
     tag = cache_tag(KIND_VPE_CONFIGURATION, rd, vpe_id)
@@ -163,7 +163,7 @@ def read_vpe_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, P
     return OK, entry
 
 
-@kernel
+@inlined
 def write_vpe_configuration(m: Machine, rd: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the redistributors' entry, through redistributor `rd`'s GICR_VPROPBASER."""
     if m.chip[CONFIG.retain] == ONE:
