@@ -9,6 +9,7 @@ from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import INTID_BITS, OUTSIDE, UNIT
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
+LINE_BYTES, LINE_INTIDS = 64, 512
 LAST = (1 << INTID_BITS) - 1
 EVENT = {"DeviceID": 1, "EventID": 7}
 PENDBASER = register("GICR_PENDBASER").offset
@@ -58,6 +59,21 @@ def test_writing_back_leaves_what_did_not_change():
     bench.enable_lpis(False)
     assert bench.memory.dirty_pages().tolist() == [bench.pending_table()]
     assert bench.memory.read(bench.pending_table(), FIRST_LPI_BYTE) == bytes([0xA5]) * FIRST_LPI_BYTE
+
+
+@pytest.mark.parametrize("lines", [[16], [31], [16, 17], [17, 19, 20, 21, 31], [*range(16, 32)]])
+def test_exactly_the_lines_that_changed_are_written_back(lines):
+    """One alone, and runs of them: what lies in RAM between them is not touched."""
+    bench = Bench()
+    length = 1 << INTID_BITS >> 3
+    bench.memory.write(bench.pending_table(), bytes([0xA5]) * length)
+    for line in lines:
+        bench.write_rd("SETLPIR", line * LINE_INTIDS + line)
+    bench.enable_lpis(False)
+    expected = bytearray([0xA5]) * length
+    for line in lines:
+        expected[line * LINE_BYTES : (line + 1) * LINE_BYTES] = (1 << line).to_bytes(LINE_BYTES, "little")
+    assert bench.memory.read(bench.pending_table(), length) == expected
 
 
 def test_ptz_trusts_software_that_the_table_is_zero():
