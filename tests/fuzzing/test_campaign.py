@@ -17,6 +17,13 @@ class ClearsNothing(Oracle):
         pass
 
 
+class Breaks(Oracle):
+    """CLEAR and DISCARD raise what nobody expects."""
+
+    def clear(self, target: object) -> None:
+        raise RuntimeError("no such thing")
+
+
 def chunk_with_the_mistake(chunk: int) -> ChunkResult:
     """What a worker is asked to do here."""
     return run_chunk(OraclePeer(ClearsNothing), Plan(seed=1, commands=3 * OraclePeer.chunk), chunk)
@@ -56,3 +63,10 @@ def test_a_mistake_is_found_and_shrunk():
     assert finding.program.commands <= 5
     assert divergence_of(peer, finding.program) is not None
     assert divergence_of(OraclePeer(), finding.program) is None
+
+
+def test_an_exception_is_a_divergence():
+    finding = hunt(OraclePeer(Breaks), Plan(seed=1, commands=2000, architecture="3"))
+    assert finding is not None
+    assert finding.difference == "exception: RuntimeError: no such thing"
+    assert finding.program.commands <= 5
