@@ -15,13 +15,12 @@ from gicmodel.driver.its import ItsNode
 from gicmodel.fuzzing.driver_machine import EVENT, VCPU, DriverUnderCaching, Event
 from gicmodel.fuzzing.twin_hosts import MissingCommand
 from gicmodel.hardware.config import GicConfig
-from gicmodel.jit import COMPILED
 from gicmodel.layouts.commands import OPCODES
 
 QUIET = settings(
     stateful_step_count=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-AGREE = settings(QUIET, max_examples=100 if COMPILED else 25)
+AGREE = settings(QUIET, max_examples=25)
 SEARCH = settings(QUIET, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False)
 
 
