@@ -13,6 +13,8 @@ Fixed choices, where no public source states the rule
   a vPE that another ITS still has mapped are command errors. In GICv4.0 a second VMAPP V=1 replaces the first (QEMU).
 * MAPTI or VMAPTI over a valid ITE replaces it; the pending state of the interrupt it replaces stays where it is.
 * MAPD V=0 leaves pending state alone; a MAPD with `Size` wider than `GITS_TYPER.ID_bits` is an error only with V=1.
+* MOVI, VMOVI and DISCARD drop the configuration byte that is retained where the interrupt was: Linux sends no INV when
+  the interrupt comes back.
 * A default doorbell rings for an interrupt that is enabled and whose group was enabled at the last residency, when it
   becomes pending, or when an invalidation finds it pending and newly enabled.
 * Register writes that the architecture calls UNPREDICTABLE are ignored: GITS_CBASER and GITS_BASER<n> while enabled or

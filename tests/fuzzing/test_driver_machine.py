@@ -20,7 +20,7 @@ from gicmodel.layouts.commands import OPCODES
 QUIET = settings(
     stateful_step_count=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-AGREE = settings(QUIET, max_examples=25)
+AGREE = settings(QUIET, max_examples=50)
 SEARCH = settings(QUIET, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False)
 
 

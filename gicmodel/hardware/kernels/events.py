@@ -57,6 +57,15 @@ def withdraw_event(m: Machine, its: Index, low: Word) -> Word:
 @inlined
 def invalidate_event(m: Machine, its: Index, low: Word) -> Word:
     """Read the configuration of the event's interrupt anew; a vLPI now enabled may ring the default doorbell."""
+    reason = forget_event(m, its, low)
+    if reason == OK and not is_physical(low):
+        reason = reconsider(m, vlpi_target(m, its, low)[1], get(low, ITE_VPE_ID))
+    return reason
+
+
+@inlined
+def forget_event(m: Machine, its: Index, low: Word) -> Word:
+    """Drop the retained configuration byte of the event's interrupt."""
     intid = get(low, ITE_INTID)
     if is_physical(low):
         reason, rd = lpi_target(m, its, low)
@@ -66,16 +75,16 @@ def invalidate_event(m: Machine, its: Index, low: Word) -> Word:
     reason, entry = vlpi_target(m, its, low)
     if reason == OK:
         forget_vlpi(m, entry, intid)
-        reason = reconsider(m, entry, get(low, ITE_VPE_ID))
     return reason
 
 
 @kernel
 def forget_vlpi(m: Machine, entry: Packet, vintid: Word) -> None:
     """Drop a vLPI's retained configuration byte."""
-    slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
-    if slot >= 0:
-        forget_byte(m, slot, vintid)
+    if m.chip[CONFIG.retain] == ONE:
+        slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+        if slot >= 0:
+            forget_byte(m, slot, vintid)
 
 
 @kernel

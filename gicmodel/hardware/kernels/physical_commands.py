@@ -24,7 +24,7 @@ from gicmodel.hardware.kernels.errors import (
     PROCNUM_OOR,
     UNMAPPED_DEVICE,
 )
-from gicmodel.hardware.kernels.events import invalidate_event, raise_event, withdraw_event
+from gicmodel.hardware.kernels.events import forget_event, invalidate_event, raise_event, withdraw_event
 from gicmodel.hardware.kernels.highest import table_readable
 from gicmodel.hardware.kernels.lookup import (
     CTE_RDBASE,
@@ -234,6 +234,9 @@ def discard(m: Machine, its: Index, packet: Packet) -> Word:
     reason = withdraw_event(m, its, low)
     if reason != OK and not (is_unmapped(reason) and m.chip[CONFIG.discard_unmapped] == ONE):
         return invalid_ite(reason)
+    if reason == OK and m.chip[CONFIG.retain] == ONE:
+        # Linux sends no INV after the VMAPTI that may map it again (its_map_vlpi): what is retained would be stale.
+        reason = forget_event(m, its, low)
     return write_ite(m, its, device_id, dte, event_id, ZERO, ZERO)
 
 

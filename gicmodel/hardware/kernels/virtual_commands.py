@@ -17,7 +17,7 @@ from gicmodel.hardware.kernels.errors import (
     VCPU_OOR,
     VIRTUALID_OOR,
 )
-from gicmodel.hardware.kernels.events import ITE_DOORBELL, reconsider
+from gicmodel.hardware.kernels.events import ITE_DOORBELL, forget_vlpi, reconsider
 from gicmodel.hardware.kernels.highest import (
     BITS_SHIFT,
     BYTE_IN_WORD,
@@ -142,6 +142,8 @@ def move_vlpi(m: Machine, old: Packet, new: Packet, vpe_id: Word, vintid: Word, 
     reason = slot_of_vpe(m, new)[0]
     if reason != OK:
         return reason
+    # INV reaches the new vPE only: what is retained for the old one would be stale on the vLPI's return.
+    forget_vlpi(m, old, vintid)
     reason, was = clear_virtual(m, old, vintid)
     if was:
         reason = set_virtual(m, new, vpe_id, vintid, doorbell)
