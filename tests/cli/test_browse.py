@@ -187,7 +187,9 @@ class Screen:
 
     def __init__(self, directory, command):
         self.tmux = ["tmux", "-u", "-S", str(directory / "tmux"), "-f", "/dev/null"]
-        environment = os.environ | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+        # COLUMNS and LINES would overrule what the terminal says of its size.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environment = inherited | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
         start = [*self.tmux, "new-session", "-d", "-x", "150", "-y", "50", *command]
         subprocess.run(start, env=environment, check=True)
 
