@@ -26,7 +26,7 @@ from gicmodel.jit import COMPILED
 pytestmark = pytest.mark.qemu
 needs_qemu = pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed")
 
-COMMANDS = 20_000 if COMPILED else 2_000
+COMMANDS = 100_000 if COMPILED else 2_000
 
 
 class AnyChoice(Qemu):
