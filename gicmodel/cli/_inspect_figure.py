@@ -19,6 +19,8 @@ FORMATS = (".svg", ".png", ".pdf")
 _ROW_INCHES, _WIDTH_INCHES, _MAP_INCHES = 0.22, 11, 3
 _VISIBLE = 0.003
 """The least width of a region, as a part of the picture's."""
+_MARKS = 8
+"""The most addresses below the picture, each a multiple of a power of two."""
 
 
 def require_matplotlib(file: Path) -> None:
@@ -47,6 +49,8 @@ def draw(file: Path, found: Inspection) -> None:
 
 
 def _draw_heat(figure: Any, axis: Any, counts: Heat, values: Any, title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     end = FIRST_LPI + BINS * counts.width
     # White is none; one interrupt among many is still seen.
     shown = np.ma.masked_equal(values, 0)
@@ -63,11 +67,13 @@ def _draw_heat(figure: Any, axis: Any, counts: Heat, values: Any, title: str) ->
     axis.set_yticks(range(len(counts.rows)), counts.rows)
     axis.set_title(f"{title} (INTIDs of one bin: {counts.width})")
     axis.set_xlabel("INTID")
-    figure.colorbar(image, ax=axis)
+    figure.colorbar(image, ax=axis, ticks=MaxNLocator(integer=True))
 
 
 def _draw_map(axis: Any, regions: Regions) -> None:
     """A row for each kind of table; regions too small to see are drawn as wide as can be seen."""
+    from matplotlib.ticker import MultipleLocator
+
     rows = regions.rows
     kinds = np.unique(rows["kind"]).tolist()
     span = int(np.ptp(rows["address"])) if rows.size else 0
@@ -78,6 +84,8 @@ def _draw_map(axis: Any, regions: Regions) -> None:
         axis.broken_barh(bars, (place - 0.4, 0.8))
     axis.set_yticks(range(len(kinds)), [KIND_TITLES[kind] for kind in kinds])
     axis.invert_yaxis()
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(MultipleLocator(1 << (int(high - low) // _MARKS).bit_length()))
     axis.xaxis.set_major_formatter(lambda address, _: f"{int(address):#x}")
     axis.set_title("memory of the tables")
     axis.set_xlabel("physical address")

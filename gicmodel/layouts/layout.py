@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One declaration of the bits of a table entry, command or register, and everything derived from it.
 
-A layout is declared field by field (`gicmodel.layouts.declaration`). The construct that parses and builds its words, the
-shift and mask constants of kernels, the vectorised NumPy decoder and encoder, and the printed diagram all come from that
+A layout is declared field by field (`gicmodel.layouts.declaration`). The construct that parses and builds its words,
+the shift and mask constants of kernels, the NumPy decoder and encoder, and the printed diagram all come from the
 declaration; no other module knows a bit position.
 """
 
