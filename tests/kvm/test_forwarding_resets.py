@@ -42,7 +42,7 @@ def taken(guest):
 
 
 def test_without_a_remedy_all_but_the_last_vector_are_lost(pending):
-    """The cover letter's TODO."""
+    """What the cover letter leaves open."""
     reset(pending)
     assert pending.vgic.forwarding.counts.lost == ODD[:3]
     assert pending.vgic.forwarding.counts.unread == sum(range(EVENTS))

@@ -54,7 +54,7 @@ def test_a_remedy_loses_nothing_and_doubles_nothing(policy, resets):
 
 @pytest.mark.parametrize("resets", [0, *RESETS])
 def test_as_posted_everything_that_was_set_before_the_last_reset_is_lost(resets):
-    """The cover letter's TODO. The vectors that were enabled once only arrive."""
+    """What the cover letter leaves open. The vectors that were enabled once only arrive."""
     lost = min(resets, VECTORS)
     assert sorted(migrated(Policy.RFC, resets).target.deliver()) == expected(VCPUS, range(8192 + lost, 8192 + VECTORS))
 
