@@ -12,10 +12,11 @@ from gicmodel.jit import kernel
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.vpt import BIT_MASK, WORD_SHIFT
 
 DTE_ITT_ADDR, ITE_INTID, ITE_ICID, CTE_RDBASE = DTE["ITT_addr"], ITE["IntID"], ITE["ICID"], CTE["RDbase"]
 WORD, HALF, ITE_HALVES = np.uint64(8), np.uint64(4), np.uint64(ITE.bytes // 4)
-HALF_SHIFT, WORD_SHIFT, BIT_MASK, ONE = np.uint64(32), np.uint64(6), np.uint64(63), np.uint64(1)
+HALF_SHIFT, ONE = np.uint64(32), np.uint64(1)
 
 
 @kernel

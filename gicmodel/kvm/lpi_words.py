@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.jit import kernel
+from gicmodel.layouts.vpt import BIT_MASK, WORD_SHIFT
 
-_WORD_SHIFT, _BIT_MASK, _ONE = np.uint64(6), np.uint64(63), np.uint64(1)
+_ONE = np.uint64(1)
 
 
 class LpiWords(NamedTuple):
@@ -53,7 +54,7 @@ def group_by_vcpu(
     words = len(forwarded)
     for slot in slots:
         intid, vcpu = np.uint64(rows[slot]["intid"]), np.int64(rows[slot]["target_vcpu"])
-        word, bit = intid >> _WORD_SHIFT, _ONE << (intid & _BIT_MASK)
+        word, bit = intid >> WORD_SHIFT, _ONE << (intid & BIT_MASK)
         if word >= np.uint64(words):
             return False
         targets[vcpu * words + np.int64(word)] |= bit

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.jit import kernel
 from gicmodel.kvm.lpi import NO_VCPU
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.vpt import BIT_MASK, WORD_SHIFT, bit_of, byte_of
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
 NO_FAULT = -1
@@ -18,7 +18,6 @@ NO_FAULT = -1
 _PAGE_WORDS = np.uint64(PAGE_BYTES // 8)
 _STORED = np.uint8(DIRTY | WRITTEN)
 _ZERO, _ONE, _CLEAR = np.uint64(0), np.uint64(1), np.uint8(0)
-_WORD_SHIFT, _BIT_MASK = np.uint64(6), np.uint64(63)
 _BYTES_SHIFT = np.uint64(3)
 _BYTE_OF, _BIT_OF = kernel(byte_of), kernel(bit_of)
 _BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
@@ -89,7 +88,7 @@ def gather_latches(rows: NDArray[np.void], slots: NDArray[np.int64], latches: ND
     for slot in slots:
         if rows[slot]["pending_latch"]:
             intid = np.uint64(rows[slot]["intid"])
-            latches[intid >> _WORD_SHIFT] |= _ONE << (intid & _BIT_MASK)
+            latches[intid >> WORD_SHIFT] |= _ONE << (intid & BIT_MASK)
 
 
 @kernel

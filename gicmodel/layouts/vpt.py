@@ -19,6 +19,9 @@ VSGIS = 16
 VSGI_CONFIGURATION_BYTE = 16
 """Where the configuration byte of vSGI 0 lies in a VPT; vSGI n follows n bytes on."""
 
+WORD_SHIFT, BIT_MASK = np.uint64(6), np.uint64(63)
+"""A table as 64-bit words: INTID n is bit n & BIT_MASK of word n >> WORD_SHIFT."""
+
 IntId = TypeVar("IntId", int, NDArray[np.integer])
 
 VSGI_CONFIGURATION = Layout(

@@ -57,9 +57,12 @@ def withdraw_event(m: Machine, its: Index, low: Word) -> Word:
 @inlined
 def invalidate_event(m: Machine, its: Index, low: Word) -> Word:
     """Read the configuration of the event's interrupt anew; a vLPI now enabled may ring the default doorbell."""
-    reason = forget_event(m, its, low)
-    if reason == OK and not is_physical(low):
-        reason = reconsider(m, vlpi_target(m, its, low)[1], get(low, ITE_VPE_ID))
+    if is_physical(low):
+        return forget_event(m, its, low)
+    reason, entry = vlpi_target(m, its, low)
+    if reason == OK:
+        forget_vlpi(m, entry, get(low, ITE_INTID))
+        reason = reconsider(m, entry, get(low, ITE_VPE_ID))
     return reason
 
 

@@ -26,11 +26,10 @@ from gicmodel.hardware.kernels.state import (
 )
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
 from gicmodel.jit import inlined, kernel
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.vpt import BIT_MASK, FIRST_LPI, WORD_SHIFT
 
 FIRST_LPI_ID = np.uint64(FIRST_LPI)
 FIRST_LPI_WORD = FIRST_LPI // 64
-WORD_SHIFT, BIT_MASK = np.uint64(6), np.uint64(63)
 BYTES_SHIFT = np.uint64(3)
 LINE_SHIFT = np.uint64((LINE_WORDS * 64).bit_length() - 1)
 LINE_WORDS_SHIFT = np.uint64(LINE_WORDS.bit_length() - 1)
