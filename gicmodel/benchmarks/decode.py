@@ -15,7 +15,7 @@ from gicmodel.images import Segment
 from gicmodel.inspection import Dump
 from gicmodel.inspection.profiles.profile import Decoded
 from gicmodel.inspection.profiles.qemu import DEVICE
-from gicmodel.inspection.table import nonzero
+from gicmodel.inspection.table import Entries, nonzero
 from gicmodel.layouts.device import DTE
 
 DTES, QUICK_DTES = 1 << 16, 1 << 10
@@ -33,18 +33,19 @@ def build(occupied: float, quick: bool) -> Iterator[Case]:
     octets = words.astype("<u8").tobytes()
     dump = Dump([Segment(TABLE, np.frombuffer(octets, np.uint8))])
 
-    def decode() -> tuple[NDArray[np.int64], Decoded]:
-        ids, entries = nonzero(dump, TABLE, len(octets), DTE.bytes)
-        return ids, DEVICE.decode(entries)
+    def decode() -> tuple[Entries, Decoded]:
+        entries = nonzero(dump, TABLE, len(octets), DTE.bytes)
+        return entries, DEVICE.decode(entries.octets)
 
     def mask() -> NDArray[np.uint64]:
         table: NDArray[np.uint64] = np.frombuffer(octets, "<u8") & DTE["ITT_addr"].mask
         return table
 
     def prove() -> None:
-        ids, decoded = decode()
+        entries, decoded = decode()
+        ids = entries.numbers()
         require(np.array_equal(ids, np.flatnonzero(mapped)), "DeviceIDs")
-        require(bool(decoded.used.all()) and not decoded.reserved.any(), "DTEs in use")
+        require(np.array_equal(ids[decoded.used], ids) and not ids[decoded.reserved].size, "DTEs in use")
         require(np.array_equal(decoded.columns["ITT_addr"], itts[mapped]), "ITTs")
         require(np.array_equal(decoded.columns["Size"], sizes[mapped]), "sizes")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -96,7 +97,7 @@ class Dump:
     def pieces(self, address: int, length: int) -> Iterator[Piece]:
         """What the dump holds of [address, address + length), ascending."""
         end = address + length
-        first = max(0, int(np.searchsorted(self._starts, address, "right")) - 1)
+        first = max(0, bisect_right(self.segments, address, key=lambda segment: segment.address) - 1)
         for segment in self.segments[first:]:
             if segment.address >= end:
                 return

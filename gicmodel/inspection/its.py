@@ -123,15 +123,15 @@ def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
 def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
     entry, found = profile.device, its.occupied["device"]
     assert entry is not None
-    decoded = entry.decode(found.octets)
-    its.reserved["device"] = found.addresses[decoded.reserved]
-    addresses = found.addresses[decoded.used]
+    used, reserved, columns = entry.decode(found.octets)
+    its.reserved["device"] = found.addresses[reserved]
+    addresses = found.addresses[used]
     return table(
         DEVICES,
         addresses.size,
         its=its.number,
-        DeviceID=found.ids[decoded.used],
-        **decoded.columns,
+        DeviceID=found.ids[used],
+        **columns,
         address=addresses,
         offset=dump.offsets(addresses),
     )
@@ -140,48 +140,42 @@ def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
 def _collections(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
     entry, found = profile.collection, its.occupied["collection"]
     assert entry is not None
-    words = entry.words(found.octets)
-    its.reserved["collection"] = found.addresses[entry.reserved(words)]
-    used = entry.in_use(words)
-    if profile.collection_list:
-        # The list ends at the first entry that is not in use, and a zero entry is such a one.
-        used &= np.logical_and.accumulate((found.ids == np.arange(found.ids.size)) & used)
-    words, addresses = words[used], found.addresses[used]
-    rdbase = entry.column(words, "RDbase")
-    if profile.not_mapped is not None:
-        rdbase[rdbase == profile.not_mapped] = UNKNOWN
-    return table(
+    used, reserved, columns = entry.decode(found.octets)
+    its.reserved["collection"] = found.addresses[reserved]
+    ids, addresses = found.ids[used], found.addresses[used]
+    rows = table(
         COLLECTIONS,
         addresses.size,
         its=its.number,
-        ICID=entry.column(words, "ICID") if profile.collection_list else found.ids[used],
-        RDbase=rdbase,
+        **{"ICID": ids, **columns},
         address=addresses,
         offset=dump.offsets(addresses),
     )
+    if profile.not_mapped is not None:
+        rows["RDbase"][rows["RDbase"] == profile.not_mapped] = UNKNOWN
+    # A list ends at the first entry that is not in use, and a zero entry is such a one.
+    return rows[ids == np.arange(ids.size)] if profile.collection_list else rows
 
 
 def decode_vpes(dump: Dump, found: Occupied, profile: Profile, its: int) -> tuple[NDArray[np.void], Addresses]:
     """The vPEs of a vPE table or vPE configuration table, and the addresses of entries with a RES0 bit set."""
     entry = profile.vpe
     assert entry is not None
-    words = entry.words(found.octets)
-    reserved = found.addresses[entry.reserved(words)]
-    used = entry.in_use(words)
-    words, addresses = words[used], found.addresses[used]
+    used, reserved, columns = entry.decode(found.octets)
+    addresses = found.addresses[used]
     vpes = table(
         VPES,
         addresses.size,
         its=its,
         vPEID=found.ids[used],
         resident=UNKNOWN,
-        RDbase=entry.column(words, "RDbase"),
-        VPT_addr=entry.column(words, "VPT_addr"),
-        VPT_size=entry.column(words, "VPT_size"),
-        VCONF_addr=entry.column(words, "VCONF_addr", UNKNOWN),
-        Default_Doorbell=entry.column(words, "Default_Doorbell", NO_DOORBELL),
-        DoorbellArmed=entry.column(words, "DoorbellArmed"),
+        RDbase=columns["RDbase"],
+        VPT_addr=columns["VPT_addr"],
+        VPT_size=columns["VPT_size"],
+        VCONF_addr=columns.get("VCONF_addr", UNKNOWN),
+        Default_Doorbell=columns.get("Default_Doorbell", NO_DOORBELL),
+        DoorbellArmed=columns.get("DoorbellArmed", 0),
         address=addresses,
         offset=dump.offsets(addresses),
     )
-    return vpes, reserved
+    return vpes, found.addresses[reserved]

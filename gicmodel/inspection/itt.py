@@ -89,9 +89,9 @@ class _Reader:
     def _together(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:
         if self.budget.read(chosen.size * self.size << bits + 1, EVENTS_OF_DEVICES):
             octets, held = self.dump.gather(self.devices["ITT_addr"][chosen], self.size << bits + 1)
-            entries = octets[held].reshape(-1, self.size)
-            found, occupied = used_of(entries)
-            yield _Block(chosen[held][found >> bits + 1], found & (1 << bits + 1) - 1, occupied)
+            entries = used_of(octets[held].reshape(-1, self.size))
+            index = entries.numbers()
+            yield _Block(chosen[held][index >> bits + 1], index & (1 << bits + 1) - 1, entries.octets)
             yield from self._one_by_one(chosen[~held], bits)
 
     def _one_by_one(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:
@@ -101,30 +101,30 @@ class _Reader:
             if held < length:
                 self.absent.append(device)
             if held and self.budget.read(held, EVENTS_OF_DEVICES):
-                event, octets = nonzero(self.dump, address, length, self.size)
-                yield _Block(np.full(event.size, device, np.intp), event, octets)
+                entries = nonzero(self.dump, address, length, self.size)
+                event = entries.numbers()
+                yield _Block(np.full(event.size, device, np.intp), event, entries.octets)
 
 
 def _decode(dump: Dump, devices: NDArray[np.void], entry: Entry, block: _Block) -> tuple[NDArray[np.void], Addresses]:
-    words = entry.words(block.octets)
+    used, broken, columns = entry.decode(block.octets)
     addresses = devices["ITT_addr"][block.device] + block.event * entry.layout.bytes
-    reserved = addresses[entry.reserved(words)]
-    used = entry.in_use(words)
-    words, addresses, device = words[used], addresses[used], block.device[used]
-    physical = entry.column(words, "physical", 1) != 0
+    reserved = addresses[broken]
+    addresses, device = addresses[used], block.device[used]
+    physical = np.asarray(columns.get("physical", 1)) != 0
     events = table(
         EVENTS,
         addresses.size,
         its=devices["its"][device],
         DeviceID=devices["DeviceID"][device],
         EventID=block.event[used],
-        INTID=entry.column(words, "INTID"),
+        INTID=columns["INTID"],
         virtual=~physical,
-        ICID=np.where(physical, entry.column(words, "ICID"), 0),
+        ICID=np.where(physical, columns["ICID"], 0),
         # Physical entries written by QEMU before 7.0 can hold anything in these two.
-        vPEID=np.where(physical, 0, entry.column(words, "vPEID")),
-        Doorbell=np.where(physical, NO_DOORBELL, entry.column(words, "Doorbell", NO_DOORBELL)),
-        next=entry.column(words, "next"),
+        vPEID=np.where(physical, 0, columns.get("vPEID", 0)),
+        Doorbell=np.where(physical, NO_DOORBELL, columns.get("Doorbell", NO_DOORBELL)),
+        next=columns.get("next", 0),
         RDbase=UNKNOWN,
         configuration=UNKNOWN,
         pending=UNKNOWN,

@@ -78,13 +78,18 @@ class Layout:
         return np.dtype([(name, _column(self.spans[name])) for name in self.fields])
 
     @cached_property
-    def res0_masks(self) -> list[tuple[int, np.uint64]]:
+    def res0_masks(self) -> list[tuple[int, int]]:
         """The words that have RES0 bits, and which."""
         masks = [0] * len(self.word_bits)
         for name, span in self.spans.items():
             if span.reserved == "RES0":
-                masks[span.word] |= self._places[name][2] << span.low
-        return [(word, np.uint64(mask)) for word, mask in enumerate(masks) if mask]
+                masks[span.word] |= self.mask_in_word(name)[1]
+        return [(word, mask) for word, mask in enumerate(masks) if mask]
+
+    def mask_in_word(self, name: str) -> tuple[int, int]:
+        """The word that a field is in, and which of its bits."""
+        word, shift, mask, _ = self._places[name]
+        return word, mask << shift
 
     @cached_property
     def _defaults(self) -> tuple[int, ...]:
@@ -167,16 +172,18 @@ class Layout:
         # Column by column in memory, as decoding goes.
         return np.stack([entries[name].astype(np.uint64) for name in entries.dtype.names or ()]).T
 
-    def column(self, words: NDArray[np.uint64], name: str, out: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
-        """One field of many entries, given as words [n] or [n, words]; in `out`, if given."""
+    def column(self, words: NDArray[np.uint64], name: str) -> NDArray[np.unsignedinteger[Any]]:
+        """One field of many entries, given as words [n] or [n, words]: unsigned, as wide as its bits [high:0] need."""
         word, shift, mask, scale = self._places[name]
         column = words if words.ndim == 1 else words[:, word]
-        values: NDArray[np.uint64] = np.bitwise_and(column, np.uint64(mask << shift), out=out)
+        # What is above the field goes first: the other passes are over less memory.
+        width = np.min_scalar_type(mask << max(shift, scale))
+        values: NDArray[Any] = column.astype(width, copy=False) & (mask << shift)
         # One shift by the difference: a pass over memory less.
         if scale > shift:
-            values <<= np.uint64(scale - shift)
+            values <<= scale - shift
         elif shift > scale:
-            values >>= np.uint64(shift - scale)
+            values >>= shift - scale
         return values
 
     def decode(self, words: NDArray[Any]) -> NDArray[np.void]:

@@ -117,6 +117,18 @@ def test_decode_gives_flags_as_bool_so_that_they_select_rows():
     assert rows["Number"].dtype == np.uint64
 
 
+def test_a_column_is_as_wide_as_the_bits_up_to_its_field():
+    words = ENTRY.encode(Valid=[0, 1], Base=[0x5000, 0xF_FFFF_FFFF_F000], Size=[255, 1], Number=[0xFF_FFFF, 1])
+    columns = {name: ENTRY.column(words, name) for name in ENTRY.fields}
+    assert {name: column.tolist() for name, column in columns.items()} == {
+        "Valid": [0, 1],
+        "Base": [0x5000, 0xF_FFFF_FFFF_F000],
+        "Size": [255, 1],
+        "Number": [0xFF_FFFF, 1],
+    }
+    assert [column.itemsize for column in columns.values()] == [8, 8, 1, 4]
+
+
 def test_words_of_memory():
     data = ENTRY.build(Size=1) + ENTRY.build(Size=2)
     assert ENTRY.words_of(data).tolist() == [[RES1_BITS + 1, 5], [RES1_BITS + 2, 5]]

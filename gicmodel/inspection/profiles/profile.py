@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,20 @@ from numpy.typing import NDArray
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.vpt import VSGIS
 
-_BATCH = 1 << 14
-"""Entries decoded at once: what is made of them on the way stays in the processor's caches."""
+Rows = slice | NDArray[np.bool_]
+"""Which entries, as an index: a mask, or one of the slices ALL and NONE, which need no pass over memory."""
+ALL, NONE = slice(None), slice(0)
 
 
 class Decoded(NamedTuple):
-    """Entries by column: which of all are in use and which have a RES0 bit set ([n]), and those in use ([m])."""
+    """Entries by column: which of all are in use, which have a RES0 bit set, and the columns of those in use ([m]).
 
-    used: NDArray[np.bool_]
-    reserved: NDArray[np.bool_]
-    columns: dict[str, NDArray[np.int64]]
+    A column's values are integers of any width.
+    """
+
+    used: Rows
+    reserved: Rows
+    columns: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,14 @@ class Entry:
         """Entries in memory, uint8 [n, bytes], as their words, uint64 [n, words]."""
         return self.layout.words_of(octets).reshape(-1, len(self.layout.word_bits))
 
-    def column(self, words: NDArray[np.uint64], name: str, default: int = 0) -> NDArray[np.int64]:
-        """A column (int64, [n]) of entries given as words [n, words]; `default` if the format has no such field."""
-        known = self.fields.get(name)
-        return np.full(len(words), default, np.int64) if known is None else self._field(words, known)
+    def column(self, words: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
+        """A column (int64, [n]) of entries given as words [n, words]."""
+        return self.layout.column(words, self.fields[name]).astype(np.int64)
 
     def in_use(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which entries map something."""
-        field = self.layout[self.used]
-        return np.asarray(words[:, field.word] & field.mask << field.shift != 0)
+        word, mask = self.layout.mask_in_word(self.used)
+        return np.asarray(words[:, word] & mask != 0)
 
     def reserved(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which entries have a RES0 bit set."""
@@ -64,23 +67,19 @@ class Entry:
 
     def decode(self, octets: NDArray[np.uint8]) -> Decoded:
         """Entries in memory, uint8 [n, bytes]: which are in use, and every column of those."""
-        count, kept = len(octets), 0
-        used, reserved = np.empty(count, np.bool_), np.empty(count, np.bool_)
-        columns = np.empty((len(self.fields), count), np.int64)
-        for start in range(0, count, _BATCH):
-            words = self.words(octets[start : start + _BATCH])
-            mapped = used[start : start + _BATCH] = self.in_use(words)
-            reserved[start : start + _BATCH] = self.reserved(words)
-            if not mapped.all():
-                words = words[mapped]
-            for column, name in zip(columns, self.fields.values(), strict=True):
-                self.layout.column(words, name, column[kept : kept + len(words)].view(np.uint64))
-            kept += len(words)
-        return Decoded(used, reserved, dict(zip(self.fields, columns[:, :kept], strict=True)))
+        words = self.words(octets)
+        used = ALL if self._all_in_use(words) else self.in_use(words)
+        reserved = self.reserved(words) if self._any_reserved(words) else NONE
+        words = words[used]
+        return Decoded(used, reserved, {name: self.layout.column(words, known) for name, known in self.fields.items()})
 
-    def _field(self, words: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
-        # No field has 64 bits, so that the sign is never reached.
-        return self.layout.column(words, name).view(np.int64)
+    def _all_in_use(self, words: NDArray[np.uint64]) -> bool:
+        """Whether the field that tells has a bit that is set in every entry; if not, there may yet be one in each."""
+        word, mask = self.layout.mask_in_word(self.used)
+        return bool(np.bitwise_and.reduce(words[:, word]) & mask)
+
+    def _any_reserved(self, words: NDArray[np.uint64]) -> bool:
+        return any(np.bitwise_or.reduce(words[:, word]) & mask for word, mask in self.layout.res0_masks)
 
 
 class VsgiStorage(NamedTuple):
