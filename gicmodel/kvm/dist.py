@@ -5,6 +5,7 @@ from gicmodel.driver import GicDriver
 from gicmodel.kvm.behaviour import KvmBehaviour
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
+from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.sgi import Sgis
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
@@ -38,6 +39,8 @@ class VgicDist:
         self._pendbasers = [0] * nr_vcpus
         self.pending_tables = [0] * nr_vcpus
         """Where the guest keeps the LPI pending table of each vCPU."""
+        self.save_plan: SavePlan | None = None
+        """How the last save has written them."""
         self.propbaser = 0
 
     def initialise(self) -> None:

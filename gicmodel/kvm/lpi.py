@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.kvm.lpi_words import LpiWords
-
 NO_VCPU = -1
 """`target_vcpu` of an LPI whose collection is not mapped."""
 
@@ -53,7 +51,8 @@ class Lpis:
         self._slots: dict[int, int] = {}
         self._free = list(range(len(self.rows)))
         self._order: NDArray[np.int64] | None = None
-        self._words: LpiWords | None = None
+        self.mapping_changes = 0
+        """How often it has changed which LPIs there are, which vCPUs they target, and which are forwarded."""
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -106,13 +105,6 @@ class Lpis:
             self._order = used[order]
         return self._order
 
-    def words(self, nr_vcpus: int) -> LpiWords | None:
-        """The LPIs that have a target as bitmaps; None if an INTID is wider than KVM's ITS supports."""
-        if self._words is None:
-            targeted = (self.rows["references"] > 0) & (self.rows["target_vcpu"] != NO_VCPU)
-            self._words = LpiWords.of(self.rows, np.flatnonzero(targeted), nr_vcpus, INTERRUPT_ID_BITS_ITS)
-        return self._words
-
     def targeting(self, vcpu: int) -> NDArray[np.int64]:
         """The slots of the LPIs that target `vcpu`, in ascending INTID order."""
         slots = self.slots()
@@ -131,7 +123,8 @@ class Lpis:
         return slots[order]
 
     def _mapping_changed(self) -> None:
-        self._order = self._words = None
+        self._order = None
+        self.mapping_changes += 1
 
     def _grow(self) -> None:
         count = len(self.rows)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SAVE_PENDING_TABLES' work on guest RAM, twice: as Linux does it, LPI by LPI, and 64 LPIs at a time.
 
-RAM is a window's `octets` or `words` with its `page_state`; only pages with a byte that changes are marked. Tables are
-given by their offsets in bytes from the start of the window, guest's or host's.
+RAM is a window's `octets` or `words` with its `page_state`; only pages with a byte that changes are marked. Places are
+counted from the start of the window, guest's or host's, in the same unit.
 """
 
 import numpy as np
@@ -18,7 +18,6 @@ NO_FAULT = -1
 _PAGE_WORDS = np.uint64(PAGE_BYTES // 8)
 _STORED = np.uint8(DIRTY | WRITTEN)
 _ZERO, _ONE, _CLEAR = np.uint64(0), np.uint64(1), np.uint8(0)
-_BYTES_SHIFT = np.uint64(3)
 _BYTE_OF, _BIT_OF = kernel(byte_of), kernel(bit_of)
 _BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
@@ -68,21 +67,6 @@ def save_lpi_by_lpi(
 
 
 @kernel
-def whole_and_apart(tables: NDArray[np.int64], vcpus: NDArray[np.int64], highest: int) -> bool:
-    """Whether the tables of these vCPUs are within the window, none starting after `highest`, and do not overlap.
-
-    They are 64 KiB aligned and shorter (DDI0601 GICR_PENDBASER.Physical_Address): they overlap where they are the same.
-    """
-    fine = True
-    for n in range(len(vcpus)):
-        table = tables[vcpus[n]]
-        fine &= 0 <= table <= highest
-        for m in range(n):
-            fine &= tables[vcpus[m]] != table
-    return fine
-
-
-@kernel
 def gather_latches(rows: NDArray[np.void], slots: NDArray[np.int64], latches: NDArray[np.uint64]) -> None:
     """Set bit n of `latches`, INTID n's, for each LPI in `slots` that is pending in software."""
     for slot in slots:
@@ -95,36 +79,25 @@ def gather_latches(rows: NDArray[np.void], slots: NDArray[np.int64], latches: ND
 def save_words(
     words: NDArray[np.uint64],
     page_state: NDArray[np.uint8],
-    tables: NDArray[np.int64],
-    vpt_words: NDArray[np.uint64],
-    vpts: NDArray[np.int64],
+    tables: NDArray[np.uint64],
+    counts: NDArray[np.uint64],
+    source: NDArray[np.uint64],
+    sources: NDArray[np.uint64],
     targets: NDArray[np.uint64],
-    first: NDArray[np.uint64],
-    end: NDArray[np.uint64],
-    latches: NDArray[np.uint64],
-    in_vpt: NDArray[np.uint64],
+    masks: NDArray[np.uint64],
 ) -> None:
-    """The same bytes for tables that are whole and apart.
+    """The same bytes for tables that do not overlap, a span after the other.
 
-    Of each vCPU: its table, its VPT, the LPIs it has in `targets`, and the words of all of them from its `first` to
-    before its `end`. Bit i of word w is INTID 64 * w + i. `latches` says what is pending in software, `in_vpt` whose
-    state is in the VPTs.
+    A span's words are on one page. Of each: where in `words` its part of a table is, how many words, where in `source`
+    are the pending bits, and where in `targets` are the bits of those that are to be saved.
     """
-    for vcpu in range(len(tables)):
+    for span in range(len(tables)):
         # In variables, which no store can change: the inner loop, without a branch, takes eight words at a time.
-        table, vpt = np.uint64(tables[vcpu]) >> _BYTES_SHIFT, np.uint64(vpts[vcpu]) >> _BYTES_SHIFT
-        row, start, last = np.uint64(vcpu * len(latches)), first[vcpu], end[vcpu]
-        while start < last:
-            page = (table + start) // _PAGE_WORDS
-            stop = (page + _ONE) * _PAGE_WORDS - table
-            if stop > last:
-                stop = last
-            changed = _ZERO
-            for word in range(start, stop):
-                pending = (latches[word] & ~in_vpt[word]) | (vpt_words[vpt + word] & in_vpt[word])
-                change = (words[table + word] ^ pending) & targets[row + word]
-                words[table + word] ^= change
-                changed |= change
-            if changed != _ZERO:
-                page_state[page] |= _STORED
-            start = stop
+        table, pending, mask = tables[span], sources[span], masks[span]
+        changed = _ZERO
+        for word in range(counts[span]):
+            change = (words[table + word] ^ source[pending + word]) & targets[mask + word]
+            words[table + word] ^= change
+            changed |= change
+        if changed != _ZERO:
+            page_state[table // _PAGE_WORDS] |= _STORED

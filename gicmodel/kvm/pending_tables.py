@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.guest_ram import outside, read_u8
-from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU
-from gicmodel.kvm.lpi_words import LpiWords
-from gicmodel.kvm.pending_kernels import NO_FAULT, gather_latches, save_lpi_by_lpi, save_words, whole_and_apart
+from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.kvm.pending_kernels import NO_FAULT, save_lpi_by_lpi
+from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.vlpi import Vlpis
-from gicmodel.layouts.vpt import bit_of, byte_of, table_bytes
+from gicmodel.layouts.vpt import bit_of, byte_of
 
 _WHAT = "LPI pending table byte"
-_TABLE_BYTES = table_bytes(INTERRUPT_ID_BITS_ITS)
-_NOTHING = np.zeros(_TABLE_BYTES // 8, np.uint64)
-"""A table without a pending bit."""
 
 
 def take_pending_bit(dist: VgicDist, vcpu: int, intid: int) -> bool:
@@ -84,23 +81,29 @@ def write_pending_tables(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) 
 
     The state of forwarded LPIs comes from the VPTs, or without `vlpis` from the latch as that of all others.
     """
-    tables = np.array(dist.pending_tables, np.int64) - dist.memory.base
-    words = dist.lpis.words(dist.nr_vcpus)
-    by_word = not lpi_by_lpi and dist.behaviour.pending_byte_per_vcpu
-    if by_word and words is not None and whole_and_apart(tables, words.vcpus, dist.memory.size - _TABLE_BYTES):
-        _save_words(dist, vlpis, tables, words)
-    else:
-        _save_lpi_by_lpi(dist, vlpis, tables)
+    if not lpi_by_lpi and dist.behaviour.pending_byte_per_vcpu:
+        plan = _save_plan(dist, vlpis)
+        if plan.possible:
+            plan.save()
+            return
+    _save_lpi_by_lpi(dist, vlpis)
 
 
-def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int64]) -> None:
-    memory = dist.memory
+def _save_plan(dist: VgicDist, vlpis: Vlpis | None) -> SavePlan:
+    """The one of the save before, if it fits."""
+    if dist.save_plan is None or not dist.save_plan.fits(dist.pending_tables, vlpis):
+        dist.save_plan = SavePlan(dist.memory, dist.lpis, dist.pending_tables, vlpis)
+    return dist.save_plan
+
+
+def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None) -> None:
+    memory, tables = dist.memory, np.array(dist.pending_tables, np.int64) - dist.memory.base
     fault = save_lpi_by_lpi(
         memory.octets,
         memory.page_state,
         tables,
         (vlpis.driver.memory if vlpis else memory).octets,
-        vlpis.vpts(range(dist.nr_vcpus)) if vlpis else tables,
+        vlpis.vpts(vlpis.vm.vpes) if vlpis else tables,
         dist.lpis.rows,
         dist.lpis.slots(),
         vlpis is not None,
@@ -108,30 +111,6 @@ def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int
     )
     if fault != NO_FAULT:
         raise outside(memory.base + fault, _WHAT)
-
-
-def _save_words(dist: VgicDist, vlpis: Vlpis | None, tables: NDArray[np.int64], words: LpiWords) -> None:
-    save_words(
-        dist.memory.words,
-        dist.memory.page_state,
-        tables,
-        vlpis.driver.memory.words if vlpis else _NOTHING,
-        vlpis.vpts(range(dist.nr_vcpus)) if vlpis else np.zeros(len(tables), np.int64),
-        words.targets,
-        words.first,
-        words.end,
-        _latches(dist, words.in_software if vlpis else words.slots),
-        words.forwarded if vlpis else _NOTHING,
-    )
-
-
-def _latches(dist: VgicDist, slots: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """What is pending in software of these LPIs, as a table."""
-    if not len(slots):
-        return _NOTHING
-    latches = np.zeros(len(_NOTHING), np.uint64)
-    gather_latches(dist.lpis.rows, slots, latches)
-    return latches
 
 
 def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray[np.integer], int | None]:

@@ -155,22 +155,21 @@ class Vlpis:
     def pending(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
         """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM. KvmError EACCES as `vpts`."""
         rows = self._lpis.rows[slots]
-        tables = self.vpts(np.unique(rows["target_vcpu"]).tolist())
+        tables = self.vpts(self.vpe(vcpu) for vcpu in np.unique(rows["target_vcpu"]).tolist())
         octets = self.driver.memory.octets[tables[rows["target_vcpu"]] + byte_of(rows["intid"])]
         bits: NDArray[np.uint8] = octets >> bit_of(rows["intid"]).astype(np.uint8) & 1
         return bits.astype(np.bool_)
 
-    def vpts(self, vcpus: Iterable[int]) -> NDArray[np.int64]:
-        """Where in host RAM, in bytes from its start, the VPT of every vCPU is; those of `vcpus` hold the truth.
+    def vpts(self, vpes: Iterable[ItsVpe]) -> NDArray[np.int64]:
+        """Where in host RAM, in bytes from its start, the VPT of every vCPU is; those of `vpes` hold the truth.
 
-        KvmError EACCES unless the host is GICv4.1 and the vPEs of `vcpus` are unmapped: elsewhere RAM may be stale.
+        KvmError EACCES unless the host is GICv4.1 and these vPEs are unmapped: elsewhere RAM may be stale.
         """
-        vpes = self.vm.vpes
         if not self.driver.is_v41:
             raise KvmError("EACCES", "the pending state of a vLPI can only be read on GICv4.1")
-        for vcpu in vcpus:
-            if vpes[vcpu].vmapp_count:
-                raise KvmError("EACCES", f"vPE {vpes[vcpu].vpe_id} is mapped: its VPT in RAM may be stale")
+        for vpe in vpes:
+            if vpe.vmapp_count:
+                raise KvmError("EACCES", f"vPE {vpe.vpe_id} is mapped: its VPT in RAM may be stale")
         return self._vpts
 
     def _unmap_vpes(self, vpes: Iterable[ItsVpe]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.kvm.pending_tables import write_pending_tables
+from gicmodel.layouts.registers import GICR_PENDBASER, register
 from gicmodel.layouts.vpt import bit_of, byte_of
 from gicmodel.memory import ExternalAbort
 from tests.kvm.guest import ITTS, PENDING, RAM_END, Guest, pending_table
@@ -104,6 +105,17 @@ def test_a_save_follows_the_mapping_of_the_moment(setup1):
     setup1.vgic.save_pending_tables()
     bits = {(vcpu, intid): setup1.pending_bit(vcpu, intid) for vcpu in (2, 3) for intid in (8195, 8196, 8300)}
     assert {place for place, bit in bits.items() if bit} == {(2, 8195), (2, 8196), (3, 8300)}
+
+
+def test_a_save_follows_a_table_that_moves(setup1):
+    setup1.command("INT", DeviceID=2, EventID=20)
+    setup1.vgic.save_pending_tables()
+    redistributor = setup1.vgic.redistributors[3]
+    redistributor.write(0, 0, 4)
+    redistributor.write(register("GICR_PENDBASER").offset, GICR_PENDBASER.pack(Physical_Address=pending_table(5)), 8)
+    setup1.vgic.lpis.rows["pending_latch"][setup1.vgic.lpis.find(8195)] = True
+    setup1.vgic.save_pending_tables()
+    assert setup1.memory.read_u8(pending_table(5) + byte_of(8195)) == 1 << bit_of(8195)
 
 
 def test_an_lpi_without_a_target_is_not_saved(guest):
@@ -220,6 +232,18 @@ def test_same_bytes_and_pages_as_lpi_by_lpi_where_vpts_are_read(unmapped, vm):
     for slot in slots:
         dist.lpis.release(slot)
     assert images[0] == images[1]
+
+
+def test_vpts_of_mapped_vpes_are_not_read():
+    """The second time all else is known already."""
+    guest = Guest(nr_vcpus=3, driver=Host().driver)
+    dist = guest.vgic.dist
+    guest.vgic.unmap_all_vpes()
+    write_pending_tables(dist, dist.vlpis, lpi_by_lpi=False)
+    guest.vgic.map_all_vpes()
+    for lpi_by_lpi in (True, False):
+        with pytest.raises(KvmError, match="EACCES: vPE 0 is mapped"):
+            write_pending_tables(dist, dist.vlpis, lpi_by_lpi)
 
 
 def test_the_whole_lpi_space(guest):
