@@ -144,11 +144,11 @@ def used_of(octets: Octets, first: int = 0) -> Entries:
     width = math.gcd(size, 8)
     words = np.ascontiguousarray(octets).view(f"<u{width}")
     # The least word mostly tells, in half the time; that pass is spared where the first is zero.
-    if (words[:1, 0].any() and words.min()) or (used := _any_set(words)).all():
+    if (count and words[0, 0] and words.min()) or (used := _any_set(words)).all():
         return Entries(range(first, first + count), octets)
     (found,) = used.nonzero()
     # Whole entries: NumPy would go byte by byte through rows.
-    entries = words.view(np.dtype((np.void, size)))[:, 0]
+    entries = words.view(f"V{size}")[:, 0]
     return Entries(first + found, entries[found].view(np.uint8).reshape(-1, size))
 
 
