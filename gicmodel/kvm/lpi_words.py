@@ -24,6 +24,8 @@ class LpiWords(NamedTuple):
     """
 
     slots: NDArray[np.int64]
+    left_out: int
+    """How many more LPIs have a target."""
     complete: bool
     """False if there was no room for an INTID; then not all LPIs are here."""
     vcpus: NDArray[np.uint64]
@@ -45,12 +47,12 @@ class LpiWords(NamedTuple):
         """The LPIs of these rows that have a target and are `forwarded`, or the `others`, or both."""
         words = (1 << id_bits) // 64
         bitmaps, slots = np.zeros(nr_vcpus * (words + _LINE_WORDS), np.uint64), np.zeros(len(rows), np.int64)
-        count, complete = group_by_vcpu(rows, forwarded, others, words, bitmaps, slots)
+        count, left_out, complete = group_by_vcpu(rows, forwarded, others, words, bitmaps, slots)
         pieces = nr_vcpus * words // _PIECE_WORDS if count else 0
         (vcpus, starts, counts, masks), targets = np.zeros((4, pieces), np.uint64), _lines(pieces * _PIECE_WORDS)
         found, kept = find_spans(bitmaps, words, vcpus, starts, counts, masks, targets)
         spans = vcpus[:found], starts[:found], counts[:found], masks[:found]
-        return cls(slots[:count], complete, *spans, targets[: int(kept)])
+        return cls(slots[:count], left_out, complete, *spans, targets[: int(kept)])
 
 
 def _lines(words: int) -> NDArray[np.uint64]:
@@ -68,22 +70,25 @@ def group_by_vcpu(
     words: int,
     bitmaps: NDArray[np.uint64],
     slots: NDArray[np.int64],
-) -> tuple[int, bool]:
-    """Set the bit of each LPI in the bitmap of its vCPU; how many, and whether there was room for all."""
-    count, distance = 0, words + _LINE_WORDS
+) -> tuple[int, int, bool]:
+    """Set the bit of each LPI in the bitmap of its vCPU; how many, how many not, and whether there was room for all."""
+    count, left_out, distance = 0, 0, words + _LINE_WORDS
     for slot in range(len(rows)):
         vcpu = np.int64(rows[slot]["target_vcpu"])
+        if vcpu == NO_VCPU or rows[slot]["references"] == 0:
+            continue
         wanted = forwarded if rows[slot]["hw"] else others
-        if not wanted or vcpu == NO_VCPU or rows[slot]["references"] == 0:
+        if not wanted:
+            left_out += 1
             continue
         intid = np.uint64(rows[slot]["intid"])
         word = intid >> WORD_SHIFT
         if word >= np.uint64(words):
-            return count, False
+            return count, left_out, False
         bitmaps[np.uint64(vcpu * distance) + word] |= _ONE << (intid & BIT_MASK)
         slots[count] = slot
         count += 1
-    return count, True
+    return count, left_out, True
 
 
 @kernel

@@ -71,16 +71,20 @@ class SavePlan:
         self, memory: GuestMemory, tables: NDArray[np.int64], vlpis: Vlpis | None
     ) -> list[Callable[[], None]] | None:
         words = partial(LpiWords.of, self._lpis.rows, len(tables), INTERRUPT_ID_BITS_ITS)
-        latched = words(forwarded=vlpis is None, others=True)
-        sources = [_Source(latched, self._latches, np.zeros_like(tables))]
+        sources = []
         if vlpis is not None:
             forwarded = words(forwarded=True, others=False)
             sources.append(_Source(forwarded, vlpis.driver.memory.words, vlpis.vpts(vlpis.vm.vpes)))
-        used = tables[np.unique(np.concatenate([source.lpis.vcpus for source in sources]))]
-        if not all(source.lpis.complete for source in sources) or not _whole_and_apart(used, memory.size):
+        if not sources or sources[0].lpis.left_out:
+            latched = words(forwarded=vlpis is None, others=True)
+            sources.append(_Source(latched, self._latches, np.zeros_like(tables)))
+            self._latched = latched.slots
+        used = np.zeros(len(tables), np.bool_)
+        for source in sources:
+            used[source.lpis.vcpus] = True
+        if not all(source.lpis.complete for source in sources) or not _whole_and_apart(tables[used], memory.size):
             return None
-        self._latched = latched.slots
-        return [_save_from(source, memory, tables) for source in sources if len(source.lpis.slots)]
+        return [_save_from(source, memory, tables) for source in sources]
 
 
 def _whole_and_apart(tables: NDArray[np.int64], size: int) -> bool:
@@ -89,7 +93,7 @@ def _whole_and_apart(tables: NDArray[np.int64], size: int) -> bool:
     They are 64 KiB aligned and shorter (DDI0601 GICR_PENDBASER.Physical_Address): they overlap where they are the same.
     """
     inside = (tables >= 0) & (tables <= size - _TABLE_BYTES)
-    return bool(inside.all()) and len(np.unique(tables)) == len(tables)
+    return bool(inside.all()) and len(set(tables.tolist())) == len(tables)
 
 
 def _save_from(source: _Source, memory: GuestMemory, tables: NDArray[np.int64]) -> Callable[[], None]:

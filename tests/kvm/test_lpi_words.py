@@ -43,6 +43,7 @@ def test_the_spans_hold_exactly_the_lpis_that_were_asked_for(lpis, forwarded, ot
         found += [(vcpu, 64 * start + bit) for bit in np.flatnonzero(bits).tolist()]
     assert sorted(found) == sorted((vcpu, intid) for intid, vcpu, _ in wanted)
     assert sorted(rows["intid"][words.slots]) == sorted(intid for intid, _, _ in wanted)
+    assert words.left_out == sum(vcpu != NO_VCPU for _, vcpu, _ in lpis) - len(wanted)
     assert words.complete
 
 
