@@ -13,7 +13,7 @@ import pytest
 
 import gicmodel
 from gicmodel import jit
-from gicmodel.jit import COMPILED, cache_directory
+from gicmodel.jit import COMPILED, cache_directory, kernel, unlikely
 from tests.typed_ir import differences, infer_as_declared
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT=1: there is no machine code to look at")
@@ -87,6 +87,24 @@ def test_the_python_engine_is_the_function_itself(package):
         "print(type(answer) is types.FunctionType, answer(), cold_cache(), 'numba' in sys.modules)"
     )
     assert run(program, package, NUMBA_DISABLE_JIT="1") == "True 20 False False"
+
+
+def guarded(words, index):
+    if unlikely(index >= words.shape[0]):
+        return ONE
+    return words[index]
+
+
+def test_unlikely_changes_no_result():
+    words = np.array([5, 7], np.uint64)
+    assert [kernel(guarded)(words, index) for index in (0, 1, 2)] == [5, 7, 1]
+
+
+@compiled_only
+def test_unlikely_reaches_the_compiler():
+    compiled = numba.njit(guarded)
+    compiled(np.array([5], np.uint64), 0)
+    assert "branch_weights" in compiled.inspect_llvm(compiled.signatures[0])
 
 
 @pytest.fixture
