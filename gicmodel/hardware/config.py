@@ -149,6 +149,9 @@ class GicConfig:
             _check(field.name, getattr(self, field.name))
         if self.redistributor_base % FRAME_BYTES:
             raise ValueError(f"GicConfig.redistributor_base is {self.redistributor_base:#x}: not a frame's address")
+        if self.hcc > 1 << self.collection_id_bits:
+            most = 1 << self.collection_id_bits
+            raise ValueError(f"GicConfig.hcc is {self.hcc}: ICIDs of {self.collection_id_bits} bits are only {most}")
         budget = self.commands_per_step
         if budget is not None and not (isinstance(budget, int) and budget >= 1):
             raise ValueError(f"GicConfig.commands_per_step is {budget!r}: None, or a whole number from 1")

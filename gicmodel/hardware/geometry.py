@@ -18,11 +18,11 @@ class Table(NamedTuple):
     indirect: bool
     length: int
 
-    def reach(self, entry_bytes: int, id_bits: int) -> Reach:
-        """What a lookup needs: no identifier of more than `id_bits` is served."""
+    def reach(self, entry_bytes: int, identifiers: int) -> Reach:
+        """What a lookup needs of a table for that many identifiers at most."""
         per_page = self.page_bytes // entry_bytes
         entries = self.length // LEVEL1.bytes * per_page if self.indirect else self.length // entry_bytes
-        return Reach(self.base, min(entries, 1 << id_bits), per_page.bit_length() - 1 if self.indirect else 0)
+        return Reach(self.base, min(entries, identifiers), per_page.bit_length() - 1 if self.indirect else 0)
 
 
 class Reach(NamedTuple):

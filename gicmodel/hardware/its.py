@@ -76,10 +76,10 @@ class Its(RegisterFace):
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
-        for index, (layout, id_bits) in _tables(self.config).items():
+        for index, (layout, identifiers) in _tables(self.config).items():
             at = table_at(0, index) - its_at(0)
             table = table_of_baser(self._state[ITS.baser + index])
-            for word, value in enumerate(table.reach(layout.bytes, id_bits)):
+            for word, value in enumerate(table.reach(layout.bytes, identifiers)):
                 self._state[at + word] = value
 
     def translate(self, device_id: int, event_id: int) -> int:
@@ -212,10 +212,11 @@ class Its(RegisterFace):
 
 
 def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:
-    """Entry and width of identifier of the tables that the ITS has, by GITS_BASER<n>."""
-    tables = {DEVICE_TABLE: (DTE, config.device_id_bits), COLLECTION_TABLE: (CTE, config.collection_id_bits)}
+    """Entry and most identifiers of the tables that the ITS has, by GITS_BASER<n>; ICIDs below HCC have no entry."""
+    collections = (1 << config.collection_id_bits) - config.hcc
+    tables = {DEVICE_TABLE: (DTE, 1 << config.device_id_bits), COLLECTION_TABLE: (CTE, collections)}
     if config.virtual:
-        tables[VPE_TABLE] = (VPE_CONFIGURATION if config.v41 else VTE, config.vpe_id_bits)
+        tables[VPE_TABLE] = (VPE_CONFIGURATION if config.v41 else VTE, 1 << config.vpe_id_bits)
     return tables
 
 

@@ -90,7 +90,7 @@ class Redistributor(RegisterFace):
     def _derive_table(self) -> None:
         if self.config.v41:
             table = table_of_vpropbaser(self._state[RD.vpropbaser])
-            for word, value in enumerate(table.reach(VPE_CONFIGURATION.bytes, self.config.vpe_id_bits)):
+            for word, value in enumerate(table.reach(VPE_CONFIGURATION.bytes, 1 << self.config.vpe_id_bits)):
                 self._state[RD.table + word] = value
 
     def read(self, offset: int, size: int = 8) -> int:

@@ -211,3 +211,20 @@ def test_a_doorbell_that_cannot_be_stored_is_an_abort_after_the_vlpi_is_pending(
         bench.ring()
         assert [error.number for error in bench.gic.errors] == [0x0103FE]
     assert bench.bit(bench.vpt(), VLPI) == 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "mnemonic", "fields", "what"),
+    [
+        ("3", "MOVI", EVENT | {"ICID": FAR_ICID}, "PENDING 1"),
+        ("4.0", "VMOVI", VIRTUAL | {"vPEID": FAR_VPE_V40}, "VPT 1"),
+        ("4.1", "VMOVI", VIRTUAL | {"vPEID": FAR_VPE}, "VPT 1"),
+    ],
+)
+def test_where_nothing_is_pending_a_move_needs_no_pending_table_at_the_target(architecture, mnemonic, fields, what):
+    bench = everything(architecture)
+    bench.run("CLEAR", DeviceID=fields["DeviceID"], EventID=fields["EventID"])
+    with fault(bench, what):
+        bench.queue_command(mnemonic, **fields)
+        bench.ring()
+        assert bench.gic.errors == []

@@ -104,6 +104,12 @@ def test_a_configuration_that_cannot_be_built_is_refused_by_name(name, value):
         GicConfig(**{name: value})
 
 
+def test_there_are_no_more_collections_in_the_its_than_icids():
+    GicConfig(collection_id_bits=2, hcc=4)
+    with pytest.raises(ValueError, match=r"^GicConfig\.hcc is 5: ICIDs of 2 bits are only 4$"):
+        GicConfig(collection_id_bits=2, hcc=5)
+
+
 def test_the_qemu_profile_can_be_changed_in_part():
     config = GicConfig.qemu("3", redistributors=7)
     assert (config.architecture, config.redistributors, config.command_errors) == ("3", 7, "ignore")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.pending import FIRST_LPI_ID
+from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, LPI_ID_BITS
 from gicmodel.hardware.kernels.ram import covers, load8
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
@@ -20,8 +20,6 @@ from gicmodel.layouts.registers import GICR_PROPBASER
 ENABLE, PRIORITY = LPI_CONFIGURATION["Enable"], LPI_CONFIGURATION["Priority"]
 RETAINED = np.uint64(LPI_CONFIGURATION.pack())
 PROPBASER_ADDRESS, PROPBASER_ID_BITS = GICR_PROPBASER["Physical_Address"], GICR_PROPBASER["IDbits"]
-LPI_ID_BITS = np.uint64(14)
-"""Fewer INTID bits than this and there are no LPIs."""
 
 
 @kernel

@@ -14,7 +14,7 @@ from gicmodel.hardware.kernels.delivery import (
     clear_virtual,
     lpi_table,
     slot_of_vpe,
-    vpt_bits,
+    vpe_id_bits,
 )
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.highest import SPURIOUS, VSGI_COUNT, best_lpi, best_vsgi, table_readable
@@ -81,7 +81,7 @@ def highest_virtual_v41(m: Machine, rd: Index) -> Word:
     base, group1 = get(entry[0], VPE_VPT_ADDR), get(vpendbaser, GROUP1)
     best, priority = best_vsgi(m, slot, base, get(vpendbaser, GROUP0), group1)
     if group1 == ONE:
-        vlpi, vlpi_priority = best_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpt_bits(m, entry))
+        vlpi, vlpi_priority = best_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpe_id_bits(m, entry))
         if vlpi_priority < priority:
             best = vlpi
     return best
@@ -117,7 +117,7 @@ def take_virtual(m: Machine, rd: Index, vintid: Word) -> Truth:
         return False
     if v41:
         entry = resident_entry(m, rd)
-        if get(entry[0], VPE_VALID) != ONE or vintid >= ONE << vpt_bits(m, entry):
+        if get(entry[0], VPE_VALID) != ONE or vintid >= ONE << vpe_id_bits(m, entry):
             return False
         return clear_virtual(m, entry, vintid)[1]
     r = rd_at(rd)

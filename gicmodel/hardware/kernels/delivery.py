@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.configuration import LPI_ID_BITS, configuration_byte, id_bits_of, is_enabled
+from gicmodel.hardware.kernels.configuration import configuration_byte, id_bits_of, is_enabled
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.highest import (
     SPURIOUS,
@@ -23,7 +23,9 @@ from gicmodel.hardware.kernels.pending import (
     bit_reachable,
     clean,
     clear_pending,
+    is_pending,
     set_pending,
+    vpt_bits,
     vpt_slot,
 )
 from gicmodel.hardware.kernels.state import (
@@ -53,7 +55,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     write_vpe_configuration,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_PENDBASER,
@@ -98,25 +100,31 @@ def set_lpi(m: Machine, rd: Index, intid: Word) -> Word:
 
 
 @inlined
+def lpi_pending(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
+    """(reason, is it pending) of a physical LPI."""
+    if not takes_lpi(m, rd, intid):
+        return OK, False
+    reason = bit_reachable(m, rd, lpi_table(m, rd), intid)
+    if unlikely(reason != OK):
+        return reason, False
+    return OK, is_pending(m, rd, lpi_table(m, rd), intid)
+
+
+@inlined
 def clear_lpi(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a physical LPI not pending."""
     if not takes_lpi(m, rd, intid):
         return OK, False
     reason = bit_reachable(m, rd, lpi_table(m, rd), intid)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, False
     return OK, clear_pending(m, rd, lpi_table(m, rd), intid)
 
 
 @kernel
-def vpt_bits(m: Machine, entry: Packet) -> Word:
-    """vINTID bits of the vPE, within what a VPT can have: the entry is in RAM and may say anything."""
-    bits = get(entry[0], VPE_VPT_SIZE) + ONE
-    if bits < LPI_ID_BITS:
-        bits = LPI_ID_BITS
-    if bits > m.chip[CONFIG.intid_bits]:
-        bits = m.chip[CONFIG.intid_bits]
-    return bits
+def vpe_id_bits(m: Machine, entry: Packet) -> Word:
+    """vINTID bits of the vPE."""
+    return vpt_bits(m, get(entry[0], VPE_VPT_SIZE) + ONE)
 
 
 @kernel
@@ -128,7 +136,7 @@ def vpe_redistributor(entry: Packet) -> Index:
 @inlined
 def slot_of_vpe(m: Machine, entry: Packet) -> tuple[Word, Index]:
     """(reason, slot) of the vPE's VPT; OK means that all of it is in RAM."""
-    return vpt_slot(m, get(entry[0], VPE_VPT_ADDR), vpt_bits(m, entry), False)
+    return vpt_slot(m, get(entry[0], VPE_VPT_ADDR), get(entry[0], VPE_VPT_SIZE) + ONE, False)
 
 
 @kernel
@@ -155,7 +163,7 @@ def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell:
     if resident and not resident_takes(m, entry, vintid):
         return OK
     reason, slot = slot_of_vpe(m, entry)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     newly = set_pending(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
     if resident:
@@ -174,10 +182,19 @@ def withdraw_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word) -> W
 
 
 @inlined
+def vlpi_pending(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]:
+    """(reason, is it pending) of a vLPI."""
+    reason, slot = slot_of_vpe(m, entry)
+    if unlikely(reason != OK):
+        return reason, False
+    return OK, is_pending(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
+
+
+@inlined
 def clear_virtual(m: Machine, entry: Packet, vintid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a vLPI or vSGI not pending."""
     reason, slot = slot_of_vpe(m, entry)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, False
     was = clear_pending(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
     if m.chip[CONFIG.vpt_writeback] == DESCHEDULE:
@@ -239,7 +256,7 @@ def anything_forwardable(m: Machine, slot: Index, entry: Packet) -> Truth:
     base, group1 = get(entry[0], VPE_VPT_ADDR), get(entry[2], VPE_GROUP1)
     if best_vsgi(m, slot, base, get(entry[2], VPE_GROUP0), group1)[0] != SPURIOUS:
         return True
-    return group1 == ONE and any_enabled_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpt_bits(m, entry))
+    return group1 == ONE and any_enabled_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpe_id_bits(m, entry))
 
 
 @kernel

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.state import Truth, Word
+from gicmodel.hardware.kernels.state import Word
 from gicmodel.jit import kernel
 from gicmodel.layouts.commands import OPCODES
 
@@ -49,7 +49,6 @@ OPCODE_CLEAR = np.uint64(OPCODES["CLEAR"])
 OPCODE_OF_CLEAR_ERRORS = np.uint64(0x05)
 """CLEAR is opcode 0x04 but every source numbers its errors 0x0105xx."""
 FORMAT = np.uint64(0x01_0000)
-REASON_MASK = np.uint64(0xFF)
 OPCODE_SHIFT = np.uint64(8)
 
 
@@ -59,9 +58,3 @@ def error_number(opcode: Word, reason: Word) -> Word:
     if opcode == OPCODE_CLEAR:
         return FORMAT | (OPCODE_OF_CLEAR_ERRORS << OPCODE_SHIFT) | reason
     return FORMAT | (opcode << OPCODE_SHIFT) | reason
-
-
-@kernel
-def is_abort(number: Word) -> Truth:
-    """Whether the error is an external abort, which stalls whatever the policy."""
-    return number & REASON_MASK == EXTERNAL_ABORT

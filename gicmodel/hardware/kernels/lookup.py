@@ -46,7 +46,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     vpe_out_of_range,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import INTTYPE_PHYSICAL, ITE
@@ -87,10 +87,10 @@ def is_doorbell(m: Machine, intid: Word) -> Truth:
 @inlined
 def find_device(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     """(reason, DTE) of a mapped device."""
-    if device_out_of_range(m, its, device_id):
+    if unlikely(device_out_of_range(m, its, device_id)):
         return DEVICE_OOR, ZERO
     reason, dte = read_dte(m, its, device_id)
-    if reason == OK and get(dte, DTE_VALID) != ONE:
+    if unlikely(reason == OK and get(dte, DTE_VALID) != ONE):
         reason = UNMAPPED_DEVICE
     return reason, dte
 
@@ -105,12 +105,12 @@ def event_out_of_range(m: Machine, dte: Word, event_id: Word) -> Truth:
 def find_event(m: Machine, its: Index, device_id: Word, event_id: Word) -> tuple[Word, Word, Word, Word]:
     """(reason, DTE, ITE low, ITE high) of a mapped event."""
     reason, dte = find_device(m, its, device_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, dte, ZERO, ZERO
-    if event_out_of_range(m, dte, event_id):
+    if unlikely(event_out_of_range(m, dte, event_id)):
         return ID_OOR, dte, ZERO, ZERO
     reason, low, high = read_ite(m, its, device_id, dte, event_id)
-    if reason == OK and get(low, ITE_VALID) != ONE:
+    if unlikely(reason == OK and get(low, ITE_VALID) != ONE):
         reason = UNMAPPED_INTERRUPT
     return reason, dte, low, high
 
@@ -118,15 +118,15 @@ def find_event(m: Machine, its: Index, device_id: Word, event_id: Word) -> tuple
 @inlined
 def find_collection(m: Machine, its: Index, icid: Word) -> tuple[Word, Index]:
     """(reason, redistributor) of a mapped collection."""
-    if collection_out_of_range(m, its, icid):
+    if unlikely(collection_out_of_range(m, its, icid)):
         return COLLECTION_OOR, np.int64(-1)
     reason, cte = read_cte(m, its, icid)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, np.int64(-1)
-    if get(cte, CTE_VALID) != ONE:
+    if unlikely(get(cte, CTE_VALID) != ONE):
         return UNMAPPED_COLLECTION, np.int64(-1)
     rd = np.int64(get(cte, CTE_RDBASE))
-    if rd >= np.int64(m.chip[CONFIG.redistributors]):
+    if unlikely(rd >= np.int64(m.chip[CONFIG.redistributors])):
         return PROCNUM_OOR, np.int64(-1)
     return OK, rd
 
@@ -134,14 +134,14 @@ def find_collection(m: Machine, its: Index, icid: Word) -> tuple[Word, Index]:
 @inlined
 def find_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """(reason, entry) of a vPE that is mapped on this ITS."""
-    if vpe_out_of_range(m, its, vpe_id):
+    if unlikely(vpe_out_of_range(m, its, vpe_id)):
         return VCPU_OOR, NOTHING
     reason, entry = read_vpe(m, its, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, NOTHING
-    if not mapped_here(entry, its):
+    if unlikely(not mapped_here(entry, its)):
         return VCPU_INVALID, NOTHING
-    if get(entry[1], VPE_RDBASE) >= m.chip[CONFIG.redistributors]:
+    if unlikely(get(entry[1], VPE_RDBASE) >= m.chip[CONFIG.redistributors]):
         return PROCNUM_OOR, NOTHING
     return OK, entry
 
@@ -176,7 +176,7 @@ def is_unmapped(reason: Word) -> Truth:
 def lpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Index]:
     """(reason, redistributor) of a physical ITE; its INTID is checked because it comes from RAM."""
     reason, rd = find_collection(m, its, get(low, ITE_ICID))
-    if reason == OK and not is_lpi(m, get(low, ITE_INTID)):
+    if unlikely(reason == OK and not is_lpi(m, get(low, ITE_INTID))):
         return ITE_INVALID, np.int64(-1)
     return reason, rd
 
@@ -185,6 +185,6 @@ def lpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Index]:
 def vlpi_target(m: Machine, its: Index, low: Word) -> tuple[Word, Packet]:
     """(reason, vPE entry) of a virtual ITE."""
     reason, entry = find_vpe(m, its, get(low, ITE_VPE_ID))
-    if reason == OK and not (fits_vpt(entry, get(low, ITE_INTID)) and is_lpi(m, get(low, ITE_INTID))):
+    if unlikely(reason == OK and not (fits_vpt(entry, get(low, ITE_INTID)) and is_lpi(m, get(low, ITE_INTID)))):
         return VIRTUALID_OOR, NOTHING
     return reason, entry

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import PAGE_SHIFT, STORED, copy_words, covers, load64, mark, ram_index, store64
+from gicmodel.hardware.kernels.ram import copy_words, covers, load64, mark, ram_index, store64, store256
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     IMMEDIATE,
@@ -21,21 +21,23 @@ from gicmodel.hardware.kernels.state import (
     Index,
     Machine,
     Packet,
+    Slot,
     Truth,
     Word,
 )
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.vpt import BIT_MASK, FIRST_LPI, WORD_SHIFT
 
 FIRST_LPI_ID = np.uint64(FIRST_LPI)
 FIRST_LPI_WORD = FIRST_LPI // 64
 BYTES_SHIFT = np.uint64(3)
-LINE_SHIFT = np.uint64((LINE_WORDS * 64).bit_length() - 1)
 LINE_WORDS_SHIFT = np.uint64(LINE_WORDS.bit_length() - 1)
 FIRST_BITS_COLUMN = np.uint64(SLOT.bits)
-LINE_BYTES = np.uint64(LINE_WORDS * 8)
+LINE_BYTES, HALF_LINE_BYTES = np.uint64(LINE_WORDS * 8), np.uint64(LINE_WORDS * 4)
 TWO, THREE, FOUR = np.uint64(2), np.uint64(3), np.uint64(4)
+LPI_ID_BITS = np.uint64(FIRST_LPI.bit_length())
+"""Fewer INTID bits than this and there are no LPIs."""
 LINES_IN_GROUP = np.uint64(64)
 VPT_ALIGN_SHIFT = np.uint64(16)
 WAYS_SHIFT = np.uint64(WAYS.bit_length() - 1)
@@ -82,6 +84,12 @@ def write_pending_word(m: Machine, slot: Index, base: Word, index: Index, word: 
         store64(m, base + np.uint64(index * 8), word)
 
 
+@kernel
+def is_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
+    """The bit."""
+    return pending_word(m, slot, base, np.int64(intid >> WORD_SHIFT)) & (ONE << (intid & BIT_MASK)) != ZERO
+
+
 @inlined
 def set_pending(m: Machine, slot: Index, base: Word, intid: Word) -> Truth:
     """Set the bit; whether it was 0."""
@@ -113,12 +121,6 @@ def dirty_column(m: Machine) -> Word:
 
 
 @kernel
-def dirty_at(m: Machine) -> Index:
-    """The same, for slices."""
-    return np.int64(dirty_column(m))
-
-
-@kernel
 def forget_bits(m: Machine, slot: Index) -> None:
     """No bit of the slot is set, no line differs from RAM."""
     m.slots[slot, SLOT.bits :] = ZERO
@@ -128,7 +130,7 @@ def forget_bits(m: Machine, slot: Index) -> None:
 def fill(m: Machine, slot: Index, base: Word, id_bits: Word, zero: Truth) -> Word:
     """Take a pending table into the slot; `zero` trusts PTZ and does not read it."""
     words = np.int64(table_bytes(id_bits) >> BYTES_SHIFT)
-    if not covers(m, base, table_bytes(id_bits)):
+    if unlikely(not covers(m, base, table_bytes(id_bits))):
         return EXTERNAL_ABORT
     if m.slots[slot, SLOT.held] == ONE and not zero:
         first = ram_index(m, base)
@@ -143,53 +145,65 @@ def fill(m: Machine, slot: Index, base: Word, id_bits: Word, zero: Truth) -> Wor
 
 @kernel
 def clean(m: Machine, slot: Index) -> None:
+    """Write the lines that differ from RAM back to it, if there is a table there."""
+    if m.slots[slot, SLOT.tag] & ONE == ONE:
+        write_dirty_lines(m, slot)
+
+
+@inlined
+def write_dirty_lines(m: Machine, slot: Index) -> None:
     """Write the lines that differ from RAM back to it. The range was checked when the slot was filled."""
-    if m.slots[slot, SLOT.tag] & ONE == ZERO:
-        return
-    base = m.slots[slot, SLOT.tag] & ~ONE
-    for column in range(dirty_at(m), m.slots.shape[1]):
-        lines = m.slots[slot, column]
-        first = np.uint64(column - dirty_at(m)) << WORD_SHIFT
-        while lines != ZERO:
-            start = lowest_bit(lines)
+    row = m.slots[slot]
+    first, column = ZERO, dirty_column(m)
+    while column < np.uint64(row.shape[0]):
+        lines = row[column]
+        if lines != ZERO:
+            write_lines(m, row, first, lines)
+            row[column] = ZERO
+        first, column = first + LINES_IN_GROUP, column + ONE
+
+
+@inlined
+def write_lines(m: Machine, row: Slot, first: Word, lines: Word) -> None:
+    """Write those of 64 lines from `first` on to RAM whose bit is set."""
+    while lines != ZERO:
+        start = lowest_bit(lines)
+        if (lines >> start) & THREE == ONE:
+            lines &= lines - ONE
+            write_line(m, row, first + start)
+        else:
             length = lowest_bit(~(lines >> start))
             lines &= ~((ALL_ONES >> (LINES_IN_GROUP - length)) << start)
-            if length == ONE:
-                clean_line(m, slot, base, first + start)
-            else:
-                clean_lines(m, slot, base, first + start, length)
-        m.slots[slot, column] = ZERO
+            write_run(m, row, first + start, length)
 
 
 @inlined
-def clean_line(m: Machine, slot: Index, base: Word, line: Word) -> None:
+def write_line(m: Machine, row: Slot, line: Word) -> None:
     """Write one line to RAM: all of it is read before any is written, so that no order of accesses has to be kept."""
-    offset, column = base - m.chip[CONFIG.base] + line * LINE_BYTES, FIRST_BITS_COLUMN + (line << LINE_WORDS_SHIFT)
-    low, high = four_words(m, slot, column), four_words(m, slot, column + FOUR)
-    store_four(m, offset >> BYTES_SHIFT, low)
-    store_four(m, (offset >> BYTES_SHIFT) + FOUR, high)
-    m.pages[offset >> PAGE_SHIFT] = STORED
+    address, column = table_base(row) + line * LINE_BYTES, FIRST_BITS_COLUMN + (line << LINE_WORDS_SHIFT)
+    low, high = four_words(row, column), four_words(row, column + FOUR)
+    store256(m, address, low)
+    store256(m, address + HALF_LINE_BYTES, high)
+
+
+@kernel
+def table_base(row: Slot) -> Word:
+    """Address of the slot's table."""
+    return row[SLOT.tag] & ~ONE
 
 
 @inlined
-def four_words(m: Machine, slot: Index, column: Word) -> Packet:
+def four_words(row: Slot, column: Word) -> Packet:
     """Half of a line."""
-    row = m.slots[slot]
     return row[column], row[column + ONE], row[column + TWO], row[column + THREE]
 
 
 @inlined
-def store_four(m: Machine, place: Word, words: Packet) -> None:
-    """The same in RAM."""
-    m.ram[place], m.ram[place + ONE], m.ram[place + TWO], m.ram[place + THREE] = words
-
-
-@inlined
-def clean_lines(m: Machine, slot: Index, base: Word, line: Word, count: Word) -> None:
+def write_run(m: Machine, row: Slot, line: Word, count: Word) -> None:
     """Write consecutive lines to RAM."""
-    address = base + line * LINE_BYTES
+    address = table_base(row) + line * LINE_BYTES
     first, column, words = ram_index(m, address), SLOT.bits + np.int64(line) * LINE_WORDS, np.int64(count) * LINE_WORDS
-    copy_words(m.slots[slot, column : column + words], m.ram[first : first + words])
+    copy_words(row[column : column + words], m.ram[first : first + words])
     mark(m, address, count * LINE_BYTES)
 
 
@@ -203,11 +217,22 @@ def forget_configuration(m: Machine, slot: Index) -> None:
 @inlined
 def release(m: Machine, slot: Index, write_back: Truth) -> None:
     """Empty a slot, after writing it back unless its contents may be lost."""
-    if write_back:
-        clean(m, slot)
-    m.slots[slot, dirty_at(m) :] = ZERO
+    if write_back and m.slots[slot, SLOT.tag] & ONE == ONE:
+        write_dirty_lines(m, slot)
+    else:
+        m.slots[slot, np.int64(dirty_column(m)) :] = ZERO
     m.slots[slot, SLOT.tag] = ZERO
     forget_configuration(m, slot)
+
+
+@kernel
+def vpt_bits(m: Machine, bits: Word) -> Word:
+    """INTID bits within what a VPT can have: a vPE's entry is in RAM and may say anything."""
+    if bits < LPI_ID_BITS:
+        bits = LPI_ID_BITS
+    if bits > m.chip[CONFIG.intid_bits]:
+        bits = m.chip[CONFIG.intid_bits]
+    return bits
 
 
 @kernel
@@ -241,17 +266,20 @@ def victim(m: Machine, vpt_addr: Word) -> Index:
 
 @inlined
 def vpt_slot(m: Machine, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Word, Index]:
-    """(reason, slot) of a VPT, read from RAM unless it is held already or `zero`."""
-    slot = find_vpt(m, vpt_addr)
-    if slot >= 0 and m.slots[slot, SLOT.id_bits] >= id_bits:
-        return OK, np.int64(np.uint64(slot) & SLOT_MASK)
-    return take_vpt(m, slot, vpt_addr, id_bits, zero)
+    """(reason, slot) of a VPT, read from RAM unless it is held already or `zero`; `id_bits` may be out of range."""
+    reason, slot = OK, find_vpt(m, vpt_addr)
+    if unlikely(slot < 0 or m.slots[slot, SLOT.id_bits] < id_bits):
+        reason, slot = take_vpt(m, slot, vpt_addr, id_bits, zero)
+    return reason, np.int64(np.uint64(slot) & SLOT_MASK)
 
 
 @kernel
 def take_vpt(m: Machine, slot: Index, vpt_addr: Word, id_bits: Word, zero: Truth) -> tuple[Word, Index]:
     """(reason, slot) of a VPT that is not held, or in `slot` with fewer INTIDs."""
-    if not covers(m, vpt_addr, table_bytes(id_bits)):
+    id_bits = vpt_bits(m, id_bits)
+    if slot >= 0 and m.slots[slot, SLOT.id_bits] >= id_bits:
+        return OK, slot
+    if unlikely(not covers(m, vpt_addr, table_bytes(id_bits))):
         return EXTERNAL_ABORT, np.int64(-1)
     if slot >= 0:
         clean(m, slot)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import forget_byte, id_bits_of
-from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, clear_lpi, lpi_reachable, lpi_table, set_lpi
+from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, clear_lpi, lpi_pending, lpi_reachable, lpi_table, set_lpi
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
     DEVICE_OOR,
@@ -65,7 +65,7 @@ from gicmodel.hardware.kernels.tables import (
 )
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL
 from gicmodel.layouts.itt import ITE
 
@@ -76,30 +76,30 @@ ITE_DOORBELL = ITE["Doorbell"]
 BYTES_SHIFT = np.uint64(3)
 
 
-@kernel
+@inlined
 def mapd(m: Machine, its: Index, packet: Packet) -> Word:
     """Give a device its ITT, or take it away."""
     device_id, size, valid = operand(packet, DEVICE_ID), operand(packet, SIZE), operand(packet, VALID)
-    if device_out_of_range(m, its, device_id):
+    if unlikely(device_out_of_range(m, its, device_id)):
         return DEVICE_OOR
     if valid != ONE:
         return write_dte(m, its, device_id, ZERO)
-    if size >= m.chip[CONFIG.event_id_bits]:
+    if unlikely(size >= m.chip[CONFIG.event_id_bits]):
         return ITTSIZE_OOR
     dte = put(operand(packet, ITT_ADDR), DTE_ITT_ADDR) | put(size, DTE_SIZE) | put(ONE, DTE_VALID)
     return write_dte(m, its, device_id, dte)
 
 
-@kernel
+@inlined
 def mapc(m: Machine, its: Index, packet: Packet) -> Word:
     """Give a collection its redistributor, or take it away."""
     icid = operand(packet, ICID)
-    if collection_out_of_range(m, its, icid):
+    if unlikely(collection_out_of_range(m, its, icid)):
         return COLLECTION_OOR
     if operand(packet, VALID) != ONE:
         return write_cte(m, its, icid, ZERO)
     rd = redistributor_of(m, operand(packet, RDBASE))
-    if rd < 0:
+    if unlikely(rd < 0):
         return PROCNUM_OOR
     return write_cte(m, its, icid, put(np.uint64(rd), CTE_RDBASE) | put(ONE, CTE_VALID))
 
@@ -109,15 +109,15 @@ def map_lpi(m: Machine, its: Index, packet: Packet, intid: Word) -> Word:
     """MAPTI and MAPI. The collection need not be mapped yet."""
     device_id, event_id, icid = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, ICID)
     reason, dte = find_device(m, its, device_id)
-    if reason != OK and reason != UNMAPPED_DEVICE:
+    if unlikely(reason != OK and reason != UNMAPPED_DEVICE):
         return reason
-    if collection_out_of_range(m, its, icid):
+    if unlikely(collection_out_of_range(m, its, icid)):
         return COLLECTION_OOR
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if event_out_of_range(m, dte, event_id):
+    if unlikely(event_out_of_range(m, dte, event_id)):
         return ID_OOR
-    if not is_lpi(m, intid):
+    if unlikely(not is_lpi(m, intid)):
         return PHYSICALID_OOR
     low = put(ONE, ITE_VALID) | put(PHYSICAL, ITE_TYPE) | put(intid, ITE_INTID) | put(icid, ITE_ICID)
     return write_ite(m, its, device_id, dte, event_id, low, put(NO_DOORBELL_ID, ITE_DOORBELL))
@@ -140,15 +140,15 @@ def movi(m: Machine, its: Index, packet: Packet) -> Word:
     """Give an event to another collection, its pending state to that collection's redistributor."""
     device_id, event_id, icid = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, ICID)
     reason, dte, low, high = find_event(m, its, device_id, event_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if not is_physical(low):
+    if unlikely(not is_physical(low)):
         return ITE_INVALID
     reason, old = lpi_target(m, its, low)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     reason, new = find_collection(m, its, icid)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     if old != new:
         # INV and GICR_INVLPIR reach the new redistributor only: what the old one holds would be stale on its return.
@@ -165,13 +165,12 @@ def move_lpi(m: Machine, old: Index, new: Index, intid: Word) -> Word:
 
     An LPI that the new redistributor does not have (GICR_PROPBASER.IDbits) is no longer pending anywhere.
     """
-    if not (lpis_on(m, old) and lpis_on(m, new)):
-        return OK
-    reason = lpi_reachable(m, new, intid)
-    if reason != OK:
+    reason, was = lpi_pending(m, old, intid)
+    if not was or not lpis_on(m, new):
         return reason
-    reason, was = clear_lpi(m, old, intid)
-    if was:
+    reason = lpi_reachable(m, new, intid)
+    if reason == OK:
+        clear_lpi(m, old, intid)
         reason = set_lpi(m, new, intid)
     return reason
 
@@ -182,11 +181,11 @@ def lpis_on(m: Machine, rd: Index) -> Truth:
     return get(m.chip[rd_at(rd) + RD.ctlr], ENABLE_LPIS) == ONE
 
 
-@kernel
+@inlined
 def movall(m: Machine, its: Index, packet: Packet) -> Word:
     """Move every pending LPI of one redistributor to another."""
     old, new = redistributor_of(m, operand(packet, RDBASE)), redistributor_of(m, operand(packet, RDBASE2))
-    if old < 0 or new < 0:
+    if unlikely(old < 0 or new < 0):
         return MOVALL_PROCNUM_OOR
     if old == new or not (lpis_on(m, old) and lpis_on(m, new)):
         return OK
@@ -196,7 +195,7 @@ def movall(m: Machine, its: Index, packet: Packet) -> Word:
     if bits == ZERO:
         return OK
     source, target = lpi_table(m, old), lpi_table(m, new)
-    if not (table_readable(m, old, source, bits) and table_readable(m, new, target, bits)):
+    if unlikely(not (table_readable(m, old, source, bits) and table_readable(m, new, target, bits))):
         return EXTERNAL_ABORT
     for index in range(FIRST_LPI_WORD, np.int64(table_bytes(bits) >> BYTES_SHIFT)):
         word = pending_word(m, old, source, index)
@@ -229,10 +228,10 @@ def discard(m: Machine, its: Index, packet: Packet) -> Word:
     """DISCARD: CLEAR, and the event is unmapped; also if its target is not (`GicConfig.discard_unmapped`)."""
     device_id, event_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID)
     reason, dte, low, _ = find_event(m, its, device_id, event_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     reason = withdraw_event(m, its, low)
-    if reason != OK and not (is_unmapped(reason) and m.chip[CONFIG.discard_unmapped] == ONE):
+    if unlikely(reason != OK and not (is_unmapped(reason) and m.chip[CONFIG.discard_unmapped] == ONE)):
         return invalid_ite(reason)
     if reason == OK and m.chip[CONFIG.retain] == ONE:
         # Linux sends no INV after the VMAPTI that may map it again (its_map_vlpi): what is retained would be stale.
@@ -249,7 +248,7 @@ def inv(m: Machine, its: Index, packet: Packet) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def invall(m: Machine, its: Index, packet: Packet) -> Word:
     """INVALL: the configuration of the LPIs of a collection is read anew."""
     reason, rd = find_collection(m, its, operand(packet, ICID))
@@ -258,9 +257,9 @@ def invall(m: Machine, its: Index, packet: Packet) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def sync(m: Machine, its: Index, packet: Packet) -> Word:
     """SYNC: everything before is complete, which in this model it always is."""
-    if redistributor_of(m, operand(packet, RDBASE)) < 0:
+    if unlikely(redistributor_of(m, operand(packet, RDBASE)) < 0):
         return PROCNUM_OOR
     return OK

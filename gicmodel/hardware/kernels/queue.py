@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK, UNKNOWN_COMMAND, error_number, is_abort
+from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK, UNKNOWN_COMMAND, error_number
 from gicmodel.hardware.kernels.physical_commands import (
     clear,
     discard,
@@ -20,7 +20,7 @@ from gicmodel.hardware.kernels.physical_commands import (
     movi,
     sync,
 )
-from gicmodel.hardware.kernels.ram import covers_entry, load64
+from gicmodel.hardware.kernels.ram import covers_entry, load64, load256
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     ITS,
@@ -28,7 +28,6 @@ from gicmodel.hardware.kernels.state import (
     LOG_ENTRIES,
     Index,
     Machine,
-    Packet,
     Truth,
     Word,
     its_at,
@@ -37,9 +36,9 @@ from gicmodel.hardware.kernels.state import (
 from gicmodel.hardware.kernels.virtual_commands import vmapi, vmapti, vmovi, vsgi
 from gicmodel.hardware.kernels.vpe_commands import invdb, vinvall, vmapp, vmovp, vsync
 from gicmodel.hardware.kernels.vpe_commands_v40 import vmapp_v40, vmovp_v40, vsync_v40
-from gicmodel.hardware.kernels.vpe_tables import NOTHING, WORD1, WORD2, WORD3
+from gicmodel.hardware.kernels.vpe_tables import NOTHING
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import COMMAND_BYTES, MAPD, OPCODES
 from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 
@@ -62,89 +61,88 @@ VINVALL, INVDB = np.uint64(OPCODES["VINVALL"]), np.uint64(OPCODES["INVDB"])
 
 
 @inlined
-def execute(m: Machine, its: Index, packet: Packet) -> Word:
-    """Run one command; OK or a reason."""
-    opcode = operand(packet, OPCODE)
+def execute(m: Machine, its: Index, address: Word) -> Word:
+    """Run the command at an address; OK or a reason.
+
+    Each function's packet is loaded for it alone: the compiler then keeps the words in registers that it asks for.
+    """
+    if unlikely(not covers_entry(m, address, BYTES)):
+        return EXTERNAL_ABORT
+    opcode = get(load64(m, address), OPCODE)
     if opcode == MAPTI:
-        reason = mapti(m, its, packet)
+        reason = mapti(m, its, load256(m, address))
     elif opcode == INT:
-        reason = int_command(m, its, packet)
+        reason = int_command(m, its, load256(m, address))
     elif opcode == INV:
-        reason = inv(m, its, packet)
+        reason = inv(m, its, load256(m, address))
     elif opcode == SYNC:
-        reason = sync(m, its, packet)
+        reason = sync(m, its, load256(m, address))
     elif opcode == DISCARD:
-        reason = discard(m, its, packet)
+        reason = discard(m, its, load256(m, address))
     elif opcode == MOVI:
-        reason = movi(m, its, packet)
+        reason = movi(m, its, load256(m, address))
     elif opcode == CLEAR:
-        reason = clear(m, its, packet)
+        reason = clear(m, its, load256(m, address))
     elif opcode == MAPI:
-        reason = mapi(m, its, packet)
+        reason = mapi(m, its, load256(m, address))
     elif opcode == MAPD_:
-        reason = mapd(m, its, packet)
+        reason = mapd(m, its, load256(m, address))
     elif opcode == MAPC:
-        reason = mapc(m, its, packet)
+        reason = mapc(m, its, load256(m, address))
     elif opcode == INVALL:
-        reason = invall(m, its, packet)
+        reason = invall(m, its, load256(m, address))
     elif opcode == MOVALL:
-        reason = movall(m, its, packet)
+        reason = movall(m, its, load256(m, address))
     elif m.chip[CONFIG.virtual] == ONE:
-        reason = execute_virtual(m, its, opcode, packet)
+        reason = execute_virtual(m, its, opcode, address)
     else:
         reason = UNKNOWN_COMMAND
     return reason
 
 
 @inlined
-def execute_virtual(m: Machine, its: Index, opcode: Word, packet: Packet) -> Word:
+def execute_virtual(m: Machine, its: Index, opcode: Word, address: Word) -> Word:
     """Run a GICv4.0 command, or one that GICv4.1 adds or changes."""
     v41 = m.chip[CONFIG.v41] == ONE
     if opcode == VMAPTI:
-        reason = vmapti(m, its, packet)
+        reason = vmapti(m, its, load256(m, address))
     elif opcode == VSYNC and v41:
-        reason = vsync(m, its, packet)
+        reason = vsync(m, its, load256(m, address))
     elif opcode == VSYNC:
-        reason = vsync_v40(m, its, packet)
+        reason = vsync_v40(m, its, load256(m, address))
     elif opcode == VMAPI:
-        reason = vmapi(m, its, packet)
+        reason = vmapi(m, its, load256(m, address))
     elif opcode == VMOVI:
-        reason = vmovi(m, its, packet)
+        reason = vmovi(m, its, load256(m, address))
     elif opcode == VMOVP and v41:
-        reason = vmovp(m, its, packet)
+        reason = vmovp(m, its, load256(m, address))
     elif opcode == VMOVP:
-        reason = vmovp_v40(m, its, packet)
+        reason = vmovp_v40(m, its, load256(m, address))
     elif opcode == VINVALL:
-        reason = vinvall(m, its, packet)
+        reason = vinvall(m, its, load256(m, address))
     elif opcode == VMAPP and v41:
-        reason = vmapp(m, its, packet)
+        reason = vmapp(m, its, load256(m, address))
     elif opcode == VMAPP:
-        reason = vmapp_v40(m, its, packet)
+        reason = vmapp_v40(m, its, load256(m, address))
     elif opcode == VSGI and v41:
-        reason = vsgi(m, its, packet)
+        reason = vsgi(m, its, load256(m, address))
     elif opcode == INVDB and v41:
-        reason = invdb(m, its, packet)
+        reason = invdb(m, its, load256(m, address))
     else:
         reason = UNKNOWN_COMMAND
     return reason
 
 
 @kernel
-def fetch(m: Machine, address: Word) -> tuple[Word, Packet]:
-    """(reason, command) at an address of the ring."""
-    if not covers_entry(m, address, BYTES):
-        return EXTERNAL_ABORT, NOTHING
-    packet = (load64(m, address), load64(m, address + WORD1), load64(m, address + WORD2), load64(m, address + WORD3))
-    return OK, packet
-
-
-@kernel
-def log_error(m: Machine, its: Index, offset: Word, number: Word, packet: Packet) -> None:
-    """Note a command error; the log keeps the latest."""
+def log_error(m: Machine, its: Index, offset: Word, reason: Word, address: Word) -> None:
+    """Note a command error; the log keeps the latest. A command outside RAM is logged as zeros."""
+    packet = NOTHING
+    if covers_entry(m, address, BYTES):
+        packet = load256(m, address)
     entry = log_at(np.int64(m.chip[CONFIG.log_count]) % LOG_ENTRIES)
     m.chip[entry + LOG.its] = np.uint64(its)
     m.chip[entry + LOG.offset] = offset
-    m.chip[entry + LOG.number] = number
+    m.chip[entry + LOG.number] = error_number(operand(packet, OPCODE), reason)
     for word in range(4):
         m.chip[entry + LOG.words + word] = packet[word]
     m.chip[CONFIG.log_count] += ONE
@@ -182,13 +180,10 @@ def run_queue(m: Machine, its: Index, budget: Index) -> Index:
     offset = get(m.chip[s + ITS.creadr], CREADR_OFFSET)
     done = 0
     while offset != end and done < budget:
-        reason, packet = fetch(m, base + offset)
-        if reason == OK:
-            reason = execute(m, its, packet)
+        reason = execute(m, its, base + offset)
         if reason != OK:
-            number = error_number(operand(packet, OPCODE), reason)
-            log_error(m, its, offset, number, packet)
-            if is_abort(number) or m.chip[CONFIG.stall] == ONE:
+            log_error(m, its, offset, reason, base + offset)
+            if reason == EXTERNAL_ABORT or m.chip[CONFIG.stall] == ONE:
                 m.chip[s + ITS.creadr] = put(offset, CREADR_OFFSET) | put(ONE, STALLED)
                 return done
         offset += BYTES

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
-from gicmodel.hardware.kernels.words import ALL_ONES, ONE
+from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Truth, Word
+from gicmodel.hardware.kernels.words import ONE
 from gicmodel.jit import kernel
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
@@ -15,10 +15,9 @@ STORED = np.uint8(DIRTY | WRITTEN)
 PAGE_SHIFT = np.uint64(PAGE_BYTES.bit_length() - 1)
 WORD_SHIFT = np.uint64(3)
 BYTE_IN_WORD = np.uint64(7)
-HIGH_HALF = np.uint64(4)
-EIGHT, HALF_BITS = np.uint64(8), np.uint64(32)
+HALF_SHIFT, HALF_BITS = np.uint64(2), np.uint64(32)
+TWO, THREE, EIGHT = np.uint64(2), np.uint64(3), np.uint64(8)
 BITS_SHIFT = np.uint64(3)
-LAST_BIT = np.uint64(63)
 MASK32 = np.uint64(0xFFFF_FFFF)
 MASK8 = np.uint64(0xFF)
 
@@ -51,24 +50,48 @@ def store64(m: Machine, address: Word, value: Word) -> None:
 
 
 @kernel
-def load96(m: Machine, address: Word) -> tuple[Word, Word]:
-    """(low 64 bits, high 32 bits) of the 12 bytes at a 4-byte aligned address.
+def load256(m: Machine, address: Word) -> Packet:
+    """The four words at a 32-byte aligned address that `covers` has passed."""
+    first = (address - m.chip[CONFIG.base]) >> WORD_SHIFT
+    return m.ram[first], m.ram[first + ONE], m.ram[first + TWO], m.ram[first + THREE]
 
-    Every other entry of 12 bytes begins in the middle of a word: shifts, for a branch would be mispredicted.
-    """
-    first, second = load64(m, address), load64(m, address + EIGHT)
-    shift = (address & HIGH_HALF) << BITS_SHIFT
-    return (first >> shift) | ((second << ONE) << (LAST_BIT - shift)), (second >> shift) & MASK32
+
+@kernel
+def store256(m: Machine, address: Word, words: Packet) -> None:
+    """Write four words at a 32-byte aligned address and mark their page."""
+    offset = address - m.chip[CONFIG.base]
+    first = offset >> WORD_SHIFT
+    m.ram[first], m.ram[first + ONE], m.ram[first + TWO], m.ram[first + THREE] = words
+    m.pages[offset >> PAGE_SHIFT] = STORED
+
+
+@kernel
+def load96(m: Machine, address: Word) -> tuple[Word, Word]:
+    """(low 64 bits, high 32 bits) of the 12 bytes at a 4-byte aligned address."""
+    first = half_index(m, address)
+    low = np.uint64(m.halves[first]) | (np.uint64(m.halves[first + ONE]) << HALF_BITS)
+    return low, np.uint64(m.halves[first + TWO])
 
 
 @kernel
 def store96(m: Machine, address: Word, low: Word, high: Word) -> None:
-    """Write 12 bytes at a 4-byte aligned address; the 4 bytes that share a word with them stay."""
-    shift = (address & HIGH_HALF) << BITS_SHIFT
-    kept, replaced = ~(ALL_ONES << shift), ALL_ONES >> (HALF_BITS - shift)
-    store64(m, address, (load64(m, address) & kept) | (low << shift))
-    word = ((low >> ONE) >> (LAST_BIT - shift)) | ((high & MASK32) << shift)
-    store64(m, address + EIGHT, (load64(m, address + EIGHT) & ~replaced) | word)
+    """Write 12 bytes at a 4-byte aligned address and mark their pages.
+
+    To keep the other half of a word that they share it would have to be read first, which takes longer than the rest
+    of many a command.
+    """
+    first = half_index(m, address)
+    m.halves[first] = np.uint32(low & MASK32)
+    m.halves[first + ONE] = np.uint32(low >> HALF_BITS)
+    m.halves[first + TWO] = np.uint32(high & MASK32)
+    m.pages[(address - m.chip[CONFIG.base]) >> PAGE_SHIFT] = STORED
+    m.pages[(address - m.chip[CONFIG.base] + EIGHT) >> PAGE_SHIFT] = STORED
+
+
+@kernel
+def half_index(m: Machine, address: Word) -> Word:
+    """Index of the 32 bits at a 4-byte aligned address in RAM as halves of words."""
+    return (address - m.chip[CONFIG.base]) >> HALF_SHIFT
 
 
 @kernel

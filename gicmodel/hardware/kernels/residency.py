@@ -44,7 +44,7 @@ from gicmodel.layouts.registers import GICR_VPENDBASER, GICR_VPENDBASER_V40, GIC
 VALID, DOORBELL, PENDING_LAST = (GICR_VPENDBASER[name] for name in ("Valid", "Doorbell", "PendingLast"))
 GROUP0, GROUP1, VPE_ID = (GICR_VPENDBASER[name] for name in ("VGrp0En", "VGrp1En", "vPEID"))
 DIRTY = GICR_VPENDBASER["Dirty"]
-V40_VALID, V40_PENDING_LAST = GICR_VPENDBASER_V40["Valid"], GICR_VPENDBASER_V40["PendingLast"]
+V40_PENDING_LAST = GICR_VPENDBASER_V40["PendingLast"]
 V40_TABLE = GICR_VPROPBASER_V40["Physical_Address"]
 
 

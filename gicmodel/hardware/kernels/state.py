@@ -22,6 +22,7 @@ from gicmodel.memory import GuestMemory
 Word = np.uint64
 Index = int | np.int64
 Truth = bool | np.bool_
+Slot = NDArray[np.uint64]
 Packet = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 IMMEDIATE, DESCHEDULE, UNMAP = np.uint64(0), np.uint64(1), np.uint64(2)
@@ -161,6 +162,8 @@ class Machine(NamedTuple):
     """All state of one `Gic`, beside its RAM. Slot r for r < redistributors is redistributor r's LPI pending table."""
 
     ram: NDArray[np.uint64]
+    halves: NDArray[np.uint32]
+    """The same bytes, for entries of 12 bytes: every other one begins in the middle of a word."""
     pages: NDArray[np.uint8]
     chip: NDArray[np.uint64]
     slots: NDArray[np.uint64]
@@ -219,6 +222,7 @@ def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
     retain = config.caching == "retain"
     machine = Machine(
         ram=memory.words,
+        halves=memory.words.view(np.uint32),
         pages=memory.page_state,
         chip=np.zeros(TABLES_AT + table_lines(config) * TABLE_LINE_WORDS, np.uint64),
         slots=np.zeros((slots, SLOT.bits + words + lines), np.uint64),

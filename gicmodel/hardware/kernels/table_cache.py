@@ -20,7 +20,6 @@ TAG_VALID = np.uint64(1 << 63)
 KIND_SHIFT = np.uint64(60)
 OWNER_SHIFT = np.uint64(48)
 EVENT_BITS = np.uint64(24)
-IDENTIFIER_MASK = np.uint64((1 << 48) - 1)
 FOLDS = (np.uint64(32), np.uint64(17), np.uint64(7), np.uint64(3))
 
 
@@ -50,21 +49,26 @@ def cache_line(m: Machine, tag: Word) -> Index:
 
 
 @kernel
+def retains(m: Machine) -> Truth:
+    """Whether this GIC has the cache: asked before a tag is made, and `unlikely`, as most do without."""
+    return m.chip[CONFIG.retain] == ONE
+
+
+@kernel
 def cached(m: Machine, tag: Word) -> Truth:
     """Whether the entry is held; its words then stand at `m.chip[cache_line(m, tag) + 1:]`."""
-    return m.chip[CONFIG.retain] == ONE and m.chip[cache_line(m, tag)] == tag
+    return m.chip[cache_line(m, tag)] == tag
 
 
 @kernel
 def keep(m: Machine, tag: Word, word0: Word, word1: Word, word2: Word, word3: Word) -> None:
-    """Hold an entry, if this GIC retains entries at all."""
-    if m.chip[CONFIG.retain] == ONE:
-        line = cache_line(m, tag)
-        m.chip[line] = tag
-        m.chip[line + 1] = word0
-        m.chip[line + 2] = word1
-        m.chip[line + 3] = word2
-        m.chip[line + 4] = word3
+    """Hold an entry."""
+    line = cache_line(m, tag)
+    m.chip[line] = tag
+    m.chip[line + 1] = word0
+    m.chip[line + 2] = word1
+    m.chip[line + 3] = word2
+    m.chip[line + 4] = word3
 
 
 @kernel

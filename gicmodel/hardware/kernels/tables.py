@@ -23,9 +23,10 @@ from gicmodel.hardware.kernels.table_cache import (
     drop_device_events,
     ite_identifier,
     keep,
+    retains,
 )
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, get
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
@@ -57,14 +58,14 @@ def entry_address(m: Machine, table: Index, identifier: Word, entry_shift: Word)
     address = base + (identifier << entry_shift)
     if page_shift != FLAT:
         descriptor = base + ((identifier >> page_shift) << LEVEL1_SHIFT)
-        if not covers_entry(m, descriptor, LEVEL1_BYTES):
+        if unlikely(not covers_entry(m, descriptor, LEVEL1_BYTES)):
             return EXTERNAL_ABORT, ZERO
         level1 = load64(m, descriptor)
-        if get(level1, LEVEL1_VALID) != ONE:
+        if unlikely(get(level1, LEVEL1_VALID) != ONE):
             return ABSENT, ZERO
         page_mask, index_mask = (ONE << (page_shift + entry_shift)) - ONE, (ONE << page_shift) - ONE
         address = (get(level1, LEVEL1_ADDRESS) & ~page_mask) + ((identifier & index_mask) << entry_shift)
-    if not covers_entry(m, address, ONE << entry_shift):
+    if unlikely(not covers_entry(m, address, ONE << entry_shift)):
         return EXTERNAL_ABORT, ZERO
     return OK, address
 
@@ -86,23 +87,37 @@ def device_out_of_range(m: Machine, its: Index, device_id: Word) -> Truth:
 @inlined
 def read_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     """The DTE of a DeviceID in range."""
+    if unlikely(retains(m)):
+        return read_dte_retained(m, its, device_id)
+    return walk_to_dte(m, its, device_id)
+
+
+@inlined
+def read_dte_retained(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
+    """The same from the cache, or kept there if it is valid."""
     tag = cache_tag(KIND_DTE, its, device_id)
     if cached(m, tag):
         return OK, m.chip[cache_line(m, tag) + 1]
-    reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
-    if reason != OK:
-        return unless_absent(reason), ZERO
-    dte = load64(m, address)
+    reason, dte = walk_to_dte(m, its, device_id)
     if get(dte, DTE_VALID) == ONE:
         keep(m, tag, dte, ZERO, ZERO, ZERO)
-    return OK, dte
+    return reason, dte
+
+
+@inlined
+def walk_to_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
+    """The DTE in RAM; an error, or none, reads as zero."""
+    reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
+    if unlikely(reason != OK):
+        return unless_absent(reason), ZERO
+    return OK, load64(m, address)
 
 
 @kernel
 def write_dte(m: Machine, its: Index, device_id: Word, dte: Word) -> Word:
     """Store a DTE; under an invalid level 1 descriptor it is discarded, as in QEMU."""
-    drop(m, cache_tag(KIND_DTE, its, device_id))
-    if m.chip[CONFIG.retain] == ONE:
+    if unlikely(retains(m)):
+        drop(m, cache_tag(KIND_DTE, its, device_id))
         drop_device_events(m, its, device_id)
     reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
     if reason == OK:
@@ -113,8 +128,7 @@ def write_dte(m: Machine, its: Index, device_id: Word, dte: Word) -> Word:
 @kernel
 def collection_out_of_range(m: Machine, its: Index, icid: Word) -> Truth:
     """ICID beyond HCC plus the collection table (GITS_TYPER.CCT = 1), or GITS_TYPER.CIDbits."""
-    entries = m.chip[table_at(its, COLLECTION_TABLE) + TABLE.entries]
-    return icid >= m.chip[CONFIG.hcc] + entries or icid >> m.chip[CONFIG.collection_id_bits] != ZERO
+    return icid >= m.chip[CONFIG.hcc] + m.chip[table_at(its, COLLECTION_TABLE) + TABLE.entries]
 
 
 @inlined
@@ -122,16 +136,30 @@ def read_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
     """The CTE of an ICID in range; those below HCC are in the ITS."""
     if icid < m.chip[CONFIG.hcc]:
         return OK, m.chip[collection_at(its, icid)]
+    if unlikely(retains(m)):
+        return read_cte_retained(m, its, icid)
+    return walk_to_cte(m, its, icid)
+
+
+@inlined
+def read_cte_retained(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
+    """The same from the cache, or kept there if it is valid."""
     tag = cache_tag(KIND_CTE, its, icid)
     if cached(m, tag):
         return OK, m.chip[cache_line(m, tag) + 1]
-    reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
-    if reason != OK:
-        return unless_absent(reason), ZERO
-    cte = load64(m, address)
+    reason, cte = walk_to_cte(m, its, icid)
     if get(cte, CTE_VALID) == ONE:
         keep(m, tag, cte, ZERO, ZERO, ZERO)
-    return OK, cte
+    return reason, cte
+
+
+@inlined
+def walk_to_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
+    """The CTE in RAM; an error, or none, reads as zero."""
+    reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
+    if unlikely(reason != OK):
+        return unless_absent(reason), ZERO
+    return OK, load64(m, address)
 
 
 @kernel
@@ -140,7 +168,8 @@ def write_cte(m: Machine, its: Index, icid: Word, cte: Word) -> Word:
     if icid < m.chip[CONFIG.hcc]:
         m.chip[collection_at(its, icid)] = cte
         return OK
-    drop(m, cache_tag(KIND_CTE, its, icid))
+    if unlikely(retains(m)):
+        drop(m, cache_tag(KIND_CTE, its, icid))
     reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
     if reason == OK:
         store64(m, address, cte)
@@ -156,25 +185,41 @@ def ite_address(dte: Word, event_id: Word) -> Word:
 @inlined
 def read_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
     """(reason, low 64 bits, high 32 bits) of an ITE; 12-byte entries are only 4-byte aligned."""
+    if unlikely(retains(m)):
+        return read_ite_retained(m, its, device_id, dte, event_id)
+    return walk_to_ite(m, dte, event_id)
+
+
+@inlined
+def read_ite_retained(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
+    """The same from the cache, or kept there if it is valid."""
     tag = cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id))
     if cached(m, tag):
         line = cache_line(m, tag)
         return OK, m.chip[line + 1], m.chip[line + 2]
-    address = ite_address(dte, event_id)
-    if not covers_entry(m, address, ITE_BYTES):
-        return EXTERNAL_ABORT, ZERO, ZERO
-    low, high = load96(m, address)
+    reason, low, high = walk_to_ite(m, dte, event_id)
     if get(low, ITE_VALID) == ONE:
         keep(m, tag, low, high, ZERO, ZERO)
+    return reason, low, high
+
+
+@inlined
+def walk_to_ite(m: Machine, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
+    """The ITE in RAM; an error reads as zero."""
+    address = ite_address(dte, event_id)
+    if unlikely(not covers_entry(m, address, ITE_BYTES)):
+        return EXTERNAL_ABORT, ZERO, ZERO
+    low, high = load96(m, address)
     return OK, low, high
 
 
 @inlined
 def write_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word, low: Word, high: Word) -> Word:
     """Store an ITE."""
-    drop(m, cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id)))
+    if unlikely(retains(m)):
+        drop(m, cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id)))
     address = ite_address(dte, event_id)
-    if not covers_entry(m, address, ITE_BYTES):
+    if unlikely(not covers_entry(m, address, ITE_BYTES)):
         return EXTERNAL_ABORT
     store96(m, address, low, high)
     return OK

@@ -22,18 +22,15 @@ from gicmodel.hardware.kernels.errors import (
     VCPU_OOR,
 )
 from gicmodel.hardware.kernels.events import raise_event
-from gicmodel.hardware.kernels.lookup import find_device, find_event, find_vpe
+from gicmodel.hardware.kernels.lookup import find_event, find_vpe
 from gicmodel.hardware.kernels.queue import ENABLED
-from gicmodel.hardware.kernels.ram import covers_entry, load64
 from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, its_at
-from gicmodel.hardware.kernels.table_cache import KIND_ITE, cache_line, cache_tag, ite_identifier
+from gicmodel.hardware.kernels.table_cache import KIND_ITE, cache_line, cache_tag, ite_identifier, retains
 from gicmodel.hardware.kernels.tables import (
     BASER_VALID,
     COLLECTION_TABLE,
     DEVICE_TABLE,
-    ITE_BYTES,
     VPE_TABLE,
-    ite_address,
 )
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
@@ -121,7 +118,8 @@ def translate_many(m: Machine, its: Index, device_ids: NDArray[np.uint64], event
     accepted = 0
     for first in range(0, device_ids.shape[0], READ_AHEAD):
         devices, events = device_ids[first : first + READ_AHEAD], event_ids[first : first + READ_AHEAD]
-        read_ahead(m, its, devices, events)
+        if retains(m):
+            read_ahead(m, its, devices, events)
         for index in range(devices.shape[0]):
             if translate_message(m, its, devices[index], events[index]) == OK:
                 accepted += 1
@@ -130,21 +128,15 @@ def translate_many(m: Machine, its: Index, device_ids: NDArray[np.uint64], event
 
 @inlined
 def read_ahead(m: Machine, its: Index, device_ids: NDArray[np.uint64], event_ids: NDArray[np.uint64]) -> None:
-    """Read where the ITEs of messages to come are, and do nothing with them.
+    """Read where the cache may hold the ITEs of messages to come, and do nothing with them.
 
     A translation is long: while the processor waits for one's ITE it does not get as far as the next one's. Here it
     waits for many at once. What was read has to go somewhere, or the compiler would leave the reads out.
     """
     seen = ZERO
     for index in range(device_ids.shape[0]):
-        device_id, event_id = device_ids[index], event_ids[index]
-        if m.chip[CONFIG.retain] == ONE:
-            seen ^= m.chip[cache_line(m, cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id)))]
-        else:
-            reason, dte = find_device(m, its, device_id)
-            address = ite_address(dte, event_id)
-            if reason == OK and covers_entry(m, address, ITE_BYTES):
-                seen ^= load64(m, address)
+        identifier = ite_identifier(device_ids[index], event_ids[index])
+        seen ^= m.chip[cache_line(m, cache_tag(KIND_ITE, its, identifier))]
     m.chip[its_at(its) + ITS.ahead] = seen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.delivery import clear_virtual, set_virtual, slot_of_vpe
+from gicmodel.hardware.kernels.delivery import clear_virtual, set_virtual, slot_of_vpe, vlpi_pending
 from gicmodel.hardware.kernels.errors import (
     CMDVCPU_INVALID,
     EXTERNAL_ABORT,
@@ -47,7 +47,7 @@ from gicmodel.hardware.kernels.state import CONFIG, DESCHEDULE, Index, Machine, 
 from gicmodel.hardware.kernels.tables import ITE_VALID, write_ite
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID, VPE_VPT_ADDR, vpe_out_of_range
 from gicmodel.hardware.kernels.words import ONE, get, operand, put, replace
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import VMAPTI, VMOVI, VSGI
 from gicmodel.layouts.itt import INTTYPE_VIRTUAL
 
@@ -66,15 +66,15 @@ def map_vlpi(m: Machine, its: Index, packet: Packet, vintid: Word) -> Word:
     device_id, event_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID)
     vpe_id, doorbell = operand(packet, VPE_ID), operand(packet, DOORBELL)
     reason, dte = find_device(m, its, device_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if event_out_of_range(m, dte, event_id):
+    if unlikely(event_out_of_range(m, dte, event_id)):
         return ID_OOR
-    if not is_lpi(m, vintid):
+    if unlikely(not is_lpi(m, vintid)):
         return VIRTUALID_OOR
-    if not allowed_doorbell(m, doorbell):
+    if unlikely(not allowed_doorbell(m, doorbell)):
         return PHYSICALID_OOR
-    if vpe_out_of_range(m, its, vpe_id):
+    if unlikely(vpe_out_of_range(m, its, vpe_id)):
         return VCPU_OOR
     low = put(ONE, ITE_VALID) | put(VIRTUAL, ITE_TYPE) | put(vintid, ITE_INTID) | put(vpe_id, ITE_VPE_ID)
     return write_ite(m, its, device_id, dte, event_id, low, put(doorbell, ITE_DOORBELL))
@@ -105,20 +105,20 @@ def vmovi(m: Machine, its: Index, packet: Packet) -> Word:
     """Give a vLPI to another vPE, its pending state to that vPE's VPT."""
     device_id, event_id, vpe_id = operand(packet, DEVICE_ID), operand(packet, EVENT_ID), operand(packet, VPE_ID)
     reason, dte, low, high = find_event(m, its, device_id, event_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if is_physical(low):
+    if unlikely(is_physical(low)):
         return ID_IS_PHYSICAL
     reason, old = vlpi_target(m, its, low)
-    if reason != OK:
+    if unlikely(reason != OK):
         return named_vcpu(reason, ITEVCPU_INVALID)
     reason, new = find_vpe(m, its, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return named_vcpu(reason, CMDVCPU_INVALID)
-    if not fits_vpt(new, get(low, ITE_INTID)):
+    if unlikely(not fits_vpt(new, get(low, ITE_INTID))):
         return VIRTUALID_OOR
     if operand(packet, MOVI_REPLACE) == ONE:
-        if not allowed_doorbell(m, operand(packet, MOVI_DOORBELL)):
+        if unlikely(not allowed_doorbell(m, operand(packet, MOVI_DOORBELL))):
             return PHYSICALID_OOR
         high = put(operand(packet, MOVI_DOORBELL), ITE_DOORBELL)
     if get(old[0], VPE_VPT_ADDR) != get(new[0], VPE_VPT_ADDR):
@@ -138,23 +138,31 @@ def named_vcpu(reason: Word, invalid: Word) -> Word:
 
 @inlined
 def move_vlpi(m: Machine, old: Packet, new: Packet, vpe_id: Word, vintid: Word, doorbell: Word) -> Word:
-    """Move one vLPI's pending state between VPTs, if both are in RAM."""
-    reason = slot_of_vpe(m, new)[0]
-    if reason != OK:
-        return reason
+    """Move one vLPI's pending state between VPTs; a VPT outside RAM matters if there is something to move."""
     # INV reaches the new vPE only: what is retained for the old one would be stale on the vLPI's return.
     forget_vlpi(m, old, vintid)
-    reason, was = clear_virtual(m, old, vintid)
-    if was:
-        reason = set_virtual(m, new, vpe_id, vintid, doorbell)
+    reason, was = vlpi_pending(m, old, vintid)
+    if unlikely(was):
+        reason = carry_over(m, old, new, vpe_id, vintid, doorbell)
     return reason
 
 
 @kernel
+def carry_over(m: Machine, old: Packet, new: Packet, vpe_id: Word, vintid: Word, doorbell: Word) -> Word:
+    """Make a vLPI not pending here and pending there."""
+    reason = slot_of_vpe(m, new)[0]
+    if reason == OK:
+        reason = clear_virtual(m, old, vintid)[0]
+    if reason == OK:
+        reason = set_virtual(m, new, vpe_id, vintid, doorbell)
+    return reason
+
+
+@inlined
 def vsgi(m: Machine, its: Index, packet: Packet) -> Word:
     """VSGI: configure a vSGI, or make it not pending; never both."""
     reason, entry = find_vpe(m, its, operand(packet, VPE_ID))
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     if operand(packet, SGI_CLEAR) == ONE:
         return clear_virtual(m, entry, operand(packet, SGI_INTID))[0]
@@ -171,7 +179,7 @@ def store_vsgi_configuration(m: Machine, entry: Packet, vsgi_id: Word, byte: Wor
     """Put a vSGI's configuration byte into the first KiB of the VPT."""
     base = get(entry[0], VPE_VPT_ADDR)
     reason, slot = slot_of_vpe(m, entry)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     position = VSGI_FIRST_BYTE + vsgi_id
     index = np.int64(position >> BYTES_IN_WORD_SHIFT)

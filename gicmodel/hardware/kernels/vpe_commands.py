@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.configuration import LPI_ID_BITS, forget_byte
+from gicmodel.hardware.kernels.configuration import forget_byte
 from gicmodel.hardware.kernels.delivery import vpe_redistributor
 from gicmodel.hardware.kernels.errors import (
     OK,
@@ -25,7 +25,7 @@ from gicmodel.hardware.kernels.errors import (
 )
 from gicmodel.hardware.kernels.events import reconsider
 from gicmodel.hardware.kernels.lookup import find_vpe, is_doorbell, is_lpi, redistributor_of
-from gicmodel.hardware.kernels.pending import find_vpt, forget_configuration, release, vpt_slot
+from gicmodel.hardware.kernels.pending import LPI_ID_BITS, find_vpt, forget_configuration, release, vpt_slot
 from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at, resident_on
 from gicmodel.hardware.kernels.vpe_tables import (
     NOTHING,
@@ -44,7 +44,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     write_vpe_configuration,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import VMAPP, VMOVP
 
 VPE_ID, RDBASE, VALID, ALLOC, PTZ = (VMAPP[name] for name in ("vPEID", "RDbase", "V", "Alloc", "PTZ"))
@@ -59,19 +59,19 @@ def vmapp(m: Machine, its: Index, packet: Packet) -> Word:
     vpe_id, bits = operand(packet, VPE_ID), operand(packet, VPT_SIZE) + ONE
     if operand(packet, VALID) != ONE:
         return unmap_vpe(m, its, vpe_id, operand(packet, ALLOC) == ONE)
-    if bits < LPI_ID_BITS or bits > m.chip[CONFIG.intid_bits]:
+    if unlikely(bits < LPI_ID_BITS or bits > m.chip[CONFIG.intid_bits]):
         return VPTSIZE_OOR
     rd = redistributor_of(m, operand(packet, RDBASE))
-    if rd < 0:
+    if unlikely(rd < 0):
         return PROCNUM_OOR
-    if vpe_out_of_range(m, its, vpe_id):
+    if unlikely(vpe_out_of_range(m, its, vpe_id)):
         return VCPU_OOR
-    if not is_doorbell(m, operand(packet, DEFAULT_DOORBELL)):
+    if unlikely(not is_doorbell(m, operand(packet, DEFAULT_DOORBELL))):
         return PHYSICALID_OOR
     reason, entry = read_vpe(m, its, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if mapped_here(entry, its):
+    if unlikely(mapped_here(entry, its)):
         return VCPU_MAPPED
     if operand(packet, ALLOC) == ONE:
         return first_map(m, its, vpe_id, rd, packet)
@@ -82,16 +82,16 @@ def vmapp(m: Machine, its: Index, packet: Packet) -> Word:
 def first_map(m: Machine, its: Index, vpe_id: Word, rd: Index, packet: Packet) -> Word:
     """VMAPP {V,Alloc} = {1,1}: allocate the vPE configuration entry; take the VPT as pending state unless PTZ."""
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if get(entry[0], VPE_VALID) == ONE:
+    if unlikely(get(entry[0], VPE_VALID) == ONE):
         return VCPU_MAPPED
     base, size = operand(packet, VPT_ADDR), operand(packet, VPT_SIZE)
     stale = find_vpt(m, base)
     if stale >= 0 and operand(packet, PTZ) == ONE:
         release(m, stale, True)
     reason, _ = vpt_slot(m, base, size + ONE, operand(packet, PTZ) == ONE)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     word0 = put(base, VPE_VPT_ADDR) | put(size, VPE_VPT_SIZE) | put(ONE, VPE_VALID)
     word1 = put(operand(packet, VCONF_ADDR), VPE_VCONF_ADDR) | put(np.uint64(rd), VPE_RDBASE)
@@ -103,9 +103,9 @@ def first_map(m: Machine, its: Index, vpe_id: Word, rd: Index, packet: Packet) -
 def further_map(m: Machine, its: Index, vpe_id: Word, rd: Index) -> Word:
     """VMAPP {V,Alloc} = {1,0}: one more ITS for a vPE that another ITS has allocated."""
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if get(entry[0], VPE_VALID) != ONE:
+    if unlikely(get(entry[0], VPE_VALID) != ONE):
         return VCPU_INVALID
     word3 = entry[3] | put(ONE << np.uint64(its), VPE_ITS_MAP)
     return write_both(m, its, rd, vpe_id, (entry[0], entry[1], entry[2], word3))
@@ -123,20 +123,20 @@ def write_both(m: Machine, its: Index, rd: Index, vpe_id: Word, entry: Packet) -
 @inlined
 def unmap_vpe(m: Machine, its: Index, vpe_id: Word, last: Truth) -> Word:
     """VMAPP V=0; with Alloc=1 the VPT in RAM is current when the command is complete (IHI0069 5.3.19)."""
-    if vpe_out_of_range(m, its, vpe_id):
+    if unlikely(vpe_out_of_range(m, its, vpe_id)):
         return VCPU_OOR
     reason, rd, shared = find_allocated(m, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
-    if resident_on(m, vpe_id) >= 0:
+    if unlikely(resident_on(m, vpe_id) >= 0):
         return VCPU_RESIDENT
     left = (shared[0], shared[1], shared[2], shared[3] & ~put(ONE << np.uint64(its), VPE_ITS_MAP))
-    if last and left[3] != ZERO:
+    if unlikely(last and left[3] != ZERO):
         return VCPU_MAPPED
     if last:
         left = NOTHING
     reason = write_vpe(m, its, vpe_id, its_entry(m, left))
-    if reason != OK or rd < 0:
+    if unlikely(reason != OK or rd < 0):
         return reason
     slot = find_vpt(m, get(shared[0], VPE_VPT_ADDR))
     if last and slot >= 0:
@@ -149,7 +149,7 @@ def find_allocated(m: Machine, vpe_id: Word) -> tuple[Word, Index, Packet]:
     """(reason, redistributor it is mapped to, entry) of a vPE, whichever ITSs have it; -1 for one not allocated."""
     for rd in range(np.int64(m.chip[CONFIG.redistributors])):
         reason, entry = read_vpe_configuration(m, rd, vpe_id)
-        if reason != OK:
+        if unlikely(reason != OK):
             return reason, np.int64(-1), NOTHING
         if get(entry[0], VPE_VALID) == ONE and vpe_redistributor(entry) == rd:
             return OK, rd, entry
@@ -164,21 +164,21 @@ def its_entry(m: Machine, left: Packet) -> Packet:
     return left
 
 
-@kernel
+@inlined
 def vmovp(m: Machine, its: Index, packet: Packet) -> Word:
     """GICv4.1: give a vPE to another redistributor, and with DB=1 another default doorbell."""
     vpe_id, doorbell = operand(packet, VPE_ID), operand(packet, MOVP_DOORBELL)
     rd = redistributor_of(m, operand(packet, RDBASE))
-    if rd < 0:
+    if unlikely(rd < 0):
         return PROCNUM_OOR
     reason, entry = find_vpe(m, its, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     new_doorbell = operand(packet, MOVP_REPLACE) == ONE
-    if new_doorbell and not is_doorbell(m, doorbell):
+    if unlikely(new_doorbell and not is_doorbell(m, doorbell)):
         return PHYSICALID_OOR
     reason, moved = find_configuration(m, vpe_redistributor(entry), rd, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     word2 = moved[2]
     if new_doorbell:
@@ -191,14 +191,14 @@ def vmovp(m: Machine, its: Index, packet: Packet) -> Word:
 def find_configuration(m: Machine, old: Index, new: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """(reason, configuration entry) of a vPE that moves; another ITS's VMOVP may have moved it already."""
     reason, moved = read_vpe_configuration(m, new, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, NOTHING
     reason, here = read_vpe_configuration(m, old, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason, NOTHING
     if get(here[0], VPE_VALID) == ONE:
         moved = here
-    if get(moved[0], VPE_VALID) != ONE:
+    if unlikely(get(moved[0], VPE_VALID) != ONE):
         return VCPU_INVALID, NOTHING
     return OK, moved
 
@@ -222,13 +222,13 @@ def move_vpe(m: Machine, its: Index, old: Index, vpe_id: Word, moved: Packet) ->
     return reason
 
 
-@kernel
+@inlined
 def vsync(m: Machine, its: Index, packet: Packet) -> Word:
     """GICv4.1: everything before is complete for the vPE, which must be mapped."""
     return find_vpe(m, its, operand(packet, VPE_ID))[0]
 
 
-@kernel
+@inlined
 def vinvall(m: Machine, its: Index, packet: Packet) -> Word:
     """VINVALL: the configuration of all vLPIs of a vPE is read anew."""
     reason, entry = find_vpe(m, its, operand(packet, VPE_ID))
@@ -246,7 +246,7 @@ def invalidate_vpe(m: Machine, entry: Packet, vpe_id: Word) -> Word:
     return reconsider(m, entry, vpe_id)
 
 
-@kernel
+@inlined
 def invdb(m: Machine, its: Index, packet: Packet) -> Word:
     """INVDB: every redistributor reads the configuration of a vPE's default doorbell anew."""
     reason, entry = find_vpe(m, its, operand(packet, VPE_ID))

@@ -22,23 +22,23 @@ from gicmodel.hardware.kernels.vpe_tables import (
     write_vpe,
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
-from gicmodel.jit import kernel
+from gicmodel.jit import inlined, kernel, unlikely
 
 
-@kernel
+@inlined
 def vmapp_v40(m: Machine, its: Index, packet: Packet) -> Word:
     """GICv4.0: bind a vPEID to its VPT and redistributor, or unbind it. Binding it anew replaces the old binding."""
     vpe_id, size = operand(packet, VPE_ID), operand(packet, VPT_SIZE)
     valid = operand(packet, VALID) == ONE
     rd = redistributor_of(m, operand(packet, RDBASE))
-    if valid and size >= m.chip[CONFIG.intid_bits]:
+    if unlikely(valid and size >= m.chip[CONFIG.intid_bits]):
         return VPTSIZE_OOR
-    if valid and rd < 0:
+    if unlikely(valid and rd < 0):
         return PROCNUM_OOR
-    if vpe_out_of_range(m, its, vpe_id):
+    if unlikely(vpe_out_of_range(m, its, vpe_id)):
         return VCPU_OOR
     reason, old = read_vpe(m, its, vpe_id)
-    if reason != OK:
+    if unlikely(reason != OK):
         return reason
     if not valid:
         return unmap_vpe_v40(m, its, vpe_id, old)
@@ -55,12 +55,12 @@ def unmap_vpe_v40(m: Machine, its: Index, vpe_id: Word, old: Packet) -> Word:
     return write_vpe(m, its, vpe_id, NOTHING)
 
 
-@kernel
+@inlined
 def vmovp_v40(m: Machine, its: Index, packet: Packet) -> Word:
     """GICv4.0: give a vPE to another redistributor; with GITS_TYPER.VMOVP = 1 on every ITS that has it mapped."""
     vpe_id = operand(packet, VPE_ID)
     rd = redistributor_of(m, operand(packet, RDBASE))
-    if rd < 0:
+    if unlikely(rd < 0):
         return PROCNUM_OOR
     reason = find_vpe(m, its, vpe_id)[0]
     for other in range(np.int64(m.chip[CONFIG.its])):
@@ -80,9 +80,9 @@ def move_vpe_v40(m: Machine, its: Index, vpe_id: Word, rd: Index) -> Word:
     return reason
 
 
-@kernel
+@inlined
 def vsync_v40(m: Machine, its: Index, packet: Packet) -> Word:
     """GICv4.0: the vPE need not be mapped, for software needs a VSYNC after VMAPP V=0 (Linux 80e9963fb3b5)."""
-    if vpe_out_of_range(m, its, operand(packet, VPE_ID)):
+    if unlikely(vpe_out_of_range(m, its, operand(packet, VPE_ID))):
         return VCPU_OOR
     return OK

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import OK
-from gicmodel.hardware.kernels.ram import load64, store64
+from gicmodel.hardware.kernels.ram import load64, load256, store64, store256
 from gicmodel.hardware.kernels.state import CONFIG, RD, TABLE, Index, Machine, Packet, Truth, Word, rd_at, table_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_VPE,
@@ -21,10 +21,11 @@ from gicmodel.hardware.kernels.table_cache import (
     cached,
     drop,
     keep,
+    retains,
 )
-from gicmodel.hardware.kernels.tables import ABSENT, VPE_TABLE, entry_address, unless_absent
+from gicmodel.hardware.kernels.tables import VPE_TABLE, entry_address, unless_absent
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
-from gicmodel.jit import inlined, kernel
+from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
 
@@ -37,16 +38,7 @@ VPE_GROUP0, VPE_GROUP1 = VPE_CONFIGURATION["VGrp0En"], VPE_CONFIGURATION["VGrp1E
 
 VTE_SHIFT, VPE_SHIFT = (np.uint64(layout.bytes.bit_length() - 1) for layout in (VTE, VPE_CONFIGURATION))
 NO_DOORBELL_ID = np.uint64(NO_DOORBELL)
-WORD1, WORD2, WORD3 = np.uint64(8), np.uint64(16), np.uint64(24)
 NOTHING: Packet = (ZERO, ZERO, ZERO, ZERO)
-
-
-@kernel
-def vpe_entry_shift(m: Machine) -> Word:
-    """log2 of the bytes of an entry of GITS_BASER2's table."""
-    if m.chip[CONFIG.v41] == ONE:
-        return VPE_SHIFT
-    return VTE_SHIFT
 
 
 @inlined
@@ -79,22 +71,6 @@ def mapped_here(entry: Packet, its: Index) -> Truth:
 
 
 @kernel
-def load_entry(m: Machine, address: Word) -> Packet:
-    """The four words of a vPE configuration entry."""
-    words = (load64(m, address), load64(m, address + WORD1), load64(m, address + WORD2), load64(m, address + WORD3))
-    return words
-
-
-@kernel
-def store_entry(m: Machine, address: Word, entry: Packet) -> None:
-    """Store the four words of a vPE configuration entry."""
-    store64(m, address, entry[0])
-    store64(m, address + WORD1, entry[1])
-    store64(m, address + WORD2, entry[2])
-    store64(m, address + WORD3, entry[3])
-
-
-@kernel
 def cached_entry(m: Machine, tag: Word) -> Packet:
     """A vPE entry that `cached` has found."""
     line = cache_line(m, tag)
@@ -111,67 +87,108 @@ def keep_entry(m: Machine, tag: Word, entry: Packet) -> None:
 @inlined
 def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """The ITS's entry of a vPEID in range."""
+    if unlikely(retains(m)):
+        return read_vpe_retained(m, its, vpe_id)
+    return walk_to_vpe(m, its, vpe_id)
+
+
+@inlined
+def read_vpe_retained(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The same from the cache, or kept there if it is valid."""
     tag = cache_tag(KIND_VPE, its, vpe_id)
     if cached(m, tag):
         return OK, cached_entry(m, tag)
-    reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, vpe_entry_shift(m))
-    if reason != OK:
-        return unless_absent(reason), NOTHING
-    entry = NOTHING
-    if m.chip[CONFIG.v41] == ONE:
-        entry = load_entry(m, address)
-    elif get(load64(m, address), VTE_VALID) == ONE:
-        entry = vpe_of_vte(load64(m, address), its)
+    reason, entry = walk_to_vpe(m, its, vpe_id)
     keep_entry(m, tag, entry)
-    return OK, entry
+    return reason, entry
+
+
+@inlined
+def walk_to_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The ITS's entry in RAM; an error, or none, reads as NOTHING."""
+    if m.chip[CONFIG.v41] == ONE:
+        return entry_in(m, table_at(its, VPE_TABLE), vpe_id)
+    reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, VTE_SHIFT)
+    if unlikely(reason != OK):
+        return unless_absent(reason), NOTHING
+    vte = load64(m, address)
+    if unlikely(get(vte, VTE_VALID) != ONE):
+        return OK, NOTHING
+    return OK, vpe_of_vte(vte, its)
+
+
+@inlined
+def entry_in(m: Machine, table: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The vPE configuration entry in a table in RAM; an error, or none, reads as NOTHING."""
+    reason, address = entry_address(m, table, vpe_id, VPE_SHIFT)
+    if unlikely(reason != OK):
+        return unless_absent(reason), NOTHING
+    return OK, load256(m, address)
 
 
 @inlined
 def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the ITS's entry; a shared entry is also the other ITSs' and the redistributors'."""
-    if m.chip[CONFIG.retain] == ONE:
+    if unlikely(retains(m)):
         drop_vpe(m, vpe_id)
-    reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, vpe_entry_shift(m))
+    if m.chip[CONFIG.v41] == ONE:
+        return write_entry_in(m, table_at(its, VPE_TABLE), vpe_id, entry)
+    reason, address = entry_address(m, table_at(its, VPE_TABLE), vpe_id, VTE_SHIFT)
     if reason == OK:
-        if m.chip[CONFIG.v41] == ONE:
-            store_entry(m, address, entry)
-        else:
-            store64(m, address, vte_of_vpe(entry))
+        store64(m, address, vte_of_vpe(entry))
     return unless_absent(reason)
 
 
 @inlined
-def configuration_address(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Word]:
-    """(reason, address) where redistributor `rd` finds the vPE's entry; ABSENT where it has no table for it."""
-    table = rd_at(rd) + RD.table
-    if vpe_id >= m.chip[table + TABLE.entries]:
-        return ABSENT, ZERO
-    return entry_address(m, table, vpe_id, VPE_SHIFT)
+def write_entry_in(m: Machine, table: Index, vpe_id: Word, entry: Packet) -> Word:
+    """Store the vPE configuration entry in a table."""
+    reason, address = entry_address(m, table, vpe_id, VPE_SHIFT)
+    if reason == OK:
+        store256(m, address, entry)
+    return unless_absent(reason)
+
+
+@kernel
+def in_configuration_table(m: Machine, rd: Index, vpe_id: Word) -> Truth:
+    """Whether redistributor `rd` has a table with room for the vPE."""
+    return vpe_id < m.chip[rd_at(rd) + RD.table + TABLE.entries]
 
 
 @inlined
 def read_vpe_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Packet]:
     """The redistributor's entry of a vPEID (GICv4.1)."""
+    if unlikely(retains(m)):
+        return read_configuration_retained(m, rd, vpe_id)
+    return walk_to_configuration(m, rd, vpe_id)
+
+
+@inlined
+def read_configuration_retained(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The same from the cache, or kept there if it is valid."""
     tag = cache_tag(KIND_VPE_CONFIGURATION, rd, vpe_id)
     if cached(m, tag):
         return OK, cached_entry(m, tag)
-    reason, address = configuration_address(m, rd, vpe_id)
-    if reason != OK:
-        return unless_absent(reason), NOTHING
-    entry = load_entry(m, address)
+    reason, entry = walk_to_configuration(m, rd, vpe_id)
     keep_entry(m, tag, entry)
-    return OK, entry
+    return reason, entry
+
+
+@inlined
+def walk_to_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The redistributor's entry in RAM; an error, or none, reads as NOTHING."""
+    if unlikely(not in_configuration_table(m, rd, vpe_id)):
+        return OK, NOTHING
+    return entry_in(m, rd_at(rd) + RD.table, vpe_id)
 
 
 @inlined
 def write_vpe_configuration(m: Machine, rd: Index, vpe_id: Word, entry: Packet) -> Word:
     """Store the redistributors' entry, through redistributor `rd`'s GICR_VPROPBASER."""
-    if m.chip[CONFIG.retain] == ONE:
+    if unlikely(retains(m)):
         drop_vpe(m, vpe_id)
-    reason, address = configuration_address(m, rd, vpe_id)
-    if reason == OK:
-        store_entry(m, address, entry)
-    return unless_absent(reason)
+    if unlikely(not in_configuration_table(m, rd, vpe_id)):
+        return OK
+    return write_entry_in(m, rd_at(rd) + RD.table, vpe_id, entry)
 
 
 @kernel
