@@ -93,15 +93,6 @@ class Redistributor(RegisterFace):
             for word, value in enumerate(table.reach(VPE_CONFIGURATION.bytes, 1 << self.config.vpe_id_bits)):
                 self._state[RD.table + word] = value
 
-    def read(self, offset: int, size: int = 8) -> int:
-        """A bus read; the SGI_base frame reads as zero."""
-        return 0 if SGI_FRAME <= offset < VLPI_FRAME else super().read(offset, size)
-
-    def write(self, offset: int, value: int, size: int = 8) -> None:
-        """A bus write; the SGI_base frame ignores it."""
-        if not SGI_FRAME <= offset < VLPI_FRAME:
-            super().write(offset, value, size)
-
     def step(self) -> None:
         """Finish what VPENDBASER, INVLPIR, INVALLR, VSGIR and CTLR writes have begun."""
         for word in (RD.dirty, RD.busy, RD.rwp):
@@ -146,6 +137,11 @@ class Redistributor(RegisterFace):
     def _set(self, name: str, value: int) -> None:
         self._writers[name](self, value)
 
+    def _missed(self, offset: int, statusr_bit: int) -> None:
+        """The SGI_base frame reads as zero and ignores writes."""
+        if not SGI_FRAME <= offset < VLPI_FRAME:
+            self._note(statusr_bit)
+
     def _note(self, statusr_bit: int) -> None:
         self._state[RD.statusr] |= statusr_bit
 
@@ -155,12 +151,12 @@ class Redistributor(RegisterFace):
 
     def _write_ctlr(self, value: int) -> None:
         """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; 0 to 1 while RWP = 1 is UNPREDICTABLE."""
-        was = self._lpis_enabled
-        if was or not self._state[RD.rwp]:
-            self._state[RD.ctlr] = value & _ENABLE_LPIS
-        if self._lpis_enabled and not was:
+        was, now = self._state[RD.ctlr], value & _ENABLE_LPIS
+        if now and not was and not self._state[RD.rwp]:
+            self._state[RD.ctlr] = now
             self._enable(self._machine, self.number)
-        elif was and not self._lpis_enabled:
+        elif was and not now:
+            self._state[RD.ctlr] = now
             self._disable(self._machine, self.number)
             self._state[RD.rwp] = self._stepping
 

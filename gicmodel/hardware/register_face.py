@@ -47,24 +47,27 @@ class RegisterFace(ABC):
         """What a read of `size` bytes (4 or 8) at `offset` returns; 0 where there is nothing to read."""
         access = self._accesses.get((offset, size))
         if access is None:
-            self._note(READ_RESERVED)
+            self._missed(offset, READ_RESERVED)
             return 0
-        if access.rights == "WO":
+        name, rights, shift, mask, _ = access
+        if rights == "WO":
             self._note(READ_OF_WO)
             return 0
-        return (self._get(access.name) >> access.shift) & access.mask
+        return (self._get(name) >> shift) & mask
 
     def write(self, offset: int, value: int, size: int = 8) -> None:
         """A write of `size` bytes (4 or 8; 2 for a register that takes it) of `value` at `offset`."""
         access = self._accesses.get((offset, size))
         if access is None:
-            self._note(WRITE_RESERVED)
-        elif access.rights == "RO":
+            self._missed(offset, WRITE_RESERVED)
+            return
+        name, rights, _, mask, whole = access
+        if rights == "RO":
             self._note(WRITE_OF_RO)
-        elif access.whole:
-            self._set(access.name, value & access.mask)
+        elif whole:
+            self._set(name, value & mask)
         else:
-            self._set(access.name, self._merge(access, value & access.mask))
+            self._set(name, self._merge(access, value & mask))
 
     def _merge(self, access: Access, value: int) -> int:
         """The whole register after writing half of it; a write-only register is zero-extended."""
@@ -74,6 +77,10 @@ class RegisterFace(ABC):
     def _kept(self, name: str) -> int:
         """What a write of half a register leaves in the other half: what it reads as, and its write-only bits."""
         return self._get(name)
+
+    def _missed(self, offset: int, statusr_bit: int) -> None:
+        """An access to a location where there is no register."""
+        self._note(statusr_bit)
 
     @abstractmethod
     def _get(self, name: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import configuration_byte, is_enabled, priority_of
-from gicmodel.hardware.kernels.pending import FIRST_LPI_WORD, pending_word, table_bytes
+from gicmodel.hardware.kernels.pending import FIRST_LPI_WORD, next_pending, pending_word, table_bytes
 from gicmodel.hardware.kernels.ram import covers
 from gicmodel.hardware.kernels.state import SLOT, Index, Machine, Truth, Word
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, lowest_bit
@@ -39,7 +39,9 @@ def table_readable(m: Machine, slot: Index, base: Word, id_bits: Word) -> Truth:
 def best_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) -> tuple[Word, Word]:
     """(INTID, priority) of the most urgent enabled pending LPI of a table, or (1023, 0x100)."""
     best, best_priority = SPURIOUS, NO_PRIORITY
-    for index in range(FIRST_LPI_WORD, np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)):
+    end = np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)
+    index = next_pending(m, slot, base, np.int64(FIRST_LPI_WORD), end)
+    while index < end:
         word = pending_word(m, slot, base, index)
         while word != ZERO:
             intid = np.uint64(index * 64) + lowest_bit(word)
@@ -47,19 +49,23 @@ def best_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) ->
             byte = configuration_byte(m, slot, table, intid)
             if is_enabled(byte) and priority_of(byte) < best_priority:
                 best, best_priority = intid, priority_of(byte)
+        index = next_pending(m, slot, base, index + 1, end)
     return best, best_priority
 
 
 @kernel
 def any_enabled_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) -> Truth:
     """Whether some pending LPI of a table is enabled."""
-    for index in range(FIRST_LPI_WORD, np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)):
+    end = np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)
+    index = next_pending(m, slot, base, np.int64(FIRST_LPI_WORD), end)
+    while index < end:
         word = pending_word(m, slot, base, index)
         while word != ZERO:
             intid = np.uint64(index * 64) + lowest_bit(word)
             word &= word - ONE
             if is_enabled(configuration_byte(m, slot, table, intid)):
                 return True
+        index = next_pending(m, slot, base, index + 1, end)
     return False
 
 

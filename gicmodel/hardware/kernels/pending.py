@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import copy_words, covers, load64, mark, ram_index, store64, store256
+from gicmodel.hardware.kernels.ram import copy_words, covers, first_nonzero, load64, mark, ram_index, store64, store256
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     IMMEDIATE,
@@ -71,6 +71,14 @@ def pending_word(m: Machine, slot: Index, base: Word, index: Index) -> Word:
     if m.slots[slot, SLOT.held] == ONE:
         return m.slots[slot, SLOT.bits + index]
     return load64(m, base + np.uint64(index * 8))
+
+
+@inlined
+def next_pending(m: Machine, slot: Index, base: Word, index: Index, end: Index) -> Index:
+    """The first word from `index` on, up to `end`, that has a pending bit; `end` if there is none."""
+    if m.slots[slot, SLOT.held] == ONE:
+        return first_nonzero(m.slots[slot, SLOT.bits :], index, end)
+    return first_nonzero(m.ram[ram_index(m, base) :], index, end)
 
 
 @kernel

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Truth, Word
-from gicmodel.hardware.kernels.words import ONE
+from gicmodel.hardware.kernels.words import ONE, ZERO
 from gicmodel.jit import kernel
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
@@ -111,6 +111,19 @@ def copy_words(source: NDArray[np.uint64], target: NDArray[np.uint64]) -> None:
     """Copy words between two views; without any index arithmetic in it the loop is as fast as memcpy."""
     for word in range(source.shape[0]):
         target[word] = source[word]
+
+
+@kernel
+def first_nonzero(words: NDArray[np.uint64], index: Index, end: Index) -> Index:
+    """The first place from `index` on, up to `end`, of a word that is not zero; eight at a time."""
+    while index + 8 <= end:
+        line = words[index : index + 8]
+        if (line[0] | line[1] | line[2] | line[3] | line[4] | line[5] | line[6] | line[7]) != ZERO:
+            break
+        index += 8
+    while index < end and words[index] == ZERO:
+        index += 1
+    return index
 
 
 @kernel
