@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, LPI_ID_BITS
-from gicmodel.hardware.kernels.ram import covers, load8
+from gicmodel.hardware.kernels.ram import covers_aligned, load8
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from gicmodel.jit import inlined, kernel
@@ -30,7 +30,7 @@ def configuration_byte(m: Machine, slot: Index, table: Word, intid: Word) -> Wor
     if retain and m.configuration[slot, index] != 0:
         return np.uint64(m.configuration[slot, index])
     address = table + (intid - FIRST_LPI_ID)
-    if not covers(m, address, ONE):
+    if not covers_aligned(m, address):
         return ZERO
     byte = load8(m, address)
     if retain:

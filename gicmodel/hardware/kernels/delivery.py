@@ -25,8 +25,6 @@ from gicmodel.hardware.kernels.pending import (
     clear_pending,
     is_pending,
     set_pending,
-    vpt_bits,
-    vpt_slot,
 )
 from gicmodel.hardware.kernels.state import (
     CONFIG,
@@ -54,6 +52,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     read_vpe_configuration,
     write_vpe_configuration,
 )
+from gicmodel.hardware.kernels.vpt_cache import vpt_bits, vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.registers import (

@@ -75,7 +75,7 @@ def redistributor_of(m: Machine, rdbase: Word) -> Index:
 @kernel
 def is_lpi(m: Machine, intid: Word) -> Truth:
     """Whether an INTID, physical or virtual, is an LPI that the implementation has."""
-    return intid >= FIRST_LPI_ID and intid < ONE << m.chip[CONFIG.intid_bits]
+    return intid >= FIRST_LPI_ID and intid < m.chip[CONFIG.intid_limit]
 
 
 @kernel
@@ -98,7 +98,7 @@ def find_device(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
 @kernel
 def event_out_of_range(m: Machine, dte: Word, event_id: Word) -> Truth:
     """EventID beyond the 2^(Size + 1) of the device's MAPD, or GITS_TYPER.ID_bits: the DTE is in RAM."""
-    return event_id >> (get(dte, DTE_SIZE) + ONE) != ZERO or event_id >> m.chip[CONFIG.event_id_bits] != ZERO
+    return event_id >> (get(dte, DTE_SIZE) + ONE) != ZERO or event_id >= m.chip[CONFIG.event_id_limit]
 
 
 @inlined

@@ -11,10 +11,11 @@ from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.events import forget_vlpi
 from gicmodel.hardware.kernels.highest import VSGI_MASK
 from gicmodel.hardware.kernels.lookup import is_lpi
-from gicmodel.hardware.kernels.pending import fill, find_vpt, forget_bits, forget_configuration, pending_word, release
+from gicmodel.hardware.kernels.pending import fill, forget_bits, forget_configuration, pending_word, release
 from gicmodel.hardware.kernels.state import RD, SLOT, Index, Machine, Word, rd_at
 from gicmodel.hardware.kernels.table_cache import KIND_VPE_CONFIGURATION, drop_owner
 from gicmodel.hardware.kernels.vpe_tables import VPE_VALID, VPE_VPT_ADDR, read_vpe_configuration
+from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import kernel
 from gicmodel.layouts.registers import GICR_PENDBASER

@@ -20,7 +20,7 @@ from gicmodel.hardware.kernels.physical_commands import (
     movi,
     sync,
 )
-from gicmodel.hardware.kernels.ram import covers_entry, load64, load256
+from gicmodel.hardware.kernels.ram import covers_aligned, load64, load256
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     ITS,
@@ -66,7 +66,7 @@ def execute(m: Machine, its: Index, address: Word) -> Word:
 
     Each function's packet is loaded for it alone: the compiler then keeps the words in registers that it asks for.
     """
-    if unlikely(not covers_entry(m, address, BYTES)):
+    if unlikely(not covers_aligned(m, address)):
         return EXTERNAL_ABORT
     opcode = get(load64(m, address), OPCODE)
     if opcode == MAPTI:
@@ -137,7 +137,7 @@ def execute_virtual(m: Machine, its: Index, opcode: Word, address: Word) -> Word
 def log_error(m: Machine, its: Index, offset: Word, reason: Word, address: Word) -> None:
     """Note a command error; the log keeps the latest. A command outside RAM is logged as zeros."""
     packet = NOTHING
-    if covers_entry(m, address, BYTES):
+    if covers_aligned(m, address):
         packet = load256(m, address)
     entry = log_at(np.int64(m.chip[CONFIG.log_count]) % LOG_ENTRIES)
     m.chip[entry + LOG.its] = np.uint64(its)

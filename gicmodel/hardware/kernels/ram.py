@@ -36,6 +36,12 @@ def covers_entry(m: Machine, address: Word, length: Word) -> Truth:
 
 
 @kernel
+def covers_aligned(m: Machine, address: Word) -> Truth:
+    """The same for what is aligned to its size, a power of two: like RAM, it ends where a page does or before."""
+    return address - m.chip[CONFIG.base] < m.chip[CONFIG.size]
+
+
+@kernel
 def load64(m: Machine, address: Word) -> Word:
     """The 64-bit word at an 8-byte aligned address that `covers` has passed."""
     return m.ram[(address - m.chip[CONFIG.base]) >> WORD_SHIFT]

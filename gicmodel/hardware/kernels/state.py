@@ -63,6 +63,9 @@ class ConfigWords(NamedTuple):
     redistributor_base: int
     redistributor_stride: int
     stepping: int
+    intid_limit: int
+    event_id_limit: int
+    """The first INTID, the first EventID of too many bits."""
     pending_words: int
     """64-bit words of a pending table with all INTIDs."""
     set_mask: int
@@ -141,7 +144,7 @@ class SlotWords(NamedTuple):
     bits: int
 
 
-CONFIG = ConfigWords(*range(29))
+CONFIG = ConfigWords(*range(31))
 ITS = ItsWords(0, 1, 2, 3, 4, 5, 6, 7, baser=8, tables=16, ahead=28)
 RD = RedistributorWords(*range(15))
 TABLE = TableWords(*range(3))
@@ -249,6 +252,8 @@ def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemor
         "doorbell_every": config.individual_doorbell == "every",
         "discard_unmapped": config.discard_unmapped == "remove",
         "stepping": config.commands_per_step is not None,
+        "intid_limit": 1 << config.intid_bits,
+        "event_id_limit": 1 << config.event_id_bits,
         "pending_words": (1 << config.intid_bits) // 64,
         "set_mask": _power_of_two(config.vpt_cache_sets) - 1,
         "line_mask": table_lines(config) - 1,

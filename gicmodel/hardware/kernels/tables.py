@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import covers_entry, load64, load96, store64, store96
+from gicmodel.hardware.kernels.ram import covers_aligned, covers_entry, load64, load96, store64, store96
 from gicmodel.hardware.kernels.state import CONFIG, TABLE, Index, Machine, Truth, Word, collection_at, table_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_CTE,
@@ -45,7 +45,7 @@ DTE_VALID, DTE_ITT_ADDR = DTE["Valid"], DTE["ITT_addr"]
 CTE_VALID = CTE["Valid"]
 ITE_VALID = ITE["Valid"]
 
-LEVEL1_BYTES, ITE_BYTES = np.uint64(LEVEL1.bytes), np.uint64(ITE.bytes)
+ITE_BYTES = np.uint64(ITE.bytes)
 LEVEL1_SHIFT, DTE_SHIFT, CTE_SHIFT = (np.uint64(layout.bytes.bit_length() - 1) for layout in (LEVEL1, DTE, CTE))
 FLAT = ZERO
 """`TABLE.page_shift` of a table without level 1."""
@@ -58,14 +58,14 @@ def entry_address(m: Machine, table: Index, identifier: Word, entry_shift: Word)
     address = base + (identifier << entry_shift)
     if page_shift != FLAT:
         descriptor = base + ((identifier >> page_shift) << LEVEL1_SHIFT)
-        if unlikely(not covers_entry(m, descriptor, LEVEL1_BYTES)):
+        if unlikely(not covers_aligned(m, descriptor)):
             return EXTERNAL_ABORT, ZERO
         level1 = load64(m, descriptor)
         if unlikely(get(level1, LEVEL1_VALID) != ONE):
             return ABSENT, ZERO
         page_mask, index_mask = (ONE << (page_shift + entry_shift)) - ONE, (ONE << page_shift) - ONE
         address = (get(level1, LEVEL1_ADDRESS) & ~page_mask) + ((identifier & index_mask) << entry_shift)
-    if unlikely(not covers_entry(m, address, ONE << entry_shift)):
+    if unlikely(not covers_aligned(m, address)):
         return EXTERNAL_ABORT, ZERO
     return OK, address
 

@@ -25,7 +25,7 @@ from gicmodel.hardware.kernels.errors import (
 )
 from gicmodel.hardware.kernels.events import reconsider
 from gicmodel.hardware.kernels.lookup import find_vpe, is_doorbell, is_lpi, redistributor_of
-from gicmodel.hardware.kernels.pending import LPI_ID_BITS, find_vpt, forget_configuration, release, vpt_slot
+from gicmodel.hardware.kernels.pending import LPI_ID_BITS, forget_configuration, release
 from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at, resident_on
 from gicmodel.hardware.kernels.vpe_tables import (
     NOTHING,
@@ -43,6 +43,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     write_vpe,
     write_vpe_configuration,
 )
+from gicmodel.hardware.kernels.vpt_cache import find_vpt, vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import VMAPP, VMOVP
