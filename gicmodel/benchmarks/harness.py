@@ -41,7 +41,8 @@ class Goal(NamedTuple):
 class Side:
     """One contender. A run does `work` units; `prepare` comes before each run and is not timed.
 
-    `overhead` is timed too, and taken off: the way to a peer in another process.
+    `overhead` is timed too, and taken off: the way to a peer in another process. `prepare_overhead` comes before it, or
+    `prepare` if there is none: each is measured as warm as its own preparation leaves it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Side:
     work: float = 1
     prepare: Work | None = None
     overhead: Work | None = None
+    prepare_overhead: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -151,16 +153,16 @@ def reached(goal: Goal, measured: Measured) -> bool:
 
 def _seconds(side: Side) -> float:
     """Seconds that one unit of work takes."""
-    elapsed = _timed(side, side.run)
+    elapsed = _timed(side.prepare, side.run)
     if side.overhead is not None:
         # At least the clock's own resolution: a difference of two times may come out as nothing, or less.
-        elapsed = max(elapsed - _timed(side, side.overhead), 1e-9)
+        elapsed = max(elapsed - _timed(side.prepare_overhead or side.prepare, side.overhead), 1e-9)
     return elapsed / side.work
 
 
-def _timed(side: Side, work: Work) -> float:
-    if side.prepare is not None:
-        side.prepare()
+def _timed(prepare: Work | None, work: Work) -> float:
+    if prepare is not None:
+        prepare()
     start = perf_counter()
     work()
     return perf_counter() - start

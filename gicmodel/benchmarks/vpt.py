@@ -80,13 +80,18 @@ class Cleaning:
 
     def prepare(self) -> None:
         """Map the vPEs with empty VPTs and make lines dirty."""
+        self.prepare_clean()
+        run(self.board, self.interrupts)
+        load_queue(self.board, self.unmap)
+
+    def prepare_clean(self) -> None:
+        """Map the vPEs with empty VPTs."""
         if self._mapped:
             run(self.board, self.unmap)
         for vpe in range(self.vpes.count):
             self.board.zero_memory(VPTS + vpe * self.vpes.stride, table_bytes(self.vpes.id_bits))
         run(self.board, self.map)
         self._mapped = True
-        run(self.board, self.interrupts)
         load_queue(self.board, self.unmap)
 
     def clean(self) -> None:
@@ -171,16 +176,13 @@ def clean_beside_memcpy(vpes: Vpes, quick: bool) -> Iterator[Case]:
 
 @contextmanager
 def clean_beside_full(vpes: Vpes, whole: bool, quick: bool) -> Iterator[Case]:
-    """Few dirty lines, and as many vPEs all of whose lines are dirty; not `whole`, less the VMAPPs of clean vPEs."""
+    """Few dirty lines, and as many vPEs all of whose lines are dirty; not `whole`, less the VMAPPs when none are."""
     few = Cleaning(vpes.smaller(quick))
-    full, none = (Cleaning(replace(few.vpes, dirty=dirty)) for dirty in (1.0, 0.0))
+    full = Cleaning(replace(few.vpes, dirty=1.0))
 
     def side(name: str, cleaning: Cleaning) -> Side:
-        def prepare() -> None:
-            cleaning.prepare()
-            none.prepare()
-
-        return Side(f"model, {name}", cleaning.clean, few.vpes.count, prepare, None if whole else none.clean)
+        overhead = () if whole else (cleaning.clean, cleaning.prepare_clean)
+        return Side(f"model, {name}", cleaning.clean, few.vpes.count, cleaning.prepare, *overhead)
 
     yield Case(side(f"{vpes.dirty:.0%} of lines dirty", few), side("all dirty", full), "vPE", few.prove)
 

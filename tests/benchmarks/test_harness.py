@@ -3,6 +3,7 @@
 
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -125,3 +126,12 @@ def test_what_takes_very_long_is_left_out_of_a_quick_run():
         yield case([])
 
     assert list(run("group", [Benchmark("name", build, once=True)], True, THREE)) == []
+
+
+def test_what_is_taken_off_has_a_preparation_of_its_own():
+    events = []
+    prepare, other = (partial(events.append, name) for name in ("prepare", "prepare other"))
+    run, overhead = (partial(events.append, name) for name in ("run", "overhead"))
+    model = Side("model", run, 1, prepare, overhead, other)
+    measure(Case(model, Side("peer", lambda: None), "unit", lambda: None), "speed", Effort(0.0, 1, 1))
+    assert events == ["prepare", "run", "prepare other", "overhead"]
