@@ -101,11 +101,7 @@ class Redistributor(RegisterFace):
 
     @cached_property
     def _enable(self) -> Callable[..., Any]:
-        return direct(lpi_tables.enable_lpis, self._machine, self.number)
-
-    @cached_property
-    def _disable(self) -> Callable[..., Any]:
-        return direct(lpi_tables.disable_lpis, self._machine, self.number)
+        return direct(lpi_tables.write_enable, self._machine, self.number, False)
 
     @cached_property
     def _schedule(self) -> Callable[..., Any]:
@@ -150,15 +146,8 @@ class Redistributor(RegisterFace):
         return self._state[RD.ctlr] | fixed | (_RWP if self._state[RD.rwp] else 0)
 
     def _write_ctlr(self, value: int) -> None:
-        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; 0 to 1 while RWP = 1 is UNPREDICTABLE."""
-        was, now = self._state[RD.ctlr], value & _ENABLE_LPIS
-        if now and not was and not self._state[RD.rwp]:
-            self._state[RD.ctlr] = now
-            self._enable(self._machine, self.number)
-        elif was and not now:
-            self._state[RD.ctlr] = now
-            self._disable(self._machine, self.number)
-            self._state[RD.rwp] = self._stepping
+        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back."""
+        self._enable(self._machine, self.number, bool(value & _ENABLE_LPIS))
 
     def _write_statusr(self, value: int) -> None:
         self._state[RD.statusr] &= ~(value & _STATUSR_MASK)

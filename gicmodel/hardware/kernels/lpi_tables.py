@@ -12,15 +12,29 @@ from gicmodel.hardware.kernels.events import forget_vlpi
 from gicmodel.hardware.kernels.highest import VSGI_MASK
 from gicmodel.hardware.kernels.lookup import is_lpi
 from gicmodel.hardware.kernels.pending import fill, forget_bits, forget_configuration, pending_word, release
-from gicmodel.hardware.kernels.state import RD, SLOT, Index, Machine, Word, rd_at
+from gicmodel.hardware.kernels.state import CONFIG, RD, SLOT, Index, Machine, Truth, Word, rd_at
 from gicmodel.hardware.kernels.table_cache import KIND_VPE_CONFIGURATION, drop_owner
 from gicmodel.hardware.kernels.vpe_tables import VPE_VALID, VPE_VPT_ADDR, read_vpe_configuration
 from gicmodel.hardware.kernels.vpt_cache import find_vpt
-from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
 from gicmodel.jit import kernel
 from gicmodel.layouts.registers import GICR_PENDBASER
 
 PTZ = GICR_PENDBASER["PTZ"]
+
+
+@kernel
+def write_enable(m: Machine, rd: Index, enable: Truth) -> None:
+    """A write of GICR_CTLR.EnableLPIs; 0 to 1 while RWP = 1 is UNPREDICTABLE, and ignored."""
+    r = rd_at(rd)
+    was = get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE
+    if enable and not was and m.chip[r + RD.rwp] == ZERO:
+        m.chip[r + RD.ctlr] = put(ONE, ENABLE_LPIS)
+        enable_lpis(m, rd)
+    elif was and not enable:
+        m.chip[r + RD.ctlr] = ZERO
+        disable_lpis(m, rd)
+        m.chip[r + RD.rwp] = m.chip[CONFIG.stepping]
 
 
 @kernel
