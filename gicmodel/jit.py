@@ -152,5 +152,5 @@ def _hint() -> Callable[[Any], bool]:
 unlikely = _hint()
 """In a kernel, `unlikely(condition)` is the condition, said to hold hardly ever, as errors do.
 
-What is done then leaves the straight path, and its values the registers: commands take a fifth to a third less time.
+What is done then leaves the straight path, and its values the registers: commands take a sixth to a third less time.
 """
