@@ -11,7 +11,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, LPI_ID_BITS
 from gicmodel.hardware.kernels.ram import covers_aligned, load8
-from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word
+from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word, retains
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
@@ -26,7 +26,7 @@ PROPBASER_ADDRESS, PROPBASER_ID_BITS = GICR_PROPBASER["Physical_Address"], GICR_
 def configuration_byte(m: Machine, slot: Index, table: Word, intid: Word) -> Word:
     """The byte of an LPI at or above 8192; one outside RAM reads as disabled."""
     index = np.int64(intid - FIRST_LPI_ID)
-    retain = m.chip[CONFIG.retain] == ONE
+    retain = retains(m)
     if retain and m.configuration[slot, index] != 0:
         return np.uint64(m.configuration[slot, index])
     address = table + (intid - FIRST_LPI_ID)
@@ -41,7 +41,7 @@ def configuration_byte(m: Machine, slot: Index, table: Word, intid: Word) -> Wor
 @inlined
 def forget_byte(m: Machine, slot: Index, intid: Word) -> None:
     """Read the byte anew on its next use."""
-    if m.chip[CONFIG.retain] == ONE:
+    if retains(m):
         m.configuration[slot, np.int64(intid - FIRST_LPI_ID)] = np.uint8(0)
 
 

@@ -112,12 +112,10 @@ def lpi_pending(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
 @inlined
 def clear_lpi(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
     """(reason, was it pending) after making a physical LPI not pending."""
-    if not takes_lpi(m, rd, intid):
-        return OK, False
-    reason = bit_reachable(m, rd, lpi_table(m, rd), intid)
-    if unlikely(reason != OK):
-        return reason, False
-    return OK, clear_pending(m, rd, lpi_table(m, rd), intid)
+    reason, was = lpi_pending(m, rd, intid)
+    if was:
+        clear_pending(m, rd, lpi_table(m, rd), intid)
+    return reason, was
 
 
 @kernel

@@ -14,7 +14,7 @@ from gicmodel.hardware.kernels.delivery import (
 )
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import ITE_INTID, ITE_VPE_ID, is_physical, lpi_target, vlpi_target
-from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Word
+from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Word, retains
 from gicmodel.hardware.kernels.vpe_tables import VPE_VPT_ADDR
 from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, get
@@ -84,7 +84,7 @@ def forget_event(m: Machine, its: Index, low: Word) -> Word:
 @kernel
 def forget_vlpi(m: Machine, entry: Packet, vintid: Word) -> None:
     """Drop a vLPI's retained configuration byte."""
-    if m.chip[CONFIG.retain] == ONE:
+    if retains(m):
         slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
         if slot >= 0:
             forget_byte(m, slot, vintid)

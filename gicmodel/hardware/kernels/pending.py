@@ -21,17 +21,7 @@ from gicmodel.hardware.kernels.ram import (
     store64,
     store256,
 )
-from gicmodel.hardware.kernels.state import (
-    CONFIG,
-    LINE_WORDS,
-    SLOT,
-    Index,
-    Machine,
-    Packet,
-    Slot,
-    Truth,
-    Word,
-)
+from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Index, Machine, Packet, Slot, Truth, Word, retains
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.vpt import BIT_MASK, FIRST_LPI, WORD_SHIFT
@@ -221,7 +211,7 @@ def write_run(m: Machine, row: Slot, line: Word, count: Word) -> None:
 @kernel
 def forget_configuration(m: Machine, slot: Index) -> None:
     """Drop every retained configuration byte of the slot's interrupts."""
-    if m.chip[CONFIG.retain] == ONE:
+    if retains(m):
         m.configuration[slot, :] = np.uint8(0)
 
 

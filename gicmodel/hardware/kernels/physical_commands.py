@@ -51,7 +51,7 @@ from gicmodel.hardware.kernels.pending import (
     table_bytes,
     write_pending_word,
 )
-from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at
+from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at, retains
 from gicmodel.hardware.kernels.tables import (
     CTE_VALID,
     DTE_ITT_ADDR,
@@ -233,7 +233,7 @@ def discard(m: Machine, its: Index, packet: Packet) -> Word:
     reason = withdraw_event(m, its, low)
     if unlikely(reason != OK and not (is_unmapped(reason) and m.chip[CONFIG.discard_unmapped] == ONE)):
         return invalid_ite(reason)
-    if reason == OK and m.chip[CONFIG.retain] == ONE:
+    if reason == OK and retains(m):
         # Linux sends no INV after the VMAPTI that may map it again (its_map_vlpi): what is retained would be stale.
         reason = forget_event(m, its, low)
     return write_ite(m, its, device_id, dte, event_id, ZERO, ZERO)

@@ -176,6 +176,12 @@ class Machine(NamedTuple):
 
 
 @kernel
+def retains(m: Machine) -> Truth:
+    """Whether table entries and configuration bytes are cached (`GicConfig.caching`); most machines do without."""
+    return bool(m.chip[CONFIG.retain])
+
+
+@kernel
 def its_at(its: Index) -> Index:
     """Where an ITS's words begin. The mask spares numba the question whether an index is negative."""
     return ITS_AT + (its & (MOST_ITSS - 1)) * ITS_WORDS

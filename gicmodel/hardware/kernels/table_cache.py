@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.state import CONFIG, TABLE_LINE_WORDS, TABLES_AT, Index, Machine, Truth, Word
-from gicmodel.hardware.kernels.words import ONE, ZERO
+from gicmodel.hardware.kernels.words import ZERO
 from gicmodel.jit import kernel
 
 KIND_DTE, KIND_ITE, KIND_CTE, KIND_VPE, KIND_VPE_CONFIGURATION = (np.uint64(kind) for kind in range(5))
@@ -46,12 +46,6 @@ def cache_line(m: Machine, tag: Word) -> Index:
     folded ^= folded >> FOLDS[2]
     folded ^= folded >> FOLDS[3]
     return TABLES_AT + TABLE_LINE_WORDS * np.int64(folded & m.chip[CONFIG.line_mask])
-
-
-@kernel
-def retains(m: Machine) -> Truth:
-    """Whether this GIC has the cache: asked before a tag is made, and `unlikely`, as most do without."""
-    return m.chip[CONFIG.retain] == ONE
 
 
 @kernel

@@ -11,7 +11,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.ram import covers_aligned, covers_entry, load64, load96, store64, store96
-from gicmodel.hardware.kernels.state import CONFIG, TABLE, Index, Machine, Truth, Word, collection_at, table_at
+from gicmodel.hardware.kernels.state import CONFIG, TABLE, Index, Machine, Truth, Word, collection_at, retains, table_at
 from gicmodel.hardware.kernels.table_cache import (
     KIND_CTE,
     KIND_DTE,
@@ -23,7 +23,6 @@ from gicmodel.hardware.kernels.table_cache import (
     drop_device_events,
     ite_identifier,
     keep,
-    retains,
 )
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, get
 from gicmodel.jit import inlined, kernel, unlikely

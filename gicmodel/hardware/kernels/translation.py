@@ -24,8 +24,8 @@ from gicmodel.hardware.kernels.errors import (
 from gicmodel.hardware.kernels.events import raise_event
 from gicmodel.hardware.kernels.lookup import find_event, find_vpe
 from gicmodel.hardware.kernels.queue import ENABLED
-from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, its_at
-from gicmodel.hardware.kernels.table_cache import KIND_ITE, cache_line, cache_tag, ite_identifier, retains
+from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, its_at, retains
+from gicmodel.hardware.kernels.table_cache import KIND_ITE, cache_line, cache_tag, ite_identifier
 from gicmodel.hardware.kernels.tables import (
     BASER_VALID,
     COLLECTION_TABLE,

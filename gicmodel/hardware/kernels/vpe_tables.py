@@ -12,7 +12,19 @@ import numpy as np
 
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.ram import load64, load256, store64, store256
-from gicmodel.hardware.kernels.state import CONFIG, RD, TABLE, Index, Machine, Packet, Truth, Word, rd_at, table_at
+from gicmodel.hardware.kernels.state import (
+    CONFIG,
+    RD,
+    TABLE,
+    Index,
+    Machine,
+    Packet,
+    Truth,
+    Word,
+    rd_at,
+    retains,
+    table_at,
+)
 from gicmodel.hardware.kernels.table_cache import (
     KIND_VPE,
     KIND_VPE_CONFIGURATION,
@@ -21,7 +33,6 @@ from gicmodel.hardware.kernels.table_cache import (
     cached,
     drop,
     keep,
-    retains,
 )
 from gicmodel.hardware.kernels.tables import VPE_TABLE, entry_address, unless_absent
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
