@@ -25,16 +25,19 @@ def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
     yield "  words  " + " ".join(
         f"{word:#0{bits // 4 + 2}x}" for word, bits in zip(words, layout.word_bits, strict=True)
     )
-    yield from _fields(layout, words)
+    yield from _fields(layout, octets[0].tobytes())
 
 
-def _fields(layout: Layout, words: list[int]) -> Iterator[str]:
-    values = layout.unpack(words) | layout.res0_violations(words)
+def _fields(layout: Layout, entry: bytes) -> Iterator[str]:
+    """A line for each field that has a name, then for each RES0 field that is not zero."""
+    parsed = {name: int(value) for name, value in layout.parse(entry).items()}
+    wrong = {name: value for name, value in parsed.items() if layout.spans[name].reserved == "RES0" and value}
+    values = {name: parsed[name] for name in layout.fields} | wrong
     width = max(len(name) for name in values)
     for name, value in values.items():
         span = layout.spans[name]
         bits = f"[{span.high}:{span.low}]" if span.bits > 1 else f"[{span.low}]"
-        place = f"dw{span.word}{bits}" if len(words) > 1 else bits
+        place = f"dw{span.word}{bits}" if len(layout.word_bits) > 1 else bits
         yield f"  {place:<12} {name:<{width}}  {value:#x}  {span.doc}".rstrip()
 
 

@@ -1,54 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fields that layouts are declared with, most significant bit first like the diagrams of the Arm architecture.
+"""The fields that layouts are declared with: constructs, most significant bit first like the Arm manuals' diagrams.
 
-A field is its construct, made when bytes are first parsed or built with it: to import construct takes longer than to
-read a dump, which needs the shifts and masks only.
+Each is a named subconstruct of a `construct.BitStruct`, made by a helper for what tables and registers need: a default,
+and addresses whose low bits are implied. One made by hand, such as `"Size" / BitsInteger(5) * "text"`, serves as well.
 """
 
-from __future__ import annotations
+from typing import Any, TypeAlias
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from construct import Construct
+import construct
 
 RESERVED = ("RES0", "RES1", "IMPDEF")
 
+Declared: TypeAlias = construct.Construct
+"""One field."""
 
-class Declared(NamedTuple):
-    """One field: `bits` stored bits, which are those of the value from `scale` up."""
 
-    name: str
-    bits: int
-    doc: str
-    default: int = 0
-    scale: int = 0
-    flag: bool = False
+class Scaled(construct.Adapter):  # type: ignore[misc]
+    """The bits of a value from `scale` up; those below are zero and not stored."""
 
-    def construct(self) -> Construct:
-        """The field for `construct.BitStruct`."""
-        import construct
+    def __init__(self, subcon: Declared, scale: int) -> None:
+        super().__init__(subcon)
+        self.scale = scale
 
-        stored = construct.Flag if self.flag else construct.BitsInteger(self.bits)
-        if self.scale:
-            scale = self.scale
-            stored = construct.ExprAdapter(stored, lambda value, _: value << scale, lambda value, _: value >> scale)
-        return self.name / construct.Default(stored, self.default) * self.doc
+    def _decode(self, stored: int, context: Any, path: str) -> int:
+        return stored << self.scale
+
+    def _encode(self, value: int, context: Any, path: str) -> int:
+        return value >> self.scale
 
 
 def Bits(name: str, bits: int, doc: str = "", default: int = 0) -> Declared:
     """An unsigned integer of `bits` bits."""
-    return Declared(name, bits, doc, default)
+    return name / construct.Default(construct.BitsInteger(bits), default) * doc
 
 
 def Flag(name: str, doc: str = "") -> Declared:
     """A single bit."""
-    return Declared(name, 1, doc, flag=True)
+    return name / construct.Default(construct.Flag, False) * doc
 
 
 def Address(name: str, high: int, low: int, doc: str = "") -> Declared:
     """Bits [high:low] of a value whose lower bits are zero, such as an address; read and built as the whole value."""
-    return Declared(name, high - low + 1, doc, scale=low)
+    return name / construct.Default(Scaled(construct.BitsInteger(high - low + 1), low), 0) * doc
 
 
 def RES0(bits: int) -> Declared:
@@ -64,3 +57,22 @@ def RES1(bits: int) -> Declared:
 def IMPDEF(bits: int) -> Declared:
     """Bits whose meaning is IMPLEMENTATION DEFINED."""
     return Bits("IMPDEF", bits)
+
+
+def default_of(field: Declared) -> int:
+    """The value of a field that is not given."""
+    return int(_inner(field, "value", 0))
+
+
+def scale_of(field: Declared) -> int:
+    """How many of the value's low bits are implied zero."""
+    return int(_inner(field, "scale", 0))
+
+
+def _inner(field: Declared, attribute: str, otherwise: int) -> int:
+    """The attribute of the construct around the bits that has it: a name wraps a default, which wraps a scale."""
+    while field is not None:
+        if attribute in vars(field):
+            return int(vars(field)[attribute])
+        field = vars(field).get("subcon")
+    return otherwise

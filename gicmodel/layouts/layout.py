@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """One declaration of the bits of a table entry, command or register, and everything derived from it.
 
-A layout is declared field by field (`gicmodel.layouts.declaration`). The construct that parses and builds its words,
-the shift and mask constants of kernels, the NumPy decoder and encoder, and the printed diagram all come from the
-declaration; no other module knows a bit position.
+A layout is a construct, declared field by field (`gicmodel.layouts.declaration`). It parses and builds single entries;
+the shift and mask constants of kernels, the NumPy decoder and encoder, and the printed diagram are read off it. No
+other module knows a bit position.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import construct
 import numpy as np
+from construct import Container
 from numpy.typing import ArrayLike, NDArray
 
-from gicmodel.layouts.declaration import IMPDEF, RES0, RES1, RESERVED, Address, Bits, Declared, Flag
+from gicmodel.layouts.declaration import (
+    IMPDEF,
+    RES0,
+    RES1,
+    RESERVED,
+    Address,
+    Bits,
+    Declared,
+    Flag,
+    default_of,
+    scale_of,
+)
 from gicmodel.layouts.span import Span
-
-if TYPE_CHECKING:
-    from construct import Construct, Container
 
 __all__ = ["IMPDEF", "RES0", "RES1", "Address", "Bits", "Field", "Flag", "Layout"]
 
@@ -40,9 +48,13 @@ class Layout:
 
     Args:
         name: the Arm or Linux name of the structure.
-        fields: the fields, most significant bit first in each word, words in memory order.
+        fields: named subconstructs, most significant bit first in each word, words in memory order.
         words: the width of each word in bits (8, 16, 32 or 64).
         doc: one line of meaning.
+
+    Attributes:
+        construct: the words as construct parses and builds them: a Sequence of byte-swapped BitStructs.
+        spans: where each field lies, by name; a reserved one has a name that tells its place.
 
     Raises:
         ValueError: the fields do not fill the words exactly, one crosses a word, or a name occurs twice.
@@ -54,18 +66,13 @@ class Layout:
         self.word_bits = words
         self.bits = sum(words)
         self.bytes = self.bits // 8
-        self._declared = list(_place(name, fields, words))
-        self.spans = {span.name: span for span, _ in self._declared}
-        if len(self.spans) != len(self._declared):
+        placed = list(_place(name, fields, words))
+        self.spans = {span.name: span for span, _ in placed}
+        if len(self.spans) != len(placed):
             raise ValueError(f"{name}: a field name occurs twice")
+        self.construct = construct.Sequence(*(_word(placed, number) for number in range(len(words))))
         self._places = {name: _place_of(span) for name, span in self.spans.items()}
-
-    @cached_property
-    def construct(self) -> Construct:
-        """The words as construct parses and builds them."""
-        import construct
-
-        return construct.Sequence(*(_word(self._declared, number) for number in range(len(self.word_bits))))
+        self._defaults = _defaults(placed, len(words))
 
     @cached_property
     def fields(self) -> dict[str, Field]:
@@ -91,13 +98,6 @@ class Layout:
         word, shift, mask, _ = self._places[name]
         return word, mask << shift
 
-    @cached_property
-    def _defaults(self) -> tuple[int, ...]:
-        words = [0] * len(self.word_bits)
-        for span, field in self._declared:
-            words[span.word] |= field.default >> span.scale << span.low
-        return tuple(words)
-
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {self.bits} bits>"
 
@@ -118,8 +118,6 @@ class Layout:
         """
         if len(data) != self.bytes:
             raise ValueError(f"{self.name}: {len(data)} bytes where an entry has {self.bytes}")
-        from construct import Container
-
         words = self.construct.parse(data)
         return Container({name: value for word in words for name, value in word.items() if name != "_io"})
 
@@ -252,22 +250,29 @@ def _place(name: str, fields: tuple[Declared, ...], words: tuple[int, ...]) -> I
         low = width
         while low > 0:
             field = next(remaining, None)
-            if field is None or field.bits > low:
+            bits = field.sizeof() if field is not None else 0
+            if field is None or bits > low:
                 raise ValueError(f"{name}: bits [{low - 1}:0] of word {word} are not declared one by one")
-            high, low = low - 1, low - field.bits
+            high, low = low - 1, low - bits
             if field.name in RESERVED:
                 place = f"dw{word}_{high}_{low}" if len(words) > 1 else f"{high}_{low}"
-                field = field._replace(name=f"_{field.name.lower()}_{place}")
-            yield Span(field.name, word, high, low, field.scale, field.doc), field
+                field = f"_{field.name.lower()}_{place}" / field
+            yield Span(field.name, word, high, low, scale_of(field), field.docs), field
     if next(remaining, None) is not None:
         raise ValueError(f"{name}: more bits are declared than the {sum(words)} of its words")
 
 
-def _word(declared: list[tuple[Span, Declared]], number: int) -> Construct:
-    import construct
-
-    fields = (field.construct() for span, field in declared if span.word == number)
+def _word(placed: list[tuple[Span, Declared]], number: int) -> Declared:
+    fields = (field for span, field in placed if span.word == number)
     return construct.ByteSwapped(construct.BitStruct(*fields))
+
+
+def _defaults(placed: list[tuple[Span, Declared]], words: int) -> tuple[int, ...]:
+    """The words of an entry none of whose fields is given."""
+    values = [0] * words
+    for span, field in placed:
+        values[span.word] |= default_of(field) >> span.scale << span.low
+    return tuple(values)
 
 
 def _place_of(span: Span) -> tuple[int, int, int, int]:

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Layout class on declarations of the test's own."""
 
+import subprocess
+import sys
+
+import construct
 import numpy as np
 import pytest
 
@@ -170,3 +174,17 @@ def test_an_unknown_field():
 def test_a_declaration_that_does_not_fill_its_words_is_refused(subcons, message):
     with pytest.raises(ValueError, match=message):
         Layout("WRONG", *subcons)
+
+
+def test_a_field_may_be_any_named_construct():
+    size, valid = "Size" / construct.BitsInteger(5) * "Its size", "V" / construct.Flag
+    layout = Layout("BY_HAND", size, RES0(2), valid, words=(8,))
+    assert layout.pack(Size=3, V=1) == 3 << 3 | 1
+    assert layout.build(Size=3, V=1) == bytes([3 << 3 | 1])
+    assert (layout.spans["Size"].doc, layout.unpack(0xFF)) == ("Its size", {"Size": 31, "V": 1})
+
+
+def test_no_layout_without_construct():
+    program = "import sys; sys.modules['construct'] = None; import gicmodel.layouts.device"
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "ModuleNotFoundError: import of construct halted" in outcome.stderr
