@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges, PageAllocator
@@ -84,15 +84,10 @@ class Boot:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Commands sent inside go to the hardware at the end, or when a queue is full or must be empty earlier."""
-        for its in self.its:
-            its.queue.held += 1
-        try:
-            yield
-        finally:
+        with ExitStack() as holds:
             for its in self.its:
-                its.queue.held -= 1
-                if not its.queue.held:
-                    its.queue.flush()
+                holds.enter_context(its.queue.hold())
+            yield
 
     def drain(self) -> None:
         """Wait until every ITS has read its commands: a register write or a look at RAM that follows comes after them.

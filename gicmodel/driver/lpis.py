@@ -122,9 +122,10 @@ class PhysicalLpis(Boot):
     def _map_device(self, device_id: int, its: int, event_bits: int, lpi_base: int) -> ItsDevice:
         node = self.its[its]
         itt_addr = self.allocator.alloc(node.itt_entry_bytes << event_bits, _ITT_ALIGN)
+        # If this fails nobody gets the ITT back: an ITS that did not answer may still come to use it.
+        node.send(commands.mapd(device_id, event_bits, itt_addr))
         device = ItsDevice.create(device_id, its, itt_addr, 1 << event_bits, lpi_base)
         self.devices[its, device_id] = device
-        node.send(commands.mapd(device_id, event_bits, itt_addr))
         return device
 
     def _activate(self, device: ItsDevice, events: Operand, cpus: Operand) -> None:

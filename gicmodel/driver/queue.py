@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -20,13 +22,13 @@ QUEUE_BYTES = 0x1_0000
 class CommandQueue:
     """The ring at `base`, of which the ITS has read everything when no batch is held.
 
-    While `held` is not zero, commands stay in the ring until it is full or `flush` is called. `name` and `architecture`
-    ("3", "4.0" or "4.1") are for the message about a command on which the ITS stalls.
+    Inside `hold`, commands stay in the ring until it is full or `flush` is called. `name` and `architecture` ("3",
+    "4.0" or "4.1") are for the message about a command on which the ITS stalls.
     """
 
     def __init__(self, frame: Frame, memory: GuestMemory, base: int, name: str, architecture: str) -> None:
         self.base = base
-        self.held = 0
+        self._holds = 0
         self._frame = frame
         self._memory = memory
         self._name = name
@@ -46,8 +48,19 @@ class CommandQueue:
         block = np.concatenate(blocks)
         self._opcodes += np.bincount((block[:, 0] & np.uint64(0xFF)).astype(np.int64), minlength=256)
         self._write(block)
-        if not self.held:
+        if not self._holds:
             self.flush()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep commands in the ring, and publish them when the outermost block ends, also by an error."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds:
+                self.flush()
 
     def flush(self) -> None:
         """Ring GITS_CWRITER for every command in the ring and wait until GITS_CREADR is past the last.

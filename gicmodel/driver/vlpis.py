@@ -15,6 +15,7 @@ from gicmodel.driver.commands import Commands, Operand
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
+from gicmodel.driver.undo import all_or_nothing
 from gicmodel.driver.vpes import VirtualPes
 from gicmodel.layouts.itt import NO_DOORBELL
 
@@ -153,8 +154,10 @@ class VirtualLpis(VirtualPes):
         if self.eager:
             return
         if not vm.vlpi_count[node.number]:
-            for vpe in vm.vpes:
-                self._map_vpe(node, vpe)
+            with all_or_nothing() as undo:
+                for vpe in vm.vpes:
+                    self._map_vpe(node, vpe)
+                    undo.callback(self._unmap_vpe, node, vpe)
         vm.vlpi_count[node.number] += events
 
     def _its_unmap_vm(self, node: ItsNode, vm: ItsVm, events: int) -> None:

@@ -13,6 +13,7 @@ from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
+from gicmodel.driver.undo import all_or_nothing
 from gicmodel.layouts.vpt import table_bytes
 
 
@@ -72,10 +73,12 @@ class VirtualPes(Doorbells):
         if vpe.vmapp_count:
             raise DriverError("EEXIST", f"vPE {vpe.vpe_id} is mapped")
         vpe.col_idx = 0
-        for its in self.v4_its:
-            self._map_vpe(its, vpe, ptz)
-        if self.is_v41:
-            self._unmask_doorbell(vpe)
+        with all_or_nothing() as undo:
+            for its in self.v4_its:
+                self._map_vpe(its, vpe, ptz)
+                undo.callback(self._unmap_vpe, its, vpe)
+            if self.is_v41:
+                self._unmask_doorbell(vpe)
 
     def vpe_deactivate(self, vpe: ItsVpe) -> None:
         """Unmap a vPE from every ITS (Linux' free_irq of its doorbell). On GICv4.1 its VPT in RAM is then current.
@@ -86,10 +89,13 @@ class VirtualPes(Doorbells):
             return
         self._check_not_resident(vpe)
         self._check_mapping(vpe)
-        if self.is_v41:
-            self._mask_doorbell(vpe)
-        for its in self.v4_its:
-            self._unmap_vpe(its, vpe)
+        with all_or_nothing() as undo:
+            if self.is_v41:
+                undo.callback(self._unmask_doorbell, vpe)
+                self._mask_doorbell(vpe)
+            for its in self.v4_its:
+                self._unmap_vpe(its, vpe)
+                undo.callback(self._map_vpe, its, vpe)
 
     def vpe_set_affinity(self, vpe: ItsVpe, cpu: int) -> None:
         """Map a vPE to another CPU's redistributor (VMOVP).
@@ -173,11 +179,11 @@ class VirtualPes(Doorbells):
                 )
 
     def _map_vpe(self, its: ItsNode, vpe: ItsVpe, ptz: bool = False) -> None:
-        vpe.vmapp_count += 1
         its.send(self._vmapp(its, vpe, ptz), commands.vsync(vpe.vpe_id))
         its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
         # The map with Alloc=1 is complete before another ITS sees one without.
         its.queue.flush()
+        vpe.vmapp_count += 1
 
     def _vmapp(self, its: ItsNode, vpe: ItsVpe, ptz: bool) -> Commands:
         target = its.targets[vpe.col_idx]
@@ -190,19 +196,19 @@ class VirtualPes(Doorbells):
             vpe.vm.vprop_page,
             self.lpi_id_bits,
             vpe.doorbell_intid,
-            alloc=vpe.vmapp_count == 1,
-            ptz=ptz and vpe.vmapp_count == 1,
+            alloc=vpe.vmapp_count == 0,
+            ptz=ptz and vpe.vmapp_count == 0,
         )
 
     def _unmap_vpe(self, its: ItsNode, vpe: ItsVpe) -> None:
-        vpe.vmapp_count -= 1
         if its.is_v41:
             # Complete once CREADR is past it (IHI0069 5.3.19); a VSYNC would name an unmapped vPE (Linux 80e9963fb3b5).
-            its.send(commands.vmapp_unmap(vpe.vpe_id, alloc=vpe.vmapp_count == 0))
+            its.send(commands.vmapp_unmap(vpe.vpe_id, alloc=vpe.vmapp_count == 1))
         else:
             its.send(commands.vmapp_unmap_v40(vpe.vpe_id), commands.vsync(vpe.vpe_id))
         # Unmaps with Alloc=0 are complete before the one with Alloc=1, and that before anyone reads the VPT.
         its.queue.flush()
+        vpe.vmapp_count -= 1
 
     def _vmovp(self, vpe: ItsVpe) -> None:
         nodes, sequence, its_list = self.v4_its[:1], 0, 0

@@ -2,13 +2,14 @@
 """The LPIs of a VM that the physical GIC injects directly: KVM's calls into the host's GICv4 driver."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
+from gicmodel.driver.undo import all_or_nothing
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
@@ -135,7 +136,10 @@ class Vlpis:
             self.driver.vpe_deschedule(self.vpe(vcpu), doorbell)
 
     def unmap_all_vpes(self) -> None:
-        """VMAPP V=0 for every vPE on every ITS; with the last, the GIC cleans its caches of the VPT into RAM."""
+        """VMAPP V=0 for every vPE on every ITS; with the last, the GIC cleans its caches of the VPT into RAM.
+
+        If the host driver refuses one, all are mapped as they were.
+        """
         self._unmap_vpes(self.vm.vpes)
 
     def map_all_vpes(self) -> None:
@@ -172,16 +176,20 @@ class Vlpis:
                 raise KvmError("EACCES", f"vPE {vpe.vpe_id} is mapped: its VPT in RAM may be stale")
         return self._vpts
 
-    def _unmap_vpes(self, vpes: Iterable[ItsVpe]) -> None:
-        with host_refusals():
+    def _unmap_vpes(self, vpes: Sequence[ItsVpe]) -> None:
+        with all_or_nothing() as undo, host_refusals():
+            unmapped: list[ItsVpe] = []
+            undo.callback(self._map_vpes, unmapped)
             for vpe in vpes:
                 self.driver.vpe_deactivate(vpe)
+                unmapped.append(vpe)
                 self.unmaps += 1
 
-    def _map_vpes(self, vpes: Iterable[ItsVpe]) -> None:
-        with host_refusals():
-            for vpe in vpes:
-                self.driver.vpe_activate(vpe, self._ptz)
+    def _map_vpes(self, vpes: Sequence[ItsVpe]) -> None:
+        """From the first to the last, as Linux does; one that the host driver refuses does not keep the others."""
+        with host_refusals(), ExitStack() as maps:
+            for vpe in reversed(vpes):
+                maps.callback(self.driver.vpe_activate, vpe, self._ptz)
 
     def _events_by_device(self, slots: Iterable[int]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
         events: dict[ItsDevice, list[int]] = {}
