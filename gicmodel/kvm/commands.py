@@ -4,8 +4,9 @@
 Linux arch/arm64/kvm/vgic/vgic-its.c. A command that KVM rejects is dropped: CREADR moves on, nothing is reported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from gicmodel.layouts.commands import COMMANDS, SYNC
 from gicmodel.layouts.vpt import FIRST_LPI
 
 Operands = dict[str, int]
+Handler = Callable[[VgicIts, Operands], None]
 
 _OPCODE = SYNC["Opcode"]
 _LAYOUTS = COMMANDS("3")
@@ -36,17 +38,31 @@ class CommandError(Exception):
     """A command that KVM drops, by Linux's name for the reason (`E_ITS_*`)."""
 
 
-def execute(its: VgicIts, words: NDArray[np.uint64]) -> None:
-    """Execute the commands `words`, uint64 [n, 4], in their order; drop those that KVM rejects or fails in."""
+def execute(its: VgicIts, queue: NDArray[np.uint64]) -> None:
+    """Execute the commands `queue`, uint64 [n, 4] of guest RAM, in their order; drop those KVM rejects or fails in.
+
+    They are decoded ahead. One that has changed since, as an entry that an earlier one wrote lies over it, is decoded
+    anew: Linux fetches each command after the previous one has run.
+    """
+    ahead = queue.copy()
+    for place, (words, (handler, operands)) in enumerate(zip(ahead.tolist(), _decode(ahead), strict=True)):
+        if queue[place].tolist() != words:
+            handler, operands = next(_decode(queue[place : place + 1]))
+        with suppress(CommandError, KvmError):
+            handler(its, operands)
+
+
+def _decode(words: NDArray[np.uint64]) -> Iterator[tuple[Handler, Operands]]:
+    """What does each command, uint64 [n, 4], and its operands; nothing is done for one that KVM does not know."""
     opcodes = words[:, _OPCODE.word] >> _OPCODE.shift & _OPCODE.mask
     starts = np.flatnonzero(np.diff(opcodes, prepend=~opcodes[:1]))
     for start, run in zip(starts, np.split(words, starts)[1:], strict=True):
         layout = _LAYOUTS.get(int(opcodes[start]))
         if layout is None:
+            yield from repeat((sync, {}), len(run))
             continue
         for row in layout.decode(run).tolist():
-            with suppress(CommandError, KvmError):
-                _HANDLERS[layout.name](its, dict(zip(layout.fields, row, strict=True)))
+            yield _HANDLERS[layout.name], dict(zip(layout.fields, row, strict=True))
 
 
 def mapd(its: VgicIts, operands: Operands) -> None:
@@ -181,7 +197,7 @@ def _mapped(collection: Collection | None) -> Collection | None:
     return collection if collection and collection.target_vcpu != NO_VCPU else None
 
 
-_HANDLERS: dict[str, Callable[[VgicIts, Operands], None]] = {
+_HANDLERS: dict[str, Handler] = {
     "MAPD": mapd,
     "MAPC": mapc,
     "MAPTI": mapti,

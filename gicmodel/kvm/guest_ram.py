@@ -28,14 +28,24 @@ def write_entry(memory: GuestMemory, address: int, value: int, what: str) -> Non
         raise outside(address, what) from abort
 
 
+def entries_inside(memory: GuestMemory, base: int, count: int) -> tuple[int, NDArray[np.uint64]]:
+    """Those entries of a table of `count` at `base`, 8-byte aligned, that lie in RAM: the number of the first, and all.
+
+    The entries are uint64 [n], guest RAM itself.
+    """
+    first = max(memory.base - base, 0) // ENTRY_BYTES
+    end = max(min(count, (memory.end - base) // ENTRY_BYTES), first)
+    start = (base - memory.base) // ENTRY_BYTES
+    return first, memory.words[start + first : start + end]
+
+
 def readable_entries(memory: GuestMemory, base: int, count: int) -> NDArray[np.uint64]:
     """The entries, uint64, of a table of `count` up to the end of RAM: a walk need not come as far as the missing ones.
 
     Empty if the table starts outside RAM.
     """
-    inside = (memory.end - base) // ENTRY_BYTES if memory.covers(base, ENTRY_BYTES) else 0
-    first = (base - memory.base) // ENTRY_BYTES if inside else 0
-    return memory.words[first : first + min(count, inside)]
+    first, words = entries_inside(memory, base, count)
+    return words[: 0 if first else len(words)]
 
 
 def write_entries(
@@ -45,12 +55,13 @@ def write_entries(
 
     KvmError EFAULT at the first one outside RAM, after those before it are stored.
     """
-    table = readable_entries(memory, base, int(indices[-1]) + 1 if len(indices) else 0)
-    inside = indices[indices < len(table)]
-    table[inside] = words[: len(inside)]
-    mark_written(memory, base + inside * ENTRY_BYTES)
-    if len(inside) < len(indices):
-        raise outside(base + int(indices[len(inside)]) * ENTRY_BYTES, what)
+    first, table = entries_inside(memory, base, int(indices[-1]) + 1 if len(indices) else 0)
+    outside_ram = np.flatnonzero((indices < first) | (indices >= first + len(table)))
+    count = int(outside_ram[0]) if len(outside_ram) else len(indices)
+    table[indices[:count] - first] = words[:count]
+    mark_written(memory, base + indices[:count] * ENTRY_BYTES)
+    if count < len(indices):
+        raise outside(base + int(indices[count]) * ENTRY_BYTES, what)
 
 
 def mark_written(memory: GuestMemory, addresses: NDArray[np.integer]) -> None:

@@ -8,7 +8,7 @@ from gicmodel.kvm.attributes import ITS_ADDRESS, Control, Group, check_its_addre
 from gicmodel.kvm.commands import execute
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.kvm.guest_ram import ENTRY_BYTES, readable_entries
+from gicmodel.kvm.guest_ram import ENTRY_BYTES, entries_inside
 from gicmodel.kvm.interrupts import set_pending
 from gicmodel.kvm.its import ID_BITS, VgicIts
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
@@ -224,12 +224,12 @@ class VirtualIts(VgicIts):
         return not GITS_BASER.unpack(new)["Valid"]
 
     def _process_commands(self) -> None:
-        """Run the queue to its end; what cannot be fetched is dropped (Linux `vgic_its_process_commands`)."""
+        """Run the queue to its end; each command outside RAM is dropped (Linux `vgic_its_process_commands`)."""
         queue = GITS_CBASER.unpack(self.cbaser)["Physical_Address"]
         while self.enabled and self.creadr != self.cwriter:
             end = self.cwriter if self.cwriter > self.creadr else self.queue_bytes
-            words = readable_entries(self.dist.memory, queue + self.creadr, (end - self.creadr) // ENTRY_BYTES)
-            execute(self, words[: len(words) - len(words) % _COMMAND_WORDS].reshape(-1, _COMMAND_WORDS))
+            _, words = entries_inside(self.dist.memory, queue + self.creadr, (end - self.creadr) // ENTRY_BYTES)
+            execute(self, words.reshape(-1, _COMMAND_WORDS))
             self.creadr = end % self.queue_bytes
 
 
