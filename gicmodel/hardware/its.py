@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gicmodel.hardware.config import GicConfig
-from gicmodel.hardware.geometry import table_of_baser
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels.queue import run_queue
-from gicmodel.hardware.kernels.state import ITS, Machine, its_at, table_at
+from gicmodel.hardware.kernels.state import ITS, Machine, its_at, table_at, table_words
 from gicmodel.hardware.kernels.table_cache import drop_its
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
@@ -40,6 +39,7 @@ from gicmodel.layouts.registers import (
     ITS_REGISTERS,
     TableType,
 )
+from gicmodel.layouts.table import Table
 from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
 
 TRANSLATER, EVENT_ID_BYTES = 0x1_0040, 2
@@ -78,8 +78,8 @@ class Its(RegisterFace):
         """Work out from the registers what is kept beside them."""
         for index, (layout, identifiers) in _tables(self.config).items():
             at = table_at(0, index) - its_at(0)
-            table = table_of_baser(self._state[ITS.baser + index])
-            for word, value in enumerate(table.reach(layout.bytes, identifiers)):
+            table = Table.of_baser(self._state[ITS.baser + index])
+            for word, value in enumerate(table_words(table, layout.bytes, identifiers)):
                 self._state[at + word] = value
 
     def translate(self, device_id: int, event_id: int) -> int:

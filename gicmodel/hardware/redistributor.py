@@ -14,12 +14,11 @@ import numpy as np
 
 from gicmodel.hardware.config import GicConfig
 from gicmodel.hardware.cpu_interface import CpuInterface
-from gicmodel.hardware.geometry import table_of_vpropbaser
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels import lpi_tables
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.residency import write_vpendbaser
-from gicmodel.hardware.kernels.state import RD, Machine, rd_at
+from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
 from gicmodel.hardware.register_face import RegisterFace, field_mask
 from gicmodel.jit import direct
 from gicmodel.layouts.registers import (
@@ -45,6 +44,7 @@ from gicmodel.layouts.registers import (
     VLPI_FRAME,
     Register,
 )
+from gicmodel.layouts.table import Table
 from gicmodel.layouts.vpe import VPE_CONFIGURATION
 
 SGI_FRAME = 0x1_0000
@@ -89,8 +89,9 @@ class Redistributor(RegisterFace):
 
     def _derive_table(self) -> None:
         if self.config.v41:
-            table = table_of_vpropbaser(self._state[RD.vpropbaser])
-            for word, value in enumerate(table.reach(VPE_CONFIGURATION.bytes, 1 << self.config.vpe_id_bits)):
+            table = Table.of_vpropbaser(self._state[RD.vpropbaser])
+            words = table_words(table, VPE_CONFIGURATION.bytes, 1 << self.config.vpe_id_bits)
+            for word, value in enumerate(words):
                 self._state[RD.table + word] = value
 
     def step(self) -> None:

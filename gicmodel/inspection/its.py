@@ -71,7 +71,7 @@ def find_tables(frames: Frames, number: int) -> dict[str, ItsTable]:
     frames.want(frame, "BASER1", "collections cannot be decoded")
     tables: dict[str, ItsTable] = {}
     for n in range(BASERS):
-        baser = frames.fields(frame, f"BASER{n}")
+        baser = frames.value(frame, f"BASER{n}")
         found = None if baser is None else its_table(f"{frame}_BASER{n}", baser)
         if found is not None:
             tables.setdefault(found.kind, found)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.table import ItsTable
-from gicmodel.layouts.registers import PAGE_SIZES
 
 DEFAULT_ID_BITS = 16
 """The width of INTIDs if no register tells it: what Linux allocates tables for."""
@@ -58,20 +57,11 @@ def read_redistributors(frames: Frames, architecture: str) -> list[Redistributor
 
 def vpe_configuration_table(frames: Frames, redistributor: Redistributor) -> ItsTable | None:
     """The table that a GICv4.1 GICR_VPROPBASER describes, if it was given and is valid."""
-    fields = frames.fields(redistributor.frame, "VPROPBASER") if redistributor.architecture == "4.1" else None
-    if fields is None or not fields["Valid"]:
+    value = frames.value(redistributor.frame, "VPROPBASER") if redistributor.architecture == "4.1" else None
+    if value is None:
         return None
-    page_bytes = PAGE_SIZES[fields["Page_Size"]]
-    return ItsTable(
-        f"{redistributor.frame}_VPROPBASER",
-        "vpe",
-        fields["Physical_Address"],
-        (fields["Size"] + 1) * page_bytes,
-        (fields["Entry_Size"] + 1) * WORD_BYTES,
-        page_bytes,
-        bool(fields["Indirect"]),
-        True,
-    )
+    table = ItsTable.of_vpropbaser(value, register=f"{redistributor.frame}_VPROPBASER", kind="vpe")
+    return table if table.valid else None
 
 
 def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -> Redistributor:

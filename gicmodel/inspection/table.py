@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,35 +19,19 @@ from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import PAGE_SIZES, TableType, baser_address
+from gicmodel.layouts.registers import GITS_BASER, TableType
+from gicmodel.layouts.table import Table
 
 _KINDS: dict[int, str] = {TableType.DEVICES: "device", TableType.VPES: "vpe", TableType.COLLECTIONS: "collection"}
 _BATCH = 1 << 24
 
 
-class ItsTable(NamedTuple):
-    """A table that a GITS_BASER<n> or GICR_VPROPBASER describes; sizes in bytes."""
+@dataclass(frozen=True, kw_only=True)
+class ItsTable(Table):
+    """A table that a GITS_BASER<n> or GICR_VPROPBASER describes, and of what its entries are."""
 
     register: str
     kind: str
-    address: int
-    size: int
-    entry_bytes: int
-    page_bytes: int
-    indirect: bool
-    valid: bool
-
-    @property
-    def per_page(self) -> int:
-        """Entries of a level 2 page."""
-        return self.page_bytes // self.entry_bytes
-
-    @property
-    def capacity(self) -> int:
-        """How many identifiers the table has room for."""
-        if self.indirect:
-            return self.size // LEVEL1.bytes * self.per_page
-        return self.size // self.entry_bytes
 
 
 class Level1(NamedTuple):
@@ -97,22 +82,10 @@ _Part = tuple[Entries, int, int]
 """Entries of one piece of memory, its address, the identifier of index 0."""
 
 
-def its_table(register: str, baser: dict[str, int]) -> ItsTable | None:
-    """The table of a GITS_BASER<n>'s fields; None if the register is for no table."""
-    kind = _KINDS.get(baser["Type"])
-    if kind is None:
-        return None
-    page_bytes = PAGE_SIZES[baser["Page_Size"]]
-    return ItsTable(
-        register,
-        kind,
-        baser_address(baser["Physical_Address"], page_bytes),
-        (baser["Size"] + 1) * page_bytes,
-        baser["Entry_Size"] + 1,
-        page_bytes,
-        bool(baser["Indirect"]),
-        bool(baser["Valid"]),
-    )
+def its_table(register: str, baser: int) -> ItsTable | None:
+    """The table of a GITS_BASER<n>; None if the register is for no table."""
+    kind = _KINDS.get(GITS_BASER.unpack(baser)["Type"])
+    return None if kind is None else ItsTable.of_baser(baser, register=register, kind=kind)
 
 
 def occupied(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:

@@ -2,7 +2,6 @@
 """What KVM keeps of one virtual ITS outside guest RAM (Linux `struct vgic_its`): registers, devices, collections."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
@@ -10,7 +9,7 @@ from gicmodel.kvm.guest_ram import ENTRY_BYTES
 from gicmodel.kvm.interrupts import add_lpi, put_lpis, update_affinity
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
-from gicmodel.layouts.registers import GITS_BASER, PAGE_SIZES, baser_address
+from gicmodel.layouts.table import Table
 from gicmodel.memory import GuestMemory
 
 ID_BITS = 16
@@ -57,20 +56,13 @@ class Device:
     ites: dict[int, Ite] = field(default_factory=dict)
 
 
-class GuestTable(NamedTuple):
-    """A device or collection table as its GITS_BASER describes it: `entries` of 8 bytes, level 1 if `indirect`."""
+class GuestTable(Table):
+    """A device or collection table as its GITS_BASER describes it: 64 KiB pages and entries of 8 bytes, as KVM has."""
 
-    valid: bool
-    indirect: bool
-    address: int
-    entries: int
-
-    @classmethod
-    def of(cls, baser: int) -> "GuestTable":
-        """Decode a GITS_BASER with 64 KiB pages, which is all that KVM has."""
-        fields = GITS_BASER.unpack(baser)
-        address = baser_address(fields["Physical_Address"], PAGE_SIZES[2])
-        return cls(bool(fields["Valid"]), bool(fields["Indirect"]), address, (fields["Size"] + 1) * PAGE_ENTRIES)
+    @property
+    def entries(self) -> int:
+        """How many entries the register gives memory to: of level 1 if the table is indirect."""
+        return self.size // ENTRY_BYTES
 
     def entry_address(self, memory: GuestMemory, number: int) -> int | None:
         """Where entry `number` lies in guest RAM; None if it cannot be stored there (Linux `vgic_its_check_id`)."""
@@ -112,12 +104,12 @@ class VgicIts:
     @property
     def device_table(self) -> GuestTable:
         """The device table in guest RAM."""
-        return GuestTable.of(self.baser_device_table)
+        return GuestTable.of_baser(self.baser_device_table)
 
     @property
     def collection_table(self) -> GuestTable:
         """The collection table in guest RAM."""
-        return GuestTable.of(self.baser_coll_table)
+        return GuestTable.of_baser(self.baser_coll_table)
 
     def find_ite(self, device_id: int, event_id: int) -> Ite | None:
         """The mapped event, or None."""

@@ -64,7 +64,7 @@ def check_image(gic: Gic, mapped: Iterable[TableType]) -> None:
         table = Table.of(gic.its[0], kind)
         if table is not None and table.indirect and not any(table.runs(gic.memory, LEVEL1)):
             raise UnusableInput(
-                f"the image has no level 1 entry of the table of {kind.name.lower()} at {table.base:#x}, "
+                f"the image has no level 1 entry of the table of {kind.name.lower()} at {table.address:#x}, "
                 "in which the trace maps IDs: it is not the RAM of the machine that was traced"
             )
 

@@ -72,7 +72,7 @@ class Software:
         for kind in TableType:
             table = Table.of(its, kind)
             if table is not None and table.indirect:
-                self._copy(table.base, table.length)
+                self._copy(table.address, table.size)
                 if self._image is None:
                     self._lay_out(table)
 
@@ -111,9 +111,9 @@ class Software:
 
     def _lay_out(self, table: Table) -> None:
         """Give the first pages of every ID that can exist a level 2 page (8-byte entries, 16-bit IDs)."""
-        pages = min(table.length // LEVEL1.bytes, max(1, (LEVEL1.bytes << _ID_BITS) // table.page_bytes))
+        pages = min(table.size // LEVEL1.bytes, max(1, (LEVEL1.bytes << _ID_BITS) // table.page_bytes))
         addresses = self._spare + np.arange(pages) * table.page_bytes
         entries = LEVEL1.encode(Valid=1, Physical_Address=addresses)
-        if self._memory.covers(table.base, pages * LEVEL1.bytes):
-            self._memory.write(table.base, entries.astype("<u8").view(np.uint8).reshape(-1))
+        if self._memory.covers(table.address, pages * LEVEL1.bytes):
+            self._memory.write(table.address, entries.astype("<u8").view(np.uint8).reshape(-1))
             self._spare += _SPARE_BYTES

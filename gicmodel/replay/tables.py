@@ -9,7 +9,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware import Its, geometry
+from gicmodel.hardware import Its
+from gicmodel.layouts import table
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import BASERS, GITS_BASER, TableType, register
@@ -24,10 +25,8 @@ class Run(NamedTuple):
     length: int
 
 
-class Table(geometry.Table):
+class Table(table.Table):
     """A table, and what is in it."""
-
-    __slots__ = ()
 
     @classmethod
     def of(cls, its: Its, kind: TableType) -> Self | None:
@@ -35,13 +34,13 @@ class Table(geometry.Table):
         for number in range(BASERS):
             baser = its.read(register(f"GITS_BASER{number}").offset)
             if GITS_BASER.unpack(baser)["Type"] == kind:
-                table = cls(*geometry.table_of_baser(baser))
-                return table if table.length else None
+                found = cls.of_baser(baser)
+                return found if found.valid else None
         return None
 
     def runs(self, memory: GuestMemory, layout: Layout) -> Iterator[Run]:
         """The runs of entries of `layout` that lie in RAM: all of a flat table, each level 2 page of the other kind."""
-        length = self.page_bytes if self.indirect else self.length
+        length = self.page_bytes if self.indirect else self.size
         for index, address in self._pages(memory):
             if memory.covers(address, length):
                 yield Run(index * (length // layout.bytes), address, length)
@@ -49,10 +48,10 @@ class Table(geometry.Table):
     def _pages(self, memory: GuestMemory) -> list[tuple[int, int]]:
         """Index and address of each piece of the table that holds entries."""
         if not self.indirect:
-            return [(0, self.base)]
-        if not memory.covers(self.base, self.length):
+            return [(0, self.address)]
+        if not memory.covers(self.address, self.size):
             return []
-        level1 = LEVEL1.decode(memory.view(self.base, self.length // LEVEL1.bytes, np.uint64))
+        level1 = LEVEL1.decode(memory.view(self.address, self.size // LEVEL1.bytes, np.uint64))
         valid = np.flatnonzero(level1["Valid"])
         return list(zip(valid.tolist(), level1["Physical_Address"][valid].tolist(), strict=True))
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware.config import GicConfig
 from gicmodel.jit import kernel
+from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.table import Table
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory
 
@@ -119,7 +121,7 @@ class RedistributorWords(NamedTuple):
 
 
 class TableWords(NamedTuple):
-    """Words of one table, as `geometry.Reach` has them."""
+    """Words of one table: its address, how many identifiers it serves, log2 of a level 2 page's entries (0: flat)."""
 
     base: int
     entries: int
@@ -240,6 +242,14 @@ def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
     _fill_config(machine.chip, config, memory)
     machine.slots[: config.redistributors, SLOT.held] = config.pending_writeback == "disable"
     return machine
+
+
+def table_words(table: Table, entry_bytes: int, identifiers: int) -> TableWords:
+    """What lookups need of a table of entries of `entry_bytes` for that many identifiers at most."""
+    per_page = table.page_bytes // entry_bytes
+    entries = table.size // LEVEL1.bytes * per_page if table.indirect else table.size // entry_bytes
+    page_shift = per_page.bit_length() - 1 if table.indirect else 0
+    return TableWords(table.address, min(entries, identifiers) if table.valid else 0, page_shift)
 
 
 def table_lines(config: GicConfig) -> int:

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory of a table, as the register that points at it tells: the one place that derives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.registers.codes import PAGE_SIZES, baser_address
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
+
+_DOUBLEWORD = 8
+"""The unit of GICR_VPROPBASER.Entry_Size."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """`size` bytes at `address`: entries of `entry_bytes` or, `indirect`, level 1 entries of pages of entries.
+
+    A table that is not `valid` has no memory; `address` and `size` are then what its register would mean.
+    """
+
+    address: int
+    size: int
+    entry_bytes: int
+    page_bytes: int
+    indirect: bool
+    valid: bool = True
+
+    @classmethod
+    def of_baser(cls, baser: int, **more: Any) -> Self:
+        """The table of a GITS_BASER<n>; with 64 KiB pages the register's bits [15:12] are PA[51:48] (DDI0601).
+
+        A subclass has its own fields in `more`.
+        """
+        fields = GITS_BASER.unpack(baser)
+        address = baser_address(fields["Physical_Address"], PAGE_SIZES[fields["Page_Size"]])
+        return cls._of(fields, address, fields["Entry_Size"] + 1, more)
+
+    @classmethod
+    def of_vpropbaser(cls, vpropbaser: int, **more: Any) -> Self:
+        """The vPE configuration table of a GICv4.1 GICR_VPROPBASER."""
+        fields = GICR_VPROPBASER.unpack(vpropbaser)
+        return cls._of(fields, fields["Physical_Address"], (fields["Entry_Size"] + 1) * _DOUBLEWORD, more)
+
+    @classmethod
+    def _of(cls, fields: dict[str, int], address: int, entry_bytes: int, more: dict[str, Any]) -> Self:
+        page = PAGE_SIZES[fields["Page_Size"]]
+        size = (fields["Size"] + 1) * page
+        return cls(address & -page, size, entry_bytes, page, bool(fields["Indirect"]), bool(fields["Valid"]), **more)
+
+    @property
+    def per_page(self) -> int:
+        """Entries of a level 2 page."""
+        return self.page_bytes // self.entry_bytes
+
+    @property
+    def capacity(self) -> int:
+        """How many identifiers the table has room for; in two levels, if every level 2 page exists."""
+        if self.indirect:
+            return self.size // LEVEL1.bytes * self.per_page
+        return self.size // self.entry_bytes
