@@ -31,8 +31,9 @@ from gicmodel.benchmarks.boards import (
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, require
 from gicmodel.hardware import GicConfig
+from gicmodel.hardware.config import WAYS
 from gicmodel.hardware.kernels.pending import LINE_BYTES
-from gicmodel.hardware.kernels.state import SLOT, WAYS
+from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, table_bytes

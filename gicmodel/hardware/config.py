@@ -27,12 +27,18 @@ Fixed choices, where no public source states the rule
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, Self
+from typing import Literal, Self, TypeGuard
 
 Architecture = Literal["3", "4.0", "4.1"]
 
 FRAME_BYTES = 0x1_0000
 """A register frame."""
+WAYS = 4
+"""VPTs in a set of the cache that holds them."""
+MOST_COMMANDS = (1 << 63) - 1
+"""What one step may be told to execute: a signed word counts them."""
+MOST_CACHED = 1 << 32
+"""Bytes that pending bits and configuration bytes may take, so that any `GicConfig` can be built on any host."""
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "architecture": ("3", "4.0", "4.1"),
@@ -146,15 +152,23 @@ class GicConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check(field.name, getattr(self, field.name))
+            _check(field.name, getattr(self, field.name), isinstance(field.default, bool))
         if self.redistributor_base % FRAME_BYTES:
             raise ValueError(f"GicConfig.redistributor_base is {self.redistributor_base:#x}: not a frame's address")
         if self.hcc > 1 << self.collection_id_bits:
             most = 1 << self.collection_id_bits
             raise ValueError(f"GicConfig.hcc is {self.hcc}: ICIDs of {self.collection_id_bits} bits are only {most}")
         budget = self.commands_per_step
-        if budget is not None and not (isinstance(budget, int) and budget >= 1):
-            raise ValueError(f"GicConfig.commands_per_step is {budget!r}: None, or a whole number from 1")
+        if budget is not None and not (_is_whole(budget) and 1 <= budget <= MOST_COMMANDS):
+            raise ValueError(
+                f"GicConfig.commands_per_step is {budget!r}: None, or a whole number from 1 to {MOST_COMMANDS}"
+            )
+        if self.cache_bytes > MOST_CACHED:
+            raise ValueError(
+                f"GicConfig.vpt_cache_sets is {self.vpt_cache_sets}: with {self.redistributors} redistributors, "
+                f"INTIDs of {self.intid_bits} bits and caching={self.caching!r} the caches take "
+                f"{self.cache_bytes:#x} bytes, more than {MOST_CACHED:#x}"
+            )
 
     @classmethod
     def qemu(cls, architecture: Architecture = "4.0", **choices: object) -> Self:
@@ -189,15 +203,38 @@ class GicConfig:
         return self.v41 or self.direct_lpi
 
     @property
+    def cache_slots(self) -> int:
+        """How many pending tables are held: one of each redistributor, and the cache of VPTs."""
+        return self.redistributors + WAYS * power_of_two(self.vpt_cache_sets)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the pending bits and configuration bytes that may be held."""
+        intids = 1 << self.intid_bits
+        return self.cache_slots * (intids // 8 + (intids if self.caching == "retain" else 0))
+
+    @property
     def redistributor_stride(self) -> int:
         """Bytes from one RD_base to the next: four 64 KiB frames with VLPIS, else two (DDI0601)."""
         return (4 if self.virtual else 2) * FRAME_BYTES
 
 
-def _check(name: str, value: object) -> None:
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is not below a number from 1."""
+    return 1 << (number - 1).bit_length()
+
+
+def _check(name: str, value: object, truth: bool) -> None:
+    if truth and not isinstance(value, bool):
+        raise ValueError(f"GicConfig.{name} is {value!r}: True or False")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"GicConfig.{name} is {value!r}: one of {', '.join(map(repr, _CHOICES[name]))}")
     if name in _RANGES:
         low, high = _RANGES[name]
-        if not isinstance(value, int) or not low <= value <= high:
+        if not (_is_whole(value) and low <= value <= high):
             raise ValueError(f"GicConfig.{name} is {value!r}: a whole number from {low} to {high}")
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    """Whether this is a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)

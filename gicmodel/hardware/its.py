@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.config import MOST_COMMANDS, GicConfig
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels.queue import run_queue
-from gicmodel.hardware.kernels.state import ITS, Machine, its_at, table_at, table_words
+from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words
 from gicmodel.hardware.kernels.table_cache import drop_its
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
@@ -43,7 +43,6 @@ from gicmodel.layouts.table import Table
 from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
 
 TRANSLATER, EVENT_ID_BYTES = 0x1_0040, 2
-ALL_COMMANDS = (1 << 63) - 1
 
 _BASER_MASK = field_mask(GITS_BASER, without=("Type", "Entry_Size"))
 _CBASER_MASK = field_mask(GITS_CBASER)
@@ -65,7 +64,7 @@ class Its(RegisterFace):
         self.config = config
         self.number = number
         self._machine = machine
-        self._state = machine.chip.data[its_at(number) : its_at(number + 1)]
+        self._state = machine.chip.data[its_at(number) : its_at(number) + ITS_WORDS]
         self._types = _table_types(config)
         self._constants = _constants(config, number)
         self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
@@ -108,7 +107,7 @@ class Its(RegisterFace):
 
     @cached_property
     def _run_queue(self) -> Callable[..., Any]:
-        return direct(run_queue, self._machine, self.number, ALL_COMMANDS)
+        return direct(run_queue, self._machine, self.number, MOST_COMMANDS)
 
     @cached_property
     def _translate(self) -> Callable[..., Any]:
@@ -208,7 +207,7 @@ class Its(RegisterFace):
 
     def _run(self) -> None:
         if self.config.commands_per_step is None:
-            self._run_queue(self._machine, self.number, ALL_COMMANDS)
+            self._run_queue(self._machine, self.number, MOST_COMMANDS)
 
 
 def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.config import GicConfig
+from gicmodel.hardware.config import GicConfig, power_of_two
 from gicmodel.jit import kernel
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.table import Table
@@ -30,7 +30,6 @@ Packet = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 IMMEDIATE, DESCHEDULE, UNMAP = np.uint64(0), np.uint64(1), np.uint64(2)
 """Values of `CONFIG.vpt_writeback`."""
 
-WAYS = 4
 LINE_WORDS = 8
 TABLE_LINE_WORDS = 8
 LOG_ENTRIES = 1024
@@ -227,7 +226,6 @@ def collection_at(its: Index, icid: Word) -> Index:
 
 def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
     """The machine at reset: all bits that the architecture leaves UNKNOWN are zero."""
-    slots = config.redistributors + WAYS * _power_of_two(config.vpt_cache_sets)
     words = (1 << config.intid_bits) // 64
     lines = max(words // LINE_WORDS // 64, 1)
     retain = config.caching == "retain"
@@ -236,8 +234,8 @@ def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
         halves=memory.words.view(np.uint32),
         pages=memory.page_state,
         chip=np.zeros(TABLES_AT + table_lines(config) * TABLE_LINE_WORDS, np.uint64),
-        slots=np.zeros((slots, SLOT.bits + words + lines), np.uint64),
-        configuration=np.zeros((slots, (1 << config.intid_bits) - FIRST_LPI if retain else 1), np.uint8),
+        slots=np.zeros((config.cache_slots, SLOT.bits + words + lines), np.uint64),
+        configuration=np.zeros((config.cache_slots, (1 << config.intid_bits) - FIRST_LPI if retain else 1), np.uint8),
     )
     _fill_config(machine.chip, config, memory)
     machine.slots[: config.redistributors, SLOT.held] = config.pending_writeback == "disable"
@@ -254,7 +252,7 @@ def table_words(table: Table, entry_bytes: int, identifiers: int) -> TableWords:
 
 def table_lines(config: GicConfig) -> int:
     """Lines of the cache of table entries, a power of two."""
-    return _power_of_two(config.table_cache_lines) if config.caching == "retain" else 1
+    return power_of_two(config.table_cache_lines) if config.caching == "retain" else 1
 
 
 def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemory) -> None:
@@ -271,13 +269,9 @@ def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemor
         "intid_limit": 1 << config.intid_bits,
         "event_id_limit": 1 << config.event_id_bits,
         "pending_words": (1 << config.intid_bits) // 64,
-        "set_mask": _power_of_two(config.vpt_cache_sets) - 1,
+        "set_mask": power_of_two(config.vpt_cache_sets) - 1,
         "line_mask": table_lines(config) - 1,
         "log_count": 0,
     }
     for name, word in CONFIG._asdict().items():
         chip[word] = values[name] if name in values else getattr(config, name)
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gicmodel.hardware.config import WAYS
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.pending import LPI_ID_BITS, clean, fill, release, table_bytes
 from gicmodel.hardware.kernels.ram import covers
-from gicmodel.hardware.kernels.state import CONFIG, IMMEDIATE, SLOT, WAYS, Index, Machine, Truth, Word
+from gicmodel.hardware.kernels.state import CONFIG, IMMEDIATE, SLOT, Index, Machine, Truth, Word
 from gicmodel.hardware.kernels.words import ONE, ZERO
 from gicmodel.jit import inlined, kernel, unlikely
 
