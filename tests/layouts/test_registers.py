@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from gicmodel.layouts.catalogue import CATALOGUE, NAMES
-from gicmodel.layouts.registers import ITS_REGISTERS, REDISTRIBUTOR_REGISTERS, REGISTERS, register
+from gicmodel.layouts.registers import ITS_REGISTERS, REDISTRIBUTOR_REGISTERS, register
 
 INNER_WRITE_BACK = {"InnerCache": 7, "Shareability": 1}
 
@@ -232,13 +232,6 @@ def test_architectures_have_their_registers():
 def test_widths():
     assert {register(name).bits for name in ("GITS_CTLR", "GITS_TRANSLATER", "GICR_VSGIR", "GICR_SYNCR")} == {32}
     assert {register(name).bits for name in ("GITS_TYPER", "GITS_SGIR", "GICR_INVLPIR", "GICR_VPENDBASER")} == {64}
-
-
-def test_resets_are_what_the_architecture_gives_and_no_more():
-    given = {entry.name: entry.reset_value for entry in REGISTERS if entry.reset}
-    assert given == {"GITS_CTLR": 0x8000_0000, "GITS_PARTIDR": 0, "GITS_CBASER": 0, "GICR_CTLR": 0} | {
-        f"GITS_BASER{n}": 0 for n in range(8)
-    } | {"GICR_VPROPBASER": 0, "GICR_VPENDBASER": 0}
 
 
 def test_access():

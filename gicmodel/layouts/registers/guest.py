@@ -53,10 +53,10 @@ SGI_PRIORITIES = 4
 """How many of the GICR_IPRIORITYR<n> are those of SGIs."""
 
 GUEST_REGISTERS = (
-    Register("GICD_CTLR", 0x0000, "RW", GICD_CTLR),
+    Register("GICD_CTLR", 0x0000, "RW", GICD_CTLR, reset={"nASSGIreq": 0, "ARE": 0}),
     Register("GICD_IIDR", 0x0008, "RO", GICD_IIDR),
     Register("GICR_IGROUPR0", SGI_FRAME + 0x080, "RW", GICR_IGROUPR0),
-    Register("GICR_ISENABLER0", SGI_FRAME + 0x100, "RW", GICR_ISENABLER0),
+    Register("GICR_ISENABLER0", SGI_FRAME + 0x100, "RW", GICR_ISENABLER0, reset={"PPI": 0, "SGI": 0}),
     Register("GICR_ICENABLER0", SGI_FRAME + 0x180, "RW", GICR_ICENABLER0),
     Register("GICR_ISPENDR0", SGI_FRAME + 0x200, "RW", GICR_ISPENDR0),
     Register("GICR_ICPENDR0", SGI_FRAME + 0x280, "RW", GICR_ICPENDR0),

@@ -202,7 +202,8 @@ GICR_VSGIPENDR = register32(
 )
 
 VLPI_FRAME = 0x2_0000
-_ENABLES = ("UWP", "DPG1S", "DPG1NS", "DPG0", "RWP", "EnableLPIs")
+_ENABLES = ("DPG1S", "DPG1NS", "DPG0", "EnableLPIs")
+_ASLEEP = {"ChildrenAsleep": 1, "ProcessorSleep": 1}
 _NOT_RESIDENT = {"Valid": 0, "Dirty": 0}
 _NOT_RESIDENT_V40 = {"Valid": 0, "Dirty": 0, "PendingLast": 0}
 
@@ -211,9 +212,9 @@ REDISTRIBUTOR_REGISTERS = (
     Register("GICR_IIDR", 0x0004, "RO", GICR_IIDR),
     Register("GICR_TYPER", 0x0008, "RO", GICR_TYPER),
     Register("GICR_STATUSR", 0x0010, "RW", GICR_STATUSR),
-    Register("GICR_WAKER", 0x0014, "RW", GICR_WAKER),
+    Register("GICR_WAKER", 0x0014, "RW", GICR_WAKER, reset=_ASLEEP),
     Register("GICR_MPAMIDR", 0x0018, "RO", GICR_MPAMIDR),
-    Register("GICR_PARTIDR", 0x001C, "RW", GICR_PARTIDR),
+    Register("GICR_PARTIDR", 0x001C, "RW", GICR_PARTIDR, reset={"PMG": 0, "PARTID": 0}),
     Register("GICR_SETLPIR", 0x0040, "WO", GICR_SETLPIR),
     Register("GICR_CLRLPIR", 0x0048, "WO", GICR_CLRLPIR),
     Register("GICR_PROPBASER", 0x0070, "RW", GICR_PROPBASER),

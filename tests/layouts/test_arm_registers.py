@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registers beside Arm's own machine-readable description of them.
+
+`data/arm-registers.json` holds facts of Arm's A-profile System Register XML of 2025-03, no text: offsets, access, bit
+ranges, and resets where they are constant. A field may be there twice, once as RES0 for implementations without it.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gicmodel.layouts.registers import REGISTERS, SGI_FRAME, VLPI_FRAME, Register
+from gicmodel.layouts.registers.identification import identification_registers
+
+FACTS = json.loads((Path(__file__).parent / "data" / "arm-registers.json").read_text())
+ARM = {entry["name"]: entry for entry in FACTS["registers"]}
+FRAMES = {
+    "Dist_base": 0,
+    "RD_base": 0,
+    "SGI_base": SGI_FRAME,
+    "VLPI_base": VLPI_FRAME,
+    "GIC ITS control": 0,
+    "GIC ITS translation": 0x1_0000,
+}
+CASES = {
+    "GICD_CTLR": "When in a system that supports only a single Security state",
+    "GICR_SETLPIR": "When GICR_TYPER.DirectLPI == 1",
+    "GICR_CLRLPIR": "When GICR_TYPER.DirectLPI == 1",
+    "GICR_VPROPBASER": "When GICv4.1 is implemented",
+    "GICR_VPENDBASER": "When GICv4.1 is implemented",
+    "GICR_VPROPBASER_V40": "When GICv4 is implemented",
+    "GICR_VPENDBASER_V40": "When GICv4 is implemented",
+}
+"""Of a register with several layouts, by the name of ours, the one that it is."""
+FINER = {"GICR_TYPER": "Affinity_Value"} | {
+    f"GICR_{name}0": field
+    for name, field in {
+        "IGROUPR": "Redistributor_group_status_bit<x>",
+        "ISENABLER": "Set_enable_bit<x>",
+        "ICENABLER": "Clear_enable_bit<x>",
+        "ISPENDR": "Set_pending_bit<x>",
+        "ICPENDR": "Clear_pending_bit<x>",
+    }.items()
+}
+"""Fields that are several here: the four affinity levels, SGIs and PPIs."""
+IDENTIFICATION = {entry.name for frame in ("GITS", "GICR", "GICD") for entry in identification_registers(frame)}
+"""Arm describes them for the whole of CoreSight, not here."""
+DESCRIBED = [entry for entry in REGISTERS if entry.name not in IDENTIFICATION]
+each_register = pytest.mark.parametrize("entry", DESCRIBED, ids=lambda entry: f"{entry.layout.name}-{entry.offset:#x}")
+
+
+def arm_name(entry: Register) -> str:
+    return entry.name if entry.name in ARM else re.sub(r"\d+$", "<n>", entry.name)
+
+
+def arm_fields(entry: Register) -> list[list[Any]]:
+    """(name, most significant bit, least, and the reset if it is constant) of each field with a name."""
+    layouts = ARM[arm_name(entry)]["fields"]
+    (layout,) = [each for each in layouts if each["when"] == CASES.get(entry.layout.name)]
+    assert layout["width"] == entry.bits
+    return [field for field in layout["fields"] if field[0] not in ("RES0", "IMPLEMENTATION DEFINED")]
+
+
+def places(entry: Register) -> dict[str, tuple[int, int]]:
+    """The most and the least significant bit of each of our fields."""
+    masks = {name: entry.layout.mask_in_word(name)[1] for name in entry.layout.fields}
+    return {name: (mask.bit_length() - 1, (mask & -mask).bit_length() - 1) for name, mask in masks.items()}
+
+
+def test_every_register_is_described():
+    assert {arm_name(entry) for entry in DESCRIBED} <= ARM.keys()
+    assert len({entry.name for entry in DESCRIBED}) == 52
+    assert len(IDENTIFICATION) == 36
+
+
+@each_register
+def test_offset_and_access(entry):
+    arm = ARM[arm_name(entry)]
+    formula = re.fullmatch(r"(0x\w+)(?: \+ \((\d) \* n\))?", arm["offset"])
+    number = int(re.search(r"(\d*)$", entry.name)[1] or 0) if formula[2] else 0
+    assert entry.offset == FRAMES[arm["frame"]] + int(formula[1], 16) + int(formula[2] or 0) * number
+    assert entry.access in arm["access"]
+
+
+@each_register
+def test_fields(entry):
+    """Every field of Arm's with its name and its bits, and nothing else."""
+    arm = {name: (high, low) for name, high, low, *_ in arm_fields(entry)}
+    ours = places(entry)
+    if entry.layout.name in FINER:
+        high, low = arm.pop(FINER[entry.layout.name])
+        parts = sorted(place for name, place in ours.items() if low <= place[1] and place[0] <= high)
+        assert [bit for above, below in parts for bit in range(below, above + 1)] == list(range(low, high + 1))
+        ours = {name: place for name, place in ours.items() if place not in parts}
+    assert ours == arm
+
+
+@each_register
+def test_resets(entry):
+    """A reset is constant in Arm's description, or it is not declared."""
+    arm = {name: int(reset[0], 2) for name, _, _, *reset in arm_fields(entry) if reset}
+    if entry.layout.name in FINER and arm:
+        assert arm == {FINER[entry.layout.name]: 0}
+        arm = dict.fromkeys(entry.layout.fields, 0)
+    assert dict(entry.reset) == arm
