@@ -1,10 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error that every reader of hostile input raises."""
+"""The error that every reader of hostile input raises, and how text from outside is shown."""
+
+_HEAD, _TAIL = 1500, 500
+"""How much of a longer text is shown: the place and the value are at its front, the rule is at its end."""
 
 
 class UnusableInput(Exception):
     """Input from outside (a dump, registers, a trace, commands) that breaks a rule.
 
-    The message is one line that names the value, its place and the rule. The command line prints it on stderr and exits
-    with 2.
+    The message names the value, its place and the rule; as text it is one line, of bounded length and printable. The
+    command line prints it on stderr and exits with 2.
     """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+def one_line(text: str) -> str:
+    """Text of anybody's in one printable line of at most some 2,000 characters."""
+    if len(text) > _HEAD + _TAIL:
+        text = f"{text[:_HEAD]} ... {text[-_TAIL:]}"
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text with a backslash escape for what does not print: a terminal obeys control characters, even in a name."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def utf8(text: str) -> str:
+    """A file's name for JSON: what is no UTF-8 in it, which Python holds as surrogates (PEP 383), as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -18,7 +18,7 @@ from typing import IO, Any
 import click
 
 from gicmodel import __version__
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, one_line
 
 UNUSABLE = 2
 # What a shell reports for a process that SIGPIPE ended (128 + 13): a reader that left is not one of the verdicts above.
@@ -32,7 +32,7 @@ class Refused(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
-        click.echo(f"gicmodel: {' '.join(self.message.split())}", file=file, err=True)
+        click.echo(f"gicmodel: {one_line(self.message)}", file=file, err=True)
 
 
 @contextmanager
