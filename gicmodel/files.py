@@ -4,8 +4,9 @@
 import gzip
 import lzma
 import os
+import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -15,11 +16,12 @@ from gicmodel.errors import UnusableInput
 MAX_UNPACKED = 4 << 30
 """A compressed file that unpacks to more bytes than this is refused: it may be a bomb, and can be unpacked by hand."""
 
-_READERS: dict[str, Callable[[IO[bytes]], AbstractContextManager[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
-_PACKED = (*_READERS, ".zst")
+_PACKED = (".xz", ".gz", ".zst")
 _CHUNK = 1 << 20
-_ZSTD_CHUNK = 1 << 10
-"""Packed bytes unpacked at once: a block of four may hold 128 KiB (RFC 8878, 3.1.1.2), so that a bomb shows in time."""
+_SMALL_CHUNK = 1 << 10
+"""Packed bytes unpacked at once: four of zstd's may hold 128 KiB (RFC 8878, 3.1.1.2), so that a bomb shows in time."""
+_XZ_PADDING = 4
+"""Zeros between and after the streams of an .xz file come in fours (The .xz File Format, 2.2)."""
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -27,27 +29,15 @@ def opened(path: Path) -> IO[bytes]:
 
     Raises UnusableInput if it cannot be read, is damaged or truncated, or unpacks to more than MAX_UNPACKED bytes.
     """
-    with _refusing(path):
-        if path.suffix not in _PACKED:
-            return path.open("rb")
-        import tempfile
-
-        with _chunks(path) as chunks, ExitStack() as on_failure:
-            plain = on_failure.enter_context(tempfile.TemporaryFile())
-            _copy_sparse(chunks, plain, path)
-            on_failure.pop_all()
-        return plain
+    with refusing(path):
+        return _copy_of(path) if path.suffix in _PACKED else path.open("rb")
 
 
-def head(path: Path, size: int) -> bytes:
-    """The first `size` bytes of a file, unpacked as `opened` does; fewer if it is shorter. Raises UnusableInput."""
-    with _refusing(path), _chunks(path) as chunks:
-        found = b""
-        for chunk in chunks:
-            found += chunk
-            if len(found) >= size:
-                break
-    return found[:size]
+def opened_whole(path: Path) -> IO[bytes]:
+    """As `opened`, for who goes back in the file or maps it: what comes through a pipe is an anonymous file too."""
+    with refusing(path):
+        in_place = path.suffix not in _PACKED and (path.is_file() or path.is_block_device())
+        return path.open("rb") if in_place else _copy_of(path)
 
 
 @contextmanager
@@ -69,10 +59,26 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """UnusableInput, which names the file, for what goes wrong in the block because it cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UnusableInput(f"{path}: cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise UnusableInput(f"{path}: cannot be read: it takes more memory than there is") from error
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
+        raise UnusableInput(f"{path}: is a damaged or truncated {path.suffix} file: {error}") from error
+
+
+@contextmanager
 def _replacement(path: Path) -> Iterator[IO[bytes]]:
-    unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    # The name may be as long as names can be, so that nothing more fits to it.
+    unfinished = path.with_name(f".gicmodel-{os.urandom(8).hex()}")
     try:
         with unfinished.open("xb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
         unfinished.replace(path)
     finally:
@@ -92,25 +98,52 @@ def _packing(file: IO[bytes], suffix: str) -> AbstractContextManager[Any]:
     return nullcontext(file)
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UnusableInput(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (EOFError, lzma.LZMAError, zlib.error) as error:
-        raise UnusableInput(f"{path}: is a damaged or truncated {path.suffix} file: {error}") from error
+def _copy_of(path: Path) -> IO[bytes]:
+    """What is in a file, unpacked, in a file without a name."""
+    import tempfile
+
+    with path.open("rb") as file, ExitStack() as on_failure:
+        plain = on_failure.enter_context(tempfile.TemporaryFile())
+        _copy_sparse(_chunks(file, path.suffix), plain, path)
+        on_failure.pop_all()
+    return plain
 
 
-@contextmanager
-def _chunks(path: Path) -> Iterator[Iterator[bytes]]:
+def _chunks(file: IO[bytes], suffix: str) -> Iterator[bytes]:
     """The unpacked bytes of a file, piece by piece."""
-    with path.open("rb") as file:
-        if path.suffix == ".zst":
-            yield _zstd_chunks(file)
-            return
-        with _READERS.get(path.suffix, nullcontext)(file) as unpacked:
-            yield iter(lambda: unpacked.read(_CHUNK), b"")
+    if suffix == ".xz":
+        return _xz_chunks(file)
+    if suffix == ".zst":
+        return _zstd_chunks(file)
+    unpacked = gzip.GzipFile(fileobj=file) if suffix == ".gz" else file
+    return iter(lambda: unpacked.read(_CHUNK), b"")
+
+
+def _xz_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """The streams of a file, one after the other. lzma's own reader ends in silence where a second one is damaged."""
+    packed: bytes | None = file.read(_CHUNK)
+    while packed is not None:
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        while not stream.eof:
+            if stream.needs_input and not packed:
+                raise EOFError("a stream does not end")
+            yield stream.decompress(packed, _CHUNK)
+            packed = file.read(_CHUNK) if stream.needs_input else b""
+        packed = _after_padding(stream.unused_data or packed, file)
+
+
+def _after_padding(packed: bytes, file: IO[bytes]) -> bytes | None:
+    """What follows the zeros after an .xz stream; None if nothing does."""
+    zeros = 0
+    while packed := packed or file.read(_CHUNK):
+        left = packed.lstrip(b"\0")
+        zeros += len(packed) - len(left)
+        packed = left
+        if packed:
+            break
+    if zeros % _XZ_PADDING:
+        raise EOFError(f"{zeros} bytes of zeros follow a stream, no multiple of {_XZ_PADDING}")
+    return packed or None
 
 
 def _zstd_chunks(file: IO[bytes]) -> Iterator[bytes]:
@@ -119,7 +152,7 @@ def _zstd_chunks(file: IO[bytes]) -> Iterator[bytes]:
 
     try:
         frame = zstandard.ZstdDecompressor().decompressobj()
-        while packed := frame.unused_data or file.read(_ZSTD_CHUNK):
+        while packed := frame.unused_data or file.read(_SMALL_CHUNK):
             if frame.eof:
                 frame = zstandard.ZstdDecompressor().decompressobj()
             yield frame.decompress(packed)
@@ -136,6 +169,10 @@ def _copy_sparse(chunks: Iterator[bytes], plain: IO[bytes], path: Path) -> None:
         else:
             plain.write(chunk)
         if plain.tell() > MAX_UNPACKED:
-            raise UnusableInput(f"{path}: unpacks to more than {MAX_UNPACKED:#x} bytes; unpack it by hand to use it")
+            if path.suffix in _PACKED:
+                raise UnusableInput(
+                    f"{path}: unpacks to more than {MAX_UNPACKED:#x} bytes; unpack it by hand to use it"
+                )
+            raise UnusableInput(f"{path}: has more than {MAX_UNPACKED:#x} bytes; put it in a file to use it")
     plain.truncate()
     plain.seek(0)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RAM images: raw bytes, and ELF cores (`gicmodel.elf`) as `dump-guest-memory`, kdump and carving tools write them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,20 @@ from numpy.typing import NDArray
 
 from gicmodel.elf import MAGIC, PN_XNUM, check_addresses, headers, loads
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened, replacing
+from gicmodel.files import opened_whole, refusing, replacing
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 MAX_WINDOW = 1 << 40
 """Segments further apart than this do not share one window of memory."""
 
 _COPY = 1 << 20
+_HEXDUMP = re.compile(
+    rb"(0x)?[0-9a-f]{4,16}(:|\s)\s*(0x)?[0-9a-f]{2}([0-9a-f]{2}){0,7}(\s+(0x)?[0-9a-f]{2}([0-9a-f]{2}){0,7}){1,31}(\s|\||$)",
+    re.IGNORECASE,
+)
+"""A line of xxd, hexdump -C, U-Boot's md, QEMU's xp, crash's rd or gdb's x: an address and numbers of whole bytes."""
+_HEXDUMP_LINES = 4
+"""How many lines of that kind make a hexdump."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +60,37 @@ class Segment:
 def read_image(path: Path, base: int | None = None) -> list[Segment]:
     """Return an image's segments by address: an ELF core's, or with `base` the one of a raw file.
 
-    `.xz`, `.gz` and `.zst` files are unpacked; others are mapped, not read. Raises UnusableInput.
+    `.xz`, `.gz` and `.zst` files are unpacked, pipes are copied; others are mapped, not read. Raises UnusableInput.
     """
     path = Path(path)
-    with opened(path) as file:
-        contents = _mapped(file, path)
-        is_elf = contents[: len(MAGIC)].tobytes() == MAGIC
-        if is_elf and base is not None:
-            raise UnusableInput(
-                f"{path}: is an ELF file, whose addresses are its own; a base ({base:#x}) is for raw files"
-            )
-        if is_elf:
-            return [
-                Segment(address, contents[offset : offset + size], offset)
-                for address, offset, size in loads(path, contents)
-            ]
+    with opened_whole(path) as file:
+        return segments_in(file, path, base)
+
+
+def segments_in(file: IO[bytes], path: Path, base: int | None = None) -> list[Segment]:
+    """As `read_image`, of an image that is open already."""
+    contents = mapped(file, path)
+    is_elf = contents[: len(MAGIC)].tobytes() == MAGIC
+    if is_elf and base is not None:
+        raise UnusableInput(f"{path}: is an ELF file, whose addresses are its own; a base ({base:#x}) is for raw files")
+    if is_elf:
+        return [
+            Segment(address, contents[offset : offset + size], offset)
+            for address, offset, size in loads(path, contents)
+        ]
+    _refuse_hexdump(path, contents)
     if base is None:
         raise UnusableInput(f"{path}: is not an ELF file; raw bytes of RAM need the address of their first byte")
     check_addresses(f"{path}: its {contents.size:#x} bytes", base, contents.size)
     return [Segment(base, contents)]
+
+
+def mapped(file: IO[bytes], path: Path) -> NDArray[np.uint8]:
+    """The bytes of an open file, uint8 [n], read-only; raises UnusableInput if it has none or cannot be mapped."""
+    with refusing(path):
+        if file.seek(0, 2) == 0:
+            raise UnusableInput(f"{path}: is empty")
+        return np.asarray(np.memmap(file, np.uint8, "r"))
 
 
 def load_segments(memory: GuestMemory, segments: Sequence[Segment]) -> None:
@@ -119,10 +139,14 @@ def write_raw(path: Path, memory: GuestMemory) -> None:
             file.write(memory.octets[start : start + _COPY].data)
 
 
-def _mapped(file: IO[bytes], path: Path) -> NDArray[np.uint8]:
-    if file.seek(0, 2) == 0:
-        raise UnusableInput(f"{path}: is empty")
-    return np.asarray(np.memmap(file, np.uint8, "r"))
+def _refuse_hexdump(path: Path, contents: NDArray[np.uint8]) -> None:
+    """Digits of RAM are not RAM: a base would make them so without a word."""
+    lines = [line.strip() for line in contents[:PAGE_BYTES].tobytes().splitlines() if line.strip()][:_HEXDUMP_LINES]
+    if lines and all(map(_HEXDUMP.match, lines)):
+        raise UnusableInput(
+            f"{path}: is a hexdump in text, {lines[0].decode(errors='replace')!r}, not the bytes of RAM; "
+            "`xxd -r` makes them of xxd's, pmemsave, dump-guest-memory or a debugger's `dump memory` write them"
+        )
 
 
 def _runs(memory: GuestMemory) -> list[tuple[int, int]]:

@@ -13,27 +13,47 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened, replacing
+from gicmodel.files import opened, refusing, replacing
 
 Registers = dict[str, dict[str, int]]
 
 MAX_BYTES = 1 << 20
+MAX_DOTS = 16
+"""Dots on a line that is no comment. tomllib's work and memory grow with the square of the parts of a dotted key."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_COLLECTIONS: dict[type, str] = {dict: "a table", list: "an array"}
+"""What is not shown: it may be nested more deeply than Python can print."""
 
 
 def read_registers(path: Path) -> Registers:
     """Return {frame: {register: value}}; raise UnusableInput for anything else than 64-bit values in named tables."""
     path = Path(path)
     with opened(path) as file:
+        return _read(file, path)
+
+
+def registers_in(file: IO[bytes], path: Path) -> Registers:
+    """As `read_registers`, of a file that can be sought and is open already."""
+    with refusing(path):
+        file.seek(0)
+    return _read(file, path)
+
+
+def _read(file: IO[bytes], path: Path) -> Registers:
+    with refusing(path):
         contents = file.read(MAX_BYTES + 1)
     if len(contents) > MAX_BYTES:
         raise UnusableInput(f"{path}: is larger than {MAX_BYTES:#x} bytes, so it is no registers file")
+    for number, line in enumerate(contents.split(b"\n"), 1):
+        if line.count(b".") > MAX_DOTS and not line.lstrip().startswith(b"#"):
+            raise UnusableInput(f"{path}: line {number} has more than {MAX_DOTS} dots, so it is no registers file")
     try:
         document = tomllib.loads(contents.decode())
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise UnusableInput(f"{path}: is not TOML: {error}") from error
     check_registers(path, document)
     return document
@@ -64,6 +84,7 @@ def _check_frame(path: Path, frame: str, registers: object) -> None:
             raise UnusableInput(f"{path}: {name!r} is not the name of a frame or register")
     for name, value in registers.items():
         if not isinstance(value, int) or isinstance(value, bool):
-            raise UnusableInput(f"{path}: {frame}.{name} is {value!r}, not an integer")
+            shown = _COLLECTIONS.get(type(value)) or repr(value)
+            raise UnusableInput(f"{path}: {frame}.{name} is {shown}, not an integer")
         if not 0 <= value < 1 << 64:
             raise UnusableInput(f"{path}: {frame}.{name} is {value:#x}, not a value of 64 bits")

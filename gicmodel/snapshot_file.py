@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import MAX_UNPACKED, opened, replacing
+from gicmodel.files import MAX_UNPACKED, opened_whole, refusing, replacing
 from gicmodel.images import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 from gicmodel.registers_file import Registers, check_registers
 
 KIND, VERSION = "gicmodel snapshot", 2
+_HEADER = {"config": dict, "registers": dict, "base": int, "size": int}
 
 
 def write_snapshot(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -40,29 +40,68 @@ def write_snapshot(path: Path, header: Mapping[str, Any], arrays: Mapping[str, N
         file.write(packed.getbuffer())
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[tuple[dict[str, Any], NpzFile]]:
-    """The header and the arrays of a file, to be checked in the block.
+class Arrays:
+    """The arrays of a file, unpacked one by one; ValueError, by name, for one that is missing or damaged."""
 
-    Whatever zipfile, zlib, json, NumPy's reader of headers or the checks raise for a hostile file is UnusableInput.
-    """
-    try:
-        with opened(path) as file:
+    def __init__(self, file: IO[bytes]) -> None:
+        with _damaged("the archive"):
             _check_size(file)
-            archive = np.load(file)
-            header = json.loads(archive["header"].tobytes())
-            if header["kind"] != KIND or header["version"] != VERSION:
-                raise ValueError(f"it says {header['kind']!r} version {header['version']!r}")
-            yield header, archive
-    except UnusableInput:
+            self._archive: Mapping[str, NDArray[Any]] = np.load(file)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        with _damaged(name):
+            return self._archive[name]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[tuple[dict[str, Any], Arrays]]:
+    """The header and the arrays of a file, to be checked in the block: ValueError there is UnusableInput here.
+
+    Of the header `config` and `registers` are dicts, `base` and `size` integers.
+    """
+    with opened_whole(path) as file, _reading(file, path) as contents:
+        yield contents
+
+
+@contextmanager
+def _reading(file: IO[bytes], path: Path) -> Iterator[tuple[dict[str, Any], Arrays]]:
+    try:
+        # A machine larger than the memory that there is: the block may make it.
+        with refusing(path):
+            arrays = Arrays(file)
+            yield _header(arrays), arrays
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise UnusableInput(f"{path}: is no {KIND} of version {VERSION}, or is damaged: {reason}") from error
+
+
+@contextmanager
+def _damaged(what: str) -> Iterator[None]:
+    """ValueError for whatever zipfile, zlib and NumPy's readers raise for hostile bytes, which none of them lists."""
+    try:
+        yield
+    except MemoryError:
         raise
     except Exception as error:
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise UnusableInput(f"{path}: is no {KIND} of version {VERSION}, or is damaged: {reason[0]}") from error
+        raise ValueError(f"{what}: {error or type(error).__name__}") from error
+
+
+def _header(arrays: Arrays) -> dict[str, Any]:
+    text = arrays["header"].tobytes()
+    with _damaged("its header"):
+        header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
+    if (header.get("kind"), header.get("version")) != (KIND, VERSION):
+        raise ValueError(f"it says {header.get('kind')!r} version {header.get('version')!r}")
+    for name, kind in _HEADER.items():
+        if type(header.get(name)) is not kind:
+            raise ValueError(f"{name!r} in its header is no {kind.__name__}")
+    return header
 
 
 def sparse(
-    archive: NpzFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+    archive: Arrays, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Where in an array of `shape` and `dtype` the rows of the file go, ascending, and the rows; or ValueError."""
     at, rows = archive[f"{name}_at"], archive[name]
@@ -75,7 +114,13 @@ def sparse(
 
 def read_registers(path: Path) -> Registers:
     """The registers of the machine in a file; raises UnusableInput."""
-    with reading(path) as (header, _):
+    with opened_whole(path) as file:
+        return registers_in(file, path)
+
+
+def registers_in(file: IO[bytes], path: Path) -> Registers:
+    """As `read_registers`, of a file that is open already."""
+    with _reading(file, path) as (header, _):
         registers: Registers = header["registers"]
         check_registers(path, registers)
         return registers
@@ -83,8 +128,14 @@ def read_registers(path: Path) -> Registers:
 
 def read_ram(path: Path) -> list[Segment]:
     """The pages of RAM that were written, in runs; offsets count bytes of the array `pages`. Raises UnusableInput."""
-    with reading(path) as (header, archive):
-        base = int(header["base"])
+    with opened_whole(path) as file:
+        return ram_in(file, path)
+
+
+def ram_in(file: IO[bytes], path: Path) -> list[Segment]:
+    """As `read_ram`, of a file that is open already."""
+    with _reading(file, path) as (header, archive):
+        base = header["base"]
         at, pages = sparse(archive, "pages", ((1 << ADDRESS_BITS) // PAGE_BYTES, PAGE_BYTES), np.dtype(np.uint8))
         if base < 0 or base % PAGE_BYTES or (len(at) and base + (int(at[-1]) + 1) * PAGE_BYTES > 1 << ADDRESS_BITS):
             raise ValueError(f"RAM at {base:#x} is not in the {ADDRESS_BITS}-bit physical address space")

@@ -224,3 +224,40 @@ def test_pyelftools_finds_the_same_segments(image):
         headers = [header.header for header in ELFFile(file).iter_segments("PT_LOAD")]
     found = [(segment.address, segment.offset, segment.data.size) for segment in read_image(image)]
     assert found == sorted((one.p_paddr, one.p_offset, one.p_filesz) for one in headers if one.p_filesz)
+
+
+HEXDUMPS = {
+    "xxd": "00000000: 0123 4567 89ab cdef 0123 4567 89ab cdef  .#Eg.....#Eg....\n",
+    "xxd -g1": "00000000: 01 23 45 67 89 ab cd ef 01 23 45 67 89 ab cd ef  .#Eg.....#Eg....\n",
+    "hexdump -C": "00000000  01 23 45 67 89 ab cd ef  01 23 45 67 89 ab cd ef  |.#Eg.....#Eg....|\n",
+    "hexdump": "0000000 2301 6745 ab89 efcd 2301 6745 ab89 efcd\n",
+    "od -A x -t x8": "000000 efcdab8967452301 efcdab8967452301\n",
+    "U-Boot md.l": "40000000: 67452301 efcdab89 67452301 efcdab89    .#Eg.....#Eg....\n",
+    "QEMU xp": "0000000040000000: 0x67452301 0xefcdab89 0x67452301 0xefcdab89\n",
+    "crash rd": "ffff000008c30000:  efcdab8967452301 efcdab8967452301   .#Eg.....#Eg....\n",
+    "gdb x": "0x40000000:\t0x67452301\t0xefcdab89\t0x67452301\t0xefcdab89\n",
+}
+
+
+@pytest.mark.parametrize("name", HEXDUMPS)
+@pytest.mark.parametrize("lines", [1, 4096])
+@pytest.mark.parametrize("base", [None, 0x4000_0000])
+def test_a_hexdump_in_text_is_not_taken_for_ram(image, name, lines, base):
+    with pytest.raises(UnusableInput, match=r"image: is a hexdump in text, '.*', not the bytes of RAM; `xxd -r`"):
+        read_image(image((HEXDUMPS[name] * lines).encode(), "image"), base)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"00000000: this is no hexdump\n" * 100,
+        b"deadbeef" * 512,
+        bytes(4096),
+        b"\n\n\n" + bytes(4093),
+        b"00000000: 0123 4567\n" + bytes(4096),
+        b"12:34:56 01 02 03\n" * 100,
+    ],
+)
+def test_other_bytes_are_ram(image, contents):
+    (segment,) = read_image(image(contents, "image"), 0x4000_0000)
+    assert segment.data.tobytes() == contents

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers files: what is written is read again, and anything but 64-bit values in named tables is refused."""
 
+import resource
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +36,7 @@ def test_values_are_written_in_hex_and_numpy_words_are_welcome(tmp_path):
         ("[GITS0]\nCTLR = true", "GITS0.CTLR is True, not an integer"),
         ("[GITS0]\nCTLR = 1.0", "GITS0.CTLR is 1.0, not an integer"),
         ("[GITS0]\nCTLR = '0x1'", "GITS0.CTLR is '0x1', not an integer"),
-        ("[GITS0.inner]\nCTLR = 1", "GITS0.inner is {'CTLR': 1}, not an integer"),
+        ("[GITS0.inner]\nCTLR = 1", "GITS0.inner is a table, not an integer"),
         ("[[GITS0]]\nCTLR = 1", "GITS0 is not in a table"),
         ("[GITS0]\nCTLR = -1", "GITS0.CTLR is -0x1, not a value of 64 bits"),
         ("[GITS0]\nCTLR = 0x1_0000_0000_0000_0000", "GITS0.CTLR is 0x10000000000000000, not a value of 64 bits"),
@@ -54,6 +56,45 @@ def test_what_cannot_be_used_is_named(tmp_path, text, rule):
     with pytest.raises(UnusableInput, match=r"registers\.toml: ") as refusal:
         read_registers(path)
     assert rule in str(refusal.value)
+
+
+BOMBS = {
+    "one deep key": "[GITS0]\n" + "a." * 30_000 + "b = 1",
+    "a key as deep as tomllib allows": "[GITS0]\n" + "a." * 600 + "b = 1",
+    "a deep header": "[" + "a." * 30_000 + "b]",
+    "deep keys on every line": "".join(f"a{n}." + "a." * 15 + "b = 1\n" for n in range(23_000)),
+    "nested tables": "a = " + "{a = " * 300 + "1" + "}" * 300,
+    "nested arrays": "[GITS0]\nCTLR = " + "[" * 300 + "]" * 300,
+    "a long number": "[GITS0]\nCTLR = 0x" + "f" * 900_000,
+    "a long text": "[GITS0]\nCTLR = '" + "x" * 900_000 + "'",
+    "a long name": "[GITS0]\n'" + "x" * 900_000 + " ' = 1",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_does_not_take_much_memory(tmp_path, name):
+    """A key of 60 KB took tomllib 5.2 GB, and one of 600 parts could be read but not printed."""
+    path = tmp_path / "registers.toml"
+    path.write_text(BOMBS[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnusableInput, match=r"registers\.toml: ") as refusal:
+        read_registers(path)
+    assert len(str(refusal.value)) < 2100
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 512 << 10  # KiB
+
+
+def test_comments_may_have_dots(tmp_path):
+    path = tmp_path / "registers.toml"
+    path.write_text("# " + "." * 100 + "\n  # ..................\n[GITS0]\nCTLR = 1 # as in GITS_CTLR.Enabled ...\n")
+    assert read_registers(path) == {"GITS0": {"CTLR": 1}}
+
+
+def test_the_registers_of_the_largest_machine_are_not_too_many(tmp_path):
+    path = tmp_path / "registers.toml"
+    names = ("CTLR", "TYPER", "PROPBASER", "PENDBASER", "VPROPBASER", "VPENDBASER")
+    registers = {f"GICR{n}": dict.fromkeys(names, (1 << 64) - 1) for n in range(4096)}
+    write_registers(path, registers)
+    assert read_registers(path) == registers
 
 
 def test_bytes_that_are_not_text_are_refused(tmp_path):

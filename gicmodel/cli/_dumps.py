@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import click
 
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection.frames import from_pairs, from_trace, merged
-from gicmodel.inspection.sources import is_snapshot, read_registers
+from gicmodel.inspection.sources import is_snapshot, read_registers, registers_in
 from gicmodel.registers_file import Registers
 
 CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
@@ -41,9 +42,9 @@ def beside(image: Path) -> Path | None:
 
 
 def gather_registers(
-    image: Path, files: Sequence[Path], trace: Path | None, pairs: Sequence[str]
+    file: IO[bytes], image: Path, files: Sequence[Path], trace: Path | None, pairs: Sequence[str]
 ) -> tuple[Registers, list[str]]:
-    """The registers of an image and where they come from: a trace, then files, then pairs; the later ones count.
+    """The registers of an open image and where they come from: a trace, then files, then pairs; the later ones count.
 
     Without any, the image itself if it is a snapshot, or the file beside it. Raises UnusableInput if there is none.
     """
@@ -52,12 +53,18 @@ def gather_registers(
         sources.append((str(trace), from_trace(trace)))
     sources += [(str(path), read_registers(path)) for path in files]
     if not sources and not pairs:
-        found = image if is_snapshot(image) else beside(image)
-        if found is None:
-            raise UnusableInput(
-                f"{image}: its registers are not known: give --registers FILE, --set NAME=VALUE or --trace FILE"
-            )
-        sources.append((str(found), read_registers(found)))
+        sources.append(_own_registers(file, image))
     if pairs:
         sources.append(("--set", from_pairs(pairs)))
     return merged(registers for _, registers in sources), [name for name, _ in sources]
+
+
+def _own_registers(file: IO[bytes], image: Path) -> tuple[str, Registers]:
+    if is_snapshot(file, image):
+        return str(image), registers_in(file, image)
+    found = beside(image)
+    if found is None:
+        raise UnusableInput(
+            f"{image}: its registers are not known: give --registers FILE, --set NAME=VALUE or --trace FILE"
+        )
+    return str(found), read_registers(found)

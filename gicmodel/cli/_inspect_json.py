@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gicmodel.errors import utf8
 from gicmodel.inspection import Inspection
 from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.views import View
@@ -19,8 +20,8 @@ def about(image: Path, sources: list[str], found: Inspection, findings: Findings
         frame: {name: f"{value:#x}" for name, value in values.items()} for frame, values in found.frames.values.items()
     }
     return {
-        "image": str(image),
-        "registers_from": sources,
+        "image": utf8(str(image)),
+        "registers_from": [utf8(source) for source in sources],
         "profile": found.profile.name,
         "evidence": found.evidence,
         "architecture": found.architecture,

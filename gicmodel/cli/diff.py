@@ -10,10 +10,11 @@ import click
 
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
 from gicmodel.cli._inspect_text import show
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, printable
+from gicmodel.files import opened_whole
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
-from gicmodel.inspection.sources import read_dump
+from gicmodel.inspection.sources import dump_in
 from gicmodel.inspection.views import Column, View
 
 
@@ -61,8 +62,10 @@ def command(
 
 
 def _read(image: Path, files: tuple[Path, ...], base: int | None, profile: str | None) -> Inspection:
-    registers, _ = gather_registers(image, files, None, ())
-    return inspect(read_dump(image, base), registers, PROFILES[profile] if profile else None)
+    with opened_whole(image) as file:
+        registers, _ = gather_registers(file, image, files, None, ())
+        dump = dump_in(file, image, base)
+    return inspect(dump, registers, PROFILES[profile] if profile else None)
 
 
 def _numbers(text: str) -> list[int]:
@@ -74,7 +77,7 @@ def _numbers(text: str) -> list[int]:
 
 def _heading(before: Path, one: Inspection, after: Path, two: Inspection) -> str:
     return "\n".join(
-        f"{name}: {path}: GICv{found.architecture}, {found.profile.name}, {found.events.size} events, "
+        f"{name}: {printable(str(path))}: GICv{found.architecture}, {found.profile.name}, {found.events.size} events, "
         f"{found.pending.size} pending"
         for name, path, found in (("before", before, one), ("after", after, two))
     )

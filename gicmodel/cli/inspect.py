@@ -13,13 +13,14 @@ import click
 
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
 from gicmodel.cli._inspect_text import print_lines, show, write_csv
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, printable
+from gicmodel.files import opened_whole
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import TABLES, Selection, entries, parse_device, select
-from gicmodel.inspection.sources import read_dump
+from gicmodel.inspection.sources import dump_in
 
 MOST_NAMED = 4
 """How many tables that were not read to their end are named."""
@@ -69,9 +70,11 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
         require_matplotlib(options["figure"])
     if options["browse"]:
         _require_terminal()
-    registers, sources = gather_registers(image, options["files"], options["trace"], options["pairs"])
+    with opened_whole(image) as file:
+        registers, sources = gather_registers(file, image, options["files"], options["trace"], options["pairs"])
+        dump = dump_in(file, image, options["base"])
     profile = PROFILES[options["profile"]] if options["profile"] else None
-    found = inspect(read_dump(image, options["base"]), registers, profile, options["limit"])
+    found = inspect(dump, registers, profile, options["limit"])
     findings = find(found)
     if options["browse"]:
         _browse(image, found, findings)
@@ -139,7 +142,7 @@ def _browse(image: Path, found: Inspection, findings: Findings) -> None:
     from gicmodel.cli._browse_app import Browser
     from gicmodel.cli._browse_outline import Outline
 
-    Browser(f"{image}: GICv{found.architecture}, {found.profile.name}", Outline(found, findings)).run()
+    Browser(f"{printable(str(image))}: GICv{found.architecture}, {found.profile.name}", Outline(found, findings)).run()
 
 
 def _print_octets(found: Inspection, selection: Selection) -> None:
@@ -149,8 +152,8 @@ def _print_octets(found: Inspection, selection: Selection) -> None:
 
 
 def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
-    click.echo(f"{image}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
-    click.echo(f"registers: {', '.join(sources)}")
+    click.echo(f"{printable(str(image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
+    click.echo(printable(f"registers: {', '.join(sources)}"))
     click.echo(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
     for line in found.evidence:
         click.echo(f"  {line}")

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from gicmodel.hardware.config import GicConfig
@@ -17,7 +16,7 @@ from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Machine
 from gicmodel.hardware.registers import host_registers
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
-from gicmodel.snapshot_file import reading, sparse, write_snapshot
+from gicmodel.snapshot_file import Arrays, reading, sparse, write_snapshot
 
 
 def save_snapshot(gic: Gic, path: Path) -> None:
@@ -38,10 +37,17 @@ def load_snapshot(path: Path) -> Gic:
         UnusableInput: the file cannot be read, is damaged, or is no snapshot of this version.
     """
     with reading(path) as (header, archive):
-        gic = Gic(GicConfig(**header["config"]), GuestMemory(header["base"], header["size"]))
+        gic = Gic(_config(header["config"]), GuestMemory(header["base"], header["size"]))
         _restore_machine(gic, archive)
         _restore_ram(gic.memory, archive)
     return gic
+
+
+def _config(choices: dict[str, Any]) -> GicConfig:
+    unknown = sorted(choices.keys() - {field.name for field in fields(GicConfig)})
+    if unknown:
+        raise ValueError(f"its configuration has {unknown[0]!r}, which is no choice")
+    return GicConfig(**choices)
 
 
 def _machine_arrays(machine: Machine) -> dict[str, NDArray[Any]]:
@@ -63,7 +69,7 @@ def _ram_arrays(memory: GuestMemory) -> dict[str, NDArray[Any]]:
     return {"pages_at": pages, "page_state": memory.page_state[pages], "pages": octets[pages]}
 
 
-def _restore_machine(gic: Gic, archive: NpzFile) -> None:
+def _restore_machine(gic: Gic, archive: Arrays) -> None:
     machine = gic.machine
     fixed = np.arange(len(CONFIG)) != CONFIG.log_count
     configured = machine.chip[: len(CONFIG)][fixed]
@@ -82,7 +88,7 @@ def _restore_machine(gic: Gic, archive: NpzFile) -> None:
         redistributor.derive()
 
 
-def _restore_ram(memory: GuestMemory, archive: NpzFile) -> None:
+def _restore_ram(memory: GuestMemory, archive: Arrays) -> None:
     octets = memory.octets.reshape(-1, PAGE_BYTES)
     at, pages = sparse(archive, "pages", octets.shape, octets.dtype)
     states = archive["page_state"]

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel import registers_file
 from gicmodel.errors import UnusableInput
-from gicmodel.files import head, opened
-from gicmodel.images import Segment, read_image
+from gicmodel.files import opened_whole, refusing
+from gicmodel.images import Segment, mapped, segments_in
 from gicmodel.inspection.dump import Dump
 from gicmodel.memory import ADDRESS_BITS
 from gicmodel.registers_file import Registers
@@ -37,39 +38,56 @@ _UNREADABLE = {
 
 def read_dump(path: Path, base: int | None = None) -> Dump:
     """The dump in a file of any of the kinds; with `base`, raw bytes. Raises UnusableInput."""
-    start = head(path, 16) if base is None else b""
+    with opened_whole(path) as file:
+        return dump_in(file, path, base)
+
+
+def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
+    """As `read_dump`, of a file that is open already, wherever its position is."""
+    start = _head(file, path) if base is None else b""
     for magic, name in _UNREADABLE.items():
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}")
     if start.startswith(_KDUMP):
-        from gicmodel.inspection.vmcore import read_vmcore
+        from gicmodel.inspection.vmcore import pages_in
 
-        return Dump(read_vmcore(path))
+        return Dump(pages_in(file, path))
     if start.startswith(_ZIP):
-        from gicmodel.snapshot_file import read_ram
+        from gicmodel.snapshot_file import ram_in
 
-        return Dump(read_ram(path))
-    return Dump(_lime(path) if start.startswith(_LIME) else read_image(path, base))
+        return Dump(ram_in(file, path))
+    if start.startswith(_LIME):
+        return Dump(list(_ranges(path, mapped(file, path))))
+    return Dump(segments_in(file, path, base))
 
 
-def is_snapshot(path: Path) -> bool:
-    """Whether a file is a snapshot of this package's hardware, or at least such an archive. Raises UnusableInput."""
-    return head(path, len(_ZIP)) == _ZIP
+def is_snapshot(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is a snapshot of this package's hardware, or at least such an archive.
+
+    Raises UnusableInput.
+    """
+    return _head(file, path).startswith(_ZIP)
 
 
 def read_registers(path: Path) -> Registers:
     """The registers in a TOML file or in a snapshot of this package's hardware. Raises UnusableInput."""
-    if is_snapshot(path):
+    with opened_whole(path) as file:
+        return registers_in(file, path)
+
+
+def registers_in(file: IO[bytes], path: Path) -> Registers:
+    """As `read_registers`, of a file that is open already, wherever its position is."""
+    if is_snapshot(file, path):
         from gicmodel import snapshot_file
 
-        return snapshot_file.read_registers(path)
-    return registers_file.read_registers(path)
+        return snapshot_file.registers_in(file, path)
+    return registers_file.registers_in(file, path)
 
 
-def _lime(path: Path) -> list[Segment]:
-    with opened(path) as file:
-        contents = np.asarray(np.memmap(file, np.uint8, "r"))
-    return list(_ranges(path, contents))
+def _head(file: IO[bytes], path: Path) -> bytes:
+    with refusing(path):
+        file.seek(0)
+        return file.read(max(map(len, (_LIME, _ZIP, _KDUMP, *_UNREADABLE))))
 
 
 def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened
+from gicmodel.images import mapped
 from gicmodel.inspection.dump import Addresses, Octets, groups
 from gicmodel.inspection.kdump import Kdump
 
@@ -49,14 +49,13 @@ class Pages:
 
 
 class Vmcore:
-    """An open vmcore; its file is drgn's to close."""
+    """A vmcore; drgn has a descriptor of its own of the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: IO[bytes], path: Path) -> None:
         self.path = path
-        with opened(path) as file:
-            self._front = Kdump(path, np.asarray(np.memmap(file, np.uint8, "r")))
-            self.page_bytes = self._front.page_bytes
-            self._program = _program(path, file)
+        self._front = Kdump(path, mapped(file, path))
+        self.page_bytes = self._front.page_bytes
+        self._program = _program(path, file)
 
     def runs(self) -> Iterator[Pages]:
         """The runs of pages that the file holds, by address."""
@@ -75,9 +74,9 @@ class Vmcore:
             raise UnusableInput(f"{self.path}: {size:#x} bytes at {address:#x}: {error}") from error
 
 
-def read_vmcore(path: Path) -> list[Pages]:
-    """The pages that a vmcore holds. Raises UnusableInput."""
-    runs = list(Vmcore(path).runs())
+def pages_in(file: IO[bytes], path: Path) -> list[Pages]:
+    """The pages that an open vmcore holds. Raises UnusableInput."""
+    runs = list(Vmcore(file, path).runs())
     if not runs:
         raise UnusableInput(f"{path}: is a kdump without pages")
     return runs

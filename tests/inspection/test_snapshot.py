@@ -11,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
+from gicmodel.errors import UnusableInput
 from gicmodel.hardware import save_snapshot
 from gicmodel.images import write_elf
 from gicmodel.inspection import inspect
 from gicmodel.inspection.sources import read_dump, read_registers
 from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.snapshot_file import reading
 from tests.hardware.bench import furnished
 
 VLPI = FIRST_LPI + 5
@@ -110,3 +112,17 @@ def test_a_hostile_snapshot_is_one_line(directory, tmp_path, name):
     assert (result.exit_code, result.stdout) == (UNUSABLE, "")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("bug", [RuntimeError, AssertionError, AttributeError, KeyError, TypeError])
+def test_a_bug_is_not_told_as_damage(directory, bug):
+    """Whatever was raised while a machine was built from a file was the file's fault."""
+    with pytest.raises(bug), reading(directory / "machine.npz"):
+        raise bug("ours")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory")])
+def test_a_machine_too_large_to_be_built_is_not_told_as_damage(directory, error):
+    with pytest.raises(UnusableInput, match="memory") as refusal, reading(directory / "machine.npz"):
+        raise error
+    assert "damaged" not in str(refusal.value)
