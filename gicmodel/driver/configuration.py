@@ -16,7 +16,9 @@ TABLE_ALIGN = 0x1_0000
 
 DISABLED = LPI_CONFIGURATION.pack(Priority=0xA0)
 ENABLED = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1)
-ENABLE = LPI_CONFIGURATION.pack(Enable=1) ^ LPI_CONFIGURATION.pack()
+_GROUP1 = LPI_CONFIGURATION.pack()
+"""The RES1 bit of every byte (Linux' LPI_PROP_GROUP1)."""
+ENABLE = LPI_CONFIGURATION.pack(Enable=1) ^ _GROUP1
 
 
 class ConfigurationTable:
@@ -36,7 +38,10 @@ class ConfigurationTable:
         return int(self._octets[intid - FIRST_LPI])
 
     def write(self, intids: Operand, octets: Operand) -> None:
-        """Set the byte of one LPI or of an array of them. DriverError EINVAL for an INTID without a byte."""
+        """Set the byte of one LPI or of an array of them, RES1 bit included (Linux' lpi_write_config).
+
+        DriverError EINVAL for an INTID without a byte.
+        """
         if isinstance(intids, np.ndarray):
             if not intids.size:
                 return
@@ -44,7 +49,7 @@ class ConfigurationTable:
         else:
             first = last = int(intids)
         self._check(first, last)
-        self._octets[intids - FIRST_LPI] = octets
+        self._octets[intids - FIRST_LPI] = octets | _GROUP1
         self._memory.mark(self.address + first - FIRST_LPI, last + 1 - first)
 
     def _check(self, first: int, last: int) -> None:

@@ -7,9 +7,11 @@ it, or where that does not exist a proxy: a device of the driver's own, whose ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from gicmodel.driver import commands
+from gicmodel.driver.commands import Commands
 from gicmodel.driver.configuration import ENABLE
 from gicmodel.driver.lpis import PhysicalLpis
 from gicmodel.driver.objects import ItsDevice, ItsVpe
@@ -21,6 +23,14 @@ class Doorbells(PhysicalLpis):
     def doorbell_vpe(self, intid: int) -> ItsVpe | None:
         """The vPE whose doorbell is LPI `intid`."""
         return next((vpe for vpe in self.vpes.values() if vpe.doorbell_intid == intid), None)
+
+    def vpe_clear_doorbell(self, vpe: ItsVpe) -> None:
+        """GICv4.0: take back a doorbell that is pending where the vPE is mapped (Linux' its_vpe_set_irqchip_state)."""
+        if self.direct_lpi:
+            self.drain()
+            self.redistributors[vpe.col_idx].clear_lpi(vpe.doorbell_intid)
+        else:
+            self._proxy_send(vpe, commands.clear)
 
     def _mask_doorbell(self, vpe: ItsVpe) -> None:
         self._configure_doorbell(vpe, self.lpi_configuration.read(vpe.doorbell_intid) & ~ENABLE)
@@ -39,7 +49,7 @@ class Doorbells(PhysicalLpis):
             self.drain()
             self.redistributors[vpe.col_idx].invalidate_lpi(vpe.doorbell_intid)
         else:
-            self._proxy_inv(vpe)
+            self._proxy_send(vpe, commands.inv)
 
     def _move_doorbell(self, vpe: ItsVpe, source: int, target: int) -> None:
         """GICv4.0: take the doorbell along to another CPU; one that is pending at the old CPU has lost its purpose."""
@@ -54,10 +64,11 @@ class Doorbells(PhysicalLpis):
         node.send(commands.movi(device.device_id, event, target), node.sync(int(device.col[event])))
         device.col[event] = target
 
-    def _proxy_inv(self, vpe: ItsVpe) -> None:
+    def _proxy_send(self, vpe: ItsVpe, command: Callable[[int, int], Commands]) -> None:
+        """INV or CLEAR of the event that is mapped to the vPE's doorbell (Linux' its_vpe_send_cmd)."""
         device, event = self._proxy.device, self._proxy_event(vpe)
         node = self.its[device.its]
-        node.send(commands.inv(device.device_id, event), node.sync(int(device.col[event])))
+        node.send(command(device.device_id, event), node.sync(int(device.col[event])))
 
     def _proxy_event(self, vpe: ItsVpe) -> int:
         """The proxy's event that is mapped to the vPE's doorbell, taken from another vPE if none is free."""

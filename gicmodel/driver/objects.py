@@ -28,8 +28,9 @@ class ItsVpe:
     resident_cpu: int | None = None
     pending_last: bool = False
     """Something may be pending; never a statement that nothing is."""
-    idai: bool = False
-    """GICv4.0: GICR_VPENDBASER.IDAI when the vPE was last descheduled."""
+    idai: bool = True
+    """GICv4.0: GICR_VPENDBASER.IDAI when the vPE was last descheduled. A new VPT's IMPLEMENTATION DEFINED area is
+    invalid."""
     sgi_config: list[VsgiConfig] = field(default_factory=lambda: [VsgiConfig() for _ in range(VSGIS)])
 
 
@@ -76,13 +77,25 @@ class ItsDevice:
     vpe_id: NDArray[np.int64]
     """Of forwarded events, as `vintid`."""
     vintid: NDArray[np.int64]
+    db_enabled: NDArray[np.bool_]
+    """Whether the event rings its vPE's doorbell, which it does while its vLPI is enabled (GICv4.0)."""
     vm: ItsVm | None = None
     """The VM that the device's forwarded events belong to."""
 
     @classmethod
     def create(cls, device_id: int, its: int, itt_addr: int, nr_events: int, lpi_base: int) -> ItsDevice:
         numbers = np.zeros((3, nr_events), np.int64)
-        flags = np.zeros((2, nr_events), np.bool_)
+        flags = np.zeros((3, nr_events), np.bool_)
         return cls(
-            device_id, its, itt_addr, nr_events, lpi_base, flags[0], numbers[0], flags[1], numbers[1], numbers[2]
+            device_id,
+            its,
+            itt_addr,
+            nr_events,
+            lpi_base,
+            mapped=flags[0],
+            col=numbers[0],
+            forwarded=flags[1],
+            vpe_id=numbers[1],
+            vintid=numbers[2],
+            db_enabled=flags[2],
         )

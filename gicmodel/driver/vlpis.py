@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gicmodel.driver import commands
 from gicmodel.driver.commands import Commands, Operand
+from gicmodel.driver.configuration import ENABLE
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
@@ -71,17 +72,15 @@ class VirtualLpis(VirtualPes):
         self._unmap_vlpis(device, events)
 
     def its_prop_update_vlpi(self, device: ItsDevice, event: int, properties: int, inv: bool = True) -> None:
-        """Write a vLPI's configuration byte and, with `inv`, have it reloaded. DriverError EINVAL if not forwarded."""
+        """Write a vLPI's configuration byte and, with `inv`, have it reloaded. DriverError EINVAL if not forwarded.
+
+        On GICv4.0 the vPE's doorbell rings for the event from now on if the vLPI is enabled, and else does not.
+        """
         self._check_forwarded(device, event)
-        vpe, vintid = self.vpes[int(device.vpe_id[event])], int(device.vintid[event])
-        vpe.vm.vprop.write(vintid, properties)
-        if not inv:
-            return
-        if self.is_v41:
-            self.drain()
-            self.redistributors[vpe.col_idx].invalidate_vlpi(vpe.vpe_id, vintid)
-        else:
-            self.its[device.its].send(commands.inv(device.device_id, event), commands.vsync(vpe.vpe_id))
+        self.vpes[int(device.vpe_id[event])].vm.vprop.write(int(device.vintid[event]), properties)
+        if inv:
+            self._reload_vlpi(device, event)
+        self._set_doorbell(device, event, bool(properties & ENABLE))
 
     def its_set_irqchip_state(self, device: ItsDevice, event: int, pending: bool) -> None:
         """Make an event's interrupt, physical or virtual, pending or not (INT, CLEAR). EINVAL if it is not mapped."""
@@ -119,12 +118,13 @@ class VirtualLpis(VirtualPes):
         device.forwarded[events] = True
         device.vpe_id[events] = vpe_ids
         device.vintid[events] = vintids
+        device.db_enabled[events] = db_enabled
         node = self.its[device.its]
         self._its_map_vm(node, vm, np.size(events))
         node.send(
             commands.discard(device.device_id, events),
             node.sync(device.col[events]),
-            commands.vmapti(device.device_id, events, vpe_ids, vintids, self._doorbells(node, vpe_ids, db_enabled)),
+            commands.vmapti(device.device_id, events, vpe_ids, vintids, self._doorbells(device, events)),
             commands.vsyncs(vpe_ids),
         )
 
@@ -134,9 +134,28 @@ class VirtualLpis(VirtualPes):
                 "EINVAL", f"event {event} is vLPI {device.vintid[event]}, and VMOVI cannot make it {vintid}"
             )
         device.vpe_id[event] = vpe.vpe_id
-        node = self.its[device.its]
-        doorbell = self._doorbells(node, vpe.vpe_id, db_enabled)
-        node.send(commands.vmovi(device.device_id, event, vpe.vpe_id, doorbell), commands.vsync(vpe.vpe_id))
+        device.db_enabled[event] = db_enabled
+        self._send_vmovi(device, event)
+
+    def _reload_vlpi(self, device: ItsDevice, event: int) -> None:
+        vpe = self.vpes[int(device.vpe_id[event])]
+        if self.is_v41:
+            self.drain()
+            self.redistributors[vpe.col_idx].invalidate_vlpi(vpe.vpe_id, int(device.vintid[event]))
+        else:
+            self.its[device.its].send(commands.inv(device.device_id, event), commands.vsync(vpe.vpe_id))
+
+    def _set_doorbell(self, device: ItsDevice, event: int, enable: bool) -> None:
+        """Linux' its_vlpi_set_doorbell. A second VMAPTI of an event is UNPREDICTABLE; VMOVI to the same vPE is not."""
+        if self.its[device.its].is_v41 or device.db_enabled[event] == enable:
+            return
+        device.db_enabled[event] = enable
+        self._send_vmovi(device, event)
+
+    def _send_vmovi(self, device: ItsDevice, event: int) -> None:
+        vpe_id = int(device.vpe_id[event])
+        vmovi = commands.vmovi(device.device_id, event, vpe_id, self._doorbells(device, event))
+        self.its[device.its].send(vmovi, commands.vsync(vpe_id))
 
     def _unmap_vlpis(self, device: ItsDevice, events: Operand) -> None:
         self._check_forwarded(device, events)
@@ -168,13 +187,16 @@ class VirtualLpis(VirtualPes):
             for vpe in vm.vpes:
                 self._unmap_vpe(node, vpe)
 
-    def _doorbells(self, node: ItsNode, vpe_ids: Operand, db_enabled: bool) -> Operand:
-        """The doorbells of events: none of their own on GICv4.1, whose vPEs have default doorbells."""
-        if node.is_v41 or not db_enabled:
+    def _doorbells(self, device: ItsDevice, events: Operand) -> Operand:
+        """The doorbells of forwarded events: none of their own on GICv4.1, whose vPEs have default doorbells."""
+        if self.its[device.its].is_v41:
             return NO_DOORBELL
-        if isinstance(vpe_ids, np.ndarray):
-            return np.array([self.vpes[int(vpe_id)].doorbell_intid for vpe_id in vpe_ids], np.int64)
-        return self.vpes[vpe_ids].doorbell_intid
+        if isinstance(events, np.ndarray):
+            return np.array([self._doorbell(device, event) for event in events.tolist()], np.int64)
+        return self._doorbell(device, events)
+
+    def _doorbell(self, device: ItsDevice, event: int) -> int:
+        return self.vpes[int(device.vpe_id[event])].doorbell_intid if device.db_enabled[event] else NO_DOORBELL
 
     def _check_mapped(self, device: ItsDevice, events: Operand) -> None:
         self._check_events(device, events)

@@ -123,11 +123,16 @@ class Vlpis:
             self.driver.vpe_invall(self.vpe(vcpu))
 
     def load(self, vcpu: int, cpu: int, vgrp1: bool) -> None:
-        """Move the vCPU's vPE to `cpu`'s redistributor (VMOVP) and make it resident, Group 1 enabled with `vgrp1`."""
+        """Move the vCPU's vPE to `cpu`'s redistributor (VMOVP) and make it resident, Group 1 enabled with `vgrp1`.
+
+        A GICv4.0 doorbell that the host has not taken would wake the vCPU for nothing when it blocks next.
+        """
         vpe = self.vpe(vcpu)
         with host_refusals():
             self.driver.vpe_set_affinity(vpe, cpu)
             self.driver.vpe_schedule(vpe, cpu, vgrp1=vgrp1)
+            if not self.driver.is_v41:
+                self.driver.vpe_clear_doorbell(vpe)
             self.driver.vpe_commit(vpe)
 
     def put(self, vcpu: int, doorbell: bool) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """GICv4.0 doorbells: masked while the vPE runs, reloaded by GICR_INVLPIR or through the proxy device."""
 
+import pytest
+
 from gicmodel.layouts.vpt import FIRST_LPI
 from tests.driver.host import Host
 
@@ -35,6 +37,26 @@ def test_a_doorbell_that_is_pending_does_not_follow_its_vpe() -> None:
     assert host.gic.redistributors[0].cpu.pending() == vpe.doorbell_intid
     host.driver.vpe_set_affinity(vpe, 1)
     assert host.gic.redistributors[0].cpu.pending() == 1023
+
+
+@pytest.mark.parametrize("direct_lpi", [True, False])
+def test_a_doorbell_that_is_pending_can_be_taken_back(direct_lpi: bool) -> None:
+    """By GICR_CLRLPIR, or CLEAR of the proxy's event, where the vPE is mapped (Linux' its_vpe_set_irqchip_state)."""
+    host = Host(architecture="4.0", direct_lpi=direct_lpi)
+    device = host.driver.its_create_device(1, 2)
+    host.driver.irq_activate(device, 0)
+    vpe = host.driver.its_vm_create(1).vpes[0]
+    host.driver.vpe_set_affinity(vpe, 2)
+    host.driver.its_map_vlpi(device, 0, vpe, 8200, 0xA3)
+    host.driver.vpe_schedule(vpe, 2)
+    host.driver.vpe_deschedule(vpe, doorbell=True)
+    host.gic.its[0].translate(1, 0)
+    assert host.gic.redistributors[2].cpu.pending() == vpe.doorbell_intid
+    host.words(), host.writes()
+    host.driver.vpe_clear_doorbell(vpe)
+    assert host.gic.redistributors[2].cpu.pending() == 1023
+    assert [write.face for write in host.writes("GICR_CLRLPIR")] == ["RD 2"] * direct_lpi
+    assert host.mnemonics() == ("" if direct_lpi else "CLEAR SYNC")
 
 
 def test_the_proxy_lends_its_events_to_doorbells_in_turn() -> None:

@@ -138,13 +138,70 @@ def test_a_property_update_counts_after_its_invalidation(choices: dict[str, obje
     forwarding.host.words()
     driver.its_prop_update_vlpi(device, 0, 0xA2, inv=False)
     assert forwarding.vlpi_byte(8200) == 0xA2
-    assert forwarding.host.commands() == []
+    assert forwarding.host.mnemonics() == ("VMOVI VSYNC" if choices["architecture"] == "4.0" else ""), "the doorbell"
     driver.its_prop_update_vlpi(device, 0, 0xA2)
     assert forwarding.host.mnemonics() == ("INV VSYNC" if choices["architecture"] == "4.0" else "")
     driver.its_set_irqchip_state(device, 0, True)
     assert forwarding.run(0) == 1023
     driver.its_prop_update_vlpi(device, 0, 0xA3)
     assert forwarding.run(0) == 8200
+
+
+def test_a_configuration_byte_always_has_its_res1_bit() -> None:
+    """LPI_PROP_GROUP1, bit 1, which a guest may leave out."""
+    forwarding = Forwarding()
+    driver, device = forwarding.driver, forwarding.device
+    driver.its_map_vlpi(device, 0, forwarding.vm.vpes[0], 8200, 0xA1)
+    assert forwarding.vlpi_byte(8200) == 0xA3
+    driver.its_prop_update_vlpi(device, 0, 0x40)
+    assert forwarding.vlpi_byte(8200) == 0x42
+    one = np.array([1])
+    driver.map_vlpis(device, one, forwarding.vm, one, one + 8200, one)
+    assert forwarding.vlpi_byte(8201) == 0x03
+
+
+@pytest.mark.parametrize("inv", [True, False])
+def test_a_gicv40_vlpi_that_is_disabled_has_no_doorbell(inv: bool) -> None:
+    """Linux' its_vlpi_set_doorbell: a VMOVI to the vPE that the event is on already."""
+    forwarding = Forwarding(architecture="4.0")
+    driver, device, host, vpes = forwarding.driver, forwarding.device, forwarding.host, forwarding.vm.vpes
+    driver.its_map_vlpi(device, 0, vpes[1], 8200, 0xA3)
+    host.words()
+    reload = ["INV DeviceID=0x42 EventID=0x0", "VSYNC vPEID=0x1"] if inv else []
+
+    def update(octet: int) -> list[str]:
+        driver.its_prop_update_vlpi(device, 0, octet, inv=inv)
+        return host.commands()
+
+    vmovi = "VMOVI DeviceID=0x42 EventID=0x0 vPEID={} D=1 Doorbell={}"
+    off, on = vmovi.format("0x1", "0x3ff"), vmovi.format("0x1", f"{vpes[1].doorbell_intid:#x}")
+    assert update(0xA2) == [*reload, off, "VSYNC vPEID=0x1"]
+    assert update(0x42) == reload, "it has none already"
+    assert update(0xA3) == [*reload, on, "VSYNC vPEID=0x1"]
+    assert update(0x43) == reload
+    driver.its_map_vlpi(device, 0, vpes[0], 8200, 0x43, db_enabled=False)
+    assert host.commands()[0] == vmovi.format("0x0", "0x3ff")
+    driver.its_prop_update_vlpi(device, 0, 0xA3)
+    assert host.commands()[2] == vmovi.format("0x0", f"{vpes[0].doorbell_intid:#x}"), "it is that of the new vPE"
+
+
+@pytest.mark.parametrize("individual_doorbell", ["edge", "every"])
+@pytest.mark.parametrize("single", [True, False])
+def test_a_disabled_vlpi_does_not_wake_a_blocked_gicv40_vcpu(individual_doorbell: str, single: bool) -> None:
+    forwarding = Forwarding(architecture="4.0", individual_doorbell=individual_doorbell)
+    driver, device, vpe = forwarding.driver, forwarding.device, forwarding.vm.vpes[0]
+    if single:
+        driver.its_map_vlpi(device, 0, vpe, 8200, 0xA3)
+    else:
+        zero = np.array([0])
+        driver.map_vlpis(device, zero, forwarding.vm, zero, zero + 8200, zero + 0xA3)
+    driver.vpe_schedule(vpe, 0)
+    driver.vpe_deschedule(vpe, doorbell=True)
+    driver.its_prop_update_vlpi(device, 0, 0xA2)
+    forwarding.host.gic.its[0].translate(DEVICE_ID, 0)
+    assert forwarding.host.gic.redistributors[0].cpu.acknowledge() == 1023
+    driver.its_prop_update_vlpi(device, 0, 0xA3)
+    assert forwarding.run(0) == 8200, "it was pending all the time"
 
 
 def test_many_vlpis_are_mapped_with_one_sync_and_one_vsync_for_each_target(forwarding: Forwarding) -> None:

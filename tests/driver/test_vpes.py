@@ -181,6 +181,19 @@ def test_a_blocking_vcpu_learns_what_is_pending_or_gets_one_doorbell(host: Host,
     assert host.driver.doorbell_vpe(FIRST_LPI) is None
 
 
+def test_a_new_gicv40_vpe_has_no_valid_implementation_defined_area() -> None:
+    """Linux' its_alloc_vcpu_irqs: IDAI = 1 until a deschedule has read it back."""
+    host = Host(architecture="4.0")
+    vpe = host.driver.its_vm_create(1).vpes[0]
+    host.writes()
+    for _ in range(2):
+        host.driver.vpe_schedule(vpe, 0)
+        host.driver.vpe_deschedule(vpe, doorbell=False)
+    valid = [GICR_VPENDBASER_V40.unpack(write.value) for write in host.writes("GICR_VPENDBASER")][::2]
+    read_back = GICR_VPENDBASER_V40.unpack(host.rd("GICR_VPENDBASER"))["IDAI"]
+    assert [(fields["Valid"], fields["IDAI"]) for fields in valid] == [(1, 1), (1, read_back)]
+
+
 def test_a_vpe_is_resident_in_one_place_and_a_cpu_has_one_vpe(host: Host) -> None:
     first, second = host.driver.its_vm_create(2).vpes
     host.driver.vpe_schedule(first, 0)
