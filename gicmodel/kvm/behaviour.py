@@ -2,26 +2,37 @@
 """What Linux releases do differently when they save, restore and forward."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Any, Self
 
-Version = tuple[int, int]
+Version = tuple[int, ...]
 
 FIRST_RELEASE: Version = (4, 12)
 """The first Linux with ITS table ABI revision 0."""
 
+STABLE_SERIES: tuple[Version, ...] = ((6, 1), (6, 12), (7, 2))
+"""Those whose backports are known: all that the changelogs of Debian's 6.1.192, 6.12.117 and 7.2.13 name, compared with
+the sources of these three."""
+
 
 def _version(release: str) -> Version:
-    match = re.fullmatch(r"(\d+)\.(\d+)", release)
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", release, re.ASCII)
     if match is None:
-        raise ValueError(f"{release!r} is not a Linux release such as '5.13'")
-    return int(match[1]), int(match[2])
+        raise ValueError(f"{release!r} is not a Linux release such as '5.13' or '6.1.176'")
+    return tuple(int(number) for number in match.groups() if number is not None)
 
 
-def _since(release: str, until: str = "0.0") -> bool:
-    """A behaviour that is right from `release` on, and was before `until`."""
-    right: bool = field(default=True, metadata={"since": _version(release), "until": _version(until)})
+def _since(release: str, *backports: str, until: str = "0.0") -> bool:
+    """A behaviour that is right from `release` on, in stable series from `backports` on, and was before `until`."""
+    versions = {"since": _version(release), "backports": [_version(stable) for stable in backports]}
+    right: bool = field(default=True, metadata=versions | {"until": _version(until)})
     return right
+
+
+def _has(version: Version, switch: Mapping[str, Any]) -> bool:
+    backported = any(version[:2] == stable[:2] and version >= stable for stable in switch["backports"])
+    return backported or version >= switch["since"] or version < switch["until"]
 
 
 @dataclass(frozen=True)
@@ -67,11 +78,12 @@ class KvmBehaviour:
     stops_at_table_end: bool = _since("6.1")
     """c000a2607145: a `next` that leaves its table ends the walk. Before, the walk went on through RAM."""
 
-    ispendr_reaches_vsgis: bool = _since("6.7")
+    ispendr_reaches_vsgis: bool = _since("6.7", "6.1.75")
     """7b95382f9658: a userspace write of GICR_ISPENDR0 changes vSGIs in the GIC. Before, only what software keeps."""
 
-    clears_unmapped_entries: bool = _since("6.13")
-    """e9649129d33d and 7602ffd1d5e8: MAPD V=0 zeroes the DTE and DISCARD the ITE in guest RAM."""
+    clears_unmapped_entries: bool = _since("6.13", "6.1.120", "6.12.3")
+    """e9649129d33d and 7602ffd1d5e8: MAPD V=0 zeroes the DTE and DISCARD the ITE in guest RAM. Of 6.12.y is known that
+    it came with 6.12.3 at the latest."""
 
     forwarding_falls_back: bool = _since("6.15")
     """5c57533eb8c1: an event that leads to no LPI, or to one that is forwarded already, is left as it is. Before: an
@@ -84,33 +96,40 @@ class KvmBehaviour:
     route_change_unforwards: bool = _since("6.16")
     """4bf3693d36af: a changed MSI route ends the forwarding of its interrupt. Before, the old vLPI went on firing."""
 
-    checks_restored_event_bits: bool = _since("7.1")
+    checks_restored_event_bits: bool = _since("7.1", "6.1.175", "6.12.92")
     """9ce754ed8e7a: a DTE of more EventID bits than the ITS has is EINVAL."""
 
-    saves_events_without_collection: bool = _since("7.3")
-    """c6c156d931c3: an event whose collection was unmapped is saved as a zero entry. Before: `HostOops`."""
+    saves_events_without_collection: bool = _since("7.3", "6.1.191", "6.12.113", "7.2.6")
+    """c6c156d931c3: an event whose collection was unmapped is saved as a zero entry. Before: `HostOops`. Of 7.2.y is
+    known that it came with 7.2.6 at the latest."""
 
-    skips_unreachable_devices: bool = _since("7.3")
+    next_skips_zero_entries: bool = _since("7.3")
+    """The `next` of an ITE leads to the next event that has a collection. In the stable series with the fix above it
+    still leads to the zero entry of one that has none."""
+
+    skips_unreachable_devices: bool = _since("7.3", "6.12.112", "7.2.9")
     """cc5d96036e01: a device whose DTE has no place in RAM is not saved. Before: EINVAL, and no migration."""
 
-    baser_change_frees: bool = _since("7.3")
-    """8cd92f77ae4f: any change of GITS_BASER<n> drops what was mapped in the table. Before: only Valid = 0."""
+    baser_change_frees: bool = _since("7.3", "6.12.112", "7.2.9")
+    """8cd92f77ae4f: any change of GITS_BASER<n> drops what was mapped in the table. Before: only Valid = 0, and more
+    collections than a table holds that has shrunk are written over what follows it, a zero entry last."""
 
-    movall_filters_source: bool = _since("7.3", until="6.10")
+    movall_filters_source: bool = _since("7.3", "6.12.113", "7.2.10", until="6.10")
     """751f4641560b: MOVALL moves the LPIs of one vCPU. From 11f4f8f3e6e0 (6.10) on it moved those of all."""
 
     @classmethod
     def release(cls, name: str) -> Self:
-        """The behaviour of a Linux release, for instance "5.13". ValueError if there is none with these tables."""
+        """The behaviour of a Linux release, for instance "5.13", or of a stable one, "6.1.176": "6.1" has no backports.
+
+        ValueError if there is none with these tables, and for a stable series whose backports are not known.
+        """
         version = _version(name)
         if version < FIRST_RELEASE:
             raise ValueError(f"Linux {name} cannot save an ITS; 4.12 is the first that can")
-        return cls(
-            **{
-                switch.name: version >= switch.metadata["since"] or version < switch.metadata["until"]
-                for switch in fields(cls)
-            }
-        )
+        if len(version) > 2 and version[:2] not in STABLE_SERIES:
+            known = ", ".join(f"{major}.{minor}.y" for major, minor in STABLE_SERIES)
+            raise ValueError(f"which fixes Linux {name} has is not known; of stable series, those of {known} are")
+        return cls(**{switch.name: _has(version, switch.metadata) for switch in fields(cls)})
 
 
 NEWEST = KvmBehaviour()

@@ -34,12 +34,54 @@ def test_movall_was_right_before_and_after(release, right):
     assert KvmBehaviour.release(release).movall_filters_source == right
 
 
+@pytest.mark.parametrize(
+    ("older", "newer", "backported"),
+    [
+        ("6.1", "6.1.74", set()),
+        ("6.1.74", "6.1.75", {"ispendr_reaches_vsgis"}),
+        ("6.1.119", "6.1.120", {"clears_unmapped_entries"}),
+        ("6.1.174", "6.1.175", {"checks_restored_event_bits"}),
+        ("6.1.176", "6.1.190", set()),
+        ("6.1.190", "6.1.191", {"saves_events_without_collection"}),
+        ("6.12", "6.12.2", set()),
+        ("6.12.2", "6.12.3", {"clears_unmapped_entries"}),
+        ("6.12.91", "6.12.92", {"checks_restored_event_bits"}),
+        ("6.12.111", "6.12.112", {"baser_change_frees", "skips_unreachable_devices"}),
+        ("6.12.112", "6.12.113", {"saves_events_without_collection", "movall_filters_source"}),
+        ("7.2", "7.2.5", set()),
+        ("7.2.5", "7.2.6", {"saves_events_without_collection"}),
+        ("7.2.8", "7.2.9", {"baser_change_frees", "skips_unreachable_devices"}),
+        ("7.2.9", "7.2.10", {"movall_filters_source"}),
+    ],
+)
+def test_stable_releases_have_backports(older, newer, backported):
+    assert missing(older) - missing(newer) == backported
+    assert missing(newer) <= missing(older)
+
+
+def test_the_newest_stable_releases_seen():
+    """Their sources were read: Debian's linux-source-6.1, -6.12 and -7.2."""
+    assert missing("7.2.13") == {"next_skips_zero_entries"}
+    assert "clears_unmapped_entries" not in missing("6.1.176")
+    assert missing("6.12.117") == {
+        *("next_skips_zero_entries", "forwarding_falls_back", "unsets_by_host_irq", "route_change_unforwards"),
+    }
+    assert missing("6.1.192") == missing("6.12.117") | {"baser_change_frees", "skips_unreachable_devices"}
+
+
+def test_a_stable_series_whose_backports_are_not_known():
+    with pytest.raises(ValueError, match=r"which fixes Linux 6\.6\.87 has is not known.*6\.1\.y, 6\.12\.y, 7\.2\.y"):
+        KvmBehaviour.release("6.6.87")
+
+
 def test_minor_numbers_are_numbers():
     assert "clears_unmapped_entries" in missing("6.2")
     assert "clears_unmapped_entries" not in missing("6.13")
 
 
-@pytest.mark.parametrize("release", ["", "6", "6.x", "6.13.1", "v6.13", "4.11", "-1.0"])
+@pytest.mark.parametrize(
+    "release", ["", "6", "6.x", "6.13.1", "6.1.x", "6.1.1.1", "v6.13", "4.11", "4.11.9", "-1.0", "\u0666.1"]
+)
 def test_what_is_no_release(release):
     with pytest.raises(ValueError, match=r"Linux"):
         KvmBehaviour.release(release)
