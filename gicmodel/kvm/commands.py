@@ -76,7 +76,7 @@ def mapd(its: VgicIts, operands: Operands) -> None:
         raise CommandError("E_ITS_MAPD_ITTSIZE_OOR")
     its.free_device(device_id)
     if operands["V"]:
-        its.devices[device_id] = Device(device_id, operands["ITT_addr"], num_eventid_bits)
+        its.add_device(Device(device_id, operands["ITT_addr"], num_eventid_bits))
     elif its.dist.behaviour.clears_unmapped_entries:
         write_entry(its.dist.memory, address, 0, "DTE")
 

@@ -87,7 +87,8 @@ class GuestTable(Table):
 class VgicIts:
     """The state of one virtual ITS.
 
-    `devices` and `collections` are in the order in which they were mapped: that of the saved collection table.
+    `devices` has the device that each DeviceID leads to; `collections` are in the order in which they were mapped: that
+    of the saved collection table.
     """
 
     def __init__(self, dist: VgicDist) -> None:
@@ -99,6 +100,8 @@ class VgicIts:
         self.baser_device_table = 0
         self.baser_coll_table = 0
         self.devices: dict[int, Device] = {}
+        self.hidden_devices: list[Device] = []
+        """Further devices of a DeviceID, which RESTORE_TABLES adds to an ITS that was not reset."""
         self.collections: dict[int, Collection] = {}
 
     @property
@@ -162,11 +165,36 @@ class VgicIts:
         del device.ites[ite.event_id]
         put_lpis(self.dist, [ite.lpi])
 
+    def all_devices(self) -> list[Device]:
+        """Every device, those of one DeviceID in Linux' order: the first is the one that the DeviceID leads to."""
+        return [*self.devices.values(), *self.hidden_devices]
+
+    def add_device(self, device: Device) -> None:
+        """Map a device; behind the one that its DeviceID has, if there is one (Linux `vgic_its_alloc_device`)."""
+        if device.device_id in self.devices:
+            self.hidden_devices.append(device)
+        else:
+            self.devices[device.device_id] = device
+
+    def sort_devices(self) -> list[Device]:
+        """Every device by DeviceID. Those of one DeviceID change places: Linux `vgic_its_device_cmp` has no equals."""
+        devices = self.all_devices()[::-1]
+        devices.sort(key=lambda device: device.device_id)
+        if self.hidden_devices:
+            self.devices.clear()
+            self.hidden_devices.clear()
+            for device in devices:
+                self.add_device(device)
+        return devices
+
     def free_device(self, device_id: int) -> None:
-        """Unmap a device, if it is mapped, and all its events."""
+        """Unmap a device, if it is mapped, and all its events; the DeviceID leads to the next device that has it."""
         device = self.devices.pop(device_id, None)
         if device:
             put_lpis(self.dist, [ite.lpi for ite in device.ites.values()])
+            hidden, self.hidden_devices = self.hidden_devices, []
+            for other in hidden:
+                self.add_device(other)
 
     def free_collection(self, collection_id: int) -> None:
         """Unmap a collection, if there is one; its events stay, without a collection."""
@@ -177,16 +205,17 @@ class VgicIts:
 
     def free_device_list(self) -> None:
         """Unmap all devices."""
-        for device_id in list(self.devices):
-            self.free_device(device_id)
+        while self.devices:
+            for device_id in list(self.devices):
+                self.free_device(device_id)
 
     def free_collection_list(self) -> None:
         """Unmap all collections."""
         self.collections.clear()
-        for device in self.devices.values():
+        for device in self.all_devices():
             for ite in device.ites.values():
                 ite.collection = None
 
     def ites_of(self, collection: Collection) -> list[Ite]:
         """The events of a collection."""
-        return [ite for device in self.devices.values() for ite in device.ites.values() if ite.collection is collection]
+        return [ite for device in self.all_devices() for ite in device.ites.values() if ite.collection is collection]

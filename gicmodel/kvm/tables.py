@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """KVM_DEV_ARM_ITS_SAVE_TABLES and RESTORE_TABLES, ITS table ABI revision 0.
 
-Linux Documentation/virt/kvm/devices/arm-vgic-its.rst and arch/arm64/kvm/vgic/vgic-its.c. Linux goes entry by entry; a
-table is read or written whole here, which only a guest whose tables overlap could tell.
+Linux Documentation/virt/kvm/devices/arm-vgic-its.rst and arch/arm64/kvm/vgic/vgic-its.c. Linux goes entry by entry. An
+entry that was decoded ahead is compared with RAM when its turn comes: another table of the guest may lie over it.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -54,33 +54,43 @@ def restore_tables(its: VgicIts) -> None:
 
 def _save_device_tables(its: VgicIts) -> None:
     """A device whose DTE has no place in RAM is passed over as if it were not mapped."""
-    table, memory = its.device_table, its.dist.memory
-    places = [(device, table.entry_address(memory, device_id)) for device_id, device in sorted(its.devices.items())]
-    if its.dist.behaviour.skips_unreachable_devices:
-        places = [(device, address) for device, address in places if address is not None]
-    distances = _distances([device.device_id for device, _ in places], KVM_DTE)
-    for (device, address), distance in zip(places, distances.tolist(), strict=True):
+    devices = its.sort_devices()
+    for place, device in enumerate(devices):
+        address = its.device_table.entry_address(its.dist.memory, device.device_id)
         if address is None:
+            if its.dist.behaviour.skips_unreachable_devices:
+                continue
             raise KvmError("EINVAL", f"device {device.device_id:#x} cannot be stored in the device table")
         _save_itt(its, device)
-        size = device.num_eventid_bits - 1
-        entry = KVM_DTE.pack(V=1, next=distance, ITT_addr=device.itt_addr, Size=size)
-        write_entry(memory, address, entry, f"DTE of device {device.device_id:#x}")
+        distance = _distance_to_next(its, devices, place)
+        entry = KVM_DTE.pack(V=1, next=distance, ITT_addr=device.itt_addr, Size=device.num_eventid_bits - 1)
+        write_entry(its.dist.memory, address, entry, f"DTE of device {device.device_id:#x}")
+
+
+def _distance_to_next(its: VgicIts, devices: Sequence[Device], place: int) -> int:
+    """The `next` of the device at `place`: how far the DeviceID of the next one is that is saved, saturated."""
+    table, skips = its.device_table, its.dist.behaviour.skips_unreachable_devices
+    for number in range(place + 1, len(devices)):
+        device_id = devices[number].device_id
+        if not skips or table.entry_address(its.dist.memory, device_id) is not None:
+            return min(device_id - devices[place].device_id, int(KVM_DTE["next"].mask))
+    return 0
 
 
 def _save_itt(its: VgicIts, device: Device) -> None:
-    """An event without a collection leaves a zero entry and is no link of the chain."""
+    """An event without a collection leaves a zero entry and, in the newest KVM, is no link of the chain."""
     ites = [ite for _, ite in sorted(device.ites.items())]
     events = np.array([ite.event_id for ite in ites], np.int64)
     slots = np.array([ite.lpi for ite in ites], np.int64)
     icids = np.array([-1 if ite.collection is None else ite.collection.collection_id for ite in ites], np.int64)
-    saved = np.flatnonzero(icids >= 0)
-    if len(saved) < len(ites) and not its.dist.behaviour.saves_events_without_collection:
+    saved, behaviour = np.flatnonzero(icids >= 0), its.dist.behaviour
+    if len(saved) < len(ites) and not behaviour.saves_events_without_collection:
         raise HostOops(f"device {device.device_id:#x}: SAVE_TABLES dereferences the collection of an event without one")
     words = np.zeros(len(ites), np.uint64)
     intids = its.dist.lpis.rows["intid"][slots[saved]]
-    words[saved] = KVM_ITE.encode(next=_distances(events[saved], KVM_ITE), pINTID=intids, ICID=icids[saved])[:, 0]
-    readable = its.dist.has_gicv4_1 and its.dist.behaviour.saves_forwarded_lpis
+    distances = _distances(events[saved]) if behaviour.next_skips_zero_entries else _distances(events)[saved]
+    words[saved] = KVM_ITE.encode(next=distances, pINTID=intids, ICID=icids[saved])[:, 0]
+    readable = its.dist.has_gicv4_1 and behaviour.saves_forwarded_lpis
     allowed = len(ites) if readable else _first_forwarded(its, slots)
     what = f"ITT of device {device.device_id:#x}: entry"
     write_entries(its.dist.memory, device.itt_addr, events[:allowed], words[:allowed], what)
@@ -97,20 +107,22 @@ def _first_forwarded(its: VgicIts, slots: NDArray[np.int64]) -> int:
 
 
 def _save_collection_table(its: VgicIts) -> None:
-    """The collections in the order of their mapping, then a zero entry unless the table is full."""
+    """The collections in the order of their mapping, then a zero entry unless they fill the table exactly."""
     table = its.collection_table
     entries = [
         KVM_CTE.pack(V=1, RDBase=collection.target_addr, ICID=collection.collection_id)
         for collection in its.collections.values()
     ]
-    if len(entries) < table.entries:
+    if (
+        len(entries) != table.entries
+    ):  # Before `baser_change_frees` there may be more than a table that has shrunk holds.
         entries.append(0)
     write_entries(its.dist.memory, table.address, np.arange(len(entries)), np.array(entries, np.uint64), "CTE")
 
 
-def _distances(numbers: Sequence[int] | NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
-    """The `next` of ascending DeviceIDs or EventIDs: how far the following one is, saturated; 0 for the last."""
-    return np.minimum(np.diff(numbers, append=numbers[-1:]), np.int64(layout["next"].mask))
+def _distances(events: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The `next` of ascending EventIDs: how far the following one is, saturated; 0 for the last."""
+    return np.minimum(np.diff(events, append=events[-1:]), np.int64(KVM_ITE["next"].mask))
 
 
 def _restore_collection_table(its: VgicIts) -> None:
@@ -167,11 +179,9 @@ def _device_entries(its: VgicIts) -> Iterator[tuple[int, Entry]]:
         yield from chain(table.address, table.entries)
         return
     level1 = readable_entries(memory, table.address, table.entries)
-    pages = KVM_LEVEL1.decode(level1)
-    for index in np.flatnonzero(pages["V"]).tolist():
-        page = int(pages["Physical_Address"][index])
-        ended = yield from chain(page, PAGE_ENTRIES, first_id=index * PAGE_ENTRIES)
-        if ended:
+    for index in np.flatnonzero(KVM_LEVEL1.decode(level1)["V"]).tolist():
+        page = KVM_LEVEL1.unpack(int(level1[index]))
+        if page["V"] and (yield from chain(page["Physical_Address"], PAGE_ENTRIES, first_id=index * PAGE_ENTRIES)):
             return
     _require_readable(table.address, len(level1), len(level1), table.entries, "level 1 entry")
 
@@ -183,15 +193,19 @@ def _chain(
 
     An invalid entry is stepped over; a valid one leads on to the one `next` entries further. Returns whether the walk
     ended at an entry without `next`. KvmError EFAULT if it comes to an entry outside guest RAM.
+
+    What is done with an entry may change those that follow: a pending bit is taken out of RAM. That makes no invalid
+    entry valid.
     """
     words = readable_entries(dist.memory, base, count)
-    rows = layout.decode(words)
-    found = np.flatnonzero(rows[valid])
     index = 0
-    for place, row in zip(found.tolist(), rows[found].tolist(), strict=True):
+    for place, word, entry in _valid_entries(words, layout, valid):
         if place < index:
             continue
-        entry = dict(zip(layout.fields, row, strict=True))
+        if int(words[place]) != word:
+            entry = layout.unpack(int(words[place]))
+            if not entry[valid]:
+                continue
         yield first_id + place, entry
         if not entry["next"]:
             return True
@@ -203,6 +217,14 @@ def _chain(
     return False
 
 
+def _valid_entries(words: NDArray[np.uint64], layout: Layout, valid: str) -> Iterator[tuple[int, int, Entry]]:
+    """The places of the valid entries among `words` as they are now, their words and fields."""
+    rows = layout.decode(words)
+    found = np.flatnonzero(rows[valid])
+    for place, word, row in zip(found.tolist(), words[found].tolist(), rows[found].tolist(), strict=True):
+        yield place, word, dict(zip(layout.fields, row, strict=True))
+
+
 def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
     num_eventid_bits = entry["Size"] + 1
     behaviour = its.dist.behaviour
@@ -211,10 +233,21 @@ def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
     storable = its.device_table.entry_address(its.dist.memory, device_id) is not None
     if behaviour.checks_restored_ids and not storable:
         raise KvmError("EINVAL", f"DTE of device {device_id:#x}: the DeviceID cannot be stored in the device table")
-    its.free_device(device_id)  # An ITS that was not reset may still have it.
-    device = its.devices[device_id] = Device(device_id, entry["ITT_addr"], num_eventid_bits)
-    for event_id, ite in _chain(its.dist, device.itt_addr, 1 << num_eventid_bits, KVM_ITE, "pINTID"):
+    device = Device(device_id, entry["ITT_addr"], num_eventid_bits)
+    its.add_device(device)
+    for event_id, ite in _chain(its.dist, device.itt_addr, _itt_entries(its.dist, device), KVM_ITE, "pINTID"):
         _restore_ite(its, device, event_id, ite)
+
+
+def _itt_entries(dist: VgicDist, device: Device) -> int:
+    """How many entries of an ITT are walked. Its bytes are an `int` of 32 bits, and its length one of 64, unsigned.
+
+    Of 28 EventID bits that makes an endless table, of more an empty one, of which the walk reads the first entry.
+    """
+    octets = ENTRY_BYTES << device.num_eventid_bits & 0xFFFF_FFFF
+    if not octets:
+        return int(dist.behaviour.stops_at_table_end)
+    return octets // ENTRY_BYTES if octets < 1 << 31 else _UNBOUNDED
 
 
 def _restore_ite(its: VgicIts, device: Device, event_id: int, entry: Entry) -> None:

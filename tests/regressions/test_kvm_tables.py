@@ -9,9 +9,11 @@ import pytest
 
 from gicmodel.kvm import NEWEST, HostOops, KvmError
 from gicmodel.kvm.pending_tables import take_pending_bit
+from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED as NOT_MAPPED
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import COLLECTIONS, DEVICES, ITTS, LEVEL2, PAGE, RAM_BASE, RAM_END, Guest, offset_of, without
+from tests.kvm.tables import put_device, put_event, words
 
 
 def errno(operation):
@@ -180,14 +182,43 @@ def test_a_discarded_event_stays_away(behaviour, restored):
     assert events(guest) == restored
 
 
+UNCHECKED = without("checks_restored_event_bits")
+ENDLESS = without("checks_restored_event_bits", "stops_at_table_end")
+
+
 @pytest.mark.parametrize(
-    ("behaviour", "error"), [(NEWEST, "EINVAL"), (without("checks_restored_event_bits"), "EFAULT")]
+    ("behaviour", "bits", "error", "events"),
+    [
+        (NEWEST, 17, "EINVAL", []),
+        (UNCHECKED, 17, None, [0, 1]),
+        (UNCHECKED, 27, None, [0, 1]),
+        (UNCHECKED, 28, None, [0, 1]),
+        (UNCHECKED, 29, None, [0]),
+        (UNCHECKED, 32, None, [0]),
+        (ENDLESS, 28, None, [0, 1]),
+        (ENDLESS, 29, None, []),
+    ],
 )
-def test_a_dte_of_32_event_bits(behaviour, error):
-    """Linux 9ce754ed8e7a, "Reject restored DTE with out-of-range num_eventid_bits": the walk ends where RAM does."""
+def test_a_dte_of_more_event_bits_than_the_its_has(behaviour, bits, error, events):
+    """Linux 9ce754ed8e7a, "Reject restored DTE with out-of-range num_eventid_bits": an ITT's size in bytes was an int.
+
+    From 29 bits on that is 0. Before c000a2607145 such a table was not read at all, after it only its first entry was.
+    """
     guest = Guest(behaviour=behaviour)
     guest.restart_its()
-    guest.memory.write_u64(DEVICES, KVM_DTE.pack(V=1, ITT_addr=ITTS, Size=31))
+    guest.memory.write_u64(COLLECTIONS, KVM_CTE.pack(V=1, RDBase=1, ICID=5))
+    put_device(guest, bits=bits)
+    put_event(guest, 0, 8192, distance=1)
+    put_event(guest, 1, 8193)
+    assert errno(guest.its.restore_tables) == error
+    assert [event for device in guest.its.devices.values() for event in device.ites] == events
+
+
+@pytest.mark.parametrize(("bits", "error"), [(20, "EFAULT"), (28, "EFAULT"), (29, None)])
+def test_the_walk_of_an_itt_without_events_ends_where_ram_does(bits, error):
+    guest = Guest(behaviour=UNCHECKED)
+    guest.restart_its()
+    put_device(guest, bits=bits, itt_addr=RAM_END - PAGE)
     assert errno(guest.its.restore_tables) == error
 
 
@@ -199,9 +230,23 @@ def test_an_event_that_has_lost_its_collection():
         if survives:
             guest.its.save_tables()
             assert guest.memory.read_u64(ITTS + 8 * 3) == 0
+            assert KVM_ITE.unpack(guest.memory.read_u64(ITTS + 8 * 9))["next"] == 0
         else:
             with pytest.raises(HostOops, match="device 0x2"):
                 guest.its.save_tables()
+
+
+@pytest.mark.parametrize(("behaviour", "distance"), [(NEWEST, 0), (without("next_skips_zero_entries"), 6)])
+def test_the_event_before_one_that_has_lost_its_collection(behaviour, distance):
+    """7.2.13, 6.12.117 and 6.1.192 write the zero entry of c6c156d931c3, and still lead the chain to it."""
+    guest = mapped(behaviour)
+    guest.mapc(2, 2, valid=0)
+    guest.its.save_tables()
+    assert guest.memory.read_u64(ITTS + 8 * 3) == KVM_ITE.pack(next=distance, pINTID=8195, ICID=3)
+    assert guest.memory.read_u64(ITTS + 8 * 9) == 0
+    guest.restart_its()
+    guest.its.restore_tables()
+    assert events(guest) == [(2, 3)]
 
 
 @pytest.mark.parametrize(("behaviour", "error"), [(NEWEST, None), (without("skips_unreachable_devices"), "EINVAL")])
@@ -230,9 +275,11 @@ def test_more_collections_than_the_table_has_room_for(behaviour, overrun):
         guest.its.map_collection(icid)
     guest.its.write(offset_of("GITS_CTLR"), 0, 4)
     guest.its.write(offset_of("GITS_BASER1"), guest.collection_baser - 1)
-    guest.memory.write_u64(LEVEL2 + PAGE, 0x5555)
+    guest.memory.write(LEVEL2 + PAGE, b"\x55" * 24)
     guest.its.save_tables()
-    assert (guest.memory.read_u64(LEVEL2 + PAGE) != 0x5555) == overrun
+    kept = 0x5555_5555_5555_5555
+    after = [KVM_CTE.pack(V=1, RDBase=NOT_MAPPED, ICID=8191), 0] if overrun else [kept, kept]
+    assert words(guest, LEVEL2 + PAGE, 3) == [*after, kept]
 
 
 @pytest.mark.parametrize(("behaviour", "targets"), [(NEWEST, (2, 2, 1)), (without("movall_filters_source"), (2, 2, 2))])
