@@ -25,12 +25,12 @@ class VirtualDistributor:
         self.write = self._face.write
 
     def user_read(self, offset: int) -> int:
-        """KVM_DEV_ARM_VGIC_GRP_DIST_REGS. KvmError EINVAL, ENXIO, EBUSY; also EBUSY before the GIC is initialised."""
+        """KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 32 bits. KvmError EBUSY, for most also before the GIC is initialised."""
         self._require_initialised(offset)
         return self._face.user_read(offset)
 
     def user_write(self, offset: int, value: int) -> None:
-        """As `user_read`."""
+        """As `user_read`; and KvmError EINVAL for a value that the register refuses."""
         self._require_initialised(offset)
         self._face.user_write(offset, value)
 

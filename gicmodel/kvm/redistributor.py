@@ -5,11 +5,12 @@ from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.interrupts import update_configuration, update_configurations
 from gicmodel.kvm.pending_tables import flush_pending_lpis, sync_pending_table
-from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, Handler, RegisterFace, sanitise_attributes
+from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.sgi_frame import sgi_handlers
-from gicmodel.layouts.registers import GICR_CTLR, GICR_INVLPIR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
+from gicmodel.layouts.registers import GICR_CTLR, GICR_IIDR, GICR_INVLPIR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
 
 _PIDR2_GICV3 = 0x3B
+_IIDR = GICR_IIDR.pack(**IMPLEMENTER)
 _REVISION_WITH_IR = 3
 """From this GICD_IIDR.Revision on, GICR_CTLR says that GICR_INVLPIR exists and EnableLPIs can be cleared."""
 _AFF0_BITS, _AFF1_BITS = 4, 8
@@ -29,7 +30,10 @@ class VirtualRedistributor:
         self._face = face
 
     def user_read(self, offset: int) -> int:
-        """KVM_DEV_ARM_VGIC_GRP_REDIST_REGS. KvmError EINVAL, ENXIO, EBUSY; also EBUSY before the GIC is initialised."""
+        """KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, 32 bits. KvmError EBUSY, also before the GIC is initialised.
+
+        A 64-bit register is two words, the upper one 4 bytes further on.
+        """
         self._dist.require_initialised("EBUSY")
         return self._face.user_read(offset)
 
@@ -42,12 +46,13 @@ class VirtualRedistributor:
         dist, vcpu = self._dist, self._vcpu
         return {
             "GICR_CTLR": Handler(self._read_ctlr, self._write_ctlr),
+            "GICR_IIDR": Handler(lambda: _IIDR),
             "GICR_TYPER": Handler(self._read_typer),
             "GICR_WAKER": Handler(lambda: 0),
             "GICR_PROPBASER": Handler(lambda: dist.propbaser, self._write_propbaser),
             "GICR_PENDBASER": Handler(self._read_pendbaser, self._write_pendbaser, stored=lambda: dist.pendbaser(vcpu)),
-            "GICR_INVLPIR": Handler(lambda: 0, self._write_invlpir),
-            "GICR_INVALLR": Handler(lambda: 0, self._write_invallr),
+            "GICR_INVLPIR": Handler(lambda: 0, self._write_invlpir, upper_is_wi=True),
+            "GICR_INVALLR": Handler(lambda: 0, self._write_invallr, upper_is_wi=True),
             "GICR_SYNCR": Handler(lambda: 0),
             "GICR_PIDR2": Handler(lambda: _PIDR2_GICV3),
         } | sgi_handlers(dist, vcpu)

@@ -18,6 +18,7 @@ from gicmodel.layouts.registers import (
 
 IMPLEMENTER = {"ProductID": ord("K"), "Implementer": 0x43B}
 """KVM's GICD_IIDR and GITS_IIDR."""
+_WORD_BYTES = 4
 DEFAULT_ATTRIBUTES = {"InnerCache": RAWB, "OuterCache": SAME_AS_INNER, "Shareability": INNER_SHAREABLE}
 
 
@@ -29,7 +30,8 @@ class Handler(NamedTuple):
     """What an access to a register does.
 
     `user_read` and `user_write` replace the others for userspace. `stored` is what a write of one half of a 64-bit
-    register leaves of the other half, where that is not what a read shows.
+    register leaves of the other half, where that is not what a read shows. `upper_is_wi`: a write of the upper half
+    alone does nothing.
     """
 
     read: Callable[[], int]
@@ -37,12 +39,14 @@ class Handler(NamedTuple):
     user_read: Callable[[], int] | None = None
     user_write: Callable[[int], None] | None = None
     stored: Callable[[], int] | None = None
+    upper_is_wi: bool = False
 
 
 class RegisterFace:
-    """The registers of a virtual ITS or redistributor; all others are RAZ/WI to the guest.
+    """The registers of a virtual distributor, redistributor or ITS.
 
-    A 64-bit register may be accessed in halves by the guest, but only whole by userspace.
+    The guest may access a 64-bit register in halves. Userspace has to with those of distributor and redistributor, and
+    accesses those of an ITS whole. What is no register is RAZ/WI, except to userspace's access to an ITS.
     """
 
     def __init__(self, dist: VgicDist, handlers: Mapping[str, Handler], architecture: str = "3") -> None:
@@ -55,31 +59,60 @@ class RegisterFace:
 
     def read(self, offset: int, size: int = 8) -> int:
         """What the guest reads, `size` 4 or 8 bytes wide."""
+        return self._read(offset, size, user=False)
+
+    def write(self, offset: int, value: int, size: int = 8) -> None:
+        """What a guest's write of 4 or 8 bytes does."""
+        self._write(offset, value, size, user=False)
+
+    def user_read(self, offset: int) -> int:
+        """The 32 bits at `offset` of a distributor or redistributor (Linux `vgic_uaccess`). KvmError EBUSY."""
+        self._dist.lock_all_vcpus()
+        return self._read(offset, _WORD_BYTES, user=True)
+
+    def user_write(self, offset: int, value: int) -> None:
+        """Write the 32 bits at `offset`. KvmError EBUSY, and what the register refuses."""
+        self._dist.lock_all_vcpus()
+        self._write(offset, value, _WORD_BYTES, user=True)
+
+    def user_read_whole(self, attribute: int) -> int:
+        """The register of an ITS at `attribute`, whole (Linux `vgic_its_attr_regs_access`). KvmError ENXIO."""
+        handler, shift = self._addressed(attribute)
+        return (handler.user_read or handler.read)() >> shift
+
+    def user_write_whole(self, attribute: int, value: int) -> None:
+        """Write the register at `attribute`, whole. KvmError ENXIO, and what the register refuses.
+
+        At an upper half, which only an attribute of more than 32 bits can name, the value is ORed to the register: its
+        mask of 64 bits from bit 32 on is empty in C.
+        """
+        handler, shift = self._addressed(attribute)
+        if handler.user_write:
+            handler.user_write(value)
+        elif shift:
+            handler.write((handler.read() | value << shift) & _mask(8))
+        else:
+            handler.write(value)
+
+    def _read(self, offset: int, size: int, user: bool) -> int:
         found = self._accessible(offset, size)
         if found is None:
             return 0
         described, handler = found
-        return handler.read() >> 8 * (offset - described.offset) & _mask(size)
+        read = handler.user_read or handler.read if user else handler.read
+        return read() >> 8 * (offset - described.offset) & _mask(size)
 
-    def write(self, offset: int, value: int, size: int = 8) -> None:
-        """What a guest's write of 4 or 8 bytes does."""
+    def _write(self, offset: int, value: int, size: int, user: bool) -> None:
         found = self._accessible(offset, size)
         if found is None:
             return
         described, handler = found
         shift = 8 * (offset - described.offset)
+        if shift and handler.upper_is_wi:
+            return
         stored = (handler.stored or handler.read)() if 8 * size < described.bits else 0
-        handler.write(stored & ~(_mask(size) << shift) | (value & _mask(size)) << shift)
-
-    def user_read(self, offset: int) -> int:
-        """The whole register at `offset`. KvmError EINVAL, ENXIO, EBUSY."""
-        handler = self._addressed(offset)
-        return (handler.user_read or handler.read)()
-
-    def user_write(self, offset: int, value: int) -> None:
-        """Write the whole register at `offset`. KvmError EINVAL, ENXIO, EBUSY, and what the register refuses."""
-        handler = self._addressed(offset)
-        (handler.user_write or handler.write)(value)
+        write = handler.user_write or handler.write if user else handler.write
+        write(stored & ~(_mask(size) << shift) | (value & _mask(size)) << shift)
 
     def _accessible(self, offset: int, size: int) -> tuple[Register, Handler] | None:
         found = self._handlers.get(offset)
@@ -87,16 +120,15 @@ class RegisterFace:
             return None
         return found
 
-    def _addressed(self, offset: int) -> Handler:
-        if offset % 4:
-            raise KvmError("EINVAL", f"register offset {offset:#x} is not aligned to 4 bytes")
+    def _addressed(self, attribute: int) -> tuple[Handler, int]:
+        """The register's handler, and at which of its bits the attribute begins. The attribute has 64 bits, Linux'
+        `vgic_find_mmio_region` looks at 32.
+        """
+        offset = attribute & _mask(_WORD_BYTES)
         if offset not in self._handlers:
-            raise KvmError("ENXIO", f"there is no register at offset {offset:#x}")
+            raise KvmError("ENXIO", f"there is no register at offset {attribute:#x}")
         described, handler = self._handlers[offset]
-        if offset != described.offset:
-            raise KvmError("EINVAL", f"offset {offset:#x} is the upper half of {described.name}")
-        self._dist.lock_all_vcpus()
-        return handler
+        return handler, 8 * (offset - described.offset)
 
 
 def sanitise_attributes(fields: dict[str, int]) -> dict[str, int]:

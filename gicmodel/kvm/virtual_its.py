@@ -32,6 +32,8 @@ _PAGES_64K = 2
 _ABI_REVISIONS = 1
 _COMMAND_WORDS = COMMAND_BYTES // ENTRY_BYTES
 _QUEUE_ALIGNMENT = 0x1_0000
+_CBASER_RES0 = GITS_CBASER.res0_masks[0][1]
+"""KVM keeps these bits as they are written (Linux `vgic_sanitise_its_cbaser`)."""
 _TYPER = GITS_TYPER.pack(Physical=1, Devbits=ID_BITS - 1, ID_bits=ID_BITS - 1, ITT_entry_size=ENTRY_BYTES - 1)
 _FIRST_64BIT = register("GITS_TYPER", "3").offset
 _FIRST_IDENTIFICATION = register("GITS_PIDR4", "3").offset
@@ -40,6 +42,7 @@ _IDENTIFICATION = {
     "GITS_PIDR0": 0x92,
     "GITS_PIDR1": 0xB4,
     "GITS_PIDR2": 0x3B,
+    **{f"GITS_PIDR{n}": 0 for n in (3, 5, 6, 7)},
     "GITS_CIDR0": 0x0D,
     "GITS_CIDR1": 0xF0,
     "GITS_CIDR2": 0x05,
@@ -76,6 +79,8 @@ class VirtualIts(VgicIts):
                 raise KvmError("ENODEV", f"address type {attribute} is not that of an ITS")
             self.set_base_address(value)
         elif group == Group.CTRL:
+            if attribute != Control.INIT:
+                self.dist.lock_all_vcpus()
             control(self._controls(), attribute)
         elif group == Group.ITS_REGS:
             self.user_write(attribute, value)
@@ -90,16 +95,14 @@ class VirtualIts(VgicIts):
         self.base_address = address
 
     def user_read(self, offset: int) -> int:
-        """Read a whole register. KvmError EINVAL, ENXIO, EBUSY."""
-        self._require_base_address()
-        _check_alignment(offset)
-        return self._face.user_read(offset)
+        """Read a whole register. KvmError EINVAL, EBUSY, ENXIO, in that order."""
+        self._require_user_access(offset)
+        return self._face.user_read_whole(offset)
 
     def user_write(self, offset: int, value: int) -> None:
-        """Write a whole register. KvmError EINVAL, ENXIO, EBUSY."""
-        self._require_base_address()
-        _check_alignment(offset)
-        self._face.user_write(offset, value)
+        """Write a whole register. KvmError EINVAL, EBUSY, ENXIO, in that order, and what the register refuses."""
+        self._require_user_access(offset)
+        self._face.user_write_whole(offset, value)
 
     def inject_msi(self, device_id: int, event_id: int) -> int:
         """KVM_SIGNAL_MSI: 1 if delivered, 0 if the guest has not mapped the event. KvmError EBUSY as `resolve_lpi`."""
@@ -142,7 +145,9 @@ class VirtualIts(VgicIts):
             Control.ITS_RESET: self.reset,
         }
 
-    def _require_base_address(self) -> None:
+    def _require_user_access(self, offset: int) -> None:
+        _check_alignment(offset)
+        self.dist.lock_all_vcpus()
         if self.base_address is None:
             raise KvmError("ENXIO", "the ITS has no base address yet")
 
@@ -183,7 +188,7 @@ class VirtualIts(VgicIts):
             return
         fields = sanitise_attributes(GITS_CBASER.unpack(value))
         fields["Physical_Address"] -= fields["Physical_Address"] % _QUEUE_ALIGNMENT
-        self.cbaser = GITS_CBASER.pack(**fields)
+        self.cbaser = GITS_CBASER.pack(**fields) | value & _CBASER_RES0
         # The architecture resets CREADR only; KVM starts with an empty queue.
         self.creadr = self.cwriter = 0
 

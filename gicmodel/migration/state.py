@@ -16,7 +16,7 @@ REDISTRIBUTOR_TABLES = ("PROPBASER", "PENDBASER")
 
 CLEARED_BY = {"ISENABLER0": "ICENABLER0", "ISPENDR0": "ICPENDR0"}
 """What a write of all ones clears before the write of what was saved, which can only set."""
-_ALL = 0xFFFF_FFFF
+_ALL = _WORD = 0xFFFF_FFFF
 
 
 class UserFace(Protocol):
@@ -33,13 +33,14 @@ def save_registers(vgic: Vgic) -> Registers:
 def restore_redistributors(vgic: Vgic, registers: Registers) -> None:
     """QEMU's kvm_arm_gicv3_put: GICD_CTLR, the LPI tables of all vCPUs, then EnableLPIs and SGIs of each.
 
+    KVM takes these registers in words of 32 bits, the lower one of a 64-bit register first.
     No LPI is mapped yet, so that enabling loads nothing; each pending bit is read as its LPI is created. SGIs stay in
     software, whatever GICD_CTLR.nASSGIreq says, until the first vCPU runs.
     """
     _restore(vgic.distributor, "GICD", GUEST_DISTRIBUTOR_NAMES, registers.get("GICD", {}))
     for n, redistributor in enumerate(vgic.redistributors):
         for name in REDISTRIBUTOR_TABLES:
-            _put(redistributor, f"GICR_{name}", registers[f"GICR{n}"][name])
+            _put_words(redistributor, f"GICR_{name}", registers[f"GICR{n}"][name])
     for n, redistributor in enumerate(vgic.redistributors):
         _put(redistributor, "GICR_CTLR", registers[f"GICR{n}"]["CTLR"])
         _restore(redistributor, "GICR", SGI_NAMES, registers[f"GICR{n}"])
@@ -65,6 +66,12 @@ def _restore(face: UserFace, unit: str, names: tuple[str, ...], saved: dict[str,
             if name in CLEARED_BY:
                 _put(face, f"{unit}_{CLEARED_BY[name]}", _ALL)
             _put(face, f"{unit}_{name}", saved[name])
+
+
+def _put_words(face: UserFace, name: str, value: int) -> None:
+    offset = register(name, "3").offset
+    face.user_write(offset, value & _WORD)
+    face.user_write(offset + 4, value >> 32)
 
 
 def _put(face: UserFace, name: str, value: int) -> None:

@@ -42,6 +42,11 @@ def offset_of(name):
     return register(name, "3").offset
 
 
+def read_words(face, offset):
+    """A 64-bit register as userspace reads it from a redistributor."""
+    return face.user_read(offset + 4) << 32 | face.user_read(offset)
+
+
 def pending_table(vcpu):
     return PENDING + 0x2_0000 * vcpu
 

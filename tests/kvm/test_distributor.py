@@ -58,6 +58,7 @@ def test_other_registers_wait_for_init():
     vgic = created()
     assert refusal(vgic.distributor.user_read, CTLR) == "EBUSY"
     assert refusal(vgic.distributor.user_write, CTLR, 0) == "EBUSY"
+    assert refusal(vgic.distributor.user_read, 0x20) == "EBUSY"
     vgic.init()
     vgic.distributor.user_write(CTLR, 0)
     assert GICD_CTLR.unpack(vgic.distributor.user_read(CTLR))["EnableGrp1"] == 0
@@ -81,3 +82,11 @@ def test_other_revisions_are_refused(iidr):
     vgic = created()
     assert refusal(vgic.distributor.user_write, IIDR, iidr) == "EINVAL"
     assert vgic.distributor.user_read(IIDR) == 0x4B00_343B
+
+
+def test_what_is_no_register_to_userspace(guest):
+    for offset in (0x20, 0x2, 0xFFD4, 0x1_0000):
+        guest.vgic.distributor.user_write(offset, 0xFFFF_FFFF)
+        assert guest.vgic.distributor.user_read(offset) == 0
+    guest.vgic.running.add(0)
+    assert refusal(guest.vgic.distributor.user_read, 0x20) == "EBUSY"

@@ -72,8 +72,8 @@ def test_its_vm_is_saved_and_restored(guest):
     destination = Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 3)
     destination.memory.octets[:] = guest.memory.octets
     for source, target in zip(guest.vgic.redistributors, destination.redistributors, strict=True):
-        for name in ("GICR_PROPBASER", "GICR_PENDBASER", "GICR_CTLR"):
-            offset = register(name).offset
+        propbaser, pendbaser, ctlr = (register(f"GICR_{name}").offset for name in ("PROPBASER", "PENDBASER", "CTLR"))
+        for offset in (propbaser, propbaser + 4, pendbaser, pendbaser + 4, ctlr):
             target.user_write(offset, source.user_read(offset))
     names = ["IIDR", "CBASER", "CREADR", "CWRITER", *(f"BASER{n}" for n in range(8))]
     offsets = [register(f"GITS_{name}").offset for name in names]

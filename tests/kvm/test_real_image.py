@@ -15,6 +15,12 @@ ITS_ORDER = ("IIDR", "CBASER", "CREADR", "CWRITER", "BASER0", "BASER1")
 """QEMU's hw/intc/arm_gicv3_its_kvm.c: these, the tables, then CTLR."""
 
 
+def words_of(name):
+    """The offsets of a register's words of 32 bits, which is what KVM's userspace accesses a redistributor with."""
+    described = register(name)
+    return range(described.offset, described.offset + described.bits // 8, 4)
+
+
 @pytest.fixture
 def restored():
     """The VM after the resume path, as far as KVM goes, and the image it came from."""
@@ -25,7 +31,8 @@ def restored():
     vgic = Vgic(memory, registers["guest"]["vcpus"])
     for vcpu, redistributor in enumerate(vgic.redistributors):
         for name in ("PROPBASER", "PENDBASER", "CTLR"):
-            redistributor.user_write(register(f"GICR_{name}").offset, registers[f"GICR{vcpu}"][name])
+            for half, offset in enumerate(words_of(f"GICR_{name}")):
+                redistributor.user_write(offset, registers[f"GICR{vcpu}"][name] >> 32 * half & 0xFFFF_FFFF)
     its = vgic.its[0]
     for name in ITS_ORDER:
         its.user_write(register(f"GITS_{name}").offset, registers["GITS0"][name])
@@ -63,4 +70,5 @@ def test_registers_read_back(restored):
         assert vgic.its[0].user_read(register(f"GITS_{name}").offset) == registers["GITS0"][name], name
     for vcpu, redistributor in enumerate(vgic.redistributors):
         for name, value in registers[f"GICR{vcpu}"].items():
-            assert redistributor.user_read(register(f"GICR_{name}").offset) == value, name
+            words = [redistributor.user_read(offset) for offset in words_of(f"GICR_{name}")]
+            assert sum(word << 32 * half for half, word in enumerate(words)) == value, name

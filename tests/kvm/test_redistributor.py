@@ -6,9 +6,9 @@ import pytest
 from gicmodel.kvm import KvmError
 from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
 from gicmodel.layouts.vpt import FIRST_LPI
-from tests.kvm.guest import CONFIGURATION, ITTS, RAM_END, Guest, offset_of, pending_table
+from tests.kvm.guest import CONFIGURATION, ITTS, RAM_BASE, RAM_END, Guest, offset_of, pending_table, read_words
 
-CTLR, TYPER = offset_of("GICR_CTLR"), offset_of("GICR_TYPER")
+CTLR, IIDR, TYPER = (offset_of(f"GICR_{name}") for name in ("CTLR", "IIDR", "TYPER"))
 PROPBASER, PENDBASER = offset_of("GICR_PROPBASER"), offset_of("GICR_PENDBASER")
 
 
@@ -119,9 +119,52 @@ def test_invalidation_registers(setup1):
     assert redistributor.read(offset_of("GICR_SYNCR"), 4) == 0
 
 
+@pytest.mark.parametrize("name", ["GICR_INVLPIR", "GICR_INVALLR"])
+def test_the_upper_half_of_an_invalidation_register_is_nothing(setup1, name):
+    """It is for vPEs. Linux vgic_mmio_write_invlpi and _invall drop a write of it alone."""
+    setup1.configure(8195, 0x10)
+    redistributor = setup1.vgic.redistributors[3]
+    redistributor.write(offset_of(name) + 4, 8195, 4)
+    redistributor.user_write(offset_of(name) + 4, 8195)
+    assert setup1.vgic.lpis[8195].priority == 0xA0
+    redistributor.user_write(offset_of(name), 8195)
+    assert setup1.vgic.lpis[8195].priority == 0x10
+
+
 def test_userspace_access(guest):
+    """KVM_DEV_ARM_VGIC_GRP_REDIST_REGS is 32 bits wide: what is at 4 bytes further on is the upper word."""
+    redistributor = guest.vgic.redistributors[1]
+    for register in (PROPBASER, PENDBASER, TYPER):
+        assert read_words(redistributor, register) == redistributor.read(register)
+    assert redistributor.user_read(TYPER + 4) == 1
+    redistributor.user_write(CTLR, 0)
+    redistributor.user_write(PENDBASER + 4, 0xABC)
+    redistributor.user_write(PENDBASER, RAM_BASE)
+    assert GICR_PENDBASER.unpack(guest.vgic.dist.pendbaser(1))["Physical_Address"] == 0xABC << 32 | RAM_BASE
+    redistributor.user_write(PENDBASER + 4, 0x4000_0001)
+    assert guest.vgic.dist.pendbaser(1) >> 32 == 0x4000_0001
+    assert redistributor.user_read(PENDBASER + 4) == 1
+    redistributor.user_write(PENDBASER, 0)
+    assert guest.vgic.dist.pendbaser(1) >> 32 == 0x4000_0001
+
+
+@pytest.mark.parametrize("offset", [0x10, 0x14, 0x40, 0x44, 0xFFD0, 0xFFFC, 0x1_0F00, 0x71, 0xFFFF_FFF8])
+def test_what_is_no_register_to_userspace(guest, offset):
+    redistributor = guest.vgic.redistributors[1]
+    redistributor.user_write(offset, 0xFFFF_FFFF)
+    assert redistributor.user_read(offset) == 0
+
+
+def test_identification(guest):
+    redistributor = guest.vgic.redistributors[2]
+    assert redistributor.read(IIDR, 4) == redistributor.user_read(IIDR) == 0x4B00_043B
+    assert redistributor.user_read(offset_of("GICR_PIDR2")) == redistributor.read(offset_of("GICR_PIDR2"), 4) == 0x3B
+    redistributor.user_write(IIDR, 0)
+    assert redistributor.user_read(IIDR) == 0x4B00_043B
+
+
+def test_userspace_access_while_a_vcpu_runs(guest):
     redistributor = guest.vgic.redistributors[0]
-    assert redistributor.user_read(PROPBASER) == redistributor.read(PROPBASER)
     guest.vgic.running.add(3)
     with pytest.raises(KvmError, match="EBUSY"):
         redistributor.user_write(CTLR, 0)

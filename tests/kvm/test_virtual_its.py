@@ -4,6 +4,7 @@
 import pytest
 
 from gicmodel.kvm import KvmError
+from gicmodel.kvm.attributes import Control, Group
 from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_TYPER
 from tests.kvm.guest import COLLECTIONS, DEVICES, QUEUE, RAM_BASE, Guest, offset_of
 
@@ -157,11 +158,77 @@ def test_userspace_accesses_whole_registers(guest):
     for offset in (BASER0 + 4, 0x14, 2, 0xFFD2):
         assert refusal(its.user_read, offset) == "EINVAL"
         assert refusal(its.user_write, offset, 0) == "EINVAL"
-    for offset in (0x20, 0x1_0040, 0xFFFC + 8):
+    for offset in (0x20, 0x1_0040, 0xFFFC + 8, 0x8000_0080, 0x1_0000_0020):
         assert refusal(its.user_read, offset) == "ENXIO"
+        assert refusal(its.user_write, offset, 0) == "ENXIO"
+
+
+def test_alignment_comes_before_busy_and_busy_before_what_there_is(guest):
+    """Linux vgic_its_attr_regs_access and vgic_its_ctrl."""
+    its = guest.its
     guest.vgic.running.add(1)
-    assert refusal(its.user_read, BASER0) == "EBUSY"
-    assert refusal(its.user_write, BASER0, 0) == "EBUSY"
+    for offset in (BASER0, 0x20, 0x1_0000_0020):
+        assert refusal(its.user_read, offset) == "EBUSY"
+        assert refusal(its.user_write, offset, 0) == "EBUSY"
+    assert refusal(its.user_read, 0x84) == "EINVAL"
+    for attribute in (1, 2, 3, 4, 5, 99, 1 << 32):
+        assert refusal(its.set_attribute, Group.CTRL, attribute) == "EBUSY"
+    its.set_attribute(Group.CTRL, Control.INIT)
+    guest.vgic.running.clear()
+    for attribute in (3, 5, 99, 1 << 32):
+        assert refusal(its.set_attribute, Group.CTRL, attribute) == "ENXIO"
+
+
+def test_without_a_base_address(guest):
+    guest.its.base_address = None
+    assert refusal(guest.its.user_read, BASER0) == "ENXIO"
+    guest.vgic.running.add(0)
+    assert refusal(guest.its.user_read, BASER0) == "EBUSY"
+    assert refusal(guest.its.user_read, 0x84) == "EINVAL"
+
+
+@pytest.mark.parametrize("high", [1 << 32, 0xFFFF_FFFF << 32])
+def test_only_32_bits_of_an_attribute_are_looked_at(disabled, high):
+    """Linux vgic_find_mmio_region takes an unsigned int; the alignment that is asked for is that of all 64 bits."""
+    disabled.user_write(high | CBASER, 1 << 63 | QUEUE)
+    assert disabled.user_read(high | CBASER) == disabled.read(CBASER)
+    assert disabled.user_read(high | CBASER + 4) == disabled.read(CBASER) >> 32
+    disabled.user_write(high | CBASER + 4, 0x15)
+    assert GITS_CBASER.unpack(disabled.read(CBASER))["Physical_Address"] == 0x15 << 32 | QUEUE
+    disabled.user_write(high | CBASER + 4, 0)
+    assert disabled.read(CBASER + 4, 4) & 0xFFFF == 0x15
+    disabled.user_write(high | CREADR + 4, 0x20)
+    assert disabled.read(CREADR) == 0x20
+    assert refusal(disabled.user_read, high | 0x22) == "EINVAL"
+
+
+def test_every_identification_register_is_one(disabled):
+    values = {offset: disabled.user_read(offset) for offset in range(0xFFD0, 0x1_0000, 4)}
+    named = {
+        0xFFD0: 0x40,
+        0xFFE0: 0x92,
+        0xFFE4: 0xB4,
+        0xFFE8: 0x3B,
+        0xFFF0: 0x0D,
+        0xFFF4: 0xF0,
+        0xFFF8: 5,
+        0xFFFC: 0xB1,
+    }
+    assert values == dict.fromkeys(values, 0) | named
+    for offset in values:
+        disabled.user_write(offset, 0xFFFF_FFFF)
+        assert disabled.user_read(offset) == disabled.read(offset, 4) == values[offset]
+
+
+def test_cbaser_keeps_its_reserved_bits(disabled):
+    """Linux vgic_sanitise_its_cbaser touches the attributes and bits 15:12 only."""
+    disabled.write(CBASER, 0xFFFF_FFFF_FFFF_FFFF)
+    reserved = 1 << 62 | 1 << 52 | 3 << 8
+    assert disabled.read(CBASER) & reserved == reserved
+    disabled.write(CBASER + 4, 0x8000_0000, 4)
+    assert disabled.read(CBASER) & reserved == 3 << 8
+    disabled.user_write(CBASER, 1 << 63 | 1 << 52)
+    assert disabled.read(CBASER) & reserved == 1 << 52
 
 
 def test_userspace_writes_creadr_of_a_disabled_its(guest):

@@ -150,26 +150,31 @@ class Recorded:
 
     def __init__(self, face, unit, log):
         self.face, self.unit, self.log = face, unit, log
-        self.names = {register(f"{unit[:4]}_{name}", "3").offset: name for name in NAMES[unit[:4]]}
+        self.names = {}
+        for name in NAMES[unit[:4]]:
+            offset = register(f"{unit[:4]}_{name}", "3").offset
+            self.names |= {offset: name} if name not in TABLES else {offset: name, offset + 4: f"{name} upper"}
 
     def user_write(self, offset, value):
+        assert value < 1 << 32
         self.log.append(f"{self.unit} {self.names[offset]}")
         self.face.user_write(offset, value)
 
 
 SGI_WRITES = ["IGROUPR0", "ICENABLER0", "ISENABLER0", "ICPENDR0", "ISPENDR0", *(f"IPRIORITYR{n}" for n in range(4))]
-NAMES = {"GICD": ["CTLR"], "GICR": ["CTLR", "PROPBASER", "PENDBASER", *SGI_WRITES]}
+TABLES = ["PROPBASER", "PENDBASER"]
+NAMES = {"GICD": ["CTLR"], "GICR": ["CTLR", *TABLES, *SGI_WRITES]}
 
 
 def test_the_order_is_qemus(vm):
-    """hw/intc/arm_gicv3_kvm.c, kvm_arm_gicv3_put."""
+    """hw/intc/arm_gicv3_kvm.c, kvm_arm_gicv3_put: 64-bit registers as two words."""
     registers = state.save_registers(vm.vgic)
     target = new_vm(VCPUS, 0, host=new_host("destination")).vgic
     log = []
     target.distributor = Recorded(target.distributor, "GICD", log)
     target.redistributors = [Recorded(face, f"GICR{n}", log) for n, face in enumerate(target.redistributors)]
     state.restore_redistributors(target, registers)
-    tables = [f"GICR{n} {name}" for n in range(VCPUS) for name in ("PROPBASER", "PENDBASER")]
+    tables = [f"GICR{n} {name}{half}" for n in range(VCPUS) for name in TABLES for half in ("", " upper")]
     each = [f"GICR{n} {name}" for n in range(VCPUS) for name in ("CTLR", *SGI_WRITES)]
     assert log == ["GICD CTLR", *tables, *each]
 
