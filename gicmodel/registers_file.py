@@ -6,6 +6,9 @@ One table a frame (`GITS0`, `GICR0`, `GICD`, ...), one key a register, each valu
     [GITS0]
     CBASER = 0xb8000000431c040f
 
+A redistributor's table may have `RD_base` too, the address of its first frame: no register tells it, and with
+GITS_TYPER.PTA = 1 commands name redistributors by it.
+
 An image of a guest's RAM has a table `guest` as well, with what is not in a register.
 """
 
@@ -20,6 +23,7 @@ from gicmodel.files import opened, refusing, replacing
 
 Registers = dict[str, dict[str, int]]
 
+RD_BASE = "RD_base"
 MAX_BYTES = 1 << 20
 MAX_DOTS = 16
 """Dots on a line that is no comment. tomllib's work and memory grow with the square of the parts of a dotted key."""

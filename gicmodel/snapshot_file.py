@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,18 @@ from gicmodel.errors import UnusableInput
 from gicmodel.files import MAX_UNPACKED, opened_whole, refusing, replacing
 from gicmodel.images import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
-from gicmodel.registers_file import Registers, check_registers
+from gicmodel.registers_file import RD_BASE, Registers, check_registers
 
 KIND, VERSION = "gicmodel snapshot", 2
+NO_OFFSET = -1
+"""The offset of a segment whose bytes are at no place in the file."""
+_SLOT = ("tag", "id_bits", "held", "bits")
+"""Of a pending table that a redistributor may hold: its address with bit 0 set, its width, whether, and the bits."""
+_ID_BITS = range(14, 25)
+FRAME_BYTES = 0x1_0000
+"""A redistributor has two frames of 64 KiB, in GICv4 four (IHI0069, GIC Redistributor register map)."""
+MOST_FRAMES = 4096
+
 _HEADER = {"config": dict, "registers": dict, "base": int, "size": int}
 
 
@@ -119,32 +128,85 @@ def read_registers(path: Path) -> Registers:
 
 
 def registers_in(file: IO[bytes], path: Path) -> Registers:
-    """As `read_registers`, of a file that is open already."""
+    """As `read_registers`, of a file that is open already; redistributors have RD_base if commands go by it."""
     with _reading(file, path) as (header, _):
         registers: Registers = header["registers"]
+        check_registers(path, registers)
+        for frame, address in _redistributor_addresses(header["config"]):
+            registers.get(frame, {})[RD_BASE] = address
         check_registers(path, registers)
         return registers
 
 
-def read_ram(path: Path) -> list[Segment]:
-    """The pages of RAM that were written, in runs; offsets count bytes of the array `pages`. Raises UnusableInput."""
+def _redistributor_addresses(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Where each redistributor is, for a machine with GITS_TYPER.PTA = 1: they follow each other."""
+    first, count = config.get("redistributor_base"), config.get("redistributors")
+    if config.get("pta") and isinstance(first, int) and isinstance(count, int):
+        size = FRAME_BYTES * (2 if config.get("architecture") == "3" else 4)
+        for number in range(min(count, MOST_FRAMES)):
+            yield f"GICR{number}", first + number * size
+
+
+class Ram(NamedTuple):
+    """The RAM of a machine: a window of `size` bytes from physical `base`, and what of it was written, by address.
+
+    Offsets of `segments` count bytes of the array `pages`. `held` are the pending tables whose bits redistributors hold
+    instead of RAM, by the addresses where they belong, or None if the file does not tell.
+    """
+
+    base: int
+    size: int
+    segments: list[Segment]
+    held: list[Segment] | None
+
+
+def read_ram(path: Path) -> Ram:
+    """The RAM of the machine in a file. Raises UnusableInput."""
     with opened_whole(path) as file:
         return ram_in(file, path)
 
 
-def ram_in(file: IO[bytes], path: Path) -> list[Segment]:
+def ram_in(file: IO[bytes], path: Path) -> Ram:
     """As `read_ram`, of a file that is open already."""
     with _reading(file, path) as (header, archive):
-        base = header["base"]
-        at, pages = sparse(archive, "pages", ((1 << ADDRESS_BITS) // PAGE_BYTES, PAGE_BYTES), np.dtype(np.uint8))
-        if base < 0 or base % PAGE_BYTES or (len(at) and base + (int(at[-1]) + 1) * PAGE_BYTES > 1 << ADDRESS_BITS):
-            raise ValueError(f"RAM at {base:#x} is not in the {ADDRESS_BITS}-bit physical address space")
+        base, size = header["base"], header["size"]
+        if base < 0 or size <= 0 or base % PAGE_BYTES or size % PAGE_BYTES or base + size > 1 << ADDRESS_BITS:
+            raise ValueError(f"RAM at {base:#x} + {size:#x} is not in the {ADDRESS_BITS}-bit physical address space")
+        at, pages = sparse(archive, "pages", (size // PAGE_BYTES, PAGE_BYTES), np.dtype(np.uint8))
+        held = _held_tables(header, archive, base, base + size)
     starts = np.flatnonzero(np.diff(at, prepend=-2) != 1)
     runs = [run for run in np.split(np.arange(len(at)), starts) if run.size]
-    return [
+    segments = [
         Segment(base + int(at[run[0]]) * PAGE_BYTES, pages[run[0] : run[-1] + 1].reshape(-1), int(run[0]) * PAGE_BYTES)
         for run in runs
     ]
+    return Ram(base, size, segments, held)
+
+
+def _held_tables(header: dict[str, Any], archive: Arrays, base: int, end: int) -> list[Segment] | None:
+    """The pending tables that redistributors hold, by address; of two at one place the narrower."""
+    if "slot" not in header:
+        return None
+    columns, slots = header["slot"], archive["slots"]
+    if slots.ndim != 2 or slots.dtype != np.uint64:
+        raise ValueError(f"slots is {slots.dtype} {slots.shape}")
+    tag, id_bits, held, bits = (columns.get(name) if isinstance(columns, dict) else None for name in _SLOT)
+    if not all(type(column) is int and 0 <= column < slots.shape[1] for column in (tag, id_bits, held, bits)):
+        raise ValueError(f"the columns of slots are {columns!r}")
+    found: list[Segment] = []
+    for row in slots[(slots[:, tag] & np.uint64(1) == 1) & (slots[:, held] == 1)]:
+        table = Segment(int(row[tag]) & ~1, _pending_table(row[bits:], int(row[id_bits])), NO_OFFSET)
+        if table.address < base or table.end > end:
+            raise ValueError(f"a pending table at {table.address:#x} of {table.data.size:#x} bytes is not in RAM")
+        found.append(table)
+    found.sort(key=lambda table: (table.address, table.end))
+    return [table for n, table in enumerate(found) if not n or table.address >= found[n - 1].end]
+
+
+def _pending_table(words: NDArray[np.uint64], id_bits: int) -> NDArray[np.uint8]:
+    if id_bits not in _ID_BITS or 1 << id_bits > 64 * words.size:
+        raise ValueError(f"a pending table of {id_bits} INTID bits has {words.size} words")
+    return words[: (1 << id_bits) // 64].astype("<u8").view(np.uint8)
 
 
 def _check_size(file: IO[bytes]) -> None:

@@ -16,6 +16,7 @@ from gicmodel.inspection.octets import explain, hexdump
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules import Findings
+from gicmodel.inspection.selection import dump_of
 from gicmodel.inspection.views import View
 
 STEP = 256
@@ -119,8 +120,8 @@ class Outline:
         lines = _values(self._views[item.kind](self._rows[item.kind][item.start : item.end]))
         entry = self._entries.get(item.kind)
         if entry is None:
-            return [*lines, "", *self._hex(int(row["address"]) & -16, 16)]
-        return [*lines, "", *explain(self.found.dump, entry, row)]
+            return [*lines, "", *hexdump(self.found.dump.pending, int(row["address"]) & -16, 16)]
+        return [*lines, "", *explain(dump_of(self.found, entry), entry, row)]
 
     def places_of(self, intid: int) -> Iterator[Path]:
         """The ways to every event, pending interrupt and vSGI of an INTID."""
@@ -229,13 +230,16 @@ def _event(outline: Outline, row: np.void) -> str:
     way = f"vINTID {row['INTID']} -> vPE {row['vPEID']}"
     if not row["virtual"]:
         way = f"INTID {row['INTID']} -> collection {row['ICID']}"
-    target = "?" if row["RDbase"] == UNKNOWN else str(row["RDbase"])
-    return f"event {row['EventID']}: {way} -> redistributor {target}{' pending' if row['pending'] == 1 else ''}"
+    return f"event {row['EventID']}: {way} -> redistributor {_target(row)}{' pending' if row['pending'] == 1 else ''}"
+
+
+def _target(row: np.void) -> str:
+    return "?" if row["RDbase"] == UNKNOWN else str(row["RDbase"])
 
 
 def _vpe(outline: Outline, row: np.void) -> str:
     resident = "" if row["resident"] == UNKNOWN else f", resident on {row['resident']}"
-    return f"vPE {row['vPEID']}: redistributor {row['RDbase']}{resident}"
+    return f"vPE {row['vPEID']}: redistributor {_target(row)}{resident}"
 
 
 def _collection(outline: Outline, row: np.void) -> str:

@@ -55,7 +55,8 @@ def command(
     comparison = compare(one, two, None if vpes is None else _numbers(vpes))
     click.echo(_document(comparison) if as_json else _heading(before, one, after, two))
     if not as_json:
-        click.echo(CAVEAT)
+        if not (one.dump.settled and two.dump.settled):
+            click.echo(CAVEAT)
         show(_view(comparison))
         click.echo(f"\n{summary(comparison)}")
     ctx.exit(1 if comparison.differs else 0)

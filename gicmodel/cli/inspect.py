@@ -19,7 +19,7 @@ from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import RULES, Findings, find
-from gicmodel.inspection.selection import TABLES, Selection, entries, parse_device, select
+from gicmodel.inspection.selection import TABLES, Selection, dump_of, entries, parse_device, select
 from gicmodel.inspection.sources import dump_in
 
 MOST_NAMED = 4
@@ -148,7 +148,7 @@ def _browse(image: Path, found: Inspection, findings: Findings) -> None:
 def _print_octets(found: Inspection, selection: Selection) -> None:
     chosen = ((entry, row) for entry, rows in entries(found, selection) for row in rows)
     for entry, row in islice(chosen, MOST_EXPLAINED):
-        print_lines(explain(found.dump, entry, row))
+        print_lines(explain(dump_of(found, entry), entry, row))
 
 
 def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
@@ -157,7 +157,8 @@ def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
     click.echo(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
     for line in found.evidence:
         click.echo(f"  {line}")
-    click.echo(CAVEAT)
+    if not found.dump.settled:
+        click.echo(CAVEAT)
     for missing in found.missing:
         click.echo(f"missing: {missing.register}: {missing.disables}")
 

@@ -26,7 +26,7 @@ def save_snapshot(gic: Gic, path: Path) -> None:
         UnusableInput: the file cannot be written, or would be too large to be read again.
     """
     window = {"base": gic.memory.base, "size": gic.memory.size}
-    header = {"config": asdict(gic.config), "registers": host_registers(gic), **window}
+    header = {"config": asdict(gic.config), "registers": host_registers(gic), "slot": SLOT._asdict(), **window}
     write_snapshot(path, header, _machine_arrays(gic.machine) | _ram_arrays(gic.memory))
 
 

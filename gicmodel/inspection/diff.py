@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.regions import LEVEL2, Regions
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
@@ -129,14 +130,18 @@ def _collections(found: Inspection, its: int) -> _Column:
     _, first = np.unique(rows["ICID"], return_index=True)
     rows = rows[first]
     keys = rows["ICID"].astype(np.uint64)
-    return _Column("mapping", keys, rows["RDbase"], lambda key: f"collection {key}", lambda value: f"RDbase {value}")
+    return _Column("mapping", keys, rows["RDbase"], lambda key: f"collection {key}", _rdbase)
 
 
 def _vpes(found: Inspection) -> _Column:
     _, first = np.unique(found.vpes["vPEID"], return_index=True)
     rows = found.vpes[first]
     keys = rows["vPEID"].astype(np.uint64)
-    return _Column("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", lambda value: f"RDbase {value}")
+    return _Column("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase)
+
+
+def _rdbase(value: int) -> str:
+    return "RDbase unknown" if value == UNKNOWN else f"RDbase {value}"
 
 
 def _configuration(found: Inspection) -> _Column:
@@ -199,7 +204,7 @@ def _sides(mapped: NDArray[np.uint64], configuration: NDArray[np.int16], pending
 def _order(host: Inspection, guest: Inspection, vpes: Sequence[int] | None) -> dict[int, int]:
     """The vCPU of each vPEID."""
     known = sorted(set(host.vpes["vPEID"].tolist()))
-    vcpus = len(guest.processor_numbers)
+    vcpus = len(guest.rdbases.numbers)
     chosen = known if vpes is None else list(vpes)
     unknown = sorted(set(chosen) - set(known))
     if unknown:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images import Segment
 
 ABSENT = -1
 """The file offset of an address that the dump does not hold."""
@@ -50,10 +51,15 @@ class Run(Protocol):
 class Dump:
     """Reads segments of RAM by physical address; the bytes stay where the file is mapped.
 
+    `pending` is where to look for pending bits: the same memory, with what the GIC holds instead of RAM in its place,
+    if that is known (`settled`). A segment that is at no place of the file has the offset ABSENT.
+
     Raises UnusableInput if there is no segment or two overlap.
     """
 
-    def __init__(self, segments: Sequence[Run]) -> None:
+    def __init__(self, segments: Sequence[Run], pending: Dump | None = None) -> None:
+        self.pending = self if pending is None else pending
+        self.settled = pending is not None
         self.segments = sorted(segments, key=lambda segment: segment.address)
         if not self.segments:
             raise UnusableInput("a dump without bytes")
@@ -70,10 +76,11 @@ class Dump:
         return int((self._ends - self._starts).sum())
 
     def offsets(self, addresses: Addresses) -> Addresses:
-        """The place in the file of the byte at each address, ABSENT where there is none; any shape."""
+        """The place in the file of the byte at each address, ABSENT where it has none; any shape."""
         owner = self._owners(addresses)
-        held = (owner >= 0) & (addresses < self._ends[owner])
-        return np.where(held, self._file_offsets[owner] + addresses - self._starts[owner], ABSENT)
+        offsets = self._file_offsets[owner]
+        in_file = (owner >= 0) & (addresses < self._ends[owner]) & (offsets != ABSENT)
+        return np.where(in_file, offsets + addresses - self._starts[owner], ABSENT)
 
     def offset(self, address: int) -> int:
         """The place in the file of the byte at `address`, or ABSENT."""
@@ -126,6 +133,56 @@ class Dump:
         if found < into.size:
             into[:] = 0
         return found == into.size
+
+
+class Zeros:
+    """Consecutive bytes that are zero, and at no place in the file."""
+
+    offset = ABSENT
+
+    def __init__(self, address: int, end: int) -> None:
+        self.address = address
+        self.end = end
+
+    def octets(self, low: int, high: int) -> Octets:
+        """The bytes from `low` up to `high`, counted from the run's first."""
+        return np.zeros(high - low, np.uint8)
+
+    def rows(self, addresses: Addresses, size: int) -> Octets:
+        """`size` bytes from each of n addresses inside, as uint8 [n, size]."""
+        return np.zeros((addresses.size, size), np.uint8)
+
+
+def with_zeros(segments: Sequence[Run], base: int, size: int) -> list[Run]:
+    """The segments, ascending, with zeros wherever they leave out a part of the window [base, base + size)."""
+    bounds = [base, *(bound for one in segments for bound in (one.address, one.end)), base + size]
+    gaps = [Zeros(low, high) for low, high in zip(bounds[::2], bounds[1::2], strict=True) if low < high]
+    return [*segments, *gaps]
+
+
+def overlaid(under: Sequence[Run], above: Sequence[Segment]) -> list[Run]:
+    """Runs with others in the place of what those cover; of both none overlaps another of its own."""
+    above = sorted(above, key=lambda one: one.address)
+    ends = [one.end for one in above]
+    runs: list[Run] = list(above)
+    for run in under:
+        low = run.address
+        for one in above[bisect_right(ends, low) :]:
+            if one.address >= run.end:
+                break
+            if low < one.address:
+                runs.append(_part(run, low, one.address))
+            low = one.end
+        if low < run.end:
+            runs.append(_part(run, low, run.end))
+    return runs
+
+
+def _part(run: Run, low: int, high: int) -> Run:
+    if isinstance(run, Zeros):
+        return Zeros(low, high)
+    offset = run.offset if run.offset == ABSENT else run.offset + low - run.address
+    return Segment(low, run.octets(low - run.address, high - run.address), offset)
 
 
 def groups(rows: NDArray[np.intp], owner: NDArray[np.intp]) -> list[NDArray[np.intp]]:

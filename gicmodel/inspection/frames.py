@@ -22,15 +22,17 @@ from gicmodel.layouts.registers import (
     REGISTERS,
     register,
 )
-from gicmodel.registers_file import Registers
+from gicmodel.registers_file import RD_BASE, Registers
 
-_PAIR = re.compile(r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+)=(?P<value>\w+)", re.ASCII)
+_PAIR = re.compile(
+    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII
+)
 _TRACED = re.compile(
     rb"gicv3_(?:its|redist)_write GICv3 (?:ITS|redistributor (?P<number>0x[0-9a-f]{1,8}|[0-9]{1,8})) write: "
     rb"offset (?P<offset>0x[0-9a-f]{1,16}) data (?P<data>0x[0-9a-f]{1,16})"
 )
 _LINE_BYTES = 4096
-_KNOWN = {entry.name for entry in REGISTERS}
+_KNOWN = {entry.name for entry in REGISTERS} | {f"GICR_{RD_BASE}"}
 _OFFSETS = {
     prefix: {entry.offset: entry.name.removeprefix(f"{prefix}_") for entry in entries}
     for prefix, entries in (("GITS", ITS_REGISTERS), ("GICR", REDISTRIBUTOR_REGISTERS))
@@ -65,11 +67,14 @@ class Frames:
         return self.values.get(frame, {}).get(name)
 
     def fields(self, frame: str, name: str, architecture: str = "4.1") -> dict[str, int] | None:
-        """A register's fields, as that architecture has it, if it was given."""
+        """A register's fields, as that architecture has it, if it does and the register was given."""
         value = self.value(frame, name)
         if value is None:
             return None
-        return register(f"{frame.rstrip('0123456789')}_{name}", architecture).layout.unpack(value)
+        try:
+            return register(f"{frame.rstrip('0123456789')}_{name}", architecture).layout.unpack(value)
+        except KeyError:
+            return None
 
     def want(self, frame: str, name: str, disables: str, architecture: str = "4.1") -> dict[str, int] | None:
         """As `fields`; a register that was not given is noted as missing, with what that disables."""

@@ -20,6 +20,7 @@ from gicmodel.inspection.frames import Frames, Missing
 from gicmodel.inspection.its import Its, check_size, decode_its, decode_vpes, open_its
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue, vpes_mapped
+from gicmodel.inspection.rdbases import RDbases
 from gicmodel.inspection.redistributors import Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, Occupied, occupied
 from gicmodel.inspection.vsgis import UNPUBLISHED, read_vsgis
@@ -40,6 +41,8 @@ class Inspection:
     evidence: list[str]
     its: list[Its]
     redistributors: list[Redistributor]
+    rdbases: RDbases
+    """What RDbase may be: each redistributor, or the vCPUs of a guest."""
     queues: list[Queue]
     devices: NDArray[np.void]
     events: NDArray[np.void]
@@ -57,14 +60,6 @@ class Inspection:
         """The registers that were not given and formats that are not known, and what that disables."""
         unknown = self.architecture == "4.1" and self.vpes.size and self.profile.vsgi is None
         return [*self.frames.missing, *([UNPUBLISHED] if unknown else [])]
-
-    @property
-    def processor_numbers(self) -> set[int]:
-        """What RDbase may be: the Processor_Number of each redistributor, or the vCPUs of a guest."""
-        vcpus = self.frames.value("guest", "vcpus") or 0
-        return {redistributor.processor_number for redistributor in self.redistributors} | set(
-            range(min(vcpus, 1 << 16))
-        )
 
 
 def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, limit: int = ENTRIES) -> Inspection:
@@ -85,11 +80,14 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
         decode_its(dump, unit, profile, budget)
     architecture = architecture_of(frames)
     redistributors = read_redistributors(frames, architecture)
+    rdbases = RDbases(redistributors, frames.value("guest", "vcpus"))
     queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
     read = [queue for queue in queues if queue is not None]
     vpes, vpe_tables = _vpes(dump, frames, profile, units, redistributors, budget)
     if profile is OPAQUE and architecture != "3":
         vpes = _joined(VPES, [vpes_mapped(dump, queue, architecture) for queue in read[:1]])
+        pta = next((unit.pta for unit in units for queue in read[:1] if unit.number == queue.its), None)
+        vpes["RDbase"] = [rdbases.number(rdbase, pta) for rdbase in vpes["RDbase"].tolist()]
         join.place_vpes(vpes, redistributors)
     events = _joined(EVENTS, [unit.events.rows for unit in units])
     targets = join.Targets(dump, redistributors, _joined(COLLECTIONS, [unit.collections for unit in units]), vpes)
@@ -102,6 +100,7 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
         evidence,
         units,
         redistributors,
+        rdbases,
         read,
         _joined(DEVICES, [unit.devices for unit in units]),
         events,

@@ -55,6 +55,11 @@ class Its:
         return None if self.typer is None else self.typer["ID_bits"] + 1
 
     @property
+    def pta(self) -> bool | None:
+        """GITS_TYPER.PTA, if it was given: whether RDbase is an address in commands."""
+        return None if self.typer is None else bool(self.typer["PTA"])
+
+    @property
     def collections_in_hardware(self) -> int:
         """GITS_TYPER.HCC: collections below it are not in memory."""
         return 0 if self.typer is None else self.typer["HCC"]

@@ -97,7 +97,7 @@ class Targets:
         self, row: NDArray[np.void], address: int, configuration: int, id_bits: int, budget: Budget
     ) -> NDArray[np.void]:
         size = table_bytes(id_bits) - FIRST_LPI_BYTE
-        if size <= 0 or not budget.read(self.dump.held(address + FIRST_LPI_BYTE, size), PENDING_TABLES):
+        if size <= 0 or not budget.read(self.dump.pending.held(address + FIRST_LPI_BYTE, size), PENDING_TABLES):
             return row[:0]
         bits = lpis.lpis_set(self.dump, address, id_bits, budget.entries)
         budget.keep(bits.total, PENDING_TABLES)
@@ -106,7 +106,7 @@ class Targets:
         rows["INTID"] = bits.intids
         rows["configuration"] = lpis.configuration(self.dump, np.full(rows.size, configuration), bits.intids)
         rows["address"] = addresses
-        rows["offset"] = self.dump.offsets(addresses)
+        rows["offset"] = self.dump.pending.offsets(addresses)
         return rows
 
 

@@ -32,7 +32,7 @@ def configuration(dump: Dump, tables: Addresses, intids: NDArray[np.int64]) -> N
 
 def pending(dump: Dump, tables: Addresses, intids: NDArray[np.int64]) -> NDArray[np.int8]:
     """The pending bit of each INTID in the table at the same place of `tables` (UNKNOWN: none), or UNKNOWN."""
-    octets = _bytes(dump, tables, byte_of(intids).astype(np.int64), tables >= 0)
+    octets = _bytes(dump.pending, tables, byte_of(intids).astype(np.int64), tables >= 0)
     return np.where(octets >= 0, octets >> bit_of(intids) & 1, UNKNOWN).astype(np.int8)
 
 
@@ -40,7 +40,7 @@ def bits_set(dump: Dump, address: int, start: int, end: int, limit: int) -> Bits
     """The bits set in bytes [start, end) of the pending table at `address`, at most `limit` of them."""
     found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     total = kept = 0
-    for piece in dump.pieces(address + start, end - start):
+    for piece in dump.pending.pieces(address + start, end - start):
         for first in range(0, piece.octets.size, _BATCH):
             octets = piece.octets[first : first + _BATCH]
             places = np.flatnonzero(octets)
@@ -55,6 +55,12 @@ def bits_set(dump: Dump, address: int, start: int, end: int, limit: int) -> Bits
 def lpis_set(dump: Dump, address: int, id_bits: int, limit: int) -> Bits:
     """The LPIs pending in the table at `address` for INTIDs of `id_bits` bits."""
     return bits_set(dump, address, FIRST_LPI_BYTE, byte_of(1 << id_bits), limit)
+
+
+def is_whole(dump: Dump, address: int, id_bits: int) -> bool:
+    """Whether the dump has the bit of every LPI in the table at `address` (UNKNOWN: none): else their number is not."""
+    size = max(0, byte_of(1 << id_bits) - FIRST_LPI_BYTE)
+    return address != UNKNOWN and dump.pending.held(address + FIRST_LPI_BYTE, size) == size
 
 
 def enabled(configuration: NDArray[np.int16]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gicmodel.inspection.dump import Dump
+from gicmodel.inspection.dump import ABSENT, Dump
 from gicmodel.inspection.profiles import Entry
 from gicmodel.layouts.layout import Layout
 
@@ -15,7 +15,8 @@ from gicmodel.layouts.layout import Layout
 def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
     """Lines: the entry's format and place, its bytes, its words, its fields."""
     layout, address = entry.layout, int(row["address"])
-    yield f"{layout.name} at {address:#x}, file offset {int(row['offset']):#x}: {layout.doc}"
+    place = "at no place in the file" if row["offset"] == ABSENT else f"file offset {int(row['offset']):#x}"
+    yield f"{layout.name} at {address:#x}, {place}: {layout.doc}"
     octets, held = dump.gather(np.array([address], np.int64), layout.bytes)
     if not held[0]:
         yield "  absent"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.table import ItsTable
+from gicmodel.registers_file import RD_BASE
 
 DEFAULT_ID_BITS = 16
 """The width of INTIDs if no register tells it: what Linux allocates tables for."""
@@ -21,12 +22,15 @@ LPI_ID_BITS = 24
 class Redistributor(NamedTuple):
     """One redistributor; addresses are UNKNOWN and other values None where a register was not given.
 
+    `address` is RD_base, that of its first frame; `last` says that GICR_TYPER has it as the last of its region.
     `id_bits` is the width of its INTIDs, `declared_id_bits` what GICR_PROPBASER asks for. `resident` is the vPEID
     (GICv4.1) or the address of the virtual pending table (GICv4.0) of the vPE that it has, or UNKNOWN.
     """
 
     number: int
     processor_number: int
+    address: int
+    last: bool
     enabled: bool | None
     declared_id_bits: int | None
     id_bits: int
@@ -71,10 +75,13 @@ def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -
     pendbaser = frames.want(frame, "PENDBASER", "which LPIs are pending")
     typer = frames.fields(frame, "TYPER")
     declared = None if propbaser is None else propbaser["IDbits"] + 1
+    address = frames.value(frame, RD_BASE)
     resident, last_vpt, configuration, id_bits = _virtual(frames, frame, architecture)
     return Redistributor(
         number,
         number if typer is None else typer["Processor_Number"],
+        UNKNOWN if address is None else address,
+        typer is not None and bool(typer["Last"]),
         None if ctlr is None else bool(ctlr["EnableLPIs"]),
         declared,
         min(DEFAULT_ID_BITS if declared is None else declared, limit, LPI_ID_BITS),

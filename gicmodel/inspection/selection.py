@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection import views
+from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.rules import Findings
@@ -83,6 +84,12 @@ def entries(found: Inspection, selection: Selection) -> list[tuple[Entry, NDArra
     if selection.event is not None:
         chosen = [kinds["events"]]
     return [(entry, rows) for entry, rows in chosen if entry is not None]
+
+
+def dump_of(found: Inspection, entry: Entry) -> Dump:
+    """Where the bytes of an entry are: vSGIs are in pending tables."""
+    storage = found.profile.vsgi
+    return found.dump.pending if storage is not None and entry is storage.configuration else found.dump
 
 
 def devices(found: Inspection, selection: Selection) -> NDArray[np.void]:

@@ -21,7 +21,7 @@ from gicmodel import registers_file
 from gicmodel.errors import UnusableInput
 from gicmodel.files import opened_whole, refusing
 from gicmodel.images import Segment, mapped, segments_in
-from gicmodel.inspection.dump import Dump
+from gicmodel.inspection.dump import Dump, overlaid, with_zeros
 from gicmodel.memory import ADDRESS_BITS
 from gicmodel.registers_file import Registers
 
@@ -55,7 +55,10 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
     if start.startswith(_ZIP):
         from gicmodel.snapshot_file import ram_in
 
-        return Dump(ram_in(file, path))
+        # A snapshot has all that was ever written: the rest of RAM is zero, and not absent.
+        ram = ram_in(file, path)
+        runs = with_zeros(ram.segments, ram.base, ram.size)
+        return Dump(runs, None if ram.held is None else Dump(overlaid(runs, ram.held)))
     if start.startswith(_LIME):
         return Dump(list(_ranges(path, mapped(file, path))))
     return Dump(segments_in(file, path, base))

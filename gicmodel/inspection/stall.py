@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import physical_id_bits
@@ -118,7 +116,6 @@ def _vpe(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterato
 def _redistributor(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
     if mnemonic in _UNMAPS and not fields["V"]:
         return
-    known = np.array(sorted(found.processor_numbers), np.int64)
     for name in ("RDbase", "RDbase2"):
-        if name in fields and known.size and fields[name] not in known:
+        if name in fields and found.rdbases.is_none(fields[name], unit.pta):
             yield f"{name} {fields[name]:#x} is no redistributor"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gicmodel.inspection import lpis
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.join import vpt_id_bits
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules import Findings
 
@@ -105,6 +106,8 @@ def devices(found: Inspection, rows: NDArray[np.void]) -> View:
     ordered = np.sort(keys)
     mine = rows["its"].astype(np.int64) << 32 | rows["DeviceID"]
     count = np.searchsorted(ordered, mine, "right") - np.searchsorted(ordered, mine, "left")
+    absent = [unit.devices["address"][unit.events.absent] for unit in found.its]
+    count[np.isin(rows["address"], np.concatenate([np.empty(0, np.int64), *absent]))] = UNKNOWN
     return View(
         "devices",
         "devices",
@@ -113,7 +116,7 @@ def devices(found: Inspection, rows: NDArray[np.void]) -> View:
             Column("DeviceID", "hex", rows["DeviceID"]),
             Column("EventID_bits", "number", rows["Size"].astype(np.int64) + 1),
             Column("ITT_addr", "hex", rows["ITT_addr"]),
-            Column("events", "number", count),
+            Column("events", "number", count, maybe=True),
             *_place(rows),
         ],
     )
@@ -137,19 +140,21 @@ def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
     """The vPEs with their tables, doorbell and residency."""
     of_vpes = found.pending[found.pending["virtual"]]
     count = np.bincount(of_vpes["target"], minlength=1 << 16)[rows["vPEID"] & 0xFFFF]
+    whole = [lpis.is_whole(found.dump, int(row["VPT_addr"]), vpt_id_bits(row)) for row in rows]
+    count[~np.array(whole, np.bool_)] = UNKNOWN
     return View(
         "vpes",
         "vPEs",
         [
             Column("vPEID", "number", rows["vPEID"]),
-            Column("RDbase", "number", rows["RDbase"]),
+            Column("RDbase", "number", rows["RDbase"], maybe=True),
             Column("resident", "number", rows["resident"], maybe=True),
             Column("VPT_addr", "hex", rows["VPT_addr"]),
             Column("vINTID_bits", "number", rows["VPT_size"].astype(np.int64) + 1),
             Column("VCONF_addr", "hex", rows["VCONF_addr"], maybe=True),
             Column("Default_Doorbell", "number", rows["Default_Doorbell"]),
             Column("DoorbellArmed", "flag", rows["DoorbellArmed"]),
-            Column("pending", "number", count),
+            Column("pending", "number", count, maybe=True),
             *_place(rows),
         ],
     )
@@ -182,6 +187,7 @@ def vsgis(found: Inspection, rows: NDArray[np.void]) -> View:
 def redistributors(found: Inspection) -> View:
     """The redistributors and their tables."""
     rows = found.redistributors
+    whole = [lpis.is_whole(found.dump, row.pending, row.id_bits) for row in rows]
     physical = found.pending[~found.pending["virtual"]]
     return View(
         "redistributors",
@@ -195,7 +201,15 @@ def redistributors(found: Inspection) -> View:
             Column("INTID_bits", "number", [row.id_bits for row in rows]),
             Column("configuration", "hex", [row.configuration for row in rows], maybe=True),
             Column("pending_table", "hex", [row.pending for row in rows], maybe=True),
-            Column("pending", "number", [int((physical["target"] == row.processor_number).sum()) for row in rows]),
+            Column(
+                "pending",
+                "number",
+                [
+                    int((physical["target"] == row.processor_number).sum()) if known else UNKNOWN
+                    for row, known in zip(rows, whole, strict=True)
+                ],
+                maybe=True,
+            ),
             Column("resident", "hex", [row.resident for row in rows], maybe=True),
         ],
     )

@@ -23,7 +23,7 @@ UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of 
 def read_vsgis(dump: Dump, vpes: NDArray[np.void], storage: VsgiStorage, budget: Budget) -> NDArray[np.void]:
     """The vSGIs that are configured, pending, or absent from the dump; `address` is the configuration byte's."""
     most = budget.keep(vpes.size * vpt.VSGIS, "vSGIs") // vpt.VSGIS
-    vpes = vpes[:most]
+    vpes, dump = vpes[:most], dump.pending
     words, pending_held = dump.gather(vpes["VPT_addr"] + storage.pending_byte, vpt.VSGIS // 8)
     octets, held = dump.gather(vpes["VPT_addr"] + storage.configuration_byte, vpt.VSGIS)
     pending = np.unpackbits(words, axis=1, bitorder="little").astype(np.int8)

@@ -21,7 +21,7 @@ from gicmodel.inspection.octets import hexdump
 from gicmodel.inspection.rules import find
 from gicmodel.registers_file import write_registers
 from tests.inspection.machine import DEVICES as DEVICE_TABLE
-from tests.inspection.machine import VCONF, VPT1, Machine
+from tests.inspection.machine import VCONF, VPT1, Machine, SavedGuest
 from tests.inspection.museum import HOST, inspected
 
 PATIENCE = 60
@@ -52,6 +52,17 @@ def lines(outline):
             yield from below(child, depth + 1)
 
     return [line for root in outline.roots() for line in below(root, 0)]
+
+
+@pytest.mark.parametrize("frame", ["GICR0", "GICR1"])
+@pytest.mark.parametrize("make", [Machine, SavedGuest])
+def test_registers_that_the_architecture_lacks_have_a_value_and_no_fields(make, frame):
+    machine = make()
+    machine.registers[frame] |= {"FOO": 1, "VPENDBASER": 2, "INVLPIR": 3, "RD_base": 0x80A_0000}
+    found = machine.inspect()
+    shown = Outline(found, find(found)).detail(Item("redistributors", int(frame[4:]), int(frame[4:]) + 1, False))
+    assert {f"{frame}_FOO  0x1", f"{frame}_VPENDBASER  0x2", f"{frame}_RD_base  0x80a0000"} <= set(shown)
+    assert any(line.startswith("  EnableLPIs") for line in shown)
 
 
 def test_the_tree_of_a_real_host(host):

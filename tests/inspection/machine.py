@@ -17,6 +17,7 @@ from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_PENDBASER,
     GICR_PROPBASER,
+    GICR_TYPER,
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
     GITS_BASER,
@@ -59,8 +60,8 @@ class Machine:
                 "BASER1": self.baser(4, CTE.bytes, COLLECTIONS),
                 "BASER2": self.baser(2, VTE.bytes, VPES),
             },
-            "GICR0": self.redistributor(PENDING0, VPT0),
-            "GICR1": self.redistributor(PENDING1, VPT1),
+            "GICR0": self.redistributor(0, PENDING0, VPT0),
+            "GICR1": self.redistributor(1, PENDING1, VPT1),
             "GICD": {"TYPER": GICD_TYPER.pack(IDbits=15, LPIS=1)},
         }
         if indirect:
@@ -87,8 +88,9 @@ class Machine:
         return GITS_BASER.pack(**({"Valid": 1} | entry | fields))
 
     @staticmethod
-    def redistributor(pending, vpt, **fields):
+    def redistributor(number, pending, vpt):
         return {
+            "TYPER": GICR_TYPER.pack(Processor_Number=number, Last=number == 1, VLPIS=1),
             "CTLR": GICR_CTLR.pack(EnableLPIs=1),
             "PROPBASER": GICR_PROPBASER.pack(Physical_Address=CONFIGURATION, IDbits=15),
             "PENDBASER": GICR_PENDBASER.pack(Physical_Address=pending),

@@ -62,3 +62,16 @@ def test_what_is_wanted_and_missing_is_remembered():
     assert frames.want("GITS0", "CTLR", "nothing")["Enabled"] == 1
     assert frames.want("GITS0", "TYPER", "widths") is None
     assert frames.missing == [Missing("GITS0_TYPER", "widths")]
+
+
+def test_the_address_of_a_redistributor_is_given_beside_its_registers():
+    assert from_pairs(["GICR3_RD_base=0x80a0000"]) == {"GICR3": {"RD_base": 0x80A_0000}}
+    for pair in ("GITS_RD_base=1", "GICR0_rd_base=1", "GICD_RD_base=1"):
+        with pytest.raises(UnusableInput, match="is not NAME=VALUE"):
+            from_pairs([pair])
+
+
+@pytest.mark.parametrize("name", ["FOO", "VPENDBASER", "RD_base"])
+def test_a_register_that_the_architecture_lacks_has_no_fields(name):
+    frames = Frames({"GICR0": {name: 1}})
+    assert (frames.value("GICR0", name), frames.fields("GICR0", name, "3")) == (1, None)

@@ -286,3 +286,13 @@ def test_a_stalled_command_gets_its_likely_reason(mnemonic, fields, reason):
 def test_a_device_without_a_level_2_page():
     found = changed(INDIRECT, lambda m: (m.command(0, "MAPD", DeviceID=0x2000, V=1), m.queue(0, 1, stalled=1)))
     assert found.told[0].sentence.endswith(": GITS0_BASER0 has no level 2 page for DeviceID 0x2000")
+
+
+def test_tables_that_begin_at_one_address_are_told_apart():
+    """Three redistributors with one pending table: the second was said to overlap itself."""
+    machine = HOST()
+    machine.registers["GICR2"] = machine.redistributor(2, PENDING0, VPT1)
+    machine.registers["GICR1"] = machine.redistributor(1, PENDING0, VPT1)
+    sentences = [one.sentence for one in find(machine.inspect()).told if one.rule.identifier == "overlap"]
+    name = "LPI pending table of GICR{} at " + hex(PENDING0)
+    assert sentences == [f"{name.format(n)} overlaps {name.format(n - 1)}" for n in (1, 2)]

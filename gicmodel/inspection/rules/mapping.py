@@ -148,9 +148,9 @@ def _devices(found: Inspection, unit: Its) -> Iterator[Group]:
 
 
 def _collections(found: Inspection, unit: Its) -> Iterator[Group]:
-    rows, known = unit.collections, found.processor_numbers
+    rows, known = unit.collections, found.rdbases.known
     mapped = rows["RDbase"] != UNKNOWN
-    if known:
+    if known is not None:
         lost = mapped & ~among(rows["RDbase"], known)
         yield Group(
             COLLECTION_RDBASE,
@@ -226,11 +226,11 @@ def _shared_intids(rows: NDArray[np.void]) -> Group:
 
 
 def _vpes(found: Inspection) -> Iterator[Group]:
-    rows, known = found.vpes, found.processor_numbers
-    if known:
+    rows, known = found.vpes, found.rdbases.known
+    if known is not None:
         yield Group(
             VPE_RDBASE,
-            rows[~among(rows["RDbase"], known)],
+            rows[(rows["RDbase"] != UNKNOWN) & ~among(rows["RDbase"], known)],
             lambda row: f"vPE {row['vPEID']} is mapped to RDbase {row['RDbase']:#x}; no redistributor is that",
         )
     yield Group(

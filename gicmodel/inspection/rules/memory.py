@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.dump import ABSENT
+from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.queue import QUEUE_ALIGNMENT
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import Regions
-from gicmodel.inspection.rules.rule import MOST, Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.inspection.table import ItsTable, Level1, Occupied
 from gicmodel.layouts.level1 import LEVEL1
 
@@ -85,6 +86,8 @@ PROPBASER_DIFFERS = Rule(
     "DDI0601 GICR_TYPER.CommonLPIAff; IHI0069, LPI Configuration tables",
 )
 
+_OVERLAPS = np.dtype([("number", np.int64), ("address", np.int64), ("offset", np.int64)])
+
 RULES = (
     *(OVERLAP, RES0, LEVEL1_RES0, LEVEL1_MISALIGNED, LEVEL1_SHARED, TABLE_MISALIGNED, TABLE_ABSENT, ITT_ABSENT),
     *(PENDING_ABSENT, NO_LPIS, PROPBASER_DIFFERS),
@@ -120,17 +123,19 @@ def _tables(found: Inspection) -> list[tuple[ItsTable, Occupied]]:
 
 def _overlaps(regions: Regions) -> Iterator[Group]:
     later, earlier = regions.overlaps()
-    twins = {int(row["address"]): other for row, other in zip(later[:MOST], earlier[:MOST], strict=True)}
+    # Several tables may begin at one address: a row says which of all it is.
+    rows = rows_of(
+        _OVERLAPS, later.size, number=np.arange(later.size), address=later["address"], offset=later["offset"]
+    )
     yield Group(
         OVERLAP,
-        later,
-        lambda row: f"{regions.name(row)} at {row['address']:#x} overlaps {_other(regions, twins, row)}",
+        rows,
+        lambda row: f"{_at(regions, later[row['number']])} overlaps {_at(regions, earlier[row['number']])}",
     )
 
 
-def _other(regions: Regions, twins: dict[int, np.void], row: np.void) -> str:
-    other = twins[int(row["address"])]
-    return f"{regions.name(other)} at {other['address']:#x}"
+def _at(regions: Regions, region: np.void) -> str:
+    return f"{regions.name(region)} at {region['address']:#x}"
 
 
 def _table(table: ItsTable, entries: Occupied) -> Iterator[Group]:
@@ -228,7 +233,7 @@ def _redistributors(found: Inspection) -> Iterator[Group]:
 def _absent_pending(found: Inspection) -> Iterator[Row]:
     regions = Regions(found)
     for row in regions.pending():
-        absent = int(row["size"]) - found.dump.held(int(row["address"]), int(row["size"]))
+        absent = int(row["size"]) - found.dump.pending.held(int(row["address"]), int(row["size"]))
         if absent:
             name, address = regions.name(row), int(row["address"])
             yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)

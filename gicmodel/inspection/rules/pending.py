@@ -146,14 +146,14 @@ def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage
     bits = bits[~among(byte_of(bits), storage)]
     if bits.size:
         first = address + int(byte_of(bits)[0])
-        yield place(first, found.dump.offset(first), owner=owner, count=bits.size)
+        yield place(first, found.dump.pending.offset(first), owner=owner, count=bits.size)
 
 
 def _beyond(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
     bits = lpis.bits_set(found.dump, address, max(FIRST_LPI_BYTE, table_bytes(id_bits)), GRANULE, 1)
     if bits.total:
         first = address + int(byte_of(bits.intids)[0])
-        yield place(first, found.dump.offset(first), owner=owner, count=bits.total, id_bits=id_bits)
+        yield place(first, found.dump.pending.offset(first), owner=owner, count=bits.total, id_bits=id_bits)
 
 
 def _resident(found: Inspection) -> Iterator[Group]:
