@@ -15,7 +15,7 @@ from gicmodel.driver.its import ItsNode
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.residency import evict
+from gicmodel.driver.residency import evict, forget_vpes, prepare
 from gicmodel.driver.vpe_tables import join_vpe_table
 from gicmodel.layouts.registers import TableType
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
@@ -72,9 +72,14 @@ class Boot:
         return len(self.redistributors)
 
     @property
+    def its_nodes(self) -> list[ItsNode]:
+        """The ITSs in the order of Linux' list, at whose head its_probe_one puts each: the last one is the first."""
+        return self.its[::-1]
+
+    @property
     def v4_its(self) -> list[ItsNode]:
-        """The ITSs that can map vPEs, in Linux' order."""
-        return [its for its in self.its if its.is_v4] if self.is_v4 else []
+        """The ITSs that can map vPEs, in Linux' order. Where any one will do, it is the first."""
+        return [its for its in self.its_nodes if its.is_v4] if self.is_v4 else []
 
     @property
     def commands_issued(self) -> Counter[str]:
@@ -100,39 +105,50 @@ class Boot:
     def probe(self) -> None:
         """Boot: every ITS gets its tables and its queue, every redistributor its tables, every CPU its collections.
 
+        The other CPUs come up when the first has set up the ITSs.
+
         Raises:
             DriverError: what the hardware refuses, or ENOMEM.
         """
+        for rd in self.redistributors:
+            forget_vpes(rd)
+        first, *others = self.redistributors
+        first.wake()
+        self._its_init()
+        self._its_cpu_init(first)
+        for rd in others:
+            rd.wake()
+            self._its_cpu_init(rd)
+
+    def _its_init(self) -> None:
         for its in self.its:
             its.quiesce()
         for its in self.its:
-            self._bring_up_its(its)
-        for rd in self.redistributors:
-            self._bring_up_cpu(rd)
+            self._its_probe_one(its)
 
-    def _bring_up_its(self, its: ItsNode) -> None:
-        its.set_up_tables(self.nr_cpus, self.vpe_id_bits, self._vpe_table_sibling(its))
+    def _its_probe_one(self, its: ItsNode) -> None:
         if its.is_v4 and not its.single_vmovp:
             self.its_list.append(its.assign_list_number(self.its_list))
+        its.set_up_tables(self.nr_cpus, self.vpe_id_bits, self._vpe_table_sibling(its))
         its.enable()
 
     def _vpe_table_sibling(self, its: ItsNode) -> ItsNode | None:
         """An ITS that is set up and whose vPE table `its` must use too (Linux' find_sibling_its)."""
-        for other in self.its[: its.number]:
+        for other in reversed(self.its[: its.number]):
             shares = its.svpet and other.svpet and its.affinity_group() == other.affinity_group()
             if shares and TableType.VPES in other.tables:
                 return other
         return None
 
-    def _bring_up_cpu(self, rd: Redistributor) -> None:
-        rd.wake()
+    def _its_cpu_init(self, rd: Redistributor) -> None:
         pending_table = self.allocator.alloc(aligned(table_bytes(self.lpi_id_bits)), TABLE_ALIGN)
         rd.enable_lpis(self.lpi_configuration.address, pending_table, self.lpi_id_bits)
-        if self.is_v4:
-            evict(rd, self.lpi_id_bits)
         if self.is_v41:
-            join_vpe_table(rd, self.redistributors[: rd.cpu], self.its, self.allocator, self.vpe_id_bits)
-        for its in self.its:
+            evict(rd)
+            join_vpe_table(rd, self.redistributors[: rd.cpu], self.its_nodes, self.allocator, self.vpe_id_bits)
+        elif self.is_v4:
+            prepare(rd, self.lpi_id_bits)
+        for its in self.its_nodes:
             its.targets.append(self._rdbase(its, rd))
             its.send(commands.mapc(rd.cpu, its.targets[rd.cpu]), its.sync(rd.cpu))
             its.send(commands.invall(rd.cpu), its.sync(rd.cpu))

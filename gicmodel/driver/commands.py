@@ -33,8 +33,9 @@ def mapd(device_id: int, event_bits: int, itt_addr: int) -> Commands:
     return _command(layouts.MAPD, DeviceID=device_id, Size=event_bits - 1, ITT_addr=itt_addr, V=1)
 
 
-def mapd_unmap(device_id: int) -> Commands:
-    return _command(layouts.MAPD, DeviceID=device_id)
+def mapd_unmap(device_id: int, event_bits: int, itt_addr: int) -> Commands:
+    """With V=0 the ITT is ignored; Linux names it all the same."""
+    return _command(layouts.MAPD, DeviceID=device_id, Size=event_bits - 1, ITT_addr=itt_addr)
 
 
 def mapc(icid: int, target: int) -> Commands:

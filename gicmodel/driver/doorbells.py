@@ -8,12 +8,11 @@ it, or where that does not exist a proxy: a device of the driver's own, whose ev
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 from gicmodel.driver import commands
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.configuration import ENABLE
-from gicmodel.driver.lpis import PhysicalLpis
+from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 
 
@@ -91,18 +90,24 @@ class Doorbells(PhysicalLpis):
             return
         proxy = self._proxy
         event = proxy.vpes.index(vpe)
-        proxy.vpes[event] = None
         node = self.its[proxy.device.its]
         node.send(commands.discard(proxy.device.device_id, event), node.sync(int(proxy.device.col[event])))
+        proxy.vpes[event] = None
+        if proxy.vpes[proxy.next_victim] is not None:
+            # A free event is better than one that is taken.
+            proxy.next_victim = event
 
-    @cached_property
-    def _proxy(self) -> _Proxy:
-        """As many events as there are CPUs, on the first ITS with vLPIs, under its highest DeviceID."""
-        node = self.v4_its[0]
+    def _its_init(self) -> None:
+        super()._its_init()
+        if self.is_v4 and not self.direct_lpi:
+            self._proxy = self._create_proxy()
+
+    def _create_proxy(self) -> _Proxy:
+        """As many events as there are CPUs, but two at least, on the first ITS, under its highest DeviceID."""
+        node = self.its_nodes[0]
         device_id = (1 << node.device_bits) - 1
         self._check_new_device(node.number, device_id)
-        event_bits = max(1, (self.nr_cpus - 1).bit_length())
-        return _Proxy(self._map_device(device_id, node.number, event_bits, lpi_base=0))
+        return _Proxy(self._map_device(device_id, node.number, max(2, roundup_pow_of_two(self.nr_cpus)), lpi_base=0))
 
 
 class _Proxy:

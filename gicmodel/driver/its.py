@@ -13,7 +13,7 @@ from gicmodel.driver.commands import Commands, Operand
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.port import Frame, RegisterFace, Relax
 from gicmodel.driver.queue import QUEUE_BYTES, CommandQueue
-from gicmodel.driver.tables import Table, affinity_key, set_up_baser
+from gicmodel.driver.tables import Table, affinity_key, probe_page_size, set_up_baser
 from gicmodel.layouts.registers import ITS_REGISTERS, TableType
 from gicmodel.memory import PAGE_BYTES
 
@@ -73,18 +73,21 @@ class ItsNode:
 
     def set_up_tables(self, cpus: int, vpe_bits: int, vpe_sibling: ItsNode | None) -> None:
         """Give every GITS_BASER<n> its table; `vpe_sibling` is an ITS with which this one must share its vPE table."""
-        entries = {
+        entries: dict[int, int] = {
             TableType.DEVICES: 1 << self.device_bits,
             TableType.VPES: 1 << vpe_bits,
             TableType.COLLECTIONS: cpus,
         }
         for name in BASERS:
             kind = self.frame.fields(name)["Type"]
+            if kind not in entries:
+                continue
+            page_bytes = probe_page_size(self.frame, name)
             if kind == TableType.VPES and vpe_sibling is not None:
                 self.frame.write(name, vpe_sibling.frame.read(name))
                 self.tables[kind] = vpe_sibling.tables[kind]
-            elif kind in entries:
-                self.tables[kind] = set_up_baser(self.frame, name, self._allocator, entries[TableType(kind)])
+            else:
+                self.tables[kind] = set_up_baser(self.frame, name, page_bytes, self._allocator, entries[kind])
 
     def assign_list_number(self, taken: Sequence[int]) -> int:
         """Choose GITS_CTLR.ITS_Number, or accept the one that hardware insists on (Linux' its_compute_its_list_map)."""

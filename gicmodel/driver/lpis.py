@@ -20,6 +20,7 @@ from gicmodel.driver.commands import Operand, within
 from gicmodel.driver.configuration import DISABLED, ENABLED
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.objects import ItsDevice
+from gicmodel.driver.undo import all_or_nothing
 
 _ITT_ALIGN = 256
 
@@ -28,20 +29,18 @@ class PhysicalLpis(Boot):
     """Devices, each with an ITT and as many LPIs as it has events."""
 
     def its_create_device(self, device_id: int, nr_events: int, its: int = 0) -> ItsDevice:
-        """Map a device with an ITT and LPIs for `nr_events` events, rounded up to a power of two and at least 2.
+        """Map a device with an ITT and LPIs for `nr_events` events, rounded up to a power of two.
 
         Raises:
             DriverError: EEXIST, the ITS has the device; EINVAL, its tables have no place for it; ENOSPC, no LPIs;
                 ENOMEM.
         """
-        event_bits = max(1, (nr_events - 1).bit_length())
+        nr_events = roundup_pow_of_two(nr_events)
         self._check_new_device(its, device_id)
-        lpi_base = self.its_lpi_alloc(1 << event_bits)
-        try:
-            device = self._map_device(device_id, its, event_bits, lpi_base)
-        except DriverError:
-            self.lpi_ids.give(lpi_base, 1 << event_bits)
-            raise
+        lpi_base = self.its_lpi_alloc(nr_events)
+        with all_or_nothing() as undo:
+            undo.callback(self.lpi_ids.give, lpi_base, nr_events)
+            device = self._map_device(device_id, its, nr_events, lpi_base)
         insort(self._devices_by_lpi, device, key=_lpi_base)
         return device
 
@@ -52,7 +51,7 @@ class PhysicalLpis(Boot):
         events = np.flatnonzero(device.mapped)
         if len(events):
             self._deactivate(device, events)
-        self.its[device.its].send(commands.mapd_unmap(device.device_id))
+        self.its[device.its].send(commands.mapd_unmap(device.device_id, device.event_bits, device.itt_addr))
         # The ITT is the ITS' until it has read that command.
         self.drain()
         self.allocator.free(device.itt_addr)
@@ -119,12 +118,12 @@ class PhysicalLpis(Boot):
             raise DriverError("EEXIST", f"{self.its[its].name} has a device {device_id:#x}")
         self.its[its].require_device(device_id)
 
-    def _map_device(self, device_id: int, its: int, event_bits: int, lpi_base: int) -> ItsDevice:
+    def _map_device(self, device_id: int, its: int, nr_events: int, lpi_base: int) -> ItsDevice:
         node = self.its[its]
-        itt_addr = self.allocator.alloc(node.itt_entry_bytes << event_bits, _ITT_ALIGN)
+        device = ItsDevice.create(device_id, its, nr_events, lpi_base)
+        device.itt_addr = self.allocator.alloc(node.itt_entry_bytes << device.event_bits, _ITT_ALIGN)
         # If this fails nobody gets the ITT back: an ITS that did not answer may still come to use it.
-        node.send(commands.mapd(device_id, event_bits, itt_addr))
-        device = ItsDevice.create(device_id, its, itt_addr, 1 << event_bits, lpi_base)
+        node.send(commands.mapd(device_id, device.event_bits, device.itt_addr))
         self.devices[its, device_id] = device
         return device
 
@@ -173,6 +172,11 @@ class PhysicalLpis(Boot):
     def _check_cpus(self, cpus: Operand) -> None:
         if not within(cpus, self.nr_cpus):
             raise DriverError("EINVAL", f"CPUs are 0..{self.nr_cpus - 1}")
+
+
+def roundup_pow_of_two(number: int) -> int:
+    """The lowest power of two that is not below `number`, from 1."""
+    return 1 << max(0, number - 1).bit_length()
 
 
 def _lpi_base(device: ItsDevice) -> int:

@@ -67,7 +67,7 @@ class ItsDevice:
     its: int
     itt_addr: int
     nr_events: int
-    """A power of two, the size of the ITT."""
+    """A power of two, the number of its LPIs."""
     lpi_base: int
     """Event e is physical LPI lpi_base + e while it is not forwarded."""
     mapped: NDArray[np.bool_]
@@ -82,20 +82,14 @@ class ItsDevice:
     vm: ItsVm | None = None
     """The VM that the device's forwarded events belong to."""
 
+    @property
+    def event_bits(self) -> int:
+        """Width of the ITT's EventIDs: it has at least two entries, also for a device of one event."""
+        return max(1, (self.nr_events - 1).bit_length())
+
     @classmethod
-    def create(cls, device_id: int, its: int, itt_addr: int, nr_events: int, lpi_base: int) -> ItsDevice:
-        numbers = np.zeros((3, nr_events), np.int64)
-        flags = np.zeros((3, nr_events), np.bool_)
-        return cls(
-            device_id,
-            its,
-            itt_addr,
-            nr_events,
-            lpi_base,
-            mapped=flags[0],
-            col=numbers[0],
-            forwarded=flags[1],
-            vpe_id=numbers[1],
-            vintid=numbers[2],
-            db_enabled=flags[2],
-        )
+    def create(cls, device_id: int, its: int, nr_events: int, lpi_base: int) -> ItsDevice:
+        """A device without an ITT, none of whose events is mapped."""
+        mapped, forwarded, db_enabled = np.zeros((3, nr_events), np.bool_)
+        col, vpe_id, vintid = np.zeros((3, nr_events), np.int64)
+        return cls(device_id, its, 0, nr_events, lpi_base, mapped, col, forwarded, vpe_id, vintid, db_enabled)

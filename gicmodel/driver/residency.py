@@ -9,19 +9,33 @@ from gicmodel.driver.redistributor import Redistributor
 from gicmodel.layouts.registers import INNER_SHAREABLE, RAWAWB, RAWB
 
 
-def evict(rd: Redistributor, id_bits: int) -> None:
-    """Clear what an earlier owner left resident, before any table changes.
+def forget_vpes(rd: Redistributor) -> None:
+    """GICv4.1: end an earlier owner's residency and take its vPE table away, before any other table changes.
 
-    In GICv4.0 also say how wide vINTIDs are: vLPIs may reach the redistributor before a vPE was ever resident on it,
-    and would be dropped as out of range.
+    Linux' __gic_update_rdist_properties.
     """
     if rd.is_v41:
-        if rd.frame.fields("GICR_VPENDBASER")["Valid"]:
-            # PendingLast asks for no doorbell, so that GICR_VPROPBASER may change (Linux' allocate_vpe_l1_table).
-            rd.frame.write("GICR_VPENDBASER", rd.frame.layout("GICR_VPENDBASER").pack(PendingLast=1))
-    else:
-        rd.frame.write("GICR_VPROPBASER", rd.frame.layout("GICR_VPROPBASER").pack(IDbits=id_bits - 1))
-        _clear_valid(rd)
+        evict(rd)
+        rd.frame.update("GICR_VPROPBASER", Valid=0)
+
+
+def evict(rd: Redistributor) -> None:
+    """GICv4.1: make whatever is resident non-resident. PendingLast asks for no doorbell.
+
+    Linux does it again in allocate_vpe_l1_table, before it writes GICR_VPROPBASER: the first time it may be in vain, as
+    the redistributor may still be parsing the VPT.
+    """
+    if rd.frame.fields("GICR_VPENDBASER")["Valid"]:
+        rd.frame.write("GICR_VPENDBASER", rd.frame.layout("GICR_VPENDBASER").pack(PendingLast=1))
+
+
+def prepare(rd: Redistributor, id_bits: int) -> None:
+    """GICv4.0: say how wide vINTIDs are, and end an earlier owner's residency.
+
+    vLPIs may reach the redistributor before a vPE was ever resident on it, and would be dropped as out of range.
+    """
+    rd.frame.write("GICR_VPROPBASER", rd.frame.layout("GICR_VPROPBASER").pack(IDbits=id_bits - 1))
+    _clear_valid(rd)
 
 
 def schedule(rd: Redistributor, vpe: ItsVpe, vgrp0: bool, vgrp1: bool) -> None:

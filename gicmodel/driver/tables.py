@@ -9,12 +9,10 @@ from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.port import Frame
 from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import PAGE_SIZES, TableType, baser_field
+from gicmodel.layouts.registers import INNER_SHAREABLE, PAGE_SIZES, RAWAWB, TableType, baser_field
 
 PAGE_CODES = {PAGE_SIZES[code]: code for code in (2, 1, 0)}
 """Bytes of a page to the code in a Page_Size field, in the order that Linux tries them."""
-MOST_VPE_PAGES = 128
-"""What GICR_VPROPBASER.Size can say of a table that a redistributor may have to share."""
 _MOST_PAGES = 256
 
 
@@ -44,7 +42,7 @@ class Table:
         return True
 
 
-def set_up_baser(frame: Frame, name: str, allocator: PageAllocator, entries: int) -> Table:
+def set_up_baser(frame: Frame, name: str, page_bytes: int, allocator: PageAllocator, entries: int) -> Table:
     """Give the ITS a table for `entries` IDs in the register `name`, as Linux' its_setup_baser does.
 
     Only device and vPE tables may have two levels, and only when a flat one needs more than two pages.
@@ -52,15 +50,14 @@ def set_up_baser(frame: Frame, name: str, allocator: PageAllocator, entries: int
     Raises:
         DriverError: ENXIO, the register does not keep what was written; ENOMEM.
     """
-    page_bytes = _probe_page_size(frame, name)
     fields = frame.fields(name)
     entry_bytes = fields["Entry_Size"] + 1
     size = entries * entry_bytes
     large = fields["Type"] != TableType.COLLECTIONS and size > 2 * page_bytes
-    indirect = large and _probe_indirect(frame, name, page_bytes)
+    indirect = large and _probe_indirect(frame, name)
     if indirect:
         size = -(-entries // (page_bytes // entry_bytes)) * LEVEL1.bytes
-    pages = min(-(-size // page_bytes), MOST_VPE_PAGES if fields["Type"] == TableType.VPES else _MOST_PAGES)
+    pages = min(-(-size // page_bytes), _MOST_PAGES)
     base = allocator.alloc(pages * page_bytes, page_bytes)
     written = frame.program(
         name,
@@ -82,14 +79,16 @@ def affinity_key(affinity: int, levels: int) -> int:
     return affinity & ~(0xFFFF_FFFF >> 8 * levels)
 
 
-def _probe_page_size(frame: Frame, name: str) -> int:
+def probe_page_size(frame: Frame, name: str) -> int:
+    """The largest page size that the register `name` keeps, in bytes. DriverError ENXIO if it keeps none."""
     for page_bytes, code in PAGE_CODES.items():
-        frame.write(name, frame.layout(name).pack(Page_Size=code))
+        frame.update(name, Page_Size=code)
         if frame.fields(name)["Page_Size"] == code:
             return page_bytes
     raise DriverError("ENXIO", f"{name} has none of the page sizes 4, 16 and 64 KiB")
 
 
-def _probe_indirect(frame: Frame, name: str, page_bytes: int) -> bool:
-    frame.write(name, frame.layout(name).pack(Indirect=1, Page_Size=PAGE_CODES[page_bytes]))
+def _probe_indirect(frame: Frame, name: str) -> bool:
+    attributes = {"InnerCache": RAWAWB, "Shareability": INNER_SHAREABLE}
+    frame.write(name, frame.layout(name).pack(Indirect=1, **attributes))
     return bool(frame.fields(name)["Indirect"])

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.tables import MOST_VPE_PAGES, PAGE_CODES, Table
+from gicmodel.driver.tables import PAGE_CODES, Table
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import INNER_SHAREABLE, PAGE_SIZES, RAWB, TableType
 
 _VPROPBASER = "GICR_VPROPBASER"
 _DOUBLEWORD = 8
+_MOST_PAGES = 128
+"""What GICR_VPROPBASER.Size can say."""
 
 
 def join_vpe_table(
@@ -42,7 +45,10 @@ def join_vpe_table(
 
 
 def _inherit(rd: Redistributor, its: ItsNode) -> None:
-    """The ITS' GITS_BASER2, written in the format of GICR_VPROPBASER."""
+    """The ITS' GITS_BASER2, written in the format of GICR_VPROPBASER, whose Size is a bit narrower.
+
+    Of a larger table the redistributor knows only a part, as in Linux.
+    """
     baser = its.frame.fields("GITS_BASER2")
     table = its.tables[TableType.VPES]
     rd.frame.write(
@@ -54,15 +60,15 @@ def _inherit(rd: Redistributor, its: ItsNode) -> None:
             Physical_Address=table.base,
             Shareability=baser["Shareability"],
             InnerCache=baser["InnerCache"],
-            Size=baser["Size"],
+            Size=baser["Size"] % _MOST_PAGES,
         ),
     )
-    rd.vpe_table = table
+    pages = baser["Size"] % _MOST_PAGES + 1
+    rd.vpe_table = table if pages > baser["Size"] else replace(table, size=pages * table.page_bytes)
 
 
 def _allocate(rd: Redistributor, allocator: PageAllocator, entries: int) -> None:
     layout = rd.frame.layout(_VPROPBASER)
-    # Linux probes the page size only and takes two levels for granted.
     rd.frame.write(_VPROPBASER, layout.pack(Indirect=1, Page_Size=PAGE_CODES[0x1_0000]))
     probed = rd.frame.fields(_VPROPBASER)
     page_bytes = PAGE_SIZES[probed["Page_Size"]]
@@ -70,13 +76,14 @@ def _allocate(rd: Redistributor, allocator: PageAllocator, entries: int) -> None
     level2_entries = page_bytes // entry_bytes
     indirect = bool(probed["Indirect"]) and level2_entries < entries
     size = -(-entries // level2_entries) * LEVEL1.bytes if indirect else entries * entry_bytes
-    pages = min(-(-size // page_bytes), MOST_VPE_PAGES)
+    pages = min(-(-size // page_bytes), _MOST_PAGES)
     base = allocator.alloc(pages * page_bytes, page_bytes)
     rd.frame.write(
         _VPROPBASER,
         layout.pack(
             Valid=1,
             Indirect=indirect,
+            Entry_Size=probed["Entry_Size"],
             Page_Size=probed["Page_Size"],
             Z=1,
             Physical_Address=base,

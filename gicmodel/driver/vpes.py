@@ -11,6 +11,7 @@ from gicmodel.driver.configuration import TABLE_ALIGN, ConfigurationTable, align
 from gicmodel.driver.doorbells import Doorbells
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
+from gicmodel.driver.lpis import roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.undo import all_or_nothing
@@ -36,7 +37,8 @@ class VirtualPes(Doorbells):
             raise DriverError("ENODEV", "the GIC has no vLPIs")
         vm = ItsVm(ConfigurationTable(self.allocator, self.lpi_id_bits), np.zeros(len(self.its), np.int64))
         try:
-            vm.db_lpi_base, vm.nr_db_lpis = self.its_lpi_alloc(nr_vpes), nr_vpes
+            doorbells = roundup_pow_of_two(nr_vpes)
+            vm.db_lpi_base, vm.nr_db_lpis = self.its_lpi_alloc(doorbells), doorbells
             for index in range(nr_vpes):
                 self._create_vpe(vm, vm.db_lpi_base + index)
             for vpe in vm.vpes:
@@ -55,6 +57,7 @@ class VirtualPes(Doorbells):
         for vpe in vm.vpes:
             if vpe.vmapp_count:
                 self.vpe_deactivate(vpe)
+        for vpe in vm.vpes:
             self._proxy_release(vpe)
             self.allocator.free(vpe.vpt_page)
             self.vpe_ids.give(vpe.vpe_id, 1)

@@ -38,6 +38,53 @@ def test_each_cpu_sends_mapc_and_invall_each_with_a_sync() -> None:
     ]
 
 
+def test_cpus_map_their_collections_on_the_last_its_first() -> None:
+    host = Host(its=3, redistributors=2, boot=False)
+    host.driver.probe()
+    rung = [write.face for write in host.writes("GITS_CWRITER") if write.value]
+    assert rung == [face for _ in range(2) for face in ("ITS 2", "ITS 2", "ITS 1", "ITS 1", "ITS 0", "ITS 0")]
+
+
+def test_boot_writes_registers_in_linux_order() -> None:
+    """As Linux 6.12 does on the same GIC: what an earlier kernel left is taken away first, CPU 1 comes up last."""
+    host = Host(its=2, redistributors=2, vmovp=False, boot=False)
+    host.driver.probe()
+    queue = ("GITS_CBASER", "GITS_CWRITER")
+    tables = ["GITS_BASER0"] * 3 + ["GITS_BASER1"] * 2 + ["GITS_BASER2"]
+    quiesce = [f"GITS_BASER{n}" for n in range(8)]
+    cpu = ["GICR_PROPBASER", "GICR_PENDBASER", "GICR_CTLR", "GICR_VPROPBASER"]
+    collection = ["GITS_CWRITER"] * 2
+    expected = [
+        ("RD 0", ["GICR_VPROPBASER"]),
+        ("RD 1", ["GICR_VPROPBASER"]),
+        ("RD 0", ["GICR_WAKER"]),
+        ("ITS 0", quiesce),
+        ("ITS 1", quiesce),
+        ("ITS 0", ["GITS_CTLR", *tables, "GITS_BASER2", "GITS_BASER2", *queue, "GITS_CTLR"]),
+        ("ITS 1", ["GITS_CTLR", *tables, "GITS_BASER2", *queue, "GITS_CTLR"]),
+        ("RD 0", cpu),
+        ("ITS 1", collection),
+        ("ITS 0", collection),
+        ("RD 1", ["GICR_WAKER", *cpu]),
+        ("ITS 1", collection),
+        ("ITS 0", collection),
+    ]
+    written = [(write.face, write.register) for write in host.writes()]
+    assert written == [(face, register) for face, registers in expected for register in registers]
+
+
+def test_probing_writes_the_values_that_linux_writes() -> None:
+    """Recorded from Linux 6.12 with the same GIC, the tables' addresses masked."""
+    host = Host(redistributors=1, boot=False)
+    host.driver.probe()
+    baser = [write for write in host.writes() if write.register in ("GITS_BASER0", "GITS_BASER1", "GITS_BASER2")][3:]
+    assert [write.value & ~0xFFFF_FFFF_F000 for write in baser] == [
+        *(0x0107_0000_0000_0200, 0x7800_0000_0000_0400, 0xF907_0000_0000_0600),
+        *(0x0407_0000_0000_0200, 0xBC07_0000_0000_0600),
+        *(0x021F_0000_0000_0200, 0x7800_0000_0000_0400, 0xFA1F_0000_0000_0600),
+    ]
+
+
 @pytest.mark.parametrize("architecture", ["3", "4.0", "4.1"])
 def test_registers_after_boot(architecture: str) -> None:
     host = Host(architecture=architecture)

@@ -14,7 +14,7 @@ from gicmodel.layouts.commands import VMAPP
 
 GOLDEN = [
     (commands.mapd(0x42, 5, 0x8_0001_2300), (0x4200000008, 4, 0x8000000800012300, 0)),
-    (commands.mapd_unmap(0x42), (0x4200000008, 0, 0, 0)),
+    (commands.mapd_unmap(0x42, 5, 0x9000_0000), (0x4200000008, 4, 0x90000000, 0)),
     (commands.mapc(3, 2), (0x09, 0, 0x8000000000020003, 0)),
     (commands.mapc(3, 0x2F12_0000 >> 16), (0x09, 0, 0x800000002F120003, 0)),
     (commands.mapti(0x42, 7, 8200, 3), (0x420000000A, 0x0000200800000007, 3, 0)),

@@ -36,8 +36,10 @@ def test_a_device_is_one_mapd_without_sync(host: Host) -> None:
 
 
 def test_a_device_of_one_event_has_an_itt_of_two(host: Host) -> None:
-    assert host.driver.its_create_device(1, 1).nr_events == 2
+    device = host.driver.its_create_device(1, 1)
+    assert (device.nr_events, device.event_bits) == (1, 1)
     assert "Size=0x0" in host.commands()[0]
+    assert host.driver.its_create_device(2, 2).lpi_base == device.lpi_base + 1, "it takes one LPI only"
 
 
 def test_activate_maps_then_enables_then_invalidates(gicv3: Host) -> None:
@@ -160,6 +162,14 @@ def test_freeing_a_device_discards_unmaps_and_gives_everything_back(host: Host) 
     assert (host.allocator.free_bytes, host.driver.lpi_ids.free) == (memory, lpis)
     with pytest.raises(DriverError, match="ENOENT"):
         host.driver.lpi_to_event(device.lpi_base)
+
+
+def test_a_device_is_unmapped_with_the_size_and_address_of_its_itt(host: Host) -> None:
+    """V=0 makes both of no account; Linux' its_send_mapd fills them in all the same."""
+    device = host.driver.its_create_device(0x42, 8)
+    host.words()
+    host.driver.its_free_device(device)
+    assert host.commands() == [f"MAPD DeviceID=0x42 Size=0x2 ITT_addr={device.itt_addr:#x} V=0"]
 
 
 def test_lpis_lead_back_to_their_events(host: Host) -> None:

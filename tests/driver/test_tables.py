@@ -90,8 +90,8 @@ class Restricted:
         self.real.write(offset, value, size)  # type: ignore[attr-defined]
 
 
-def restricted(restrict: Restriction) -> Host:
-    host = Host(boot=False, device_id_bits=13)
+def restricted(restrict: Restriction, **choices: object) -> Host:
+    host = Host(boot=False, device_id_bits=13, **choices)
     host.gic.its[0] = Restricted(host.gic.its[0], GITS_BASER, range(0x100, 0x140), restrict)  # type: ignore[call-overload]
     host.driver = host.new_driver()
     host.driver.probe()
@@ -109,9 +109,21 @@ def test_an_its_without_two_levels_gets_a_flat_table() -> None:
     baser = GITS_BASER.unpack(host.its("GITS_BASER0"))
     assert (baser["Size"] + 1, baser["Indirect"]) == (16, 0)
     vpes = GITS_BASER.unpack(host.its("GITS_BASER2"))
-    assert (vpes["Size"] + 1, vpes["Indirect"]) == (128, 0), "as many pages as GICR_VPROPBASER can name"
-    host.driver.vpe_ids.take(128 * 4096 // VPE_CONFIGURATION.bytes)
-    with pytest.raises(DriverError, match="EINVAL: vPEID 0x4000 is beyond ITS 0's vPE table"):
+    assert (vpes["Size"] + 1, vpes["Indirect"]) == (256, 0), "as many pages as GITS_BASER can name"
+    shared = GICR_VPROPBASER.unpack(host.rd("GICR_VPROPBASER"))
+    assert shared["Physical_Address"] == vpes["Physical_Address"]
+    assert shared["Size"] + 1 == 128, "as many pages as GICR_VPROPBASER can name"
+    host.driver.vpe_ids.take(128 * 4096 // VPE_CONFIGURATION.bytes - 1)
+    host.driver.its_vm_create(1)
+    with pytest.raises(DriverError, match="EINVAL: vPEID 0x4000 is beyond the vPE table of CPU 0's redistributor"):
+        host.driver.its_vm_create(1)
+
+
+def test_a_flat_vpe_table_that_no_redistributor_shares() -> None:
+    host = restricted(lambda _: {"Page_Size": 0, "Indirect": 0}, svpet=0)
+    host.driver.vpe_ids.take(256 * 4096 // VPE_CONFIGURATION.bytes - 1)
+    host.driver.its_vm_create(1)
+    with pytest.raises(DriverError, match="EINVAL: vPEID 0x8000 is beyond ITS 0's vPE table"):
         host.driver.its_vm_create(1)
 
 

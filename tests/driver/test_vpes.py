@@ -53,14 +53,33 @@ def test_alloc_is_set_on_the_first_map_and_the_last_unmap_only() -> None:
     vpe = host.driver.its_vm_create(1).vpes[0]
     assert vpe.vmapp_count == 3
     mapped = [next(line for line in host.commands(its) if line.startswith("VMAPP")) for its in range(3)]
-    assert ["Alloc=1" in line for line in mapped] == [True, False, False]
+    assert ["Alloc=1" in line for line in mapped] == [False, False, True], "Linux maps on the last ITS first"
     assert host.gic.errors == []
     host.driver.vpe_deactivate(vpe)
     assert vpe.vmapp_count == 0
     unmapped = [host.commands(its)[-1] for its in range(3)]
-    assert ["Alloc=1" in line for line in unmapped] == [False, False, True]
+    assert ["Alloc=1" in line for line in unmapped] == [True, False, False]
     assert all(line.startswith("VMAPP") and "V=0" in line for line in unmapped)
     assert host.gic.errors == []
+
+
+@pytest.mark.parametrize("vmovp", [True, False])
+def test_where_one_its_will_do_it_is_the_last_that_was_probed(vmovp: bool) -> None:
+    """Linux' its_nodes: INVDB, VSGI and GITS_SGIR go to its first, and VMOVP, unless every ITS must have it."""
+    host = Host(its=3, vmovp=vmovp)
+    vpe = host.driver.its_vm_create(1).vpes[0]
+    mapped = "VMAPP VSYNC VINVALL VSYNC"
+    assert [host.mnemonics(its) for its in range(3)] == [mapped, mapped, f"{mapped} INVDB VSYNC"]
+    host.writes()
+    host.driver.vpe_set_affinity(vpe, 1)
+    moved = ["" if vmovp else "VMOVP VSYNC"] * 2 + ["VMOVP VSYNC"]
+    assert [host.mnemonics(its) for its in range(3)] == moved
+    assert [write.face for write in host.writes("GITS_CWRITER")] == ["ITS 2", "ITS 1", "ITS 0"][: 1 if vmovp else 3]
+    host.driver.vsgi_configure(vpe, 0, True, 1, 0xA0)
+    assert [host.mnemonics(its) for its in range(3)] == ["", "", "VSGI VSYNC"]
+    host.writes()
+    host.driver.vsgi_set_pending(vpe, 0, True)
+    assert [write.face for write in host.writes("GITS_SGIR")] == ["ITS 2"]
 
 
 def test_unmapping_has_no_vsync_and_makes_the_vpt_current(host: Host) -> None:
@@ -75,6 +94,15 @@ def test_unmapping_has_no_vsync_and_makes_the_vpt_current(host: Host) -> None:
     assert host.mnemonics() == "VMAPP VSYNC VINVALL VSYNC INVDB VSYNC"
     host.driver.vpe_schedule(vpe, 0)
     assert host.gic.redistributors[0].cpu.acknowledge_virtual() == VINTID
+
+
+def test_the_doorbells_of_a_vm_are_a_power_of_two(host: Host) -> None:
+    """Linux' its_vpe_irq_domain_alloc: a VM of three vPEs takes four LPIs."""
+    free = host.driver.lpi_ids.free
+    vm = host.driver.its_vm_create(3)
+    assert (vm.nr_db_lpis, host.driver.lpi_ids.free) == (4, free - 4)
+    host.driver.its_vm_destroy(vm)
+    assert host.driver.lpi_ids.free == free
 
 
 def test_a_vpe_that_is_mapped_again_is_on_cpu_0(host: Host) -> None:
@@ -96,7 +124,7 @@ def test_maps_and_unmaps_do_not_wait_for_the_end_of_a_batch() -> None:
     with host.driver.batch():
         host.driver.vpe_deactivate(vm.vpes[0])
         assert pending_in_ram(host, vm.vpes[0]) == 1
-        assert (host.mnemonics(0), host.mnemonics(1)) == ("INVDB VSYNC VMAPP", "VMAPP")
+        assert (host.mnemonics(0), host.mnemonics(1)) == ("VMAPP", "INVDB VSYNC VMAPP")
         host.driver.vpe_activate(vm.vpes[0])
         assert (host.mnemonics(0), host.mnemonics(1)) == ("VMAPP VSYNC VINVALL VSYNC",) * 2
 

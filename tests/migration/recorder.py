@@ -51,7 +51,7 @@ def host_tables(host: Host) -> Iterator[Table]:
     ):
         yield Table(name, node.tables[kind].base, node.tables[kind].size, layout.word_bits)
     for device in driver.devices.values():
-        yield Table(f"ITT of {device.device_id:#x}", device.itt_addr, device.nr_events * ITE.bytes, ITE.word_bits)
+        yield Table(f"ITT of {device.device_id:#x}", device.itt_addr, (ITE.bytes << device.event_bits), ITE.word_bits)
     lpis = (1 << driver.lpi_id_bits) - FIRST_LPI
     yield Table("LPI configuration", driver.lpi_configuration.address, lpis, LPI_CONFIGURATION.word_bits)
     for vm in dict.fromkeys(vpe.vm for vpe in driver.vpes.values()):
