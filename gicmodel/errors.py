@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error that every reader of hostile input raises, and how text from outside is shown."""
+"""The error that every reader of hostile input raises, how text from outside is shown, and the end of long work."""
+
+from typing import Any
 
 _HEAD, _TAIL = 1500, 500
 """How much of a longer text is shown: the place and the value are at its front, the rule is at its end."""
@@ -14,6 +16,14 @@ class UnusableInput(Exception):
 
     def __str__(self) -> str:
         return one_line(super().__str__())
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of long work: `so_far` is what that had come to, the cause the KeyboardInterrupt itself."""
+
+    def __init__(self, so_far: Any) -> None:
+        super().__init__()
+        self.so_far = so_far
 
 
 def one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gicmodel.driver import DriverError
+from gicmodel.errors import Interrupted
 from gicmodel.hardware import GicConfig
 from gicmodel.kvm import KvmError
 from gicmodel.migration.guest import enable_sgis, new_virtual_machine
@@ -72,20 +73,28 @@ def migrate_new_vm(
 
     Raises:
         DriverError, KvmError, ValueError: the hosts cannot carry such a VM at all.
+        Interrupted: by Ctrl-C; with the verdict on what was done before.
     """
     config = config_for(hosts, vm_size.lpis)
     vm = new_virtual_machine(Host("source", config), vm_size.vcpus, vm_size.devices, vm_size.vectors, progress)
     enable_sgis(vm.vgic)
     vm.run_vcpus()
     chain = _Chain(vm, Host("destination", config), course, progress)
-    chain.run()
-    before_delivery([chain.left, chain.workload.vm])
-    chain.deliver_all()
+    try:
+        chain.run()
+        before_delivery([chain.left, chain.workload.vm])
+        chain.deliver_all()
+    except KeyboardInterrupt as stop:
+        chain.verdict.interrupted = True
+        raise Interrupted(chain.verdict) from stop
     return chain.verdict
 
 
 class _Chain:
-    """A VM on its way to and fro between two hosts. What it left last is `left`; it is not destroyed yet."""
+    """A VM on its way to and fro between two hosts.
+
+    `left` is what it left last, which is destroyed before the next migration; after one that failed, its target.
+    """
 
     def __init__(self, vm: VirtualMachine, destination: Host, course: Course, progress: Progress) -> None:
         self.workload = Workload(vm)
@@ -105,9 +114,8 @@ class _Chain:
                 self._between_hops()
             if self._course.options.abort_at is not None:
                 self._abort()
-            if not self.verdict.passed:
+            if not self.verdict.passed or not self._hop():
                 break
-            self._hop()
         self.verdict.look(self.workload.vm)
 
     def deliver_all(self) -> None:
@@ -115,7 +123,8 @@ class _Chain:
         self.workload.unmask_all()
         self._deliver(range(self.workload.vm.vcpus))
 
-    def _hop(self) -> None:
+    def _hop(self) -> bool:
+        """Whether the VM is on the other host now. If not, the migration has destroyed what was to become of it."""
         source = self.workload.vm
         self.verdict.pending_before, self.verdict.sgis_before = len(self.workload.pending), len(self.workload.sgis)
         options = Options(self._course.options.policy, self._course.options.forwarding_resets)
@@ -123,10 +132,14 @@ class _Chain:
         self.left, self._next_host = migration.target, source.host
         try:
             migration.run()
-            self.left, self.workload.vm = source, migration.target
         except MigrationError as error:
             self.verdict.failure = error
-        self.verdict.count(migration)
+            return False
+        finally:
+            self.verdict.count(migration)
+        self.left, self.workload.vm = source, migration.target
+        self.verdict.migrations += 1
+        return True
 
     def _abort(self) -> None:
         """A migration that is cancelled: the source takes what was pending and goes on for an eventful while."""
@@ -149,8 +162,7 @@ class _Chain:
         self.workload.send_some_sgis(self._rng, self._course.fraction)
 
     def _deliver(self, vcpus: range) -> None:
-        self.verdict.expected += self.workload.owed(vcpus)
-        self.verdict.deliver(self.workload.vm, vcpus)
+        self.verdict.deliver(self.workload.vm, vcpus, self.workload.owed(vcpus).elements())
 
 
 def resume_saved_guest(

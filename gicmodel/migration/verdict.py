@@ -21,7 +21,8 @@ class Verdict:
 
     `expected` is how often each was to be delivered. `pending_before` and `pending_after` are numbers of vLPIs around
     the last migration, `sgis_before` and `sgis_after` of vSGIs; `steps`, `commands` and `unmaps` are sums over all that
-    were not cancelled. `aborted` is how those that were cancelled ended.
+    were not cancelled; `migrations` is how many came to their ends. `aborted` is how those that were cancelled ended.
+    `interrupted`: all this is what the trial had come to before somebody stopped it.
     """
 
     vlpis: int
@@ -34,6 +35,8 @@ class Verdict:
     sgis_after: int = 0
     image_identical: bool | None = None
     steps: list[StepReport] = field(default_factory=list)
+    migrations: int = 0
+    interrupted: bool = False
     policy: Policy = Policy.AVOID_UNSET
     commands: Counter[str] = field(default_factory=Counter)
     unmaps: int = 0
@@ -58,11 +61,18 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Nothing lost, nothing twice, the migration complete, and an image, if any, saved again as it was."""
-        return not (self.lost or self.duplicated or self.failure or self.image_identical is False)
+        return not (self.interrupted or self.lost or self.duplicated or self.failure or self.image_identical is False)
 
-    def deliver(self, vm: VirtualMachine, vcpus: Iterable[int] | None = None) -> None:
-        """Let the guest take its interrupts, on some vCPUs or all, and note which."""
-        self.delivered.update(vm.deliver(vcpus))
+    @property
+    def only_lost(self) -> bool:
+        """Interrupts are lost, and nothing else went wrong: an image that is not the same lacks what is lost."""
+        return bool(self.lost) and not (self.interrupted or self.duplicated or self.failure)
+
+    def deliver(self, vm: VirtualMachine, vcpus: Iterable[int] | None = None, owed: Iterable[Delivery] = ()) -> None:
+        """Let the guest take its interrupts, on some vCPUs or all, and note which, and those it is owed then."""
+        delivered = Counter(vm.deliver(vcpus))
+        self.expected.update(owed)
+        self.delivered.update(delivered)
         self.held = {found for found in pending_interrupts(vm) if vm.disabled(*found)}
 
     def look(self, vm: VirtualMachine) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gicmodel.errors import Interrupted
 from gicmodel.images import Segment
 from gicmodel.registers_file import Registers
 from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
@@ -50,15 +51,19 @@ def replay(
 ) -> Outcome:
     """Feed the trace to a model of the GIC that wrote it, then compare.
 
-    `image` is the machine's RAM at the end of the trace, `registers` its registers then. Raises UnusableInput.
+    `image` is the machine's RAM at the end of the trace, `registers` its registers then. Raises UnusableInput, and by
+    Ctrl-C Interrupted, with the outcome of what was fed.
     """
     traced = survey(trace)
     ram = None if image is None else Image(image)
     replayer = Replayer(trace, traced, ram)
-    for event in read_trace(trace):
-        replayer.feed(event)
-        if progress and (replayer.events % _EVENTS_A_REPORT == 0 or replayer.events == traced.events):
-            progress(replayer.events, traced.events)
+    try:
+        for event in read_trace(trace):
+            replayer.feed(event)
+            if progress and (replayer.events % _EVENTS_A_REPORT == 0 or replayer.events == traced.events):
+                progress(replayer.events, traced.events)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(_outcome(replayer, traced, None, None)) from stop
     replayer.finish()
     return _outcome(replayer, traced, ram, registers)
 

@@ -4,9 +4,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from gicmodel.errors import Interrupted
 from gicmodel.hardware import GicConfig
 from gicmodel.kvm import KvmError
-from gicmodel.migration import MigrationError
+from gicmodel.migration import Migration, MigrationError, Options, VirtualMachine
 from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import Course, VmSize, migrate_new_vm, raise_some, vm_targets
@@ -125,3 +126,53 @@ def test_what_stays_pending_for_a_guest_that_disabled_it():
 )
 def test_how_many_lpis_a_host_needs(size, lpis):
     assert size.lpis == lpis
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_migration_that_fails_is_the_last(hops, before, monkeypatch):
+    """Its target, which it has destroyed, is not destroyed once more: not after the first of them, nor later."""
+    run, runs = Migration.run, []
+
+    def fails(migration):
+        runs.append(migration)
+        if len(runs) > before:
+            monkeypatch.setattr(migration, "options", Options(abort_at="copy dirty RAM"))
+        run(migration)
+
+    monkeypatch.setattr(Migration, "run", fails)
+    config = GicConfig(redistributors=2)
+    judged = migrate_new_vm(config, VmSize(1, 1, 2), Course(1, 0, hops), no_progress, lambda machines: None)
+    failed = hops > before
+    assert (judged.failure is not None, judged.passed) == (failed, not failed)
+    assert (judged.migrations, len(runs)) == (min(hops, before), min(hops, before + 1))
+    assert (judged.lost, judged.duplicated) == ([], [])
+    assert judged.delivered
+
+
+def test_gicv40_fails_the_same_with_more_hops():
+    config = GicConfig(architecture="4.0", redistributors=2)
+    judged = migrate_new_vm(config, VmSize(1, 1, 2), Course(1, 0, hops=2), no_progress, lambda machines: None)
+    assert str(judged.failure).startswith("flush ITS tables: EACCES: ")
+    assert (judged.lost, judged.duplicated) == ([], [])
+
+
+def test_ctrl_c_among_deliveries_loses_nothing(monkeypatch):
+    """What the guest was owed counts when it has taken it."""
+    deliver, calls = VirtualMachine.deliver, []
+
+    def interrupted(vm, vcpus=None):
+        calls.append(vcpus)
+        for taken in deliver(vm, vcpus):
+            yield taken
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(VirtualMachine, "deliver", interrupted)
+    config = GicConfig(redistributors=2)
+    with pytest.raises(Interrupted) as stopped:
+        migrate_new_vm(config, VmSize(2, 2, 4), Course(1, 0, hops=4), no_progress, lambda machines: None)
+    judged = stopped.value.so_far
+    assert (judged.migrations, judged.interrupted, judged.passed) == (2, True, False)
+    assert judged.delivered
+    assert (judged.lost, judged.duplicated) == ([], [])
