@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -22,8 +23,9 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,18 +37,30 @@ _Result = TypeVar("_Result")
 _AHEAD = 2
 """Tasks handed out per worker: one to run, and one to go on with."""
 _CONNECT_SECONDS = "10s"
+_LOOK_SECONDS = 5.0
+"""How often somebody looks whether there is still who does it,"""
+_PATIENCE_SECONDS = 30.0
+"""and how long nobody may be: a nanny starts a worker anew in a few seconds."""
+
+
+class WorkersLost(Exception):
+    """Those who ran the chunks are gone; what they had finished is not."""
 
 
 class Workers(NamedTuple):
-    """An executor, and how many tasks it does at a time."""
+    """An executor, how many tasks it does at a time, and whether there is anybody who does them."""
 
     executor: Executor
     width: int
+    manned: Callable[[], bool] = lambda: True
 
     def run(
         self, task: Callable[[int], _Result], numbers: Iterable[int], deadline: float = float("inf")
     ) -> Iterator[_Result]:
-        """The result of `task` for each number, as they come; none is begun after `deadline` (time.monotonic)."""
+        """The result of `task` for each number, as they come; none is begun after `deadline` (time.monotonic).
+
+        Raises WorkersLost if nobody is there for a while to do them.
+        """
         left = iter(numbers)
         waiting: set[Future[_Result]] = set()
         try:
@@ -56,30 +70,41 @@ class Workers(NamedTuple):
                     waiting |= {self.executor.submit(task, number) for number in more}
                 if not waiting:
                     return
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                done, waiting = self._some_done(waiting)
                 yield from (future.result() for future in done)
         finally:
             for future in waiting:
                 future.cancel()
 
-
-class WorkersLost(Exception):
-    """Those who ran the chunks are gone; what they had finished is not."""
+    def _some_done(self, waiting: set[Future[_Result]]) -> tuple[set[Future[_Result]], set[Future[_Result]]]:
+        """Some of these futures that are done, and the others."""
+        seen = time.monotonic()
+        while True:
+            done, others = wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
+            if done:
+                return done, others
+            if self.manned():
+                seen = time.monotonic()
+            elif time.monotonic() - seen >= _PATIENCE_SECONDS:
+                raise WorkersLost(f"no worker has been there for {_PATIENCE_SECONDS:.0f} s, and none came back")
 
 
 @contextmanager
 def local(jobs: int) -> Iterator[Workers]:
-    """This process for one job, else as many processes."""
+    """This process for one job, else as many processes, which end with the block or with this process."""
     if jobs == 1:
         yield Workers(_Here(), 1)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_ignore_interrupts) as pool:
-        with _interrupts_ignored():
-            for _ in range(jobs):
-                pool.submit(_ignore_interrupts)
+    theirs, lifeline = spawn.Pipe(duplex=False)
+    with _terminal_ignored():
+        pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_begin, initargs=(theirs,))
+        for _ in range(jobs):
+            pool.submit(_ignore_terminal)
+    with pool, lifeline:
         try:
             yield Workers(pool, jobs)
+            pool.shutdown()
         except BrokenExecutor as error:
             raise WorkersLost(f"a process of --jobs ended before its time: {error}") from error
 
@@ -107,7 +132,7 @@ def cluster(address: str) -> Iterator[Workers]:
         _require_these_sources(address, client)
         try:
             with client.get_executor(pure=False) as executor:
-                yield Workers(executor, threads)
+                yield Workers(executor, threads, lambda: bool(client.nthreads()))
         except (CancelledError, CommClosedError, KilledWorker) as error:
             raise WorkersLost(f"{address}: the scheduler or its workers are gone: {error}") from error
 
@@ -146,19 +171,40 @@ class _Here(Executor):
         return future
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal; the first one decides what becomes of the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(lifeline: Connection) -> None:
+    """What a process does first."""
+    _ignore_terminal()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Nobody writes to it: it becomes readable when its other end is closed, at the latest by the end of that process.
+
+    A chunk that is not finished by then is of no use to anybody.
+    """
+    with suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(0)
+
+
+_OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+"""Ctrl-C and a hangup reach every process of a terminal; the first one decides what becomes of the others."""
+
+
+def _ignore_terminal() -> None:
+    for number in _OF_A_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process that is started in the block ignores Ctrl-C from its beginning, as it inherits that."""
+def _terminal_ignored() -> Iterator[None]:
+    """A process that is started in the block ignores these signals from its beginning, as it inherits that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _OF_A_TERMINAL}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
