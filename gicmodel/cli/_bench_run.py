@@ -10,9 +10,9 @@ import click
 from gicmodel import jit
 from gicmodel.benchmarks.catalogue import benchmarks
 from gicmodel.benchmarks.harness import QUICK, THOROUGH, Goal, Spread, Unproven
-from gicmodel.benchmarks.report import Outcome, document, machine, run
+from gicmodel.benchmarks.report import Outcome, machine, run
 from gicmodel.cli._columns import show as show_columns
-from gicmodel.cli._migrate_report import write_json as write_document
+from gicmodel.errors import Interrupted
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _HEAD = ("benchmark", "model", "peer", "", "ratio", "quartiles", "goal", "")
@@ -20,7 +20,10 @@ WRONG = 1
 
 
 def run_all(groups: Iterable[str], quick: bool, quiet: bool) -> list[Outcome]:
-    """Measure the groups, one line of progress each on stderr. Ends the process with status 1 if a result is wrong."""
+    """Measure the groups, one line of progress each on stderr. Ends the process with status 1 if a result is wrong.
+
+    Interrupted, with the outcomes so far, by Ctrl-C.
+    """
     if jit.cold_cache():
         click.echo("gicmodel: compiling kernels (first run only, a few minutes)", err=True)
     outcomes: list[Outcome] = []
@@ -28,16 +31,13 @@ def run_all(groups: Iterable[str], quick: bool, quiet: bool) -> list[Outcome]:
         if not quiet:
             click.echo(f"gicmodel: measuring {group}", err=True)
         try:
-            outcomes += run(group, benchmarks(group), quick, QUICK if quick else THOROUGH)
+            outcomes.extend(run(group, benchmarks(group), quick, QUICK if quick else THOROUGH))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(outcomes) from stop
         except Unproven as error:
             click.echo(f"gicmodel: {group}: {error}", err=True)
             raise SystemExit(WRONG) from None
     return outcomes
-
-
-def write_json(file: str, outcomes: Sequence[Outcome]) -> None:
-    """Write the outcomes to a file, or to standard output for `-`."""
-    write_document(file, document(outcomes))
 
 
 def show(outcomes: Sequence[Outcome]) -> None:

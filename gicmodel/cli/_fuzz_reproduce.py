@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from gicmodel.cli._fuzz_run import AGREED, DIFFERENT
-from gicmodel.cli._migrate_report import write_json
+from gicmodel.cli._output import publish
 from gicmodel.fuzzing.comparison import peer
 from gicmodel.fuzzing.execution import run
 from gicmodel.fuzzing.program_text import format_step, read_program
@@ -24,10 +25,8 @@ def reproduce_program(path: Path, json_file: str | None) -> int:
     went = run(peer(program.against), program, part_steps=1)
     at = len(program.steps) if went.divergence is None else went.part + 1
     text = format_step(program.steps[at - 1], program.machine.config.architecture) if at else ""
-    if json_file is not None:
-        difference = None if went.divergence is None else str(went.divergence)
-        write_json(json_file, {"file": str(path), "steps": at, "step": text, "difference": difference})
-    if json_file != "-":
-        said = "no difference" if went.divergence is None else f"step {at}, {text}\n{went.divergence}"
-        click.echo(f"{path}: {said}")
+    difference = None if went.divergence is None else str(went.divergence)
+    said = "no difference" if difference is None else f"step {at}, {text}\n{difference}"
+    outcome = {"file": str(path), "steps": at, "step": text, "difference": difference}
+    publish(json_file, outcome, partial(click.echo, f"{path}: {said}"))
     return AGREED if went.divergence is None else DIFFERENT

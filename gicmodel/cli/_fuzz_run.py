@@ -14,7 +14,7 @@ import click
 
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli._fuzz_progress import Report, progress
-from gicmodel.cli._migrate_report import write_json
+from gicmodel.cli._output import publish
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, run_chunk, shrunk_of
 from gicmodel.fuzzing.comparison import Peer, peer
@@ -44,6 +44,11 @@ class Campaign:
         """The same for each peer."""
         return Plan(self.seed, self.commands, self.architecture)
 
+    @property
+    def share(self) -> float:
+        """The seconds for each peer."""
+        return float("inf") if self.seconds is None else self.seconds / len(self.against)
+
     def workers(self) -> AbstractContextManager[Workers]:
         """Who does it."""
         return local(self.jobs) if self.cluster is None else cluster(self.cluster)
@@ -63,15 +68,17 @@ def run_and_show(campaign: Campaign, save: Path | None, json_file: str | None) -
         divergences = _shrink(workers, results)
     if ending.early:
         divergences = results.first_of_each_kind()
-    saved = [(finding, _saved(save, campaign.seed, finding)) for finding in divergences]
-    outcome = document(results, saved, time.monotonic() - started, ending.early)
-    if json_file is not None:
-        write_json(json_file, outcome)
-    if json_file != "-":
-        _show(results, saved, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    saved, unsaved = _saved(save, campaign.seed, divergences)
+    outcome = document(results, saved, seconds, ending.early)
+    publish(json_file, outcome, partial(_show, results, saved, seconds, ending.early))
+    if unsaved is not None:
+        raise unsaved
+    if ending.stop is not None:
+        raise ending.stop
     if divergences:
         return DIFFERENT
-    return UNUSABLE if ending.lost else AGREED
+    return UNUSABLE if ending.early else AGREED
 
 
 def _able(peer: Peer, campaign: Campaign) -> Peer:
@@ -81,30 +88,40 @@ def _able(peer: Peer, campaign: Campaign) -> Peer:
     return peer
 
 
+class _NothingRun(Exception):
+    """There was no time for any program against a peer, so that nothing can be said about it."""
+
+
 class _Ending:
-    """How a campaign ended if it did not come to its end."""
+    """How a campaign ended if it did not come to its end; `stop` if somebody ended it."""
 
     early = False
-    lost = False
+    stop: KeyboardInterrupt | None = None
 
 
 @contextmanager
 def _kept() -> Iterator[_Ending]:
-    """What the block has found until Ctrl-C, or until its workers are gone, is kept."""
+    """What the block has found until Ctrl-C, or until it cannot go on, is kept."""
     ending = _Ending()
     try:
         yield ending
-    except (KeyboardInterrupt, WorkersLost) as reason:
-        ending.early, ending.lost = True, isinstance(reason, WorkersLost)
-        click.echo(f"gicmodel: {reason if ending.lost else 'interrupted'}", err=True)
+    except KeyboardInterrupt as stop:
+        ending.early, ending.stop = True, stop
+    except (WorkersLost, _NothingRun) as reason:
+        ending.early = True
+        click.echo(f"gicmodel: {reason}", err=True)
 
 
 def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:
-    share = float("inf") if campaign.seconds is None else campaign.seconds / len(campaign.against)
     chunks = range(campaign.plan.chunks(peer))
-    for result in workers.run(partial(chunk_against, peer.name, campaign.plan), chunks, time.monotonic() + share):
+    before = results.commands
+    for result in workers.run(
+        partial(chunk_against, peer.name, campaign.plan), chunks, time.monotonic() + campaign.share
+    ):
         results.add(result)
         report(results)
+    if results.commands == before:
+        raise _NothingRun(f"--seconds {campaign.seconds}: no program against {peer.name} began in time")
 
 
 def _shrink(workers: Workers, results: Results) -> list[Finding]:
@@ -114,9 +131,25 @@ def _shrink(workers: Workers, results: Results) -> list[Finding]:
     return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
 
 
-def _saved(directory: Path | None, seed: int, finding: Finding) -> str | None:
-    if directory is None:
-        return None
+_Saved = list[tuple[Finding, str | None]]
+"""Findings, each with the file that has its program."""
+
+
+def _saved(directory: Path | None, seed: int, findings: Sequence[Finding]) -> tuple[_Saved, UnusableInput | None]:
+    """The findings with the files that they were saved to, and why some could not be."""
+    saved: _Saved = []
+    unsaved = None
+    for finding in findings:
+        file = None
+        try:
+            file = None if directory is None else _save(directory, seed, finding)
+        except UnusableInput as reason:
+            unsaved = reason
+        saved.append((finding, file))
+    return saved, unsaved
+
+
+def _save(directory: Path, seed: int, finding: Finding) -> str:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,7 +159,7 @@ def _saved(directory: Path | None, seed: int, finding: Finding) -> str | None:
     return str(path)
 
 
-def _show(results: Results, divergences: Sequence[tuple[Finding, str | None]], seconds: float) -> None:
+def _show(results: Results, divergences: _Saved, seconds: float, early: bool) -> None:
     commands = results.commands
     click.echo(f"{commands} commands in {seconds:.1f} s, {commands / seconds:.0f}/s; seed {results.seed}")
     outcomes, errors = distinct(results.outcomes)
@@ -136,4 +169,4 @@ def _show(results: Results, divergences: Sequence[tuple[Finding, str | None]], s
         click.echo(f"\ndivergence after {finding.commands} commands" + (f", saved to {file}" if file else ""))
         click.echo("\n".join(lines[:_SHOWN_STEPS] + (["..."] if len(lines) > _SHOWN_STEPS else [])))
     if not divergences:
-        click.echo("no divergence")
+        click.echo("no divergence" + " so far" * early if results.commands else "nothing was compared")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gicmodel.errors import UnusableInput
+
 if TYPE_CHECKING:
     from gicmodel.migration.verdict import Verdict
 
@@ -18,6 +20,8 @@ LOSES = "rfc"
 class Comparison:
     """The report of many trials that differ in policy and number of resets."""
 
+    unsaved: UnusableInput | None = None
+
     def __init__(self) -> None:
         self._verdicts: list[tuple[int, Verdict]] = []
 
@@ -27,8 +31,11 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether every policy but the one that loses has lost nothing and doubled nothing."""
-        return all(verdict.passed for _, verdict in self._verdicts if verdict.policy.value != LOSES)
+        """Whether nothing was lost or doubled, but by the policy that loses, which may do so once there is a reset."""
+        return all(
+            verdict.passed or (verdict.policy.value == LOSES and resets > 0 and verdict.only_lost)
+            for resets, verdict in self._verdicts
+        )
 
     def to_json(self) -> list[dict[str, Any]]:
         """A row each."""

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import click
 
 from gicmodel.cli._columns import show as show_columns
-from gicmodel.files import replacing
+from gicmodel.errors import UnusableInput
 from gicmodel.layouts.vpt import VSGIS
 
 if TYPE_CHECKING:
@@ -72,6 +70,8 @@ def _progress_bar() -> Progress:
 class Report(Protocol):
     """What a run of `gicmodel migrate` has to say."""
 
+    unsaved: UnusableInput | None
+
     @property
     def passed(self) -> bool:
         """Whether the exit status is 0."""
@@ -84,11 +84,12 @@ class Report(Protocol):
 
 
 class Outcome:
-    """The report of one trial."""
+    """The report of one trial. `unsaved` is why the RAM that was to be saved is not."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict, unsaved: UnusableInput | None) -> None:
         self._verdict = verdict
         self.passed = verdict.passed
+        self.unsaved = unsaved
 
     def to_json(self) -> dict[str, Any]:
         """The verdict."""
@@ -96,16 +97,21 @@ class Outcome:
         document: dict[str, Any] = {
             "vlpis": verdict.vlpis,
             "pending_before": verdict.pending_before,
-            "pending_after": verdict.pending_after,
+            "pending_after": None if verdict.interrupted else verdict.pending_after,
             "lost": _named(verdict.lost),
             "duplicated": _named(verdict.duplicated),
             "image_identical": verdict.image_identical,
             "policy": verdict.policy.value,
             "commands": dict(verdict.commands),
             "unmaps": verdict.unmaps,
-            "vsgis": {"pending_before": verdict.sgis_before, "pending_after": verdict.sgis_after},
+            "vsgis": {
+                "pending_before": verdict.sgis_before,
+                "pending_after": None if verdict.interrupted else verdict.sgis_after,
+            },
             "steps": [{"name": step.name, "seconds": step.seconds, "bytes": step.bytes} for step in verdict.steps],
         }
+        if verdict.interrupted:
+            document |= {"interrupted": True, "migrations": verdict.migrations}
         if verdict.failure is not None:
             document["error"] = str(verdict.failure)
         if verdict.aborted:
@@ -118,16 +124,6 @@ class Outcome:
         show_columns([("step", "ms", "bytes"), *steps], right=(1, 2))
         for line in _sentences(self._verdict):
             click.echo(line)
-
-
-def write_json(file: str, document: Any) -> None:
-    """Write a document to a file, or to standard output for `-`."""
-    text = json.dumps(document, indent=2) + "\n"
-    if file == "-":
-        sys.stdout.write(text)
-    else:
-        with replacing(Path(file)) as target:
-            target.write(text.encode())
 
 
 def _sentences(verdict: Verdict) -> list[str]:
@@ -153,11 +149,14 @@ def _tally(verdict: Verdict, before: int, after: int, is_sgi: bool) -> str:
 
     held = f", {count(verdict.held)} disabled and pending still" if count(verdict.held) else ""
     delivered, lost, doubled = map(count, (verdict.delivered.elements(), verdict.lost, verdict.duplicated))
-    return f"{before} pending before, {after} after; {delivered} delivered, {lost} lost, {doubled} doubled{held}"
+    then = "" if verdict.interrupted else f", {after} after"
+    return f"{before} pending before{then}; {delivered} delivered, {lost} lost, {doubled} doubled{held}"
 
 
 def _conclusion(verdict: Verdict) -> str:
     unharmed = not (verdict.lost or verdict.duplicated)
+    if verdict.interrupted:
+        return f"interrupted after {verdict.migrations} migrations" + unharmed * ", in which nothing was lost"
     if verdict.failure is not None:
         return f"not migrated: {verdict.failure}; the guest goes on where it was" + unharmed * " and has lost nothing"
     if not verdict.passed:

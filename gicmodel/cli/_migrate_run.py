@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -14,7 +13,7 @@ from gicmodel import jit
 from gicmodel.cli._migrate_compare import Comparison
 from gicmodel.cli._migrate_report import Outcome, Watcher
 from gicmodel.driver import DriverError
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import Interrupted, UnusableInput
 from gicmodel.hardware import GicConfig
 from gicmodel.images import Segment, write_elf
 from gicmodel.kvm import KvmError
@@ -28,6 +27,7 @@ from gicmodel.registers_file import write_registers
 MOST_HOST_CPUS = 16
 COMPARED_RESETS = (0, 1, 3, 64)
 Saved = tuple[Path, Sequence[Segment], dict[str, dict[str, int]]]
+Saver = Callable[[list[VirtualMachine]], None]
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,31 @@ class Request:
 
 
 def compare(request: Request, saved: Saved | None, watcher: Watcher) -> Comparison:
-    """The same trial with every policy, with every number of resets. UnusableInput as `run`."""
+    """The same trial with every policy, with every number of resets. UnusableInput and Interrupted as `run`."""
     comparison = Comparison()
-    for policy in Policy:
-        for resets in COMPARED_RESETS:
-            options = replace(request, policy=policy.value, forwarding_resets=resets)
-            comparison.add(resets, trial(options, saved, watcher))
+    try:
+        for policy in Policy:
+            for resets in COMPARED_RESETS:
+                options = replace(request, policy=policy.value, forwarding_resets=resets)
+                comparison.add(resets, trial(options, saved, watcher, lambda vms: None))
+    except KeyboardInterrupt as stop:
+        raise Interrupted(comparison) from (stop.__cause__ or stop)
     return comparison
 
 
 def run(request: Request, saved: Saved | None, watcher: Watcher) -> Outcome:
-    """One trial, as the options say. UnusableInput if there can be no such VM, or the image is refused."""
-    return Outcome(trial(request, saved, watcher))
+    """One trial, as the options say. UnusableInput if there can be no such VM, or the image is refused.
+
+    Interrupted, with the report so far, by Ctrl-C once the VM runs.
+    """
+    saver = _Saver(request.save)
+    try:
+        return Outcome(trial(request, saved, watcher, saver), saver.failure)
+    except Interrupted as stop:
+        raise Interrupted(Outcome(stop.so_far, saver.failure)) from stop.__cause__
 
 
-def trial(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
+def trial(request: Request, saved: Saved | None, watcher: Watcher, saver: Saver) -> Verdict:
     """Run the trial that the options describe. UnusableInput if there can be no such VM, or the image is refused."""
     options = request.options()
     guest = None if saved is None else SavedGuest(*saved)
@@ -82,7 +92,6 @@ def trial(request: Request, saved: Saved | None, watcher: Watcher) -> Verdict:
         redistributors=max(2, min(vcpus, MOST_HOST_CPUS)),
     )
     compile_kernels(hosts, watcher)
-    saver = partial(save_ram, request.save)
     if guest is not None:
         with _fitting(f"{guest.path}: a VM of {vcpus} vCPUs"):
             return resume_saved_guest(hosts, guest, options, watcher.progress, saver)
@@ -108,13 +117,28 @@ def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
         migrate_new_vm(hosts, VmSize(1, 1, 2), Course(1.0, 0), no_progress, lambda vms: None)
 
 
-def save_ram(directory: Path | None, machines: list[VirtualMachine]) -> None:
+class _Saver:
+    """Saves RAM, if that is wanted, in the middle of a trial, which goes on if it fails: `failure` is why."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self.failure: UnusableInput | None = None
+
+    def __call__(self, machines: list[VirtualMachine]) -> None:
+        """Save it."""
+        if self._directory is None:
+            return
+        try:
+            save_ram(self._directory, machines)
+        except UnusableInput as failure:
+            self.failure = failure
+
+
+def save_ram(directory: Path, machines: list[VirtualMachine]) -> None:
     """Write the RAM of VMs and of their hosts, with the registers beside it, into a directory, which is made.
 
     UnusableInput if it cannot be written.
     """
-    if directory is None:
-        return
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

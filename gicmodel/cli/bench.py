@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from gicmodel.benchmarks.catalogue import GROUPS
-from gicmodel.cli._writable import require_writable
+from gicmodel.cli._output import publish, require_writable
+from gicmodel.errors import Interrupted
 
 
 def _groups(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,7 +39,8 @@ def command(
     Exit status: 0 measured, whatever came of it; 1 a result was wrong; 2 unusable input.
     """
     # numba comes with these; `gicmodel --help` does without.
-    from gicmodel.cli._bench_run import run_all, show, write_json
+    from gicmodel.benchmarks.report import document
+    from gicmodel.cli._bench_run import run_all, show
 
     require_writable(None, json_file)
     if figure is not None:
@@ -45,11 +48,12 @@ def command(
 
         require_writable(None, str(figure))
         require_matplotlib(figure)
-    outcomes = run_all(names, quick, quiet=json_file == "-")
-    if json_file is not None:
-        write_json(json_file, outcomes)
-    if json_file != "-":
-        show(outcomes)
+    try:
+        outcomes = run_all(names, quick, quiet=json_file == "-")
+    except Interrupted as stop:
+        publish(json_file, document(stop.so_far), partial(show, stop.so_far))
+        raise
+    publish(json_file, document(outcomes), partial(show, outcomes))
     if figure is not None:
         from gicmodel.cli._bench_figure import draw
 

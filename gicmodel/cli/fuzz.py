@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from gicmodel.cli._writable import require_writable
+from gicmodel.cli._output import Directory, require_writable
+from gicmodel.cli._ranges import Real
 from gicmodel.layouts.architecture import ARCHITECTURES
 
 _SEEDS = 1 << 32
@@ -18,7 +19,7 @@ _DEFAULT_COMMANDS = 100_000
 
 @click.command()
 @click.option("--commands", type=click.IntRange(1, 1 << 50), metavar="N", help="How many; 100000 without --seconds.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Begin no program after S.")
+@click.option("--seconds", type=Real(0, min_open=True), metavar="S", help="Begin no program after S.")
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="Of all that is random; drawn and shown if not given."
 )
@@ -26,7 +27,7 @@ _DEFAULT_COMMANDS = 100_000
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), help="Only this; each in turn if not given.")
 @click.option("--jobs", type=click.IntRange(1, 512), metavar="N", help="Processes on this machine; one a CPU.")
 @click.option("--cluster", metavar="ADDRESS", help="Let the workers of this dask scheduler do it.")
-@click.option("--save", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="For the programs found.")
+@click.option("--save", type=Directory(), metavar="DIR", help="For the programs found.")
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON; - for standard output.")
 @click.option(
     "--reproduce",
@@ -52,10 +53,10 @@ def command(
 
     A campaign is programs of a few thousand commands for machines of all kinds, each drawn from the seed and its
     number: the same seed finds the same, whatever --jobs and --cluster are. A program after which the two differ is
-    shrunk to a small one, which --save writes to a file and --reproduce runs again. Ctrl-C ends a campaign; what it has
-    found is kept.
+    shrunk to a small one, which --save writes to a file and --reproduce runs again. Ctrl-C ends a campaign, as SIGTERM
+    does; what it has found is kept.
 
-    Exit status: 0 no difference, 1 a difference, 2 unusable input.
+    Exit status: 0 no difference, 1 a difference, 2 unusable input, or no program was run; 130 after Ctrl-C.
     """
     # numba and hypothesis come with these; `gicmodel --help` does without.
     from gicmodel.cli._fuzz_reproduce import reproduce_program

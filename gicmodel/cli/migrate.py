@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import click
 from click.core import ParameterSource
 
 from gicmodel.cli._dumps import REGISTERS_NAME, Number, beside
-from gicmodel.cli._migrate_report import Report, Watcher, write_json
-from gicmodel.cli._writable import require_writable
-from gicmodel.errors import UnusableInput
+from gicmodel.cli._migrate_report import Report, Watcher
+from gicmodel.cli._output import Directory, publish, require_writable
+from gicmodel.cli._ranges import Real
+from gicmodel.errors import Interrupted, UnusableInput
 from gicmodel.images import read_image
 from gicmodel.registers_file import read_registers
 
@@ -23,13 +23,6 @@ MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed", "hops", "abort_at")
 OF_AN_IMAGE = ("registers", "base")
 NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
 """Options that a comparison of policies decides itself, or that make no sense for many runs."""
-
-
-def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float:
-    """click's ranges let NaN pass."""
-    if math.isnan(number):
-        raise click.BadParameter(f"{number} is not in the range 0<=x<=1.")
-    return number
 
 
 @click.command()
@@ -43,8 +36,7 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
     default=0.25,
     show_default=True,
     metavar="FRACTION",
-    type=click.FloatRange(0, 1),
-    callback=_not_nan,
+    type=Real(0, 1),
     help="How many of the vLPIs are pending when the migration begins.",
 )
 @click.option(
@@ -88,7 +80,7 @@ def _not_nan(ctx: click.Context, param: click.Parameter, number: float) -> float
 @click.option(
     "--save",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Directory(),
     help="Write the RAM of hosts and guests as ELF cores with their registers, before the interrupts are taken.",
 )
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the verdict as JSON; - for standard output.")
@@ -123,8 +115,8 @@ def command(
     With --hops it goes to and fro between the two, and in between devices fire, the guest masks interrupts, gives them
     other affinities and maps them anew, reloads a driver and resets a device, and vCPUs move to other CPUs.
 
-    Exit status: 0 nothing is lost and nothing arrives twice (of policies compared: by none but rfc), 1 otherwise, 2
-    unusable input.
+    Exit status: 0 nothing is lost and nothing arrives twice (of policies compared: but for what rfc loses by resets), 1
+    otherwise, 2 unusable input.
     """
     # numba comes with these; `gicmodel --help` does without.
     from gicmodel.cli._migrate_run import Request, compare, run
@@ -135,12 +127,15 @@ def command(
         vcpus, devices, vectors, pending, architecture, seed, policy, forwarding_resets, hops, abort_at, save
     )
     saved = None if image is None else (image, read_image(image, base), read_registers(_registers_of(image, registers)))
-    with Watcher(enabled=not no_progress) as watcher:
-        report: Report = compare(request, saved, watcher) if compare_policies else run(request, saved, watcher)
-    if json_file != "-":
-        report.show()
-    if json_file is not None:
-        write_json(json_file, report.to_json())
+    try:
+        with Watcher(enabled=not no_progress) as watcher:
+            report: Report = compare(request, saved, watcher) if compare_policies else run(request, saved, watcher)
+    except Interrupted as stop:
+        publish(json_file, stop.so_far.to_json(), stop.so_far.show)
+        raise
+    publish(json_file, report.to_json(), report.show)
+    if report.unsaved is not None:
+        raise report.unsaved
     ctx.exit(0 if report.passed else 1)
 
 

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gicmodel.files import replacing
+from gicmodel.cli._output import publish, require_writable
+from gicmodel.errors import Interrupted
 from gicmodel.images import read_image
 from gicmodel.jit import cold_cache
 from gicmodel.registers_file import read_registers
@@ -49,14 +50,16 @@ def command(
 
     Exit status: 0 if all is equal, 1 if not, 2 for unusable input.
     """
+    require_writable(None, json_path)
     segments = None if image is None else read_image(image)
     values = None if registers is None else read_registers(registers)
-    with _bar(progress) as report:
-        outcome = replay(trace, segments, values, report)
-    if json_path is not None:
-        _write_json(outcome, json_path)
-    if json_path != "-":
-        _show(outcome)
+    try:
+        with _bar(progress) as report:
+            outcome = replay(trace, segments, values, report)
+    except Interrupted as stop:
+        publish(json_path, _document(stop.so_far) | {"interrupted": True}, partial(_show, stop.so_far))
+        raise
+    publish(json_path, _document(outcome), partial(_show, outcome))
     ctx.exit(0 if outcome.equal else 1)
 
 
@@ -73,8 +76,8 @@ def _bar(wanted: bool) -> Iterator[Report | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _write_json(outcome: Outcome, path: str) -> None:
-    result = {
+def _document(outcome: Outcome) -> dict[str, Any]:
+    return {
         "events": outcome.events,
         "commands": outcome.commands,
         "msis": outcome.msis,
@@ -86,12 +89,6 @@ def _write_json(outcome: Outcome, path: str) -> None:
             for name, comparison in outcome.compared.items()
         },
     }
-    text = json.dumps(result, indent=2) + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-        return
-    with replacing(Path(path)) as stream:
-        stream.write(text.encode())
 
 
 def _show(outcome: Outcome) -> None:

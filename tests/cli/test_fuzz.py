@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from gicmodel.cli import main
+from gicmodel.cli import INTERRUPTED, main
 from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.peers import oracle
 from gicmodel.fuzzing.program_text import read_program
@@ -62,6 +63,24 @@ def test_one_architecture():
     assert "VMAPTI" not in outcomes
 
 
+@pytest.mark.parametrize("against", ["oracle", "oracle,engine"])
+def test_no_time_for_any_program_is_no_agreement(against: str):
+    result = fuzz("--seconds", 1e-9, "--jobs", 1, "--against", against)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("--seconds 1e-09: no program against oracle began in time\n")
+    assert result.stdout.endswith("nothing was compared\n")
+
+
+def test_one_peer_of_two_without_a_program_is_no_agreement(monkeypatch: pytest.MonkeyPatch):
+    """What was compared with the first one is shown all the same."""
+    shares = iter([60.0, 0.0])
+    monkeypatch.setattr("gicmodel.cli._fuzz_run.Campaign.share", property(lambda _: next(shares)))
+    result = fuzz("--commands", 50, "--seconds", 60, "--jobs", 1, "--against", "oracle,engine", "--architecture", "3")
+    assert result.exit_code == 2
+    assert "no program against engine began in time" in result.stderr
+    assert result.stdout.endswith("no divergence so far\n")
+
+
 def test_seconds_end_a_campaign():
     """Without --commands nothing else does."""
     assert campaign("--seconds", 0.2, "--jobs", 1, "--architecture", "3")["divergences"] == []
@@ -82,6 +101,35 @@ def test_a_divergence_is_shrunk_saved_and_reproduced(mistaken: None, tmp_path: P
         assert json.loads(again.stdout)["difference"] == divergence["difference"]
 
 
+ONE_FINDING = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "3")
+
+
+def test_what_cannot_be_saved_at_the_end_is_shown(mistaken: None, tmp_path: Path):
+    """Nobody can tell before that nothing can be made in /proc."""
+    result = fuzz(*ONE_FINDING, "--save", "/proc/save", "--json", tmp_path / "json")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("gicmodel: /proc/save: cannot be made: No such file or directory\n")
+    assert "\ndivergence after " in result.stdout
+    assert json.loads((tmp_path / "json").read_text())["divergences"][0]["file"] is None
+
+
+def test_json_that_cannot_be_written_at_the_end_is_shown(mistaken: None, tmp_path: Path):
+    """/dev/full can be written, as far as anybody can ask."""
+    result = fuzz(*ONE_FINDING, "--save", tmp_path, "--json", "/dev/full")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("gicmodel: /dev/full: cannot be written: No space left on device\n")
+    assert "\ndivergence after " in result.stdout
+    assert list(tmp_path.iterdir())
+
+
+def test_json_is_written_although_standard_output_is_full(tmp_path: Path):
+    arguments = ["fuzz", "--commands", "20", "--jobs", "1", "--json", str(tmp_path / "json")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "gicmodel", *arguments], stdout=full, check=False)
+    assert done.returncode == 2
+    assert json.loads((tmp_path / "json").read_text())["commands"] >= 20
+
+
 def interrupted(*_: object) -> None:
     """Ctrl-C while a program is shrunk."""
     raise KeyboardInterrupt
@@ -94,7 +142,7 @@ def test_ctrl_c_while_shrinking_keeps_the_program_as_it_was(
     arguments = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "3", "--save", tmp_path)
     result = fuzz(*arguments, "--json", "-")
     outcome = json.loads(result.stdout)
-    assert (result.exit_code, outcome["interrupted"]) == (1, True)
+    assert (result.exit_code, outcome["interrupted"]) == (INTERRUPTED, True)
     assert fuzz("--reproduce", outcome["divergences"][0]["file"]).exit_code == 1
 
 
@@ -131,10 +179,14 @@ def test_what_is_no_program_is_one_line(tmp_path: Path, text: str, line: int):
         ("--against", "nobody"),
         ("--commands", "0"),
         ("--seconds", "-1"),
+        ("--seconds", "0"),
+        ("--seconds", "nan"),
         ("--seed", "-1"),
         ("--architecture", "5"),
         ("--jobs", "0"),
         ("--save", "/dev/null/x"),
+        ("--save", ""),
+        ("--json", ""),
         ("--json", "/nowhere/at/all"),
         ("--reproduce", "/nowhere/at/all"),
     ],
@@ -192,5 +244,47 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path, jobs: int):
         _, errors = process.communicate(timeout=120)
     assert errors.endswith("gicmodel: interrupted\n")
     assert "Traceback" not in errors
-    assert process.returncode == 0
+    assert process.returncode == INTERRUPTED
+    assert json.loads((tmp_path / "json").read_text())["interrupted"] is True
+
+
+def processes_of(parent: int) -> list[int]:
+    """Those that a process has started and that are still there."""
+    words = [file.read_text().split() for file in Path(f"/proc/{parent}/task").glob("*/children")]
+    return [int(child) for children in words for child in children]
+
+
+def there(process: int) -> bool:
+    """Whether a process lives: one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in Linux's /proc")
+@pytest.mark.parametrize(
+    ("number", "of_all"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGHUP, True), (signal.SIGKILL, False)],
+)
+def test_no_process_outlives_the_one_that_was_started(tmp_path: Path, number: signal.Signals, of_all: bool):
+    """Whoever gets the signal, a terminal's processes all do; what was found is written, if it is one to be heard."""
+    arguments = ["fuzz", "--seconds", "600", "--architecture", "3", "--jobs", "2", "--json", str(tmp_path / "json")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gicmodel", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        while "commands" not in (line := process.stderr.readline()):
+            assert line, "it ended before a chunk did"
+        children = processes_of(process.pid)
+        (os.killpg if of_all else os.kill)(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+    assert len(children) >= 2
+    deadline = time.monotonic() + 20
+    while any(map(there, children)):
+        assert time.monotonic() < deadline, "some are still there"
+        time.sleep(0.05)
+    if number is signal.SIGKILL:
+        return
+    assert (process.returncode, errors) == (128 + number, "gicmodel: interrupted\n")
     assert json.loads((tmp_path / "json").read_text())["interrupted"] is True

@@ -2,14 +2,18 @@
 """`gicmodel migrate` with policies, resets of forwarding, cancelled attempts and several hops."""
 
 import json
+from collections import Counter
 
 import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
+from gicmodel.cli._migrate_compare import Comparison
 from gicmodel.cli.migrate import POLICIES
-from gicmodel.migration import STEPS, Policy
+from gicmodel.kvm import KvmError
+from gicmodel.migration import STEPS, MigrationError, Policy
 from gicmodel.migration.migrate import plan_of
+from gicmodel.migration.verdict import Verdict
 from tests.cli.test_migrate import IMAGE, KEYS, SMALL, migrate, rows, verdict
 
 REMEDIES = [policy for policy in POLICIES if policy != "rfc"]
@@ -170,3 +174,32 @@ def test_a_comparison_of_hosts_that_cannot():
     lines = migrate(*arguments).stdout.splitlines()
     assert len({len(line) for line in lines[:-1]}) == 1
     assert lines[-1] == f"not migrated: {error}"
+
+
+def judged(policy, **parts):
+    return Verdict(2, Counter([(0, 8192)]), policy=Policy(policy), **parts)
+
+
+@pytest.mark.parametrize(
+    ("resets", "parts", "passed"),
+    [
+        (0, {"delivered": Counter([(0, 8192)])}, True),
+        (3, {}, True),
+        (3, {"image_identical": False}, True),
+        (0, {}, False),
+        (3, {"delivered": Counter({(0, 8192): 2})}, False),
+        (3, {"delivered": Counter({(0, 8193): 1})}, False),
+        (3, {"delivered": Counter([(0, 8192)]), "image_identical": False}, False),
+        (3, {"failure": MigrationError("flush ITS tables", KvmError("EACCES", "no"))}, False),
+    ],
+)
+def test_rfc_may_lose_by_resets_and_nothing_else(resets, parts, passed):
+    comparison = Comparison()
+    comparison.add(resets, judged("rfc", **parts))
+    assert comparison.passed is passed
+
+
+def test_a_remedy_may_lose_nothing():
+    comparison = Comparison()
+    comparison.add(3, judged("avoid-unset"))
+    assert not comparison.passed

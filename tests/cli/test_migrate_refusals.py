@@ -287,10 +287,6 @@ def test_a_directory_to_save_in_that_is_a_file(tmp_path):
     assert (tmp_path / "file").read_text() == "here already"
 
 
-def test_a_directory_to_save_in_that_cannot_be_made():
-    assert "/proc/save: cannot be made: " in refused("--devices", 0, "--save", "/proc/save")
-
-
 def test_a_json_file_in_no_directory(tmp_path):
     target = tmp_path / "missing" / "verdict.json"
     assert refused("--devices", 0, "--json", target) == (

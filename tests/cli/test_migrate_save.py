@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gicmodel.cli import main
+from gicmodel.cli import UNUSABLE, main
 from gicmodel.images import memory_for, read_image, write_raw
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER
@@ -103,3 +103,22 @@ def test_raw_bytes_are_resumed_as_the_elf_core_is(tmp_path, suffix):
     of_elf, of_raw = (json.loads(outcome.stdout) | {"steps": None} for outcome in outcomes)
     assert of_elf == of_raw
     assert of_raw["image_identical"]
+
+
+def test_ram_that_cannot_be_saved_is_no_reason_to_keep_the_verdict(tmp_path):
+    """Nobody can tell before that nothing can be made in /proc."""
+    result = migrate(*SMALL, "--save", "/proc/save", "--json", tmp_path / "verdict.json")
+    assert result.exit_code == UNUSABLE
+    assert result.stderr == "gicmodel: /proc/save: cannot be made: No such file or directory\n"
+    assert "arrived once" in result.stdout
+    assert json.loads((tmp_path / "verdict.json").read_text())["lost"] == []
+
+
+@pytest.mark.parametrize("option", ["--save", "--json"])
+def test_an_empty_name_is_no_place(option, monkeypatch, tmp_path):
+    """Path("") is the directory one is in."""
+    monkeypatch.chdir(tmp_path)
+    result = migrate(*SMALL, option, "")
+    assert (result.exit_code, result.stdout) == (UNUSABLE, "")
+    assert "an empty name is no" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -127,3 +127,15 @@ def test_a_malformed_line_is_one_line_with_its_number(log):
 
 def test_no_such_file(tmp_path):
     assert run(tmp_path / "none").exit_code == UNUSABLE
+
+
+def test_json_that_cannot_be_written_is_refused_before_the_replay(log, tmp_path):
+    result = run(log.write(), "--json", tmp_path)
+    assert (result.exit_code, result.stdout) == (UNUSABLE, "")
+
+
+def test_json_that_cannot_be_written_at_the_end_leaves_the_result_on_the_screen(log):
+    result = run(log.write(), "--json", "/dev/full")
+    assert result.exit_code == UNUSABLE
+    assert " events: " in result.stdout
+    assert result.stderr == "gicmodel: /dev/full: cannot be written: No space left on device\n"
