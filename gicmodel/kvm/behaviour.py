@@ -96,6 +96,14 @@ class KvmBehaviour:
     route_change_unforwards: bool = _since("6.16")
     """4bf3693d36af: a changed MSI route ends the forwarding of its interrupt. Before, the old vLPI went on firing."""
 
+    asks_cpu_interface_for_vsgis: bool = _since("6.17", until="5.13")
+    """82221a4e66f0: userspace's GICD_CTLR.nASSGIreq is 0 on a GICv4.1 host whose CPU interfaces have no vSGIs. From
+    46135d6f878a (5.13) on only the guest's was, and the first run of a vCPU was a `HostOops`."""
+
+    sizes_before_init: bool = _since("6.17")
+    """Userspace may read and write GICD_IIDR and GICD_TYPER2 before the GIC is initialised, and clear nASSGIcap.
+    Before: EBUSY, and EINVAL for any other GICD_TYPER2 than KVM's."""
+
     checks_restored_event_bits: bool = _since("7.1", "6.1.175", "6.12.92")
     """9ce754ed8e7a: a DTE of more EventID bits than the ITS has is EINVAL."""
 

@@ -3,7 +3,7 @@
 
 from gicmodel.driver import GicDriver
 from gicmodel.kvm.behaviour import KvmBehaviour
-from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.sgi import Sgis
@@ -16,16 +16,25 @@ class VgicDist:
     """The VM's LPIs, and where its redistributors' registers say that the guest keeps their tables.
 
     KVM has one GICR_PROPBASER for all vCPUs. `running` holds the vCPUs that are in KVM_RUN: what needs all vCPUs
-    stopped is refused while it is not empty. `driver` is the host's, if its GIC has vLPIs.
+    stopped is refused while it is not empty. `driver` is the host's, if its GIC has vLPIs; `vsgi_cpu_interface` says
+    whether its CPU interfaces have vSGIs (ID_AA64PFR0_EL1.GIC).
     """
 
-    def __init__(self, memory: GuestMemory, nr_vcpus: int, driver: GicDriver | None, behaviour: KvmBehaviour) -> None:
+    def __init__(
+        self,
+        memory: GuestMemory,
+        nr_vcpus: int,
+        driver: GicDriver | None,
+        behaviour: KvmBehaviour,
+        vsgi_cpu_interface: bool = True,
+    ) -> None:
         self.memory = memory
         self.nr_vcpus = nr_vcpus
         self.behaviour = behaviour
         self.lpis = Lpis()
         self.initialised = False
         self._driver = driver if driver is not None and driver.is_v4 else None
+        self._vsgi_cpu_interface = vsgi_cpu_interface
         self._vlpis: Vlpis | None = None
         self.sgis = Sgis(nr_vcpus)
         self.enabled = True
@@ -51,7 +60,12 @@ class VgicDist:
         self.initialised = True
 
     def map_resources(self) -> None:
-        """Before the first vCPU runs: restored SGIs go to the GIC (Linux `kvm_vgic_map_resources`)."""
+        """Before the first vCPU runs: restored SGIs go to the GIC (Linux `kvm_vgic_map_resources`).
+
+        HostOops if they cannot and the release of Linux does not ask.
+        """
+        if self.nassgireq and not self.host_has_vsgis:
+            raise HostOops("vgic_v4_configure_vsgis activates vSGIs that the host's CPU interfaces do not have")
         if self.supports_direct_sgis and not self._has_run:
             self.sgis.configure(self.nassgireq)
         self._has_run = True
@@ -81,8 +95,8 @@ class VgicDist:
 
     @property
     def host_has_vsgis(self) -> bool:
-        """Whether the host's GIC can inject SGIs."""
-        return self._driver is not None and self._driver.is_v41
+        """Whether the host's GIC can inject SGIs (Linux `system_supports_direct_sgis`)."""
+        return self._driver is not None and self._driver.is_v41 and self._vsgi_cpu_interface
 
     @property
     def supports_direct_sgis(self) -> bool:

@@ -35,7 +35,7 @@ class VirtualDistributor:
         self._face.user_write(offset, value)
 
     def _require_initialised(self, offset: int) -> None:
-        if offset not in _BEFORE_INIT:
+        if offset not in _BEFORE_INIT or not self._dist.behaviour.sizes_before_init:
             self._dist.require_initialised("EBUSY")
 
     def _handlers(self) -> dict[str, Handler]:
@@ -64,9 +64,10 @@ class VirtualDistributor:
 
     def _user_write_ctlr(self, value: int) -> None:
         """Only stored: the SGIs follow when the first vCPU runs."""
-        fields = GICD_CTLR.unpack(value)
-        self._dist.enabled = bool(fields["EnableGrp1"])
-        self._dist.nassgireq = bool(fields["nASSGIreq"]) and self._dist.supports_direct_sgis
+        dist, fields = self._dist, GICD_CTLR.unpack(value)
+        possible = dist.supports_direct_sgis if dist.behaviour.asks_cpu_interface_for_vsgis else dist.has_gicv4_1
+        dist.enabled = bool(fields["EnableGrp1"])
+        dist.nassgireq = bool(fields["nASSGIreq"]) and possible
 
     def _read_typer2(self) -> int:
         return GICD_TYPER2.pack(nASSGIcap=self._dist.supports_direct_sgis)
@@ -74,6 +75,8 @@ class VirtualDistributor:
     def _user_write_typer2(self, value: int) -> None:
         if value == self._read_typer2():
             return
+        if not self._dist.behaviour.sizes_before_init:
+            raise KvmError("EINVAL", f"GICD_TYPER2 {value:#x}: this release of Linux lets nobody write it")
         if self._dist.initialised:
             raise KvmError("EBUSY", "GICD_TYPER2 is fixed once the GIC is initialised")
         possible = GICD_TYPER2.pack(nASSGIcap=self._dist.host_has_vsgis)

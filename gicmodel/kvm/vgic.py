@@ -36,6 +36,7 @@ class Vgic:
         behaviour: the Linux release that KVM is of.
         initialise: give the ITSs their addresses and do `init`; without it everything is as KVM_CREATE_DEVICE leaves
             it.
+        vsgi_cpu_interface: whether the CPU interfaces of a GICv4.1 host have vSGIs (ID_AA64PFR0_EL1.GIC >= 3).
 
     KvmError if the host cannot have that many vPEs.
     """
@@ -48,8 +49,9 @@ class Vgic:
         nr_its: int = 1,
         behaviour: KvmBehaviour = NEWEST,
         initialise: bool = True,
+        vsgi_cpu_interface: bool = True,
     ) -> None:
-        self.dist = VgicDist(memory, nr_vcpus, driver, behaviour)
+        self.dist = VgicDist(memory, nr_vcpus, driver, behaviour, vsgi_cpu_interface)
         self.its = [VirtualIts(self.dist) for _ in range(nr_its)]
         self.distributor = VirtualDistributor(self.dist)
         self.redistributors = [VirtualRedistributor(self.dist, vcpu) for vcpu in range(nr_vcpus)]
@@ -101,7 +103,7 @@ class Vgic:
     def load(self, vcpu: int, cpu: int) -> None:
         """The vCPU starts to run on host CPU `cpu`; its vPE moves there and becomes resident (Linux `vgic_v4_load`).
 
-        KvmError EBUSY before `init`, or as the host driver.
+        KvmError EBUSY before `init`, or as the host driver; HostOops as `VgicDist.map_resources`.
         """
         self.dist.require_initialised("EBUSY")
         self.dist.map_resources()

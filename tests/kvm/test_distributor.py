@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The virtual distributor's registers, as userspace accesses them."""
 
+from functools import partial
+
 import pytest
 
 from gicmodel.kvm import KvmError, Vgic
@@ -90,3 +92,16 @@ def test_what_is_no_register_to_userspace(guest):
         assert guest.vgic.distributor.user_read(offset) == 0
     guest.vgic.running.add(0)
     assert refusal(guest.vgic.distributor.user_read, 0x20) == "EBUSY"
+
+
+def test_a_host_whose_cpu_interfaces_have_no_vsgis():
+    """Linux system_supports_direct_sgis: the guest and userspace get what a GICv4.0 host gives them."""
+    host = Host()
+    vgic = Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 2, host.driver, vsgi_cpu_interface=False)
+    assert vgic.distributor.user_read(TYPER2) == 0
+    for write in (vgic.distributor.user_write, partial(vgic.distributor.write, size=4)):
+        write(CTLR, 0)
+        write(CTLR, GICD_CTLR.pack(nASSGIreq=1, EnableGrp1=1))
+        assert not GICD_CTLR.unpack(vgic.distributor.read(CTLR, 4))["nASSGIreq"]
+    vgic.load(0, 0)
+    assert host.issued("VSGI") == 0

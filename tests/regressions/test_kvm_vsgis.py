@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bugs that Linux had in saving and restoring vSGIs."""
 
-from gicmodel.kvm import NEWEST, Vgic
+from contextlib import nullcontext
+
+import pytest
+
+from gicmodel.kvm import NEWEST, HostOops, KvmBehaviour, KvmError, Vgic
 from gicmodel.kvm.sgi import Sgis
 from gicmodel.layouts.registers import GICD_CTLR, register
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import RAM_BASE, RAM_BYTES, without
 from tests.kvm.host import Host
 
+IIDR, TYPER2 = register("GICD_IIDR").offset, register("GICD_TYPER2").offset
 CTLR, ISPENDR0 = register("GICD_CTLR").offset, register("GICR_ISPENDR0").offset
 
 
@@ -82,3 +87,44 @@ def test_an_sgi_is_not_in_two_places(monkeypatch):
 
     monkeypatch.setattr(Sgis, "_to_gic", keep_latch)
     assert deliveries() == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "oops"),
+    [
+        (NEWEST, False),
+        (without("asks_cpu_interface_for_vsgis"), True),
+        (KvmBehaviour.release("6.1.176"), True),
+    ],
+)
+def test_nassgireq_on_a_host_whose_cpu_interfaces_have_no_vsgis(behaviour, oops):
+    """Linux 82221a4e66f0, "Disambiguate support for vSGIs v. vLPIs": irq_to_desc(0) is activated. Seen on 6.1.176."""
+    vgic = Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 1, Host().driver, behaviour=behaviour, vsgi_cpu_interface=False)
+    boot(vgic)
+    vgic.load(0, 0)
+    vgic.put(0)
+    assert not vgic.dist.nassgireq
+
+    vgic = Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 1, Host().driver, behaviour=behaviour, vsgi_cpu_interface=False)
+    vgic.distributor.user_write(CTLR, GICD_CTLR.pack(nASSGIreq=1))
+    assert vgic.dist.nassgireq == oops
+    with pytest.raises(HostOops, match="vgic_v4_configure_vsgis") if oops else nullcontext():
+        vgic.load(0, 0)
+
+
+def test_before_6_17_nothing_is_chosen_before_init():
+    """The series of 82221a4e66f0 let userspace clear nASSGIcap, to have a VM without vPEs."""
+
+    def refusal(operation, *arguments):
+        with pytest.raises(KvmError) as caught:
+            operation(*arguments)
+        return caught.value.errno
+
+    memory, behaviour = GuestMemory(RAM_BASE, RAM_BYTES), without("sizes_before_init")
+    vgic = Vgic(memory, 1, Host().driver, behaviour=behaviour, initialise=False)
+    for offset in (TYPER2, IIDR):
+        assert refusal(vgic.distributor.user_read, offset) == "EBUSY"
+        assert refusal(vgic.distributor.user_write, offset, 0) == "EBUSY"
+    vgic.init()
+    vgic.distributor.user_write(TYPER2, vgic.distributor.user_read(TYPER2))
+    assert refusal(vgic.distributor.user_write, TYPER2, 0) == "EINVAL"
