@@ -55,7 +55,7 @@ class VirtualPes(Doorbells):
         for vpe in vm.vpes:
             self._check_not_resident(vpe)
         for vpe in vm.vpes:
-            if vpe.vmapp_count:
+            if vpe.vmapp_count or not self.eager:
                 self.vpe_deactivate(vpe)
         for vpe in vm.vpes:
             self._proxy_release(vpe)
@@ -84,19 +84,16 @@ class VirtualPes(Doorbells):
                 self._unmask_doorbell(vpe)
 
     def vpe_deactivate(self, vpe: ItsVpe) -> None:
-        """Unmap a vPE from every ITS (Linux' free_irq of its doorbell). On GICv4.1 its VPT in RAM is then current.
+        """Mask a vPE's doorbell and unmap the vPE from every ITS (Linux' free_irq of its doorbell).
 
-        DriverError EBUSY while it is resident, EINVAL if it is not mapped.
+        On GICv4.1 its VPT in RAM is then current. DriverError EBUSY while it is resident, EINVAL if it is not mapped.
         """
-        if not self.eager:
-            return
         self._check_not_resident(vpe)
         self._check_mapping(vpe)
         with all_or_nothing() as undo:
-            if self.is_v41:
-                undo.callback(self._unmask_doorbell, vpe)
-                self._mask_doorbell(vpe)
-            for its in self.v4_its:
+            undo.callback(self._configure_doorbell, vpe, self.lpi_configuration.read(vpe.doorbell_intid))
+            self._mask_doorbell(vpe)
+            for its in self.v4_its if self.eager else []:
                 self._unmap_vpe(its, vpe)
                 undo.callback(self._map_vpe, its, vpe)
 

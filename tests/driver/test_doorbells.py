@@ -6,8 +6,6 @@ import pytest
 from gicmodel.layouts.vpt import FIRST_LPI
 from tests.driver.host import Host
 
-UNMAP = "VMAPP vPEID={:#x} RDbase=0x0 V=0 VPT_size=0x0 VPT_addr=0x0"
-
 
 def enabled(host: Host, intid: int) -> bool:
     return bool(host.memory.read_u8(host.driver.lpi_configuration.address + intid - FIRST_LPI) & 1)
@@ -61,6 +59,23 @@ def test_a_doorbell_that_is_pending_can_be_taken_back(direct_lpi: bool) -> None:
     assert host.mnemonics() == ("" if direct_lpi else "CLEAR SYNC")
 
 
+@pytest.mark.parametrize("choices", [{}, {"direct_lpi": False}, {"vmovp": False}])
+def test_the_doorbell_of_a_vpe_that_ends_while_it_blocks_is_masked(choices: dict[str, object]) -> None:
+    """free_irq masks it (irq_shutdown), mapped on demand or not; its LPI may be a device's next."""
+    host = Host(architecture="4.0", **choices)
+    vm = host.driver.its_vm_create(1)
+    host.driver.vpe_schedule(vm.vpes[0], 0)
+    host.driver.vpe_deschedule(vm.vpes[0], doorbell=True)
+    assert enabled(host, vm.db_lpi_base)
+    host.words(), host.writes()
+    host.driver.its_vm_destroy(vm)
+    assert not enabled(host, vm.db_lpi_base)
+    if "direct_lpi" in choices:
+        assert host.mnemonics() == "INV SYNC VMAPP VSYNC DISCARD SYNC"
+    else:
+        assert [write.value for write in host.writes("GICR_INVLPIR")] == [vm.db_lpi_base]
+
+
 def test_the_proxy_lends_its_events_to_doorbells_in_turn() -> None:
     host = Host(architecture="4.0", direct_lpi=False, redistributors=2, command_errors="ignore", boot=False)
     host.driver.probe()
@@ -85,13 +100,17 @@ def test_the_proxy_lends_its_events_to_doorbells_in_turn() -> None:
     host.driver.vpe_set_affinity(second, 1)
     assert host.mnemonics() == "VMOVP VSYNC MOVI SYNC"
     host.driver.its_vm_destroy(first.vm)
-    assert host.commands() == [
-        *(line for vpe in range(3) for line in (UNMAP.format(vpe), f"VSYNC vPEID={vpe:#x}")),
-        "DISCARD DeviceID=0xffff EventID=0x1",
-        "SYNC RDbase=0x1",
+    lines = host.commands()
+    takes = "DISCARD SYNC MAPTI SYNC INV SYNC VMAPP VSYNC"
+    assert " ".join(line.split()[0] for line in lines) == f"{takes} {takes} {takes} DISCARD SYNC DISCARD SYNC"
+    assert lines[-6:] == [
+        "VMAPP vPEID=0x2 RDbase=0x0 V=0 VPT_size=0x0 VPT_addr=0x0",
+        "VSYNC vPEID=0x2",
         "DISCARD DeviceID=0xffff EventID=0x0",
+        "SYNC RDbase=0x1",
+        "DISCARD DeviceID=0xffff EventID=0x1",
         "SYNC RDbase=0x0",
-    ], "every vPE is unmapped before a proxy event is given back"
+    ], "every vPE is masked and unmapped before a proxy event is given back"
     assert host.gic.redistributors[0].cpu.pending() == 1023
 
 
