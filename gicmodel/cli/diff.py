@@ -48,7 +48,9 @@ def command(
     Each dump is read as `gicmodel inspect` reads it. A host with vPEs and a guest's RAM with its saved tables compare
     too: each vPE's virtual pending table with its vCPU's pending table.
 
-    Exit status: 0 no difference (tables may lie elsewhere), 1 differences, 2 unusable input.
+    What one dump has and the other lacks the memory to tell of is "unknown".
+
+    Exit status: 0 no difference (tables may lie elsewhere), 1 differences or unknown, 2 unusable input.
     """
     one = _read(before, before_registers, before_base, before_profile)
     two = _read(after, after_registers, after_base, after_profile)

@@ -9,12 +9,14 @@ from gicmodel.layouts.registers import GITS_BASER
 from tests.inspection.machine import (
     COLLECTIONS,
     CONFIGURATION,
+    DEVICES,
     ITT8,
     ITT16,
     PENDING0,
     PENDING1,
     SPARE,
     VCONF,
+    VPES,
     VPT0,
     VPT1,
     Machine,
@@ -163,3 +165,123 @@ def test_of_many_changes_the_first_are_told_and_all_are_counted():
     comparison = compare(one.inspect(), two.inspect())
     assert comparison.counts == {("pending", "invented"): MOST + 5}
     assert len(comparison.told) == MOST
+
+
+def hole(start, size=0x1_0000):
+    return lambda machine: machine.holes.append((start, start + size))
+
+
+def both(*steps):
+    return lambda machine: [step(machine) for step in steps]
+
+
+def unknown(kind, subject, before, after="?"):
+    return Change(kind, "unknown", subject, before, after)
+
+
+UNTOLD_THINGS = [
+    (
+        lambda m: m.pend(VPT1, 8194),
+        hole(VPT1),
+        [unknown("pending", "vINTID 8194 of vPE 1", "pending")],
+    ),
+    (
+        lambda m: m.pend(PENDING0, 8192),
+        hole(PENDING0 + 0x400, 0x1000),
+        [unknown("pending", "INTID 8192 of redistributor 0", "pending")],
+    ),
+    (
+        lambda m: m.pend(PENDING1, 8192),
+        lambda m: m.registers["GICR1"].pop("PENDBASER"),
+        [unknown("pending", "INTID 8192 of redistributor 1", "pending")],
+    ),
+    (
+        nothing,
+        hole(ITT16, 16),
+        [unknown("mapping", "device 0x10 event 0", "vINTID 8194 of vPE 1")],
+    ),
+    (
+        nothing,
+        hole(DEVICES, 0x100),
+        [
+            unknown("mapping", "device 0x8 event 0", "INTID 8192 of collection 0"),
+            unknown("mapping", "device 0x8 event 1", "vINTID 8193 of vPE 0"),
+            unknown("mapping", "device 0x10 event 0", "vINTID 8194 of vPE 1"),
+        ],
+    ),
+    (
+        nothing,
+        hole(COLLECTIONS),
+        [unknown("mapping", f"collection {n}", f"RDbase {n}") for n in range(2)],
+    ),
+    (nothing, hole(VPES + 8, 8), [unknown("mapping", "vPE 1", "RDbase 1")]),
+    (
+        nothing,
+        hole(CONFIGURATION),
+        [unknown("configuration", "INTID 8192 of redistributor 0", "enabled, priority 0xa0")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("there", "lacking", "expected"), UNTOLD_THINGS)
+def test_what_a_dump_lacks_is_neither_lost_nor_removed(there, lacking, expected):
+    """A pending table that was not in the second dump made every interrupt of it lost."""
+    of_interest = {change.kind for change in expected}
+    told = [change for change in changes(there, both(there, lacking)) if change.kind in of_interest]
+    assert [change for change in told if change in expected or change.kind == "pending"] == expected
+    assert {change.what for change in told} == {"unknown"}
+    reverse = [change for change in changes(both(there, lacking), there) if change.kind in of_interest]
+    assert [change._replace(before=change.after, after=change.before) for change in reverse] == told
+    one, two = Machine(), Machine()
+    there(one)
+    both(there, lacking)(two)
+    assert compare(one.inspect(), two.inspect()).differs, "equal is what is known to be equal"
+
+
+def test_what_a_dump_shows_is_lost_or_removed_though_other_parts_are_absent():
+    def removed(machine):
+        machine.memory.zero(ITT8, 12)
+        machine.memory.zero(VPT0 + 0x400, 16)
+        machine.holes += [(VPT1, VPT1 + 0x1_0000), (ITT16, ITT16 + 16)]
+
+    def there(machine):
+        machine.pend(VPT0, 8193)
+        machine.pend(VPT0, 8192 + 65)
+
+    told = changes(there, both(there, removed))
+    assert Change("mapping", "removed", "device 0x8 event 0", "INTID 8192 of collection 0", "-") in told
+    assert [change.subject for change in told if change.what == "lost"] == [
+        "vINTID 8193 of vPE 0",
+        "vINTID 8257 of vPE 0",
+    ]
+
+
+def test_an_its_whose_registers_are_not_given_has_removed_nothing():
+    told = changes(nothing, lambda m: m.registers.pop("GITS0"))
+    assert {change.what for change in told if change.kind == "mapping"} == {"unknown"}
+
+
+def test_what_was_not_read_to_its_end_has_lost_nothing():
+    one, two = Machine(), Machine()
+    one.pend(VPT1, 8194)
+    comparison = compare(one.inspect(), two.inspect(limit=2))
+    assert {what for kind, what in comparison.counts if kind != "table"} == {"unknown"}
+
+
+@pytest.mark.parametrize("side", ["host", "guest"])
+def test_a_save_loses_nothing_that_cannot_be_seen(side):
+    host, guest = stopped(), saved()
+    if side == "guest":
+        guest.holes.append((PENDING1, PENDING1 + 0x1_0000))
+        told = compare(host.inspect(), guest.inspect()).told
+    else:
+        host.holes.append((VPT1, VPT1 + 0x1_0000))
+        told = compare(guest.inspect(), host.inspect()).told
+    assert told == [unknown("pending", "vLPI 8194 of vCPU 1", "pending")]
+    guest, host = saved(), stopped()
+    guest.holes.append((ITT8, ITT8 + 0x10))
+    told = compare(host.inspect(), guest.inspect()).told
+    assert {change.what for change in told} == {"unknown"}
+    assert [change for change in told if change.kind == "mapping"] == [
+        unknown("mapping", f"vLPI {8193 + n} of vCPU {n}", "mapped") for n in range(2)
+    ]

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What two dumps are compared by: things by key, with their values, and whether a dump tells that one is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection import told
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.regions import LEVEL2, Regions
+from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+
+_LOW = 0xFFFF_FFFF
+Keys = NDArray[np.uint64]
+
+
+def _every(keys: Keys) -> NDArray[np.bool_]:
+    return np.ones(keys.size, np.bool_)
+
+
+class Column(NamedTuple):
+    """Things by key (uint64, [n], no key twice), the value of each (int64, [n]), and how both are told.
+
+    `tells` says of keys (any of them not in the column) whether the dump shows that there is no such thing.
+    """
+
+    kind: str
+    keys: Keys
+    values: NDArray[np.int64]
+    subject: Callable[[int], str]
+    value: Callable[[int], str]
+    tells: Callable[[Keys], NDArray[np.bool_]] = _every
+
+
+def events(found: Inspection, its: int) -> Column:
+    """The events of an ITS, by device and event: what each maps to."""
+    rows = found.events[found.events["its"] == its]
+    target = np.where(rows["virtual"], rows["vPEID"], rows["ICID"]).astype(np.int64)
+    values = rows["virtual"].astype(np.int64) << 48 | target << 32 | rows["INTID"].astype(np.int64)
+    keys = rows["DeviceID"].astype(np.uint64) << np.uint64(32) | rows["EventID"].astype(np.uint64)
+    return Column(
+        "mapping",
+        keys,
+        values,
+        lambda key: f"device {key >> 32:#x} event {key & _LOW}",
+        _event_value,
+        lambda missing: told.of_events(found, its, missing >> np.uint64(32)),
+    )
+
+
+def _event_value(value: int) -> str:
+    target = value >> 32 & 0xFFFF
+    return f"vINTID {value & _LOW} of vPE {target}" if value >> 48 else f"INTID {value & _LOW} of collection {target}"
+
+
+def collections(found: Inspection, its: int) -> Column:
+    """The collections of an ITS: the redistributor of each."""
+    rows = found.collections[found.collections["its"] == its]
+    _, first = np.unique(rows["ICID"], return_index=True)
+    rows = rows[first]
+    keys = rows["ICID"].astype(np.uint64)
+    return Column(
+        "mapping",
+        keys,
+        rows["RDbase"],
+        lambda key: f"collection {key}",
+        _rdbase,
+        _all_or_none(told.of_collections(found, its)),
+    )
+
+
+def vpes(found: Inspection) -> Column:
+    """The vPEs: the redistributor of each."""
+    _, first = np.unique(found.vpes["vPEID"], return_index=True)
+    rows = found.vpes[first]
+    keys = rows["vPEID"].astype(np.uint64)
+    return Column("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(told.of_vpes(found)))
+
+
+def _no_event(found: Inspection, mapped: Keys) -> Callable[[Keys], NDArray[np.bool_]]:
+    """An interrupt without an event has no configuration; one with an event and none lacks its byte."""
+    every = told.of_all_events(found)
+    return lambda missing: every & ~np.isin(missing, mapped)
+
+
+def _all_or_none(tells: bool) -> Callable[[Keys], NDArray[np.bool_]]:
+    return lambda missing: np.full(missing.size, tells)
+
+
+def _rdbase(value: int) -> str:
+    return "RDbase unknown" if value == UNKNOWN else f"RDbase {value}"
+
+
+def configuration(found: Inspection) -> Column:
+    """The interrupts that events map to: the configuration byte of each."""
+    rows = found.events
+    every = _interrupt(rows["virtual"], np.where(rows["virtual"], rows["vPEID"], 0), rows["INTID"])
+    known = rows["configuration"] >= 0
+    rows, keys = rows[known], every[known]
+    keys, first = np.unique(keys, return_index=True)
+    values = rows["configuration"][first].astype(np.int64)
+    return Column(
+        "configuration",
+        keys,
+        values,
+        _interrupt_name,
+        _configuration_value,
+        _no_event(found, every),
+    )
+
+
+def pending(found: Inspection) -> Column:
+    """The pending interrupts."""
+    rows = found.pending
+    keys = np.unique(_interrupt(rows["virtual"], rows["target"], rows["INTID"]))
+    return Column(
+        "pending",
+        keys,
+        np.ones(keys.size, np.int64),
+        _interrupt_name,
+        lambda value: "pending",
+        lambda missing: told.of_pending(found, *_parts(missing)),
+    )
+
+
+def tables(found: Inspection) -> Column:
+    """The tables: where each is."""
+    regions = Regions(found)
+    rows = regions.rows[regions.rows["kind"] != LEVEL2]
+    keys = rows["kind"].astype(np.uint64) << np.uint64(40) | rows["owner"].astype(np.uint64)
+    keys, first = np.unique(keys, return_index=True)
+    rows = rows[first]
+    names = dict(zip(keys.tolist(), map(regions.name, rows), strict=True))
+    return Column("table", keys, rows["address"], lambda key: names[key], hex)
+
+
+def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[list[Column], list[Column]]:
+    """The vLPIs of a host's vPEs and of a guest's vCPUs: mapping, configuration and pending state.
+
+    A guest has interrupts that are not forwarded; they are none of the host's business and left out.
+    """
+    forwarded = host.events[host.events["virtual"] & np.isin(host.events["vPEID"], list(order))]
+    vcpus = _vcpus(order, forwarded["vPEID"])
+    mapped, first = np.unique(_interrupt(True, vcpus, forwarded["INTID"]), return_index=True)
+    bits = host.pending[host.pending["virtual"] & np.isin(host.pending["target"], list(order))]
+    set_in_vpts = _interrupt(True, _vcpus(order, bits["target"]), bits["INTID"])
+    own = _interrupt(True, guest.events["RDbase"], guest.events["INTID"])
+    own, second = np.unique(own, return_index=True)
+    mine = np.isin(own, mapped)
+    saved = _interrupt(True, guest.pending["target"], guest.pending["INTID"])
+    saved = saved[np.isin(saved, np.concatenate([mapped, set_in_vpts]))]
+    vpe_of = {vcpu: vpe for vpe, vcpu in order.items()}
+
+    def in_vpts(missing: Keys) -> NDArray[np.bool_]:
+        _, target, intids = _parts(missing)
+        vpe_ids = np.array([vpe_of[vcpu] for vcpu in target.tolist()], np.int64)
+        return told.of_pending(host, np.ones(missing.size, np.bool_), vpe_ids, intids)
+
+    def in_tables(missing: Keys) -> NDArray[np.bool_]:
+        _, target, intids = _parts(missing)
+        return told.of_pending(guest, np.zeros(missing.size, np.bool_), target, intids)
+
+    return (
+        _sides(host, mapped, forwarded["configuration"][first], set_in_vpts, in_vpts),
+        _sides(guest, own[mine], guest.events["configuration"][second][mine], saved, in_tables),
+    )
+
+
+def _sides(
+    found: Inspection,
+    mapped: Keys,
+    configuration: NDArray[np.int16],
+    pending: Keys,
+    tells: Callable[[Keys], NDArray[np.bool_]],
+) -> list[Column]:
+    pending = np.unique(pending)
+    known = configuration >= 0
+    ones = np.ones(mapped.size, np.int64), np.ones(pending.size, np.int64)
+    values = configuration[known].astype(np.int64)
+    return [
+        Column("mapping", mapped, ones[0], _vlpi_name, lambda value: "mapped", _all_or_none(told.of_all_events(found))),
+        Column(
+            "configuration",
+            mapped[known],
+            values,
+            _vlpi_name,
+            _configuration_value,
+            _no_event(found, mapped),
+        ),
+        Column("pending", pending, ones[1], _vlpi_name, lambda value: "pending", tells),
+    ]
+
+
+def _vcpus(order: dict[int, int], vpe_ids: NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.array([order[vpe] for vpe in vpe_ids.tolist()], np.int64)
+
+
+def _interrupt(virtual: NDArray[np.bool_] | bool, target: NDArray[np.integer], intid: NDArray[np.uint32]) -> Keys:
+    """One key for kind, target and INTID."""
+    kind = np.asarray(virtual).astype(np.uint64) << np.uint64(60)
+    low = (target.astype(np.uint64) & np.uint64(0xFFF_FFFF)) << np.uint64(32) | intid.astype(np.uint64)
+    return np.asarray(kind | low, np.uint64)
+
+
+def _parts(keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Of keys: whether virtual, the target, the INTID."""
+    rest = keys.astype(np.int64)
+    return rest >> 60 > 0, rest >> 32 & 0xFFF_FFFF, rest & _LOW
+
+
+def _interrupt_name(key: int) -> str:
+    target, intid = key >> 32 & 0xFFF_FFFF, key & _LOW
+    return f"vINTID {intid} of vPE {target}" if key >> 60 else f"INTID {intid} of redistributor {target}"
+
+
+def _vlpi_name(key: int) -> str:
+    return f"vLPI {key & _LOW} of vCPU {key >> 32 & 0xFFF_FFFF}"
+
+
+def _configuration_value(value: int) -> str:
+    fields = LPI_CONFIGURATION.unpack(value)
+    return f"{'enabled' if fields['Enable'] else 'disabled'}, priority {fields['Priority']:#x}"
