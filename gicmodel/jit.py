@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one kernel decorator: machine code where numba may compile, the same Python source where it may not.
+"""The one kernel decorator: machine code on the compiled engine, the same Python source on the other."""
 
-numba stamps a cached function with the content of its own file only (numba issue 1833), so that editing a constant in
-another module would leave stale machine code behind. Every cache directory here is therefore named by a digest of all
-sources a kernel can have compiled in: the ground, and the floors up to its own.
-"""
-
-import hashlib
-import os
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
-from platformdirs import user_cache_path
+import numpy as np
 
-COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+from gicmodel.engine import Engine, settled
+from gicmodel.kernel_cache import KernelCache, cachable
 
-_PACKAGE = Path(__file__).parent
-_FLOORS = ("layouts", "hardware", "driver", "kvm", "migration")
+COMPILED = settled() is Engine.COMPILED
+"""Whether that is the engine of this process; where it is not, numba is never imported."""
+
+if not COMPILED:
+    # Words wrap at 64 bits on both engines; NumPy's scalars would warn of it.
+    np.seterr(over="ignore")
+
+KERNELS: list[Any] = []
+"""numba's dispatchers of all kernels that have been imported, in the order of their definitions."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def kernel(function: _Function) -> _Function:
-    """Compile `function` on its first call for each set of argument types; a plain function under NUMBA_DISABLE_JIT=1.
+    """Compile `function` on its first call for each set of argument types; a plain function on the Python engine.
 
-    The machine code is kept in `cache_directory`; where that cannot be written, each process compiles anew.
+    The machine code is kept in `kernel_cache.cache_directory`; where it cannot be, each process compiles anew.
     """
     return _compiled(function, inline=False)
 
@@ -58,75 +58,61 @@ def direct(function: _Function, *arguments: object) -> _Function:
     return entry
 
 
+def declared_types(dispatcher: Any, samples: Mapping[Any, object]) -> tuple[Any, ...] | None:
+    """The types that a kernel's annotations give its arguments; None if one of them names no single type.
+
+    `samples` maps an annotation that is not a number, a tuple or a flat array to a value of its type.
+    """
+    hints = typing.get_type_hints(dispatcher.py_func)
+    hints.pop("return", None)
+    types = tuple(numba_type(hint, samples) for hint in hints.values())
+    return None if None in types else types
+
+
+def numba_type(hint: Any, samples: Mapping[Any, object]) -> Any:
+    """numba's type of an annotation, or None, as `declared_types`."""
+    import numba
+    from numba import types
+
+    if hint in samples:
+        return numba.typeof(samples[hint])
+    if typing.get_origin(hint) is tuple:
+        return types.BaseTuple.from_types([numba_type(item, samples) for item in typing.get_args(hint)])
+    if typing.get_origin(hint) is np.ndarray:
+        (item,) = typing.get_args(typing.get_args(hint)[1])
+        return types.Array(numba.from_dtype(np.dtype(item)), 1, "C")
+    if isinstance(hint, TypeVar):
+        return None
+    number = (typing.get_args(hint) or (hint,))[-1]  # int | np.int64
+    return types.none if number is type(None) else numba.from_dtype(np.dtype(number))
+
+
 def _compiled(function: _Function, inline: bool) -> _Function:
     if not COMPILED:
         return function
     import numba
 
-    directory = cache_directory(_floor(function.__module__))
-    with _numba_cache(directory):
+    with _numba_enabled():
         # Kernels allocate nothing: without numba's runtime (_nrt) no call counts references to their arrays.
-        compile_ = numba.njit(cache=_writable(directory), nogil=True, _nrt=False, forceinline=inline)
-        compiled: _Function = compile_(function)
-    return compiled
-
-
-def cold_cache(floor: str = "hardware") -> bool:
-    """Whether the kernels of `floor` have still to be compiled for these sources."""
-    return COMPILED and not any(cache_directory(floor).rglob("*.nbi"))
-
-
-@cache
-def cache_directory(floor: str = _FLOORS[-1]) -> Path:
-    """The directory for machine code of kernels of `floor`, under NUMBA_CACHE_DIR or the user's cache directory."""
-    digest = hashlib.sha256()
-    # numba does not make bounds checks part of its own key.
-    digest.update(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
-    for source in _sources(floor):
-        digest.update(str(source.relative_to(_PACKAGE)).encode())
-        digest.update(source.read_bytes())
-    return _cache_base() / digest.hexdigest()[:16]
-
-
-def _cache_base() -> Path:
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    return user_cache_path("gicmodel")
-
-
-def _floor(module: str) -> str:
-    """The floor that a module belongs to; the topmost for a module of none."""
-    for name in module.split("."):
-        if name in _FLOORS:
-            return name
-    return _FLOORS[-1]
-
-
-def _sources(floor: str) -> list[Path]:
-    below = _FLOORS[: _FLOORS.index(floor) + 1]
-    return sorted([*_PACKAGE.glob("*.py"), *(source for name in below for source in (_PACKAGE / name).rglob("*.py"))])
-
-
-def _writable(directory: Path) -> bool:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(directory, os.W_OK)
+        compiled: Any = numba.njit(nogil=True, _nrt=False, forceinline=inline)(function)
+    if cachable(function):
+        # What `cache=True` does, with another cache. A numba that looked elsewhere for it would compile each time.
+        compiled._cache = KernelCache(function)
+    KERNELS.append(compiled)
+    return compiled  # type: ignore[no-any-return]
 
 
 @contextmanager
-def _numba_cache(directory: Path) -> Iterator[None]:
-    """numba reads its process-wide cache directory when a function is decorated: set it for that moment only."""
+def _numba_enabled() -> Iterator[None]:
+    """numba looks at NUMBA_DISABLE_JIT when a function is decorated: GICMODEL_ENGINE=compiled goes before it."""
     from numba import config
 
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(directory)
+    before = config.DISABLE_JIT
+    config.DISABLE_JIT = 0
     try:
         yield
     finally:
-        config.CACHE_DIR = before
+        config.DISABLE_JIT = before
 
 
 def _hint() -> Callable[[Any], bool]:

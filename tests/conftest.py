@@ -3,17 +3,10 @@
 
 import os
 
-import numpy as np
 from hypothesis import settings
-
-from gicmodel.jit import COMPILED
 
 # The first call of a kernel compiles it, so no example has a deadline.
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("nightly", max_examples=20_000, deadline=None)
 if not os.environ.get("CI"):
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
-
-if not COMPILED:
-    # Words wrap at 64 bits on both engines; NumPy scalars would warn of it.
-    np.seterr(over="ignore")

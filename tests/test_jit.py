@@ -1,19 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel decorator and its cache, and the types numba gives to words."""
-
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+"""The kernel decorator, and the types numba gives to words."""
 
 import numba
 import numpy as np
 import pytest
 
-import gicmodel
-from gicmodel import jit
-from gicmodel.jit import COMPILED, cache_directory, kernel, unlikely
+from gicmodel.jit import COMPILED, kernel, unlikely
 from tests.typed_ir import differences, infer_as_declared
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT=1: there is no machine code to look at")
@@ -22,71 +14,7 @@ ONE = np.uint64(1)
 EIGHT = np.uint64(8)
 
 
-def run(program, checkout, **environment):
-    """Run a program that imports the package of a checkout; return what it prints."""
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=checkout,
-        env=os.environ | {"PYTHONPATH": str(checkout)} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
-
-
 # The decorator
-
-
-@pytest.fixture
-def package(tmp_path):
-    """A copy of the package's frame with one kernel, whose constant is in another module."""
-    root = tmp_path / "checkout"
-    for floor in ("layouts", "hardware", "kvm"):
-        (root / "gicmodel" / floor).mkdir(parents=True)
-        (root / "gicmodel" / floor / "__init__.py").touch()
-    for name in ("__init__.py", "errors.py", "jit.py"):
-        shutil.copy(Path(gicmodel.__file__).parent / name, root / "gicmodel")
-    (root / "gicmodel/layouts/constant.py").write_text("CONSTANT = 20\n")
-    (root / "gicmodel/hardware/kernels.py").write_text(
-        "from gicmodel.jit import kernel\nfrom gicmodel.layouts.constant import CONSTANT\n"
-        "@kernel\ndef answer():\n    return CONSTANT\n"
-    )
-    return root
-
-
-def answer(package, cache):
-    """Call the kernel in a fresh process: its answer, and how often machine code was found in the cache."""
-    program = (
-        "from gicmodel.hardware.kernels import answer\nfrom gicmodel.jit import cold_cache\n"
-        "cold = cold_cache()\n"
-        "print(answer(), sum(answer.stats.cache_hits.values()), cold, cold_cache())"
-    )
-    return run(program, package, NUMBA_CACHE_DIR=str(cache), NUMBA_DISABLE_JIT="0")
-
-
-def test_an_edit_below_is_compiled_anew_and_the_rest_comes_from_the_cache(package, tmp_path):
-    cache = tmp_path / "cache"
-    assert answer(package, cache) == "20 0 True False"
-    assert answer(package, cache) == "20 1 False False"
-    (package / "gicmodel/kvm/above.py").write_text("CONSTANT = 40\n")
-    assert answer(package, cache) == "20 1 False False"
-    (package / "gicmodel/layouts/constant.py").write_text("CONSTANT = 30\n")
-    assert answer(package, cache) == "30 0 True False"
-
-
-def test_without_a_place_for_the_cache_kernels_still_run(package, tmp_path):
-    (tmp_path / "file").touch()
-    assert answer(package, tmp_path / "file" / "cache") == "20 0 True True"
-
-
-def test_the_python_engine_is_the_function_itself(package):
-    program = (
-        "import sys, types\nfrom gicmodel.hardware.kernels import answer\nfrom gicmodel.jit import cold_cache\n"
-        "print(type(answer) is types.FunctionType, answer(), cold_cache(), 'numba' in sys.modules)"
-    )
-    assert run(program, package, NUMBA_DISABLE_JIT="1") == "True 20 False False"
 
 
 def guarded(words, index):
@@ -105,30 +33,6 @@ def test_unlikely_reaches_the_compiler():
     compiled = numba.njit(guarded)
     compiled(np.array([5], np.uint64), 0)
     assert "branch_weights" in compiled.inspect_llvm(compiled.signatures[0])
-
-
-@pytest.fixture
-def fresh_digest():
-    cache_directory.cache_clear()
-    yield cache_directory
-    cache_directory.cache_clear()
-
-
-def test_bounds_checked_code_has_a_directory_of_its_own(fresh_digest, monkeypatch):
-    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
-    checked = fresh_digest()
-    fresh_digest.cache_clear()
-    monkeypatch.delenv("NUMBA_BOUNDSCHECK")
-    assert fresh_digest() != checked
-
-
-def test_the_cache_is_where_the_user_says(fresh_digest, monkeypatch, tmp_path):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert fresh_digest("hardware").parent == tmp_path
-    fresh_digest.cache_clear()
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    monkeypatch.setattr(jit, "user_cache_path", lambda name: tmp_path / "user" / name)
-    assert fresh_digest("hardware").parent == tmp_path / "user" / "gicmodel"
 
 
 # The types of words

@@ -13,6 +13,7 @@ from typing import Any
 
 from gicmodel import __version__
 from gicmodel.benchmarks.harness import ONCE, Benchmark, Effort, Measured, PeerMissing, measure, reached
+from gicmodel.engine import settled
 
 LIBRARIES = ("numpy", "numba")
 
@@ -66,6 +67,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "gicmodel": __version__,
+        "engine": settled().value,
         **{name: version(name) for name in LIBRARIES},
     }
 

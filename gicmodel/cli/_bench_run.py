@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from gicmodel import jit
 from gicmodel.benchmarks.catalogue import benchmarks
 from gicmodel.benchmarks.harness import QUICK, THOROUGH, Goal, Spread, Unproven
 from gicmodel.benchmarks.report import Outcome, machine, run
@@ -24,8 +23,6 @@ def run_all(groups: Iterable[str], quick: bool, quiet: bool) -> list[Outcome]:
 
     Interrupted, with the outcomes so far, by Ctrl-C.
     """
-    if jit.cold_cache():
-        click.echo("gicmodel: compiling kernels (first run only, a few minutes)", err=True)
     outcomes: list[Outcome] = []
     for group in groups:
         if not quiet:

@@ -16,12 +16,11 @@ from gicmodel.cli import UNUSABLE
 from gicmodel.cli._fuzz_progress import Report, progress
 from gicmodel.cli._output import publish
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, run_chunk, shrunk_of
+from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, shrunk_of
 from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.program_text import format_program, write_program
 from gicmodel.fuzzing.results import Results, distinct, document, named_outcomes, without_copies
 from gicmodel.fuzzing.workers import Workers, WorkersLost, cluster, local
-from gicmodel.jit import cold_cache
 
 AGREED, DIFFERENT = 0, 1
 _SHOWN_STEPS = 30
@@ -57,9 +56,6 @@ class Campaign:
 def run_and_show(campaign: Campaign, save: Path | None, json_file: str | None) -> int:
     """Run a campaign and report it; the exit status."""
     peers = [_able(peer(name), campaign) for name in campaign.against]
-    if cold_cache():
-        click.echo("gicmodel: compiling kernels (first run only, about a minute)", err=True)
-        run_chunk(peers[0], Plan(0, 1, campaign.architecture), 0)
     started = time.monotonic()
     results, divergences = Results(campaign.seed), []
     with _kept() as ending, campaign.workers() as workers, progress() as report:

@@ -43,10 +43,6 @@ class Watcher:
         if self._bar is not None:
             self._bar.stop()
 
-    def announce(self, what: str) -> None:
-        """One line, terminal or not: something that takes long and happens once."""
-        click.echo(f"gicmodel: {what}", err=True)
-
     def progress(self, step: str, done: int, total: int) -> None:
         """Show how far a step is."""
         if self._bar is None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from gicmodel import jit
 from gicmodel.cli._migrate_compare import Comparison
 from gicmodel.cli._migrate_report import Outcome, Watcher
 from gicmodel.driver import DriverError
@@ -20,7 +19,6 @@ from gicmodel.kvm import KvmError
 from gicmodel.migration import Options, Policy, VirtualMachine
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.saved_guest import SavedGuest
-from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import Course, Verdict, VmSize, migrate_new_vm, resume_saved_guest
 from gicmodel.registers_file import write_registers
 
@@ -91,7 +89,6 @@ def trial(request: Request, saved: Saved | None, watcher: Watcher, saver: Saver)
         architecture=cast(Literal["4.0", "4.1"], request.architecture),
         redistributors=max(2, min(vcpus, MOST_HOST_CPUS)),
     )
-    compile_kernels(hosts, watcher)
     if guest is not None:
         with _fitting(f"{guest.path}: a VM of {vcpus} vCPUs"):
             return resume_saved_guest(hosts, guest, options, watcher.progress, saver)
@@ -108,13 +105,6 @@ def _fitting(what: str) -> Iterator[None]:
         yield
     except (DriverError, KvmError) as error:
         raise UnusableInput(f"{what} does not fit: {error}") from error
-
-
-def compile_kernels(hosts: GicConfig, watcher: Watcher) -> None:
-    """On the first run, migrate the smallest VM, so that no step of the real one waits for the compiler."""
-    if jit.cold_cache("kvm"):
-        watcher.announce("compiling kernels (first run only, about a minute)")
-        migrate_new_vm(hosts, VmSize(1, 1, 2), Course(1.0, 0), no_progress, lambda vms: None)
 
 
 class _Saver:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 
 import click
 
 from gicmodel.benchmarks.catalogue import GROUPS
+from gicmodel.cli._engine import choose_engine
 from gicmodel.cli._output import publish, require_writable
 from gicmodel.errors import Interrupted
 
@@ -38,16 +40,17 @@ def command(
 
     Exit status: 0 measured, whatever came of it; 1 a result was wrong; 2 unusable input.
     """
-    # numba comes with these; `gicmodel --help` does without.
-    from gicmodel.benchmarks.report import document
-    from gicmodel.cli._bench_run import run_all, show
-
     require_writable(None, json_file)
     if figure is not None:
         from gicmodel.cli._bench_figure import require_matplotlib
 
         require_writable(None, str(figure))
         require_matplotlib(figure)
+    choose_engine(None, math.inf)
+    # The kernels come with these, and numba.
+    from gicmodel.benchmarks.report import document
+    from gicmodel.cli._bench_run import run_all, show
+
     try:
         outcomes = run_all(names, quick, quiet=json_file == "-")
     except Interrupted as stop:

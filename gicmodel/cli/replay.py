@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gicmodel.cli._engine import choose_engine, engine_option
 from gicmodel.cli._output import publish, require_writable
 from gicmodel.errors import Interrupted
 from gicmodel.images import read_image
-from gicmodel.jit import cold_cache
 from gicmodel.registers_file import read_registers
-from gicmodel.replay import Outcome, replay
-from gicmodel.replay.replay import Progress as Report
+
+if TYPE_CHECKING:
+    from gicmodel.replay import Outcome
+    from gicmodel.replay.replay import Progress as Report
 
 _SHOWN = 8
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -32,6 +34,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--registers", type=_EXISTING, help="Registers at the end of the trace: a TOML file; compared, too.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on standard error if that is a terminal.")
+@engine_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -40,6 +43,7 @@ def command(
     registers: Path | None,
     json_path: str | None,
     progress: bool,
+    engine: str | None,
 ) -> None:
     """Feed TRACE, QEMU's GICv3 trace of a machine from power-on, to the model.
 
@@ -51,6 +55,10 @@ def command(
     Exit status: 0 if all is equal, 1 if not, 2 for unusable input.
     """
     require_writable(None, json_path)
+    choose_engine(engine, _saved_seconds(trace), progress)
+    # The kernels come with this, and numba on the compiled engine.
+    from gicmodel.replay import replay
+
     segments = None if image is None else read_image(image)
     values = None if registers is None else read_registers(registers)
     try:
@@ -63,14 +71,17 @@ def command(
     ctx.exit(0 if outcome.equal else 1)
 
 
+def _saved_seconds(trace: Path) -> float:
+    """What machine code saves: of 216,403 events, 16.4 MB that .xz packs into 0.21 MB, 2.6 of 8 s."""
+    return trace.stat().st_size * (1.6e-7 if trace.suffix not in (".xz", ".gz", ".zst") else 1.2e-5)
+
+
 @contextmanager
 def _bar(wanted: bool) -> Iterator[Report | None]:
     console = Console(stderr=True)
     if not wanted or not console.is_terminal:
         yield None
         return
-    if cold_cache():
-        console.print("compiling kernels, once")
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("replaying", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import gicmodel
+from gicmodel.engine import Engine, is_settled, settle, settled
 from gicmodel.errors import UnusableInput
 
 _Result = TypeVar("_Result")
@@ -130,6 +131,7 @@ def cluster(address: str) -> Iterator[Workers]:
         if not threads:
             raise UnusableInput(f"{address}: this scheduler has no workers")
         _require_these_sources(address, client)
+        _require_this_engine(address, client)
         try:
             with client.get_executor(pure=False) as executor:
                 yield Workers(executor, threads, lambda: bool(client.nthreads()))
@@ -149,6 +151,20 @@ def sources() -> str:
 def _sources_there() -> str:
     """What a worker answers."""
     return sources()
+
+
+def _settle_there(engine: Engine) -> Engine:
+    """What a worker runs on: this engine, unless it has run something on the other one before."""
+    if not is_settled():
+        settle(engine)
+    return settled()
+
+
+def _require_this_engine(address: str, client: Any) -> None:
+    if set(client.run(_settle_there, settled()).values()) != {settled()}:
+        raise UnusableInput(
+            f"{address}: its workers do not run the {settled()} engine: start them anew, or use --engine"
+        )
 
 
 def _require_these_sources(address: str, client: Any) -> None:

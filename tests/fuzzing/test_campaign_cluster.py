@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
+from gicmodel.engine import Engine
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import ChunkResult, Plan, chunk_against
 from gicmodel.fuzzing.peers.oracle import PEER
@@ -79,6 +80,15 @@ def with_a_killed_worker(scheduler, workers: Workers) -> Iterator[ChunkResult]:
 def test_workers_with_other_sources(scheduler, monkeypatch):
     monkeypatch.setattr("gicmodel.fuzzing.workers.sources", lambda: "others")
     with pytest.raises(UnusableInput, match="have another gicmodel"), cluster(scheduler.scheduler_address):
+        pass
+
+
+def test_workers_on_the_other_engine(scheduler, monkeypatch):
+    """What they have settled for stays."""
+    with cluster(scheduler.scheduler_address):
+        pass
+    monkeypatch.setattr("gicmodel.fuzzing.workers.settled", lambda: Engine.PYTHON)
+    with pytest.raises(UnusableInput, match="do not run the python engine"), cluster(scheduler.scheduler_address):
         pass
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from gicmodel.engine import VARIABLE, Engine
 from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.comparison import Comparison, Peer
 from gicmodel.fuzzing.pair import Pair
@@ -88,7 +89,7 @@ class AgainstEngine(Comparison):
 
 
 class EnginePeer(Peer):
-    """`NUMBA_DISABLE_JIT`, the other way round."""
+    """Python beside machine code, or the reverse."""
 
     name: ClassVar[str] = "engine"
     chunk: ClassVar[int] = 500
@@ -106,7 +107,7 @@ class OtherEngine:
     """The process that is the other engine. It ends when this one does, or at the end of its input."""
 
     def __init__(self) -> None:
-        environment = os.environ | {"NUMBA_DISABLE_JIT": "1" if COMPILED else "0"}
+        environment = os.environ | {VARIABLE: (Engine.PYTHON if COMPILED else Engine.COMPILED).value}
         # A process group of its own: Ctrl-C is for this process.
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
