@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, outside, readable_entries, write_entries, write_entry
-from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, VgicIts
+from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, GuestTable, VgicIts
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.vpt import FIRST_LPI
@@ -54,22 +54,22 @@ def restore_tables(its: VgicIts) -> None:
 
 def _save_device_tables(its: VgicIts) -> None:
     """A device whose DTE has no place in RAM is passed over as if it were not mapped."""
-    devices = its.sort_devices()
+    table, devices = its.device_table, its.sort_devices()
     for place, device in enumerate(devices):
-        address = its.device_table.entry_address(its.dist.memory, device.device_id)
+        address = table.entry_address(its.dist.memory, device.device_id)
         if address is None:
             if its.dist.behaviour.skips_unreachable_devices:
                 continue
             raise KvmError("EINVAL", f"device {device.device_id:#x} cannot be stored in the device table")
         _save_itt(its, device)
-        distance = _distance_to_next(its, devices, place)
+        distance = _distance_to_next(its, table, devices, place)
         entry = KVM_DTE.pack(V=1, next=distance, ITT_addr=device.itt_addr, Size=device.num_eventid_bits - 1)
         write_entry(its.dist.memory, address, entry, f"DTE of device {device.device_id:#x}")
 
 
-def _distance_to_next(its: VgicIts, devices: Sequence[Device], place: int) -> int:
+def _distance_to_next(its: VgicIts, table: GuestTable, devices: Sequence[Device], place: int) -> int:
     """The `next` of the device at `place`: how far the DeviceID of the next one is that is saved, saturated."""
-    table, skips = its.device_table, its.dist.behaviour.skips_unreachable_devices
+    skips = its.dist.behaviour.skips_unreachable_devices
     for number in range(place + 1, len(devices)):
         device_id = devices[number].device_id
         if not skips or table.entry_address(its.dist.memory, device_id) is not None:
