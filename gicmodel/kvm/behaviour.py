@@ -39,9 +39,19 @@ def _has(version: Version, switch: Mapping[str, Any]) -> bool:
 class KvmBehaviour:
     """Which fixes a KVM has. A field is False for a kernel without the commit it names; the default is the newest.
 
+    `cached_msis_stay_in_software` is a bug that no release has fixed: False is the repair.
+
     The change of ef3691683d7b (6.2), how doorbells are requested, has no field: it closes a race that a model without
     concurrency does not have.
     """
+
+    caches_translations: bool = _since("5.4")
+    """The series "vgic: ITS translation cache": what KVM_SIGNAL_MSI has translated once it does not look up again."""
+
+    cached_msis_stay_in_software: bool = _since("5.4")
+    """The same series: KVM_SIGNAL_MSI of an event that was translated sets the latch of its LPI, forwarded or not, and
+    set_forwarding itself translates it first. SAVE_PENDING_TABLES then reads the VPT, and the interrupt is lost. False:
+    what is forwarded by now goes to the GIC, as without the cache."""
 
     pending_byte_per_vcpu: bool = _since("5.5")
     """ca185b260951: SAVE_PENDING_TABLES keeps the last byte it read by address. Before, by its offset alone, whichever
@@ -80,6 +90,9 @@ class KvmBehaviour:
 
     ispendr_reaches_vsgis: bool = _since("6.7", "6.1.75")
     """7b95382f9658: a userspace write of GICR_ISPENDR0 changes vSGIs in the GIC. Before, only what software keeps."""
+
+    walks_every_lpi: bool = _since("6.10")
+    """The xarray of LPIs: INVALL and EnableLPIs go through all LPIs of the VM. Before: through those of the vCPU."""
 
     clears_unmapped_entries: bool = _since("6.13", "6.1.120", "6.12.3")
     """e9649129d33d and 7602ffd1d5e8: MAPD V=0 zeroes the DTE and DISCARD the ITE in guest RAM. Of 6.12.y is known that

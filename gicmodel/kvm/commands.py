@@ -86,6 +86,7 @@ def mapc(its: VgicIts, operands: Operands) -> None:
     collection_id, target = operands["ICID"], operands["RDbase"] & _TARGET
     if not operands["V"]:
         its.free_collection(collection_id)
+        its.translation_cache.invalidate()
         return
     if target >= its.dist.nr_vcpus:
         raise CommandError("E_ITS_MAPC_PROCNUM_OOR")
@@ -128,6 +129,7 @@ def movi(its: VgicIts, operands: Operands) -> None:
     if ite.target_vcpu == NO_VCPU or collection is None:
         raise CommandError("E_ITS_MOVI_UNMAPPED_COLLECTION")
     ite.collection = collection
+    its.translation_cache.invalidate()
     its.retarget(ite)
 
 
@@ -137,6 +139,7 @@ def discard(its: VgicIts, operands: Operands) -> None:
     device, ite = _event(its, operands, "E_ITS_DISCARD_UNMAPPED_INTERRUPT")
     if ite.collection is None or (behaviour.discard_needs_mapped_collection and ite.target_vcpu == NO_VCPU):
         raise CommandError("E_ITS_DISCARD_UNMAPPED_INTERRUPT")
+    its.translation_cache.invalidate()
     its.free_ite(device, ite)
     if behaviour.clears_unmapped_entries:
         write_entry(its.dist.memory, device.itt_addr + ite.event_id * ENTRY_BYTES, 0, "ITE")
@@ -180,6 +183,7 @@ def movall(its: VgicIts, operands: Operands) -> None:
     lpis = its.dist.lpis
     for slot in lpis.targeting(source) if its.dist.behaviour.movall_filters_source else lpis.slots():
         update_affinity(its.dist, int(slot), destination)
+    its.translation_cache.invalidate()
 
 
 def sync(its: VgicIts, operands: Operands) -> None:

@@ -7,6 +7,7 @@ from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.sgi import Sgis
+from gicmodel.kvm.translation_cache import TranslationCache
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
@@ -32,6 +33,7 @@ class VgicDist:
         self.nr_vcpus = nr_vcpus
         self.behaviour = behaviour
         self.lpis = Lpis()
+        self._translation_caches: list[TranslationCache] = []
         self.initialised = False
         self._driver = driver if driver is not None and driver.is_v4 else None
         self._vsgi_cpu_interface = vsgi_cpu_interface
@@ -58,6 +60,17 @@ class VgicDist:
             self._vlpis = Vlpis(self._driver, self.nr_vcpus, self.lpis, ptz=not self.behaviour.drops_ptz)
             self.sgis.vlpis = self._vlpis
         self.initialised = True
+
+    def new_translation_cache(self) -> TranslationCache:
+        """That of one more virtual ITS."""
+        cache = TranslationCache(self.lpis)
+        self._translation_caches.append(cache)
+        return cache
+
+    def invalidate_translation_caches(self) -> None:
+        """Those of all virtual ITSs (Linux `vgic_its_invalidate_all_caches`)."""
+        for cache in self._translation_caches:
+            cache.invalidate()
 
     def map_resources(self) -> None:
         """Before the first vCPU runs: restored SGIs go to the GIC (Linux `kvm_vgic_map_resources`).

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver import ItsDevice
+from gicmodel.kvm.ap_list import queue_all
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.its import VgicIts
@@ -179,4 +180,5 @@ class Forwarding:
         with vlpis.unmapped(np.unique(rows["target_vcpu"][slots]).tolist()):
             pending = vlpis.pending(slots)
         rows["pending_latch"][slots[pending]] = True
+        queue_all(self._dist, slots[pending])
         self.counts.retrieved += int(pending.sum())

@@ -93,6 +93,7 @@ class VgicIts:
 
     def __init__(self, dist: VgicDist) -> None:
         self.dist = dist
+        self.translation_cache = dist.new_translation_cache()
         self.enabled = False
         self.cbaser = 0
         self.creadr = 0
@@ -103,6 +104,17 @@ class VgicIts:
         self.hidden_devices: list[Device] = []
         """Further devices of a DeviceID, which RESTORE_TABLES adds to an ITS that was not reset."""
         self.collections: dict[int, Collection] = {}
+
+    @property
+    def enabled(self) -> bool:
+        """GITS_CTLR.Enabled. An ITS that is disabled remembers no translation."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        self._enabled = value
+        if not value:
+            self.translation_cache.invalidate()
 
     @property
     def device_table(self) -> GuestTable:
@@ -122,6 +134,8 @@ class VgicIts:
     def resolve_lpi(self, device_id: int, event_id: int) -> int | None:
         """The slot of an MSI's LPI; None if the event or its collection is not mapped (Linux `vgic_its_resolve_lpi`).
 
+        It is remembered, unless the LPI is forwarded.
+
         KvmError EBUSY if the ITS is disabled, or the target's LPIs are.
         """
         if not self.enabled:
@@ -131,6 +145,8 @@ class VgicIts:
             return None
         if not self.dist.lpis_enabled[ite.target_vcpu]:
             raise KvmError("EBUSY", f"GICR_CTLR.EnableLPIs of vCPU {ite.target_vcpu} is 0")
+        if self.dist.behaviour.caches_translations and not self.dist.lpis.rows["hw"][ite.lpi]:
+            self.translation_cache.remember(device_id, event_id, ite.lpi)
         return ite.lpi
 
     def event_storable(self, device: Device, event_id: int) -> bool:
@@ -195,6 +211,7 @@ class VgicIts:
             hidden, self.hidden_devices = self.hidden_devices, []
             for other in hidden:
                 self.add_device(other)
+            self.translation_cache.invalidate()
 
     def free_collection(self, collection_id: int) -> None:
         """Unmap a collection, if there is one; its events stay, without a collection."""

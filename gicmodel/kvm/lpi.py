@@ -42,12 +42,14 @@ class Lpis:
     """All LPIs of a VM, whichever virtual ITSs map them (Linux `vgic_dist.lpi_xa`).
 
     `rows` is a structured array of `LPI`, to be read, and its `priority`, `enabled` and `pending_latch` to be written;
-    an LPI keeps its row, its *slot*, from the first mapping to the last. Rows are not indexed by INTID because a
-    restored ITE may carry any 32-bit INTID: KVM has no upper bound there.
+    an LPI keeps its row, its *slot*, as long as something refers to it: an ITE, an ap_list, a cached translation. Rows
+    are not indexed by INTID because a restored ITE may carry any 32-bit INTID: KVM has no upper bound there.
     """
 
     def __init__(self) -> None:
         self.rows = np.zeros(64, LPI)
+        self.queued: NDArray[np.int32] = np.full(64, NO_VCPU, np.int32)
+        """The vCPU on whose ap_list each LPI is (Linux `vgic_irq.vcpu`), by slot."""
         self._slots: dict[int, int] = {}
         self._free = list(range(len(self.rows)))
         self._order: NDArray[np.int64] | None = None
@@ -61,11 +63,11 @@ class Lpis:
         return intid in self._slots
 
     def __getitem__(self, intid: int) -> Lpi:
-        """The state of the LPI `intid` now. KeyError if no ITE maps it."""
+        """The state of the LPI `intid` now. KeyError if there is none."""
         return Lpi(*self.rows[self._slots[intid]].item())
 
     def find(self, intid: int) -> int | None:
-        """The slot of `intid`, or None if no ITE maps it."""
+        """The slot of `intid`, or None if there is none (Linux `vgic_get_lpi`)."""
         return self._slots.get(intid)
 
     def allocate(self, intid: int, target_vcpu: int, priority: int, enabled: bool, pending: bool) -> int:
@@ -77,6 +79,10 @@ class Lpis:
         self._slots[intid] = slot
         self._mapping_changed()
         return slot
+
+    def hold(self, slots: int | NDArray[np.int64]) -> None:
+        """Take one more reference to each, by slot (Linux `vgic_get_irq_ref`)."""
+        self.rows["references"][slots] += 1
 
     def release(self, slot: int) -> None:
         """Drop one reference; with the last the LPI and its pending state are gone (Linux `vgic_put_irq`)."""
@@ -114,13 +120,19 @@ class Lpis:
     def deliverable(self, vcpu: int) -> NDArray[np.int64]:
         """The slots that software must deliver to `vcpu`, highest priority first, then lowest INTID.
 
-        These are the LPIs of Linux's `ap_list`: pending in the latch and enabled.
+        These are what is on its ap_list and, still, pending in the latch, enabled and its own.
         """
-        rows = self.rows
-        wanted = rows["pending_latch"] & rows["enabled"] & (rows["target_vcpu"] == vcpu) & (rows["references"] > 0)
-        slots: NDArray[np.int64] = np.flatnonzero(wanted)
-        order = np.lexsort((rows["intid"][slots], rows["priority"][slots]))
-        return slots[order]
+        slots = self.on_list_of(vcpu)
+        rows = self.rows[slots]
+        order = np.lexsort((rows["intid"], rows["priority"]))
+        deliverable = rows["pending_latch"] & rows["enabled"] & (rows["target_vcpu"] == vcpu)
+        delivered: NDArray[np.int64] = slots[order[deliverable[order]]]
+        return delivered
+
+    def on_list_of(self, vcpu: int) -> NDArray[np.int64]:
+        """The slots on the ap_list of `vcpu`, in ascending order."""
+        slots: NDArray[np.int64] = np.flatnonzero(self.queued == vcpu)
+        return slots
 
     def _mapping_changed(self) -> None:
         self._order = None
@@ -129,4 +141,5 @@ class Lpis:
     def _grow(self) -> None:
         count = len(self.rows)
         self.rows = np.concatenate((self.rows, np.zeros(count, LPI)))
+        self.queued = np.concatenate((self.queued, np.full(count, NO_VCPU, np.int32)))
         self._free = list(range(count, 2 * count))

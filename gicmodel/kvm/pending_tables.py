@@ -8,6 +8,7 @@ no ITE maps, and the first KiB of the table, as they are.
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.kvm.ap_list import queue_all
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.guest_ram import outside, read_u8
 from gicmodel.kvm.lpi import NO_VCPU
@@ -36,21 +37,20 @@ def take_pending_bit(dist: VgicDist, vcpu: int, intid: int) -> bool:
 def sync_pending_table(dist: VgicDist, vcpu: int) -> None:
     """Overwrite the latch of each LPI of `vcpu` with its bit in RAM, which stays (Linux `its_sync_lpi_pending_table`).
 
+    The byte of every LPI of the VM is read, whatever its target, and what waits for an ap_list comes onto one.
+
     KvmError EFAULT at the first byte outside RAM; the LPIs before it are loaded.
     """
-    slots = dist.lpis.targeting(vcpu)
-    intids = dist.lpis.rows["intid"][slots]
-    addresses, fault = _within_ram(dist, dist.pending_tables[vcpu] + byte_of(intids))
-    octets = dist.memory.octets[addresses - dist.memory.base]
-    bits = octets >> bit_of(intids[: len(addresses)]).astype(np.uint8) & 1
-    dist.lpis.rows["pending_latch"][slots[: len(addresses)]] = bits
+    slots = dist.lpis.slots() if dist.behaviour.walks_every_lpi else dist.lpis.targeting(vcpu)
+    addresses, fault = _within_ram(dist, dist.pending_tables[vcpu] + byte_of(dist.lpis.rows["intid"][slots]))
+    slots = slots[: len(addresses)]
+    rows = dist.lpis.rows[slots]
+    bits = dist.memory.octets[addresses - dist.memory.base] >> bit_of(rows["intid"]).astype(np.uint8) & 1
+    own = rows["target_vcpu"] == vcpu
+    dist.lpis.rows["pending_latch"][slots[own]] = bits[own]
+    queue_all(dist, slots)
     if fault is not None:
         raise outside(fault, _WHAT)
-
-
-def flush_pending_lpis(dist: VgicDist, vcpu: int) -> None:
-    """Drop the LPIs queued for `vcpu`, pending state and all (Linux `vgic_flush_pending_lpis`)."""
-    dist.lpis.rows["pending_latch"][dist.lpis.deliverable(vcpu)] = False
 
 
 def save_pending_tables(dist: VgicDist, lpi_by_lpi: bool = False) -> None:

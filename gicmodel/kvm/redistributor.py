@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The redistributor that a guest sees, as far as LPIs and SGIs go (Linux vgic-mmio-v3.c)."""
 
+from gicmodel.kvm.ap_list import flush_pending_lpis
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.interrupts import update_configuration, update_configurations
-from gicmodel.kvm.pending_tables import flush_pending_lpis, sync_pending_table
+from gicmodel.kvm.pending_tables import sync_pending_table
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.sgi_frame import sgi_handlers
 from gicmodel.layouts.registers import GICR_CTLR, GICR_IIDR, GICR_INVLPIR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
@@ -72,6 +73,7 @@ class VirtualRedistributor:
             return
         if not enable:
             flush_pending_lpis(self._dist, self._vcpu)
+            self._dist.invalidate_translation_caches()
         self._dist.lpis_enabled[self._vcpu] = enable
         if enable and not GICR_PENDBASER.unpack(self._dist.pendbaser(self._vcpu))["PTZ"]:
             self._load_pending_table()

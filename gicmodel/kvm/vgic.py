@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from gicmodel.driver import GicDriver, ItsDevice, ItsVm
+from gicmodel.kvm.ap_list import flush_pending_lpis, prune, prune_all
 from gicmodel.kvm.attributes import ITS_BYTES, Control, Group, control
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
@@ -77,6 +78,8 @@ class Vgic:
         for its in self.its:
             its.free_device_list()
             its.free_collection_list()
+        for vcpu in range(self.dist.nr_vcpus):
+            flush_pending_lpis(self.dist, vcpu)
         if self.dist.has_gicv4:
             self.dist.vlpis.destroy()
 
@@ -87,7 +90,7 @@ class Vgic:
 
     @property
     def lpis(self) -> Lpis:
-        """Every LPI that the guest has mapped."""
+        """Every LPI that the guest has mapped, or that is still to be delivered."""
         return self.dist.lpis
 
     @property
@@ -115,11 +118,19 @@ class Vgic:
     def put(self, vcpu: int, wfi: bool = False) -> None:
         """The vCPU stops running; `wfi` asks for a doorbell when its next interrupt comes (Linux `vgic_v4_put`)."""
         self.running.remove(vcpu)
+        self.sync_hwstate(vcpu)
         if self.dist.has_gicv4:
             self.dist.vlpis.put(vcpu, doorbell=wfi)
 
+    def sync_hwstate(self, vcpu: int) -> None:
+        """The vCPU leaves its guest, if only for a moment: its ap_list is brought up to date (see `ap_list`).
+
+        It does so in `put`, and by the time that a vCPU acknowledges an interrupt every vCPU has done so.
+        """
+        prune(self.dist, vcpu)
+
     def acknowledge(self, vcpu: int) -> int:
-        """The highest priority SGI or LPI that software has pending for the vCPU, taken; 1023 if there is none."""
+        """The highest priority SGI or LPI that software delivers to the vCPU, taken; 1023 if there is none."""
         intids = self._deliverable(vcpu)
         if not intids:
             return SPURIOUS
@@ -138,6 +149,7 @@ class Vgic:
 
     def _deliverable(self, vcpu: int) -> list[int]:
         """The INTIDs that software has to deliver, highest priority first, then lowest; none in a disabled Group 1."""
+        prune_all(self.dist)
         if not self.dist.enabled:
             return []
         sgis, lpis = self.dist.sgis.deliverable(vcpu), self.lpis.deliverable(vcpu)
@@ -152,6 +164,7 @@ class Vgic:
         self.dist.sgis.rows["pending_latch"][vcpu, taken] = False
         slots = [slot for intid in intids if (slot := self.lpis.find(intid)) is not None]
         self.lpis.rows["pending_latch"][slots] = False
+        self.sync_hwstate(vcpu)
 
     def inject_msi(self, device_id: int, event_id: int, its: int = 0) -> int:
         """KVM_SIGNAL_MSI; see `VirtualIts.inject_msi`."""

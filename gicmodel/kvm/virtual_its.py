@@ -9,7 +9,7 @@ from gicmodel.kvm.commands import execute
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, entries_inside
-from gicmodel.kvm.interrupts import set_pending
+from gicmodel.kvm.interrupts import set_latch, set_pending
 from gicmodel.kvm.its import ID_BITS, VgicIts
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.tables import restore_tables, save_tables
@@ -105,7 +105,14 @@ class VirtualIts(VgicIts):
         self._face.user_write_whole(offset, value)
 
     def inject_msi(self, device_id: int, event_id: int) -> int:
-        """KVM_SIGNAL_MSI: 1 if delivered, 0 if the guest has not mapped the event. KvmError EBUSY as `resolve_lpi`."""
+        """KVM_SIGNAL_MSI: 1 if delivered, 0 if the guest has not mapped the event. KvmError EBUSY as `resolve_lpi`.
+
+        An event whose translation is remembered is made pending in software, whatever has happened to it since.
+        """
+        lpi = self._cached_lpi(device_id, event_id)
+        if lpi is not None:
+            set_latch(self.dist, lpi)
+            return 1
         lpi = self.resolve_lpi(device_id, event_id)
         if lpi is None:
             return 0
@@ -131,6 +138,12 @@ class VirtualIts(VgicIts):
         self.baser_coll_table = _without_valid(self.baser_coll_table)
         self.free_device_list()
         self.free_collection_list()
+
+    def _cached_lpi(self, device_id: int, event_id: int) -> int | None:
+        lpi = self.translation_cache.find(device_id, event_id)
+        if lpi is None or self.dist.behaviour.cached_msis_stay_in_software or not self.dist.lpis.rows["hw"][lpi]:
+            return lpi
+        return None
 
     @property
     def queue_bytes(self) -> int:

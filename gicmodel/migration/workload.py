@@ -80,9 +80,22 @@ class Workload:
 
         VFIO does not notice, so that from now on software injects it (Linux vgic-v4.c, its introduction).
         """
-        self.pending.discard(event)
+        self.retire([event])
         self._command("DISCARD", event)
         self._map(event)
+
+    def retire(self, events: Iterable[Event]) -> None:
+        """What a guest does before it unmaps interrupts: it disables them, and waits.
+
+        KVM delivers what is queued for a vCPU, unmapped or not, until that vCPU has left its guest with the interrupt
+        disabled (`gicmodel.kvm.ap_list`).
+        """
+        for event in events:
+            self.pending.discard(event)
+            self._configure(event, MASKED)
+            self._write_configuration(event, MASKED if event in self.masked else UNMASKED)
+        for vcpu in range(self.vm.vcpus):
+            self.vm.vgic.sync_hwstate(vcpu)
 
     def reload_driver(self, number: int, discard: bool = True) -> None:
         """The guest unloads a device's driver and loads it again; what was pending is void.
@@ -93,8 +106,8 @@ class Workload:
         device, vgic = self.vm.devices[number], self.vm.vgic
         mapped = vgic.its[0].devices[device.guest_device_id]
         events = self.events_of(number)
-        self.pending.difference_update(events)
         device.unforward(vgic)
+        self.retire(events)
         for event in events if discard else ():
             self._command("DISCARD", event)
         table = {"ITT_addr": mapped.itt_addr, "Size": mapped.num_eventid_bits - 1}
@@ -166,9 +179,12 @@ class Workload:
         self._command("MAPTI", event, pINTID=intid, ICID=vcpu)
 
     def _configure(self, event: Event, octet: int) -> None:
+        self._write_configuration(event, octet)
+        self._command("INV", event)
+
+    def _write_configuration(self, event: Event, octet: int) -> None:
         _, intid = self.targets[event]
         self.vm.memory.write_u8(self.vm.vgic.dist.configuration_table + intid - FIRST_LPI, octet)
-        self._command("INV", event)
 
     def _command(self, mnemonic: str, event: Event, **fields: int) -> None:
         device = self.vm.devices[event[0]]

@@ -32,9 +32,8 @@ def test_int_and_clear_reach_the_gic(forwarded):
     forwarded.forward()
     for event_id in (1, 3):
         forwarded.command("INT", DeviceID=DEVICE, EventID=event_id)
-    assert forwarded.vgic.inject_msi(DEVICE, 5) == 1
     forwarded.command("CLEAR", DeviceID=DEVICE, EventID=3)
-    assert forwarded.vlpis(3) == [8193, 8197]
+    assert forwarded.vlpis(3) == [8193]
     assert not forwarded.vgic.lpis.rows["pending_latch"].any()
 
 

@@ -27,7 +27,8 @@ icids = st.sampled_from([2, 3])
 class OneVm(RuleBasedStateMachine):
     """The oracle: `icid` of each mapped event, `vcpu` of each collection, `vcpu_of` each LPI, and sets of LPIs.
 
-    `ram` holds (vCPU, INTID) of the bits that are set in the pending tables.
+    `queued` are on an ap_list and live without their events; `off` have their configuration byte off in guest RAM,
+    `masked` had it when it was last read. `ram` holds (vCPU, INTID) of the bits that are set in the pending tables.
     """
 
     @initialize(
@@ -39,13 +40,44 @@ class OneVm(RuleBasedStateMachine):
         self.vcpu = {2: 2, 3: 3}
         self.vcpu_of = {FIRST_LPI + event_id: self.vcpu[icid] for event_id, icid in self.icid.items()}
         self.pending, self.masked, self.forwarded, self.ram = set(), set(), set(), set()
+        self.queued, self.off = set(), set()
 
     def __init__(self, behaviour=NEWEST):
         super().__init__()
         self.behaviour = behaviour
 
     def mapped(self, event_id):
-        return FIRST_LPI + event_id in self.vcpu_of
+        return event_id in self.icid
+
+    def in_software(self, intid):
+        return intid in self.pending and intid - FIRST_LPI not in self.forwarded
+
+    def deliverable(self):
+        return {intid for intid in self.vcpu_of if self.in_software(intid) and intid not in self.masked}
+
+    def queue(self, intid):
+        """What software may deliver comes onto a list, when something happens to it."""
+        self.queued |= {intid} & self.deliverable()
+
+    def drop(self, intids):
+        """What is on no list and has no event is gone."""
+        for intid in set(intids) - self.queued - {FIRST_LPI + event_id for event_id in self.icid}:
+            self.vcpu_of.pop(intid, None)
+            self.pending.discard(intid)
+
+    def unmap(self, event_ids):
+        """What is pending in the GIC is lost with its event."""
+        for event_id in event_ids:
+            self.icid.pop(event_id, None)
+            if event_id in self.forwarded:
+                self.forwarded.remove(event_id)
+                self.pending.discard(FIRST_LPI + event_id)
+        self.drop(FIRST_LPI + event_id for event_id in event_ids)
+
+    def prune(self):
+        """All vCPUs have left their guests."""
+        self.queued &= self.deliverable()
+        self.drop(list(self.vcpu_of))
 
     def command(self, mnemonic, event_id, **operands):
         self.guest.command(mnemonic, DeviceID=DEVICE, EventID=event_id, **operands)
@@ -64,6 +96,7 @@ class OneVm(RuleBasedStateMachine):
             else:
                 assert self.guest.vgic.inject_msi(DEVICE, event_id) == 1
             self.pending.add(FIRST_LPI + event_id)
+            self.queue(FIRST_LPI + event_id)
 
     @rule(event_id=event_ids, pending=st.booleans())
     def guest_sets_or_clears(self, event_id, pending):
@@ -71,14 +104,22 @@ class OneVm(RuleBasedStateMachine):
         self.command("INT" if pending else "CLEAR", event_id)
         if self.mapped(event_id):
             (self.pending.add if pending else self.pending.discard)(FIRST_LPI + event_id)
+            self.queue(FIRST_LPI + event_id)
 
     # --- the guest's configuration ---
 
     @rule(event_id=event_ids, masked=st.booleans())
     def guest_masks(self, event_id, masked):
+        self.guest.vgic.transfer_pending()
         self.guest.configure(FIRST_LPI + event_id, DEFAULT_BYTE & ~masked)
         self.command("INV", event_id)
-        (self.masked.add if masked else self.masked.discard)(FIRST_LPI + event_id)
+        (self.off.add if masked else self.off.discard)(FIRST_LPI + event_id)
+        if self.mapped(event_id):
+            self.read_configuration(FIRST_LPI + event_id)
+
+    def read_configuration(self, intid):
+        (self.masked.add if intid in self.off else self.masked.discard)(intid)
+        self.queue(intid)
 
     @rule(event_id=event_ids, icid=icids)
     def movi(self, event_id, icid):
@@ -100,11 +141,9 @@ class OneVm(RuleBasedStateMachine):
 
     @rule(event_id=event_ids)
     def discard(self, event_id):
+        self.guest.vgic.transfer_pending()
         self.command("DISCARD", event_id)
-        self.icid.pop(event_id, None)
-        self.vcpu_of.pop(FIRST_LPI + event_id, None)
-        self.pending.discard(FIRST_LPI + event_id)
-        self.forwarded.discard(event_id)
+        self.unmap([event_id])
 
     @rule(event_id=event_ids, icid=icids)
     def mapti(self, event_id, icid):
@@ -127,16 +166,21 @@ class OneVm(RuleBasedStateMachine):
         self.guest.vgic.forwarding.devices_stopped = True
         ended = self.guest.vgic.unset_forwarding_many(self.hosts(events), retrieve=True)
         self.guest.vgic.forwarding.devices_stopped = False
-        assert ended == len(events & self.forwarded)
+        ended_events = events & self.forwarded
+        assert ended == len(ended_events)
         self.forwarded -= events
+        for event_id in ended_events:
+            self.queue(FIRST_LPI + event_id)
 
     @rule(vcpu=vcpus, cpu=st.integers(0, CPUS - 1))
     def run_vcpu(self, vcpu, cpu):
         self.guest.vgic.transfer_pending()
         taken = self.guest.vlpis(vcpu, cpu) + self.guest.vgic.acknowledge_all(vcpu)
+        self.prune()
         due = {intid for intid in self.pending - self.masked if self.vcpu_of[intid] == vcpu}
         assert sorted(taken) == sorted(due)
         self.pending -= due
+        self.prune()
 
     @rule(lpi_by_lpi=st.booleans())
     def save(self, lpi_by_lpi):
@@ -155,9 +199,10 @@ class OneVm(RuleBasedStateMachine):
         self.guest.its.restore_tables()
         self.guest.enable_its()
         assert {event_id for _, event_id in self.guest.mappings()[0]} == self.icid.keys()
-        self.forwarded.clear()
-        self.pending.clear()
-        for event_id, icid in self.icid.items():
+        mapped = dict(self.icid)
+        self.unmap(mapped)
+        for event_id, icid in mapped.items():
+            self.icid[event_id] = icid
             self.load(FIRST_LPI + event_id, self.vcpu[icid])
         assert self.bits_in_ram() == self.ram
 
@@ -165,11 +210,14 @@ class OneVm(RuleBasedStateMachine):
         return all(self.vcpu_of[FIRST_LPI + event_id] == self.vcpu[icid] for event_id, icid in self.icid.items())
 
     def load(self, intid, vcpu):
-        """A new LPI takes its bit out of RAM."""
+        """A new LPI takes its bit out of RAM; one that is on a list is as it was."""
+        if intid in self.vcpu_of:
+            return
         self.vcpu_of[intid] = vcpu
         if (vcpu, intid) in self.ram:
             self.ram.remove((vcpu, intid))
             self.pending.add(intid)
+        self.read_configuration(intid)
 
     def bits_in_ram(self):
         tables = [self.guest.memory.view(pending_table(vcpu), TABLE_BYTES, np.uint8) for vcpu in range(VCPUS)]
@@ -180,8 +228,8 @@ class OneVm(RuleBasedStateMachine):
         """In the end nothing is left pending, lost or in two places."""
         if not hasattr(self, "guest"):
             return
-        for intid in sorted(self.masked):
-            self.guest_masks(intid - FIRST_LPI, False)
+        for event_id in range(EVENTS):
+            self.guest_masks(event_id, False)
         for _ in range(2):
             for vcpu in range(VCPUS):
                 self.run_vcpu(vcpu, vcpu)

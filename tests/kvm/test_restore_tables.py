@@ -161,7 +161,8 @@ def test_each_of_two_itss_has_tables_of_its_own():
     saved = [its.devices[4].ites.keys() for its in (first, second)]
     for its in (first, second):
         its.reset()
-    assert not len(guest.vgic.lpis)
+    assert guest.vgic.lpis[8300].references == 1, "its vCPU's list keeps it"
+    assert len(guest.vgic.lpis) == 1
     for its, offset in ((second, distance), (first, 0)):
         its.user_write(offset_of("GITS_BASER0"), guest.device_baser - distance + offset)
         its.user_write(offset_of("GITS_BASER1"), guest.collection_baser - distance + offset)
