@@ -150,6 +150,8 @@ class PhysicalLpis(Boot):
 
     def _configure(self, device: ItsDevice, events: Operand, octet: int) -> None:
         """Write physical LPIs' configuration and have it reloaded (Linux' lpi_update_config)."""
+        if isinstance(events, np.ndarray) and len(events) == 1:
+            events = int(events[0])
         intids, cpus = device.lpi_base + events, device.col[events]
         self.lpi_configuration.write(intids, octet)
         # Many LPIs are reloaded by command: the registers would take a write and a wait for each.

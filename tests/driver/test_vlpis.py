@@ -229,6 +229,17 @@ def test_many_vlpis_are_mapped_with_one_sync_and_one_vsync_for_each_target(forwa
     assert forwarding.host.commands() == []
 
 
+def test_an_array_of_one_event_is_reloaded_as_one_event_is(forwarding: Forwarding) -> None:
+    """By GICR_INVLPIR, as Linux does it for each: KVM ends forwarding in arrays."""
+    driver, device, vm, host = forwarding.driver, forwarding.device, forwarding.vm, forwarding.host
+    two = np.array([2])
+    driver.map_vlpis(device, two, vm, two - 2, two + 8200, two)
+    host.words(), host.writes()
+    driver.unmap_vlpis(device, two)
+    assert host.mnemonics() == "DISCARD SYNC MAPTI SYNC"
+    assert [write.value for write in host.writes("GICR_INVLPIR")] == [device.lpi_base + 2]
+
+
 def test_many_and_one_leave_the_same_bytes() -> None:
     one, many = Forwarding(), Forwarding()
     events = np.arange(8)
