@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GIC that puts off whatever the architecture lets it put off, for a driver that is to be shown what it forgot.
 
-Three things that real hardware may do, on top of `GicConfig.caching` = "retain":
+Things that real hardware may do, on top of `GicConfig.caching` = "retain":
 
 * A command has no effect before the SYNC or VSYNC that completes it (IHI0069 5.3, "SYNC", "VSYNC"), or the next command
   that completes by itself; GITS_CREADR moves on at once.
 * A redistributor still holds LPI configuration from before a MAPC, until INVALL.
 * And configuration of a vPE's vLPIs from before a VMAPP, until VINVALL.
+* A redistributor outside the CommonLPIAff group of the one to which a vPE is mapped does nothing for the vPE.
+* In GICv4.0 a redistributor is told of the vLPIs of the vPEs that are mapped to it, and of no others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from gicmodel.driver.port import RegisterFace
+from gicmodel.fuzzing.late_redistributor import LateRedistributor
 from gicmodel.hardware import Gic, Its
-from gicmodel.hardware.kernels.lookup import redistributor_of
+from gicmodel.hardware.kernels.errors import OK
+from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of
 from gicmodel.hardware.kernels.state import SLOT
+from gicmodel.hardware.kernels.vpe_tables import VPE_RDBASE, VPE_VPT_ADDR
+from gicmodel.hardware.kernels.words import get
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
 from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER, register
 from gicmodel.memory import PAGE_BYTES
@@ -54,12 +59,28 @@ class LateGic:
     def __init__(self, gic: Gic) -> None:
         self.gic = gic
         self.its = [LateIts(gic, its) for its in gic.its]
-        self.redistributors: Sequence[RegisterFace] = gic.redistributors
+        self._unheard: dict[str, str] = {}
+        self.redistributors = [
+            LateRedistributor(gic, number, self._unheard) for number in range(len(gic.redistributors))
+        ]
 
     @property
     def missing(self) -> list[str]:
-        """The commands that the driver owes, each with the command that calls for it."""
-        return [command for its in self.its for command in its.missing]
+        """The commands and register writes that the driver owes, each with what calls for it."""
+        commands = [command for its in self.its for command in its.missing]
+        return commands + [f"{needed} is missing: {why}" for needed, why in self._unheard.items()] + self._untold()
+
+    def _untold(self) -> list[str]:
+        """GICv4.0: vPEs that run where no ITS sends their vLPIs."""
+        if self.gic.config.architecture != "4.0":
+            return []
+        resident = {redistributor.resident_vpt: number for number, redistributor in enumerate(self.redistributors)}
+        return [
+            f"VMOVP of vPEID {vpe_id:#x} is missing: it runs on redistributor {resident[vpt]}, mapped to {number}"
+            for its in self.its
+            for vpe_id, vpt, number in its.mapped_vpes()
+            if resident.get(vpt, number) != number
+        ]
 
 
 class LateIts:
@@ -74,12 +95,20 @@ class LateIts:
         self._unread: dict[str, str] = {}
         self._targets: dict[int, int] = {}
         self._events: dict[tuple[int, int], Remedy] = {}
+        self._vpe_ids: set[int] = set()
 
     @property
     def missing(self) -> list[str]:
         """As `LateGic.missing`."""
         syncs = [f"{_named(held.remedies[0])} is missing after {held.text}" for held in self._held if held.remedies]
         return syncs + [f"{needed} is missing after {text}" for needed, text in self._unread.items()]
+
+    def mapped_vpes(self) -> Iterator[tuple[int, int, int]]:
+        """vPEID, address of the VPT, and redistributor of each vPE that this ITS has mapped."""
+        for vpe_id in self._vpe_ids:
+            reason, entry = find_vpe(self._gic.machine, self._its.number, np.uint64(vpe_id))
+            if reason == OK:
+                yield vpe_id, int(get(entry[0], VPE_VPT_ADDR)), int(get(entry[1], VPE_RDBASE))
 
     def read(self, offset: int, size: int) -> int:
         """GITS_CREADR, unless it stalls, says that every command was read."""
@@ -133,6 +162,7 @@ class LateIts:
         """A vPE that is mapped may have had vLPIs before; only in GICv4.1 does VMAPP take its VPT at once."""
         held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(command.fields["VPT_addr"] | 1))
         vpe_id = command.fields["vPEID"]
+        self._vpe_ids.add(vpe_id)
         if self._gic.config.v41 and len(held):
             self._unread[f"VINVALL of vPEID {vpe_id:#x}"] = command.text
             self._keep_old(int(held[-1]))

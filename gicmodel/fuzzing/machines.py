@@ -62,6 +62,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
             vpt_cache_sets=1,
             vpt_writeback="immediate",
             pending_writeback="immediate",
+            ces=st.booleans(),
         )
 
     @initialize(data=st.data())

@@ -9,6 +9,13 @@ Fixed choices, where no public source states the rule
 -----------------------------------------------------
 * `VPT_size` holds the number of vINTID bits minus one (Linux and Arm's FVP agree; one hypervisor reads it as plain).
 * `VMOVP.DB` = 1 replaces the default doorbell, 0 keeps it. `VMAPP.PTZ` counts only with `Alloc` = 1.
+* GICv4.0 does not say when a VPT is read: one that is held stays so until VMAPP V=0, and vLPIs of a vPE that was lost
+  without one (kexec) are those of the next with its VPT. In GICv4.1 VMAPP {V,Alloc} = {1,1} reads the VPT.
+* In GICv4.0 a vPE that is resident on a redistributor to which it is not mapped (UNPREDICTABLE) sees its vLPIs there.
+  QEMU and hardware tell only the redistributor that VMAPP or VMOVP has named; `fuzzing.late` reports the residency.
+* GICR_INVLPIR, GICR_INVALLR and GICR_VSGIR with a vPEID work on every redistributor whose table has the vPE, also
+  outside the CommonLPIAff group of the one to which it is mapped (CONSTRAINED UNPREDICTABLE); in `fuzzing.late` they
+  have no effect there.
 * In GICv4.1, VMAPP V=1 of a vPEID that this ITS has mapped, VMAPP V=0 of a resident vPE, and VMAPP {V,Alloc} = {0,1} of
   a vPE that another ITS still has mapped are command errors. In GICv4.0 a second VMAPP V=1 replaces the first (QEMU).
 * MAPTI or VMAPTI over a valid ITE replaces it; the pending state of the interrupt it replaces stays where it is.
@@ -48,6 +55,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "pending_writeback": ("disable", "immediate"),
     "individual_doorbell": ("edge", "every"),
     "discard_unmapped": ("remove", "refuse"),
+    "baser_page_bytes": (0x1000, 0x4000, 0x1_0000),
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "its": (1, 16),
@@ -105,8 +113,14 @@ class GicConfig:
     event_id_bits: int = 16
     collection_id_bits: int = 16
     vpe_id_bits: int = 16
+    """Width of vPEIDs; `GICD_TYPER2.VID` + 1. GICv4.0 has no such register, and Linux takes 16 there: fewer are for
+    software that has been told."""
+
     intid_bits: int = 16
     """Width of physical and virtual INTIDs; `GICD_TYPER.IDbits` + 1."""
+
+    baser_page_bytes: int = 0x1000
+    """The page size that GITS_BASER<n>.Page_Size of a table says at reset, where it is UNKNOWN; QEMU's says 64 KiB."""
 
     pta: bool = False
     """GITS_TYPER.PTA: RDbase is a redistributor's address (True) or its Processor_Number."""
@@ -137,6 +151,9 @@ class GicConfig:
 
     direct_lpi: bool = True
     """GICR_TYPER.DirectLPI: GICR_SETLPIR and GICR_CLRLPIR exist, and the invalidation registers before GICv4.1 too."""
+
+    ces: bool = True
+    """GICR_CTLR.CES: EnableLPIs can be cleared. Without it EnableLPIs, once set, stays 1 (kexec finds LPIs enabled)."""
 
     hcc: int = 0
     """GITS_TYPER.HCC: collections below it are held in the ITS, unmapped at reset."""
@@ -181,6 +198,7 @@ class GicConfig:
             "pending_writeback": "immediate",
             "individual_doorbell": "every",
             "discard_unmapped": "refuse",
+            "baser_page_bytes": 0x1_0000,
             "inv": False,
             "umsi": False,
             "direct_lpi": False,

@@ -37,6 +37,7 @@ from gicmodel.layouts.registers import (
     GITS_STATUSR,
     GITS_TYPER,
     ITS_REGISTERS,
+    PAGE_SIZES,
     TableType,
 )
 from gicmodel.layouts.table import Table
@@ -70,8 +71,9 @@ class Its(RegisterFace):
         self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
         if not config.virtual:
             self._ctlr_mask &= ~GITS_CTLR.pack(ImDe=1)
+        page_size = GITS_BASER.pack(Page_Size=PAGE_SIZES.index(config.baser_page_bytes))
         for index, baser in enumerate(self._types):
-            self._state[ITS.baser + index] = baser
+            self._state[ITS.baser + index] = baser | (page_size if baser else 0)
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""

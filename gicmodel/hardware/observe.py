@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import SLOT
-from gicmodel.layouts.registers import GICR_PENDBASER, register
+from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, register
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
 
 
@@ -16,26 +16,33 @@ def pending_virtual(gic: Gic, vpt_addr: int, id_bits: int) -> NDArray[np.int64]:
     """The pending INTIDs of the VPT at an address, ascending: vSGIs below 16, vLPIs from 8192.
 
     Raises:
-        ExternalAbort: no redistributor holds the table and it lies outside RAM.
+        ExternalAbort: not all of the table is held by a redistributor, and it lies outside RAM.
+        ValueError: the GIC has no INTIDs of `id_bits` bits.
     """
+    if id_bits > gic.config.intid_bits:
+        raise ValueError(f"pending_virtual: id_bits is {id_bits}, but INTIDs of this GIC have {gic.config.intid_bits}")
     first = gic.config.redistributors
     held = np.flatnonzero(gic.machine.slots[first:, SLOT.tag] == np.uint64(vpt_addr | 1))
-    slot = first + int(held[0]) if len(held) else None
-    return _intids(gic, slot, vpt_addr, id_bits)
+    return _intids(gic, first + int(held[0]) if len(held) else None, vpt_addr, id_bits)
 
 
 def pending_physical(gic: Gic, number: int) -> NDArray[np.int64]:
-    """The pending LPIs of redistributor `number`, ascending. ExternalAbort as above."""
-    base = GICR_PENDBASER.unpack(gic.redistributors[number].read(register("GICR_PENDBASER").offset))["Physical_Address"]
-    return _intids(gic, number if int(gic.machine.slots[number, SLOT.tag]) else None, base, gic.config.intid_bits)
+    """The pending LPIs of redistributor `number`, ascending; as many as GICR_PROPBASER gives it. Errors as above."""
+    face = gic.redistributors[number]
+    base = GICR_PENDBASER.unpack(face.read(register("GICR_PENDBASER").offset))["Physical_Address"]
+    id_bits = GICR_PROPBASER.unpack(face.read(register("GICR_PROPBASER").offset))["IDbits"] + 1
+    slot = number if int(gic.machine.slots[number, SLOT.tag]) else None
+    return _intids(gic, slot, base, min(id_bits, gic.config.intid_bits))
 
 
 def _intids(gic: Gic, slot: int | None, base: int, id_bits: int) -> NDArray[np.int64]:
+    """What a slot holds of the table, which may be of fewer INTIDs, and the rest from RAM."""
+    held = np.empty(0, np.uint8)
     if slot is not None and int(gic.machine.slots[slot, SLOT.held]):
-        words = gic.machine.slots[slot, SLOT.bits : SLOT.bits + table_bytes(id_bits) // 8].copy()
-        octets = words.view(np.uint8)
-    else:
-        octets = np.frombuffer(gic.memory.read(base, table_bytes(id_bits)), np.uint8)
+        row = gic.machine.slots[slot]
+        held = row[SLOT.bits :].view(np.uint8)[: table_bytes(min(id_bits, int(row[SLOT.id_bits])))]
+    rest = gic.memory.read(base + held.size, table_bytes(id_bits) - held.size)
+    octets = np.concatenate([held, np.frombuffer(rest, np.uint8)])
     pending: NDArray[np.int64] = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
     # Between them a VPT keeps the configuration of its vSGIs.
     return pending[(pending < VSGIS) | (pending >= FIRST_LPI)]

@@ -143,12 +143,13 @@ class Redistributor(RegisterFace):
         self._state[RD.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
-        fixed = GICR_CTLR.pack(CES=1, IR=self.config.invalidation_registers)
+        fixed = GICR_CTLR.pack(CES=self.config.ces, IR=self.config.invalidation_registers)
         return self._state[RD.ctlr] | fixed | (_RWP if self._state[RD.rwp] else 0)
 
     def _write_ctlr(self, value: int) -> None:
-        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back."""
-        self._enable(self._machine, self.number, bool(value & _ENABLE_LPIS))
+        """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; the latter only with GICR_CTLR.CES = 1."""
+        if value & _ENABLE_LPIS or self.config.ces:
+            self._enable(self._machine, self.number, bool(value & _ENABLE_LPIS))
 
     def _write_statusr(self, value: int) -> None:
         self._state[RD.statusr] &= ~(value & _STATUSR_MASK)

@@ -63,6 +63,7 @@ CONFIGS = st.builds(
     svpet=st.sampled_from([0, 1, 3]),
     common_lpi_aff=st.sampled_from([0, 1, 3]),
     nid=st.booleans(),
+    ces=st.booleans(),
     hcc=st.sampled_from([0, 1]),
     vpt_cache_sets=st.sampled_from([1, 4]),
     table_cache_lines=st.sampled_from([1, 256]),

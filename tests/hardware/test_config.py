@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.hardware import Gic, GicConfig
-from gicmodel.layouts.registers import GICD_TYPER, GICD_TYPER2, GICR_TYPER, GITS_TYPER, register
+from gicmodel.layouts.registers import GICD_TYPER, GICD_TYPER2, GICR_TYPER, GITS_BASER, GITS_TYPER, register
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 ARCHITECTURES = ("3", "4.0", "4.1")
@@ -60,6 +60,21 @@ def test_gicd_registers_size_the_model():
     assert GICD_TYPER2.unpack(gic.distributor.read(0xC, 4)) == {"nASSGIcap": 1, "VIL": 1, "VID": 8}
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("page_bytes", "code"), [(0x1000, 0), (0x4000, 1), (0x1_0000, 2)])
+def test_page_size_of_the_tables_at_reset(page_bytes, code, architecture):
+    its = Gic(GicConfig(architecture=architecture, baser_page_bytes=page_bytes), GuestMemory(0, PAGE_BYTES)).its[0]
+    seen = [GITS_BASER.unpack(its.read(0x100 + 8 * n)) for n in range(8)]
+    assert [fields["Page_Size"] for fields in seen] == [code if fields["Type"] else 0 for fields in seen]
+    assert {fields["Valid"] for fields in seen} == {0}
+    assert any(fields["Type"] for fields in seen)
+
+
+def test_the_page_size_of_qemu_at_reset():
+    """kvm-unit-tests asserts 64 KiB (lib/arm64/gic-v3-its.c)."""
+    assert GicConfig.qemu().baser_page_bytes == 0x1_0000
+
+
 @pytest.mark.parametrize("frame", ["GITS", "GICR"])
 def test_mpam_registers(frame):
     entry = register(f"{frame}_PARTIDR")
@@ -81,6 +96,8 @@ def test_mpam_registers(frame):
         ("pending_writeback", None),
         ("individual_doorbell", "level"),
         ("discard_unmapped", "keep"),
+        ("baser_page_bytes", 0x2000),
+        ("ces", 1),
         ("its", 17),
         ("redistributors", 0),
         ("device_id_bits", 25),

@@ -34,9 +34,12 @@ def test_every_field_has_its_extremes():
 
 
 def work(host: Host) -> None:
-    """An LPI of the last device of the last ITS reaches the last CPU; the same event as a vLPI reaches a vPE there."""
+    """An LPI of the last device of the last ITS reaches the last CPU; the same event as a vLPI reaches a vPE.
+
+    The very last DeviceID may be that of the driver's doorbell proxy.
+    """
     config, driver = host.gic.config, host.driver
-    device_id, its, cpu = (1 << config.device_id_bits) - 1, config.its - 1, config.redistributors - 1
+    device_id, its, cpu = (1 << config.device_id_bits) - 2, config.its - 1, config.redistributors - 1
     device = driver.its_create_device(device_id, 2, its=its)
     driver.irq_activate(device, 0, cpu)
     host.gic.its[its].translate(device_id, 0)

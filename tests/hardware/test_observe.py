@@ -4,11 +4,11 @@
 import pytest
 
 from gicmodel.hardware.observe import pending_physical, pending_virtual
-from gicmodel.layouts.registers import GITS_SGIR
+from gicmodel.layouts.registers import GICR_PROPBASER, GITS_SGIR
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import ExternalAbort
 from tests.hardware.bench import furnished
-from tests.hardware.board import INTID_BITS, OUTSIDE
+from tests.hardware.board import INTID_BITS, OUTSIDE, PROPERTIES
 
 LAST = (1 << INTID_BITS) - 1
 
@@ -36,6 +36,39 @@ def test_pending_physical(pending_writeback):
     for _ in range(2):
         assert pending_physical(bench.gic, 1).tolist() == [FIRST_LPI, LAST]
         assert pending_physical(bench.gic, 0).tolist() == []
+        bench.enable_lpis(False, 1)
+
+
+def test_more_intids_than_the_gic_has_are_refused(bench):
+    bench.map_vpe()
+    with pytest.raises(
+        ValueError, match=rf"^pending_virtual: id_bits is 16, but INTIDs of this GIC have {INTID_BITS}$"
+    ):
+        pending_virtual(bench.gic, bench.vpt(), 16)
+
+
+def test_a_slot_with_fewer_intids_than_asked_for():
+    """The rest is what RAM says, not what the slot held for another table before."""
+    bench = furnished(intid_bits=16, vpt_cache_sets=1)
+    bench.map_vpe(VPT_size=15)
+    bench.run("VMAPTI", DeviceID=1, EventID=0, vINTID=40000, vPEID=0, Doorbell=1023)
+    bench.run("INT", DeviceID=1, EventID=0)
+    bench.unmap_vpe()
+    bench.map_vpe(1, VPT_size=13)
+    assert pending_virtual(bench.gic, bench.vpt(1), 14).tolist() == []
+    assert pending_virtual(bench.gic, bench.vpt(1), 16).tolist() == []
+    bench.set_bit(bench.vpt(1), 50000)
+    assert pending_virtual(bench.gic, bench.vpt(1), 16).tolist() == [50000]
+
+
+def test_lpis_that_gicr_propbaser_no_longer_gives():
+    bench = furnished(intid_bits=15)
+    bench.enable_lpis(False, 1)
+    for bits, pending in [(15, [20000]), (14, [])]:
+        bench.write_rd("PROPBASER", GICR_PROPBASER.pack(Physical_Address=PROPERTIES, IDbits=bits - 1), 1)
+        bench.enable_lpis(True, 1)
+        bench.write_rd("SETLPIR", 20000, 1)
+        assert pending_physical(bench.gic, 1).tolist() == pending
         bench.enable_lpis(False, 1)
 
 

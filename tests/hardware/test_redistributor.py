@@ -3,6 +3,7 @@
 
 import pytest
 
+from gicmodel.driver import DriverError, GicDriver, PageAllocator
 from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_INVALLR,
@@ -176,3 +177,26 @@ def test_before_gicv41_v_is_reserved():
     bench.configure(PROPERTIES, LPI, 0)
     bench.write_rd("INVLPIR", GICR_INVLPIR.pack(V=1, INTID=LPI))
     assert bench.gic.redistributors[0].cpu.pending() == 1023
+
+
+@pytest.mark.parametrize("architecture", ["3", "4.1"])
+def test_lpis_that_cannot_be_disabled(architecture):
+    """GICR_CTLR.CES = 0: EnableLPIs stays 1, and with it the tables; a driver that comes later is told EBUSY."""
+    bench = furnished(architecture=architecture, ces=False)
+    bench.write_rd("SETLPIR", FIRST_LPI, 1)
+    before = bench.read_rd("PROPBASER", 1)
+    bench.enable_lpis(False, 1)
+    assert GICR_CTLR.unpack(bench.read_rd("CTLR", 1))["EnableLPIs"] == 1
+    assert GICR_CTLR.unpack(bench.read_rd("CTLR", 1))["CES"] == 0
+    bench.write_rd("PROPBASER", 0, 1)
+    assert bench.read_rd("PROPBASER", 1) == before
+    assert bench.gic.redistributors[1].cpu.acknowledge() == FIRST_LPI
+    allocator = PageAllocator(bench.memory, bench.memory.base, bench.memory.end)
+    with pytest.raises(DriverError, match="EBUSY: LPIs of CPU 0 stay enabled"):
+        GicDriver(bench.gic, bench.memory, allocator, INTID_BITS).probe()
+
+
+def test_lpis_that_can_be_disabled(bench):
+    assert GICR_CTLR.unpack(bench.read_rd("CTLR", 1))["CES"] == 1
+    bench.enable_lpis(False, 1)
+    assert GICR_CTLR.unpack(bench.read_rd("CTLR", 1))["EnableLPIs"] == 0

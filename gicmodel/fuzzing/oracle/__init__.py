@@ -37,7 +37,7 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
             ICV_IAR1: it takes from both groups, as far as they are enabled.
 `TIE`       Of equal priorities the lowest INTID is first.
 `DISABLED`  With EnableLPIs=0 a redistributor ignores LPIs that arrive, are cleared, or move in or out; its pending
-            table keeps what it has.
+            table keeps what it has. With GICR_CTLR.CES=0 EnableLPIs stays 1.
 `VSYNC`     requires a mapped vPEID in GICv4.1. In GICv4.0 only one in range: there it is what completes VMAPP V=0.
 `VSGI`      A vSGI's configuration and pending state belong to its VPT and survive unmapping.
 `UNKNOWN`   A command that this architecture does not have is an error with reason 0xFD.

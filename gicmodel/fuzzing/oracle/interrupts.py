@@ -85,7 +85,7 @@ class Interrupts:
         redistributor = self.redistributors[rd]
         if ptz and enable and not redistributor.enabled:
             redistributor.pending.clear()
-        redistributor.enabled = enable
+        redistributor.enabled = enable or (redistributor.enabled and not self.config.ces)
 
     def is_lpi(self, intid: int) -> bool:
         """Whether an INTID is an LPI that this implementation has."""

@@ -23,12 +23,13 @@ _SMALL = {"device_id_bits": 10, "collection_id_bits": 8, "vpe_id_bits": 7, "vpt_
 _IMMEDIATE = {"vpt_writeback": "immediate", "pending_writeback": "immediate"}
 _LATE = {"vpt_writeback": "unmap", "pending_writeback": "disable"}
 _RETAINED = {**_LATE, "its": 1, "caching": "retain"}
+_DESCHEDULED = {**_LATE, "vpt_writeback": "deschedule", "ces": False}
 
 # A GICv4.0 that holds VPTs may lose what it holds, so that its RAM says nothing.
 POLICIES: dict[str, tuple[Mapping[str, object], ...]] = {
     "3": (_IMMEDIATE, _LATE, _RETAINED),
     "4.0": (_IMMEDIATE, {**_IMMEDIATE, "discard_unmapped": "refuse"}),
-    "4.1": (_IMMEDIATE, _LATE, {**_LATE, "vpt_writeback": "deschedule"}, _RETAINED),
+    "4.1": (_IMMEDIATE, _LATE, _DESCHEDULED, _RETAINED),
 }
 
 

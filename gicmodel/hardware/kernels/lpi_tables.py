@@ -115,5 +115,11 @@ def pending_vsgis(m: Machine, rd: Index, vpe_id: Word) -> Word:
 
 @kernel
 def drop_vpe_configurations(m: Machine, rd: Index) -> None:
-    """GICR_VPROPBASER was Valid and is written: keep no entry of the vPE configuration table."""
+    """GICR_VPROPBASER was Valid and is written: keep no entry of the vPE configuration table.
+
+    The VPTs of its vPEs stay: a vPE that the next table still has goes on with what is pending.
+    """
     drop_owner(m, KIND_VPE_CONFIGURATION, np.int64(rd))
+    for slot in range(np.int64(m.chip[CONFIG.redistributors]), m.slots.shape[0]):
+        if m.slots[slot, SLOT.tag] != ZERO:
+            m.slots[slot, SLOT.stray] = ONE

@@ -141,6 +141,7 @@ def fill(m: Machine, slot: Index, base: Word, id_bits: Word, zero: Truth) -> Wor
         forget_bits(m, slot)
     m.slots[slot, SLOT.tag] = base | ONE
     m.slots[slot, SLOT.id_bits] = id_bits
+    m.slots[slot, SLOT.stray] = ZERO
     return OK
 
 

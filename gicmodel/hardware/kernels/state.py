@@ -137,11 +137,15 @@ class LogWords(NamedTuple):
 
 
 class SlotWords(NamedTuple):
-    """Columns of a slot: its table's address with bit 0 set, INTID bits, whether it holds the bits, the bits."""
+    """Columns of a slot: its table's address with bit 0 set, INTID bits, whether it holds the bits, the bits.
+
+    `stray`: its vPE may be gone, for the table that had the vPE was taken away with the vPE in it.
+    """
 
     tag: int
     id_bits: int
     held: int
+    stray: int
     bits: int
 
 
@@ -150,7 +154,7 @@ ITS = ItsWords(0, 1, 2, 3, 4, 5, 6, 7, baser=8, tables=16, ahead=28)
 RD = RedistributorWords(*range(15))
 TABLE = TableWords(*range(3))
 LOG = LogWords(*range(4))
-SLOT = SlotWords(tag=0, id_bits=1, held=2, bits=LINE_WORDS)
+SLOT = SlotWords(tag=0, id_bits=1, held=2, stray=3, bits=LINE_WORDS)
 
 ITS_WORDS, RD_WORDS, TABLE_WORDS, LOG_WORDS = 32, 32, 4, 8
 ITS_AT = 32

@@ -26,7 +26,7 @@ from gicmodel.hardware.kernels.errors import (
 from gicmodel.hardware.kernels.events import reconsider
 from gicmodel.hardware.kernels.lookup import find_vpe, is_doorbell, is_lpi, redistributor_of
 from gicmodel.hardware.kernels.pending import LPI_ID_BITS, forget_configuration, release
-from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at, resident_on
+from gicmodel.hardware.kernels.state import CONFIG, RD, SLOT, Index, Machine, Packet, Truth, Word, rd_at, resident_on
 from gicmodel.hardware.kernels.vpe_tables import (
     NOTHING,
     VPE_DOORBELL,
@@ -81,16 +81,21 @@ def vmapp(m: Machine, its: Index, packet: Packet) -> Word:
 
 @inlined
 def first_map(m: Machine, its: Index, vpe_id: Word, rd: Index, packet: Packet) -> Word:
-    """VMAPP {V,Alloc} = {1,1}: allocate the vPE configuration entry; take the VPT as pending state unless PTZ."""
+    """VMAPP {V,Alloc} = {1,1}: allocate the vPE configuration entry; take the VPT as pending state unless PTZ.
+
+    What is still held of the VPT for a vPE that was lost is neither read nor written back.
+    """
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
     if unlikely(reason != OK):
         return reason
     if unlikely(get(entry[0], VPE_VALID) == ONE):
         return VCPU_MAPPED
     base, size = operand(packet, VPT_ADDR), operand(packet, VPT_SIZE)
-    stale = find_vpt(m, base)
-    if stale >= 0 and operand(packet, PTZ) == ONE:
-        release(m, stale, True)
+    held = find_vpt(m, base)
+    if unlikely(held >= 0 and m.slots[held, SLOT.stray] == ONE):
+        release(m, held, False)
+    elif unlikely(held >= 0 and operand(packet, PTZ) == ONE):
+        release(m, held, True)
     reason, _ = vpt_slot(m, base, size + ONE, operand(packet, PTZ) == ONE)
     if unlikely(reason != OK):
         return reason
