@@ -109,6 +109,10 @@ class KvmBehaviour:
     route_change_unforwards: bool = _since("6.16")
     """4bf3693d36af: a changed MSI route ends the forwarding of its interrupt. Before, the old vLPI went on firing."""
 
+    freed_ite_ends_hw: bool = _since("6.16")
+    """fc4dafe87b93: with its event an LPI that is queued ends to be forwarded. Before, only the GIC was told; KVM went
+    on to make it pending through a host interrupt that was the host's own again: `HostStorm`."""
+
     asks_cpu_interface_for_vsgis: bool = _since("6.17", until="5.13")
     """82221a4e66f0: userspace's GICD_CTLR.nASSGIreq is 0 on a GICv4.1 host whose CPU interfaces have no vSGIs. From
     46135d6f878a (5.13) on only the guest's was, and the first run of a vCPU was a `HostOops`."""

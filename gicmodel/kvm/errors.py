@@ -16,4 +16,8 @@ class KvmError(Exception):
 
 
 class HostOops(Exception):
-    """The host kernel dereferences a null pointer. Only kernels without the fix do; see `KvmBehaviour`."""
+    """The host kernel does not survive it: it dereferences a null pointer. `KvmBehaviour` says which have the fix."""
+
+
+class HostStorm(HostOops):
+    """The host kernel does nothing else any more: it raises an interrupt whose handler raises it again, for ever."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.driver import ItsDevice
 from gicmodel.kvm.ap_list import queue_all
 from gicmodel.kvm.dist import VgicDist
-from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.its import VgicIts
+from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.kvm.vlpi import HostIrq
 
 
@@ -40,7 +40,7 @@ class ForwardingCounts:
 
 @dataclass(frozen=True)
 class Route:
-    """An MSI route: the guest's name of an interrupt."""
+    """An MSI route of an irqfd: the guest's name of an interrupt."""
 
     its: VgicIts
     device_id: int
@@ -77,25 +77,27 @@ class Forwarding:
         has pending moves to the VPT (Linux 12df7429213a), unless `transfer` is False.
 
         A vector goes on being injected by software if the host has no GICv4, the guest's mapping does not lead to a
-        vCPU that has LPIs enabled, or its LPI is forwarded already. KvmError with the host driver's errno.
+        vCPU that has LPIs enabled, or its LPI is forwarded already. KvmError with the host driver's errno. HostOops if
+        the LPI, which another event maps too, targets no vCPU.
         """
         if not self._dist.has_gicv4:
             return 0
         chosen: dict[int, HostIrq] = {}
+        again: list[tuple[int, HostIrq]] = []
         for event_id, host in vectors:
-            route = Route(its, device_id, event_id)
+            route = self._routes[host] = Route(its, device_id, event_id)
             slot = self._forwardable(route)
-            if slot is not None and slot not in chosen:
+            if slot is not None and (slot in chosen or self._dist.lpis.rows["hw"][slot]):
+                again.append((slot, host))
+            elif slot is not None:
                 chosen[slot] = host
-                self._routes[host] = route
         for device in dict.fromkeys(host.device for host in chosen.values()):
             events = {slot: host.event for slot, host in chosen.items() if host.device is device}
-            self._map(device, events)
-            pending = [slot for slot in events if self._dist.lpis.rows["pending_latch"][slot]]
-            if not transfer:
-                self._held.update(pending)
-            elif self._dist.behaviour.moves_pending_state:
-                self._transfer(pending)
+            self._dist.vlpis.map(np.array(list(events)), device, np.array(list(events.values())))
+            self._hand_over(events, transfer)
+        for slot, host in () if self._dist.behaviour.forwarding_falls_back else again:
+            self._dist.vlpis.remap(slot, host)
+            self._hand_over([slot], transfer)
         return len(chosen)
 
     def unset(self, hosts: Iterable[HostIrq], retrieve: bool = False) -> int:
@@ -106,24 +108,32 @@ class Forwarding:
         """
         if not self._dist.has_gicv4:
             return 0
-        known = [host for host in dict.fromkeys(hosts) if self._dist.vlpis.slot_of(host) is not None]
-        if not self._dist.behaviour.unsets_by_host_irq:
-            known = [host for host in known if self._routes[host].slot() is not None]
-        slots = [slot for host in known if (slot := self._dist.vlpis.slot_of(host)) is not None]
+        known = self._known(hosts)
+        count = sum(self._dist.vlpis.feeds(host) for host in known.values())
+        slots = list(known)
         if retrieve and slots:
             self._retrieve(np.array(slots, np.int64))
         else:
             self._count_unread(slots)
         self._unseen.difference_update(slots)
-        self._dist.vlpis.unmap(slots)
-        return len(slots)
+        if self._dist.behaviour.unsets_by_host_irq:
+            self._dist.vlpis.unmap(slots)
+            return count
+        for slot, host in known.items():
+            self._dist.vlpis.unmap_by_route(slot, host)
+        return count
 
-    def route_changed(self, host: HostIrq) -> bool:
+    def route_changed(self, host: HostIrq, route: Route | None = None) -> bool:
         """The monitor gives the MSI of a host interrupt another address or data; whether that ends its forwarding.
 
-        Linux `kvm_arch_update_irqfd_routing`: nothing is forwarded anew.
+        `route` is the new one; None leads to no virtual ITS. Linux `kvm_arch_update_irqfd_routing`: nothing is
+        forwarded anew.
         """
-        return self._dist.behaviour.route_change_unforwards and self.unset([host]) == 1
+        ended = self._dist.behaviour.route_change_unforwards and self.unset([host]) == 1
+        self._routes.pop(host, None)
+        if route is not None:
+            self._routes[host] = route
+        return ended
 
     def transfer_pending(self) -> int:
         """Make pending in the VPTs what `set` has left in software; how many that were. KvmError as the host driver."""
@@ -144,23 +154,37 @@ class Forwarding:
         self.counts.lost += [int(intids[slot]) for slot in slots if slot in self._unseen]
 
     def _forwardable(self, route: Route) -> int | None:
-        slot = route.slot()
-        if self._dist.behaviour.forwarding_falls_back:
-            return None if slot is None or self._dist.lpis.rows["hw"][slot] else slot
-        if slot is None:
-            where = f"device {route.device_id:#x}, event {route.event_id:#x}"
+        """The LPI that a route leads to, forwarded already or not; None if there is none."""
+        slot, where = route.slot(), f"device {route.device_id:#x}, event {route.event_id:#x}"
+        if slot is None and not self._dist.behaviour.forwarding_falls_back:
             raise KvmError("E_ITS_INT_UNMAPPED_INTERRUPT", f"{where}: the guest has no LPI there that can be delivered")
+        if slot is not None and self._dist.lpis.rows["target_vcpu"][slot] == NO_VCPU:
+            raise HostOops(f"{where}: set_forwarding dereferences the target of an LPI without one")
         return slot
 
-    def _map(self, device: ItsDevice, events: dict[int, int]) -> None:
-        """Forward events of one host device, given by the slot of the LPI that each is to feed."""
-        hw = self._dist.lpis.rows["hw"]
-        new = np.array([slot for slot in events if not hw[slot]], np.int64)
-        again = [slot for slot in events if hw[slot]]
-        if len(new):
-            self._dist.vlpis.map(new, device, np.array([events[slot] for slot in new.tolist()], np.int64))
-        for slot in again:
-            self._dist.vlpis.remap(slot, HostIrq(device, events[slot]))
+    def _known(self, hosts: Iterable[HostIrq]) -> dict[int, HostIrq]:
+        """The forwarded LPIs that KVM finds for host interrupts.
+
+        Before 6.16 it looks where the route of each leads now, and takes the LPI there for that which the host
+        interrupt feeds.
+        """
+        found: dict[int, HostIrq] = {}
+        for host in hosts:
+            if self._dist.behaviour.unsets_by_host_irq:
+                slot = self._dist.vlpis.slot_of(host)
+            else:
+                slot = self._routes[host].slot() if host in self._routes else None
+            if slot is not None and self._dist.lpis.rows["hw"][slot]:
+                found.setdefault(slot, host)
+        return found
+
+    def _hand_over(self, slots: Iterable[int], transfer: bool) -> None:
+        """What is pending in software of LPIs that are forwarded now."""
+        pending = [slot for slot in slots if self._dist.lpis.rows["pending_latch"][slot]]
+        if not transfer:
+            self._held.update(pending)
+        elif self._dist.behaviour.moves_pending_state:
+            self._transfer(pending)
 
     def _transfer(self, slots: Sequence[int]) -> None:
         if slots:

@@ -45,7 +45,7 @@ def put_lpis(dist: VgicDist, slots: list[int]) -> None:
     """Drop a reference for each event that is unmapped, and end its LPI's forwarding (Linux `its_free_ite`)."""
     forwarded = [slot for slot in dict.fromkeys(slots) if dist.lpis.rows["hw"][slot]]
     if forwarded:
-        dist.vlpis.unmap(forwarded)
+        dist.vlpis.unmap(forwarded, ends_hw=dist.behaviour.freed_ite_ends_hw)
     for slot in slots:
         dist.lpis.release(slot)
 

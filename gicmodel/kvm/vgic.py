@@ -12,7 +12,7 @@ from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.distributor import VirtualDistributor
 from gicmodel.kvm.errors import KvmError
-from gicmodel.kvm.forwarding import Forwarding
+from gicmodel.kvm.forwarding import Forwarding, Route
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.kvm.pending_tables import save_pending_tables
 from gicmodel.kvm.redistributor import VirtualRedistributor
@@ -220,12 +220,16 @@ class Vgic:
 
     def is_forwarded(self, host: tuple[ItsDevice, int]) -> bool:
         """Whether a host (device, event) is the guest's directly."""
-        return self.dist.has_gicv4 and self.dist.vlpis.slot_of(HostIrq(*host)) is not None
+        return self.dist.has_gicv4 and self.dist.vlpis.feeds(HostIrq(*host))
 
     def transfer_pending(self) -> int:
         """Give the GIC what `set_forwarding` with transfer=False left in software; how much that was."""
         return self.forwarding.transfer_pending()
 
-    def route_changed(self, host: tuple[ItsDevice, int]) -> bool:
-        """The MSI route of a host interrupt changes; whether that ends a forwarding. See `Forwarding.route_changed`."""
-        return self.forwarding.route_changed(HostIrq(*host))
+    def route_changed(self, host: tuple[ItsDevice, int], to: tuple[int, int, int] | None = None) -> bool:
+        """The MSI route of a host interrupt changes; whether that ends a forwarding. See `Forwarding.route_changed`.
+
+        `to` is (virtual ITS, DeviceID, EventID); None leads to no virtual ITS.
+        """
+        route = None if to is None else Route(self.its[to[0]], *to[1:])
+        return self.forwarding.route_changed(HostIrq(*host), route)

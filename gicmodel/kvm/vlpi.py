@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
 from gicmodel.driver.undo import all_or_nothing
-from gicmodel.kvm.errors import KvmError
+from gicmodel.kvm.errors import HostStorm, KvmError
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
 from gicmodel.layouts.vpt import bit_of, byte_of
@@ -36,8 +36,8 @@ class Vlpis:
     """The vPEs of a VM, one a vCPU, and its forwarded LPIs, on a GICv4 host.
 
     `lpis.rows["hw"]` says of an LPI that its pending state is in the physical GIC; here is which host interrupt feeds
-    it. KvmError from any method is the host driver's refusal. `ptz` is whether VMAPP calls each VPT empty, as Linux did
-    before 5.13.
+    it, if one does: before 6.16 KVM may be wrong. KvmError from any method is the host driver's refusal. `ptz` is
+    whether VMAPP calls each VPT empty, as Linux did before 5.13.
     """
 
     def __init__(self, driver: GicDriver, nr_vcpus: int, lpis: Lpis, ptz: bool) -> None:
@@ -62,8 +62,13 @@ class Vlpis:
         return self.vm.vpes[vcpu]
 
     def slot_of(self, host: HostIrq) -> int | None:
-        """The LPI that `host` is forwarded to."""
+        """The LPI that `host` is forwarded to, as far as KVM knows."""
         return self._slots.get(host)
+
+    def feeds(self, host: HostIrq) -> bool:
+        """Whether the GIC injects `host` directly, whatever KVM knows of it."""
+        known = 0 <= host.event < len(host.device.forwarded)
+        return known and host.device.vm is self.vm and bool(host.device.forwarded[host.event])
 
     def map(self, slots: NDArray[np.int64], device: ItsDevice, events: NDArray[np.int64]) -> None:
         """Let events of a host device, int64 [n], feed the LPIs `slots`, int64 [n] (Linux `its_map_vlpi`)."""
@@ -79,37 +84,58 @@ class Vlpis:
 
     def remap(self, slot: int, host: HostIrq) -> None:
         """Let `host` feed a forwarded LPI, as Linux before 6.15 does; what feeds it now is forgotten, not unmapped."""
-        del self._slots[self._hosts[slot]]
+        self._forget(slot)
         self._hosts[slot] = host
         self._slots[host] = slot
         self.move(slot)
 
     def move(self, slot: int) -> None:
         """Follow the LPI to the vPE of its new target, with its pending state (VMOVI)."""
-        host, row = self._hosts[slot], self._lpis.rows[slot]
+        host, row = self._host(slot), self._lpis.rows[slot]
         properties = LPI_CONFIGURATION.pack(Priority=int(row["priority"]), Enable=int(row["enabled"]))
         with host_refusals():
             self.driver.its_map_vlpi(*host, self.vpe(row["target_vcpu"]), int(row["intid"]), properties)
 
-    def unmap(self, slots: Sequence[int]) -> None:
-        """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`)."""
-        events = self._events_by_device(slots)
-        self._lpis.set_hw(np.array(slots, np.int64), False)
+    def unmap(self, slots: Sequence[int], ends_hw: bool = True) -> None:
+        """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`).
+
+        Not `ends_hw`: KVM does not take note of it.
+        """
+        events = self._events_by_device(slot for slot in slots if slot in self._hosts)
+        if ends_hw:
+            self._lpis.set_hw(np.array(slots, np.int64), False)
         for slot in slots:
-            del self._slots[self._hosts.pop(slot)]
+            self._forget(slot)
         with host_refusals():
             for device, numbers in events:
                 self.driver.unmap_vlpis(device, numbers)
 
+    def unmap_by_route(self, slot: int, host: HostIrq) -> None:
+        """End the forwarding of `host`, and think that of the LPI, whatever feeds it, ended: Linux before 6.16."""
+        self._lpis.set_hw(np.array([slot], np.int64), False)
+        self._forget(slot)
+        if self.feeds(host):
+            with host_refusals():
+                self.driver.its_unmap_vlpi(*host)
+
     def update_properties(self, slot: int, properties: int, needs_inv: bool) -> None:
         """Copy a configuration byte to the VM's vLPI configuration table (Linux `its_prop_update_vlpi`)."""
         with host_refusals():
-            self.driver.its_prop_update_vlpi(*self._hosts[slot], properties, inv=needs_inv)
+            self.driver.its_prop_update_vlpi(*self._host(slot), properties, inv=needs_inv)
 
     def set_pending(self, slot: int, pending: bool) -> None:
-        """Set or clear the vLPI's pending state through the host interrupt's event (INT, CLEAR)."""
+        """Set or clear the vLPI's pending state through the host interrupt's event (INT, CLEAR).
+
+        HostStorm if the host has that interrupt back: INT raises it, and whoever had the guest's LPI made pending when
+        it came (an irqfd) has it made pending again.
+        """
+        if pending and slot not in self._hosts:
+            intid = int(self._lpis.rows["intid"][slot])
+            raise HostStorm(
+                f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
+            )
         with host_refusals():
-            self.driver.its_set_irqchip_state(*self._hosts[slot], pending)
+            self.driver.its_set_irqchip_state(*self._host(slot), pending)
 
     def set_pending_many(self, slots: Sequence[int]) -> None:
         """Make vLPIs pending."""
@@ -195,6 +221,17 @@ class Vlpis:
         with host_refusals(), ExitStack() as maps:
             for vpe in reversed(vpes):
                 maps.callback(self.driver.vpe_activate, vpe, self._ptz)
+
+    def _host(self, slot: int) -> HostIrq:
+        if slot not in self._hosts:
+            raise KvmError("EINVAL", f"LPI {int(self._lpis.rows['intid'][slot])} is not forwarded any more")
+        return self._hosts[slot]
+
+    def _forget(self, slot: int) -> None:
+        """No host interrupt that KVM knows of feeds the LPI."""
+        host = self._hosts.pop(slot, None)
+        if host is not None:
+            del self._slots[host]
 
     def _events_by_device(self, slots: Iterable[int]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
         events: dict[ItsDevice, list[int]] = {}

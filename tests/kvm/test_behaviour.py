@@ -65,7 +65,7 @@ def test_the_newest_stable_releases_seen():
     assert "clears_unmapped_entries" not in missing("6.1.176")
     assert missing("6.12.117") == {
         *("next_skips_zero_entries", "forwarding_falls_back", "unsets_by_host_irq", "route_change_unforwards"),
-        *("asks_cpu_interface_for_vsgis", "sizes_before_init"),
+        *("asks_cpu_interface_for_vsgis", "sizes_before_init", "freed_ite_ends_hw"),
     }
     assert missing("6.1.192") == missing("6.12.117") | {
         *("baser_change_frees", "skips_unreachable_devices", "walks_every_lpi")
