@@ -15,7 +15,12 @@ AFFINITY_BITS, AFFINITY_LEVEL_BITS = 32, 8
 
 
 class Gic:
-    """A GIC over a RAM window. What it holds is in `machine`; what software sees of it is in registers and RAM."""
+    """A GIC over a RAM window. What it holds is in `machine`; what software sees of it is in registers and RAM.
+
+    A `Gic`, with its RAM, ITSs, redistributors and CPU interfaces, belongs to one thread at a time: kernels run without
+    the GIL and without locks, and two ITSs whose LPIs go to one redistributor lose some when two threads drive them.
+    Threads with a `Gic` each, and a RAM each, run at the same time.
+    """
 
     def __init__(self, config: GicConfig, memory: GuestMemory) -> None:
         self.config = config

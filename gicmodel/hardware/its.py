@@ -88,7 +88,10 @@ class Its(RegisterFace):
         return int(self._translate(self._machine, self.number, np.uint64(device_id), np.uint64(event_id)))
 
     def translate_many(self, device_ids: ArrayLike, event_ids: ArrayLike) -> int:
-        """Writes of GITS_TRANSLATER in order, given as uint64 arrays of one length; how many were not dropped."""
+        """Writes of GITS_TRANSLATER in order, given as uint64 arrays of one length; how many were not dropped.
+
+        Other threads may run meanwhile, but not on this `Gic`: it belongs to one thread at a time.
+        """
         devices = np.ascontiguousarray(device_ids, np.uint64)
         events = np.ascontiguousarray(event_ids, np.uint64)
         if devices.shape != events.shape or devices.ndim != 1:
