@@ -164,3 +164,21 @@ print(resident() - before)
     grown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     # 64 pages, which the kernel may hand out as 2 MiB each, and the page states of the window.
     assert 0 < int(grown) < 256 << 20
+
+
+def test_nonzero_pages_are_those_that_hold_something_marked_or_not():
+    memory = GuestMemory(BASE, 64 << 30)
+    memory.octets[5 * PAGE_BYTES + 17] = 1
+    memory.write_u64(BASE + (3 << 30), 42)
+    memory.write_u64(BASE + (4 << 30), 0)
+    memory.words[-1] = 7
+    assert memory.octets[9 * PAGE_BYTES] == 0, "read only"
+    assert memory.nonzero_pages().tolist() == [BASE + 5 * PAGE_BYTES, BASE + (3 << 30), BASE + (64 << 30) - PAGE_BYTES]
+
+
+def test_nonzero_pages_where_linux_does_not_say(monkeypatch):
+    monkeypatch.setattr("gicmodel.memory._PAGEMAP", "/nonexistent")
+    memory = GuestMemory(BASE, 1 << 28)
+    memory.octets[5 * PAGE_BYTES + 17] = 1
+    memory.words[-1] = 7
+    assert memory.nonzero_pages().tolist() == [BASE + 5 * PAGE_BYTES, memory.end - PAGE_BYTES]

@@ -64,7 +64,9 @@ def _machine_arrays(machine: Machine) -> dict[str, NDArray[Any]]:
 
 
 def _ram_arrays(memory: GuestMemory) -> dict[str, NDArray[Any]]:
-    pages = np.flatnonzero(memory.page_state)
+    """Pages that were marked, and pages that are not zero: CPUs of a board may write RAM and mark nothing."""
+    nonzero = (memory.nonzero_pages() - memory.base) // PAGE_BYTES
+    pages = np.union1d(np.flatnonzero(memory.page_state), nonzero)
     octets = memory.octets.reshape(-1, PAGE_BYTES)
     return {"pages_at": pages, "page_state": memory.page_state[pages], "pages": octets[pages]}
 
@@ -95,7 +97,7 @@ def _restore_ram(memory: GuestMemory, archive: Arrays) -> None:
     if (
         states.shape != at.shape
         or states.dtype != np.uint8
-        or not np.isin(states, (DIRTY, WRITTEN, DIRTY | WRITTEN)).all()
+        or not np.isin(states, (0, DIRTY, WRITTEN, DIRTY | WRITTEN)).all()
     ):
         raise ValueError("page_state does not say what pages were written")
     octets[at] = pages

@@ -104,6 +104,16 @@ def test_only_what_was_touched_is_stored(tmp_path):
     assert load_snapshot(tmp_path / "large").memory.read_u64(63 << 30) == 42
 
 
+def test_ram_that_was_written_behind_guest_memory(tmp_path):
+    """A CPU of a board writes RAM and marks nothing: the snapshot lacked the device table of a Linux that ran there."""
+    memory = GuestMemory(RAM, 1 << 24)
+    memory.octets[0x5123] = 0x42
+    save_snapshot(Gic(GicConfig(), memory), tmp_path / "machine")
+    loaded = load_snapshot(tmp_path / "machine").memory
+    assert loaded.read_u8(RAM + 0x5123) == 0x42
+    assert not loaded.page_state.any()
+
+
 # Files that are refused.
 
 
@@ -234,7 +244,7 @@ FORGERIES = {
     "places in rows": ({"chip_at": lambda at: at[:, None]}, "at int64"),
     "no RAM": ({"pages": np.zeros((0, 4096), np.uint8)}, "pages is uint8 (0, 4096)"),
     "short pages": ({"pages": lambda pages: pages[:, :100]}, "pages is uint8"),
-    "another page state": ({"page_state": lambda states: states * 0}, "page_state does not say"),
+    "another page state": ({"page_state": lambda states: states * 0 + 4}, "page_state does not say"),
     "fewer page states": ({"page_state": lambda states: states[1:]}, "page_state does not say"),
     "a VPT outside RAM": ({"slots": slot(SLOT.tag, OUTSIDE | 1)}, "is not in RAM"),
     "a VPT without its mark": ({"slots": slot(SLOT.tag, RAM)}, "is not in RAM"),
