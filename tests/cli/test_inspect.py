@@ -193,3 +193,10 @@ def test_a_figure_of_another_kind_is_refused(tmp_path):
     result = host("--figure", tmp_path / "host.txt")
     assert result.exit_code == UNUSABLE
     assert "a figure is .svg, .png, .pdf" in result.stderr
+
+
+def test_what_is_not_decoded_is_not_counted_as_none():
+    result = host("--profile", "opaque")
+    assert "\n- devices, - events, " in result.stdout
+    result = run(HOST[0], "--set", "GICR_PENDBASER=0x43210780")
+    assert "\n- devices, - events, 0 vPEs, " in result.stdout

@@ -205,6 +205,19 @@ CASES = {
 }
 
 
+def not_saved(iidr):
+    def change(machine):
+        for table in (DEVICES, COLLECTIONS):
+            machine.memory.zero(table, 0x1_0000)
+        machine.queue(3, 3)
+        machine.registers["GITS0"]["IIDR"] = iidr
+
+    return change
+
+
+CASES["tables-not-saved"] = (GUEST, not_saved(0x4B00_043B), not_saved(0x4A00_043B))
+
+
 def findings(machine):
     return find(machine.inspect())
 
@@ -296,3 +309,13 @@ def test_tables_that_begin_at_one_address_are_told_apart():
     sentences = [one.sentence for one in find(machine.inspect()).told if one.rule.identifier == "overlap"]
     name = "LPI pending table of GICR{} at " + hex(PENDING0)
     assert sentences == [f"{name.format(n)} overlaps {name.format(n - 1)}" for n in (1, 2)]
+
+
+def test_a_guest_that_saved_its_tables_or_has_done_nothing_gets_no_warning():
+    guest = SavedGuest()
+    guest.queue(3, 3)
+    guest.registers["GITS0"]["IIDR"] = 0x4B00_043B
+    assert findings(guest).told == []
+    not_saved(0x4B00_043B)(guest)
+    guest.queue(0, 0)
+    assert "tables-not-saved" not in findings(guest).counts

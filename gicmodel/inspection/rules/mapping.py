@@ -13,7 +13,7 @@ from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import out_of_range, physical_id_bits
-from gicmodel.inspection.rules.rule import MOST, Group, Rule
+from gicmodel.inspection.rules.rule import MOST, Group, Rule, place
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI
 
@@ -102,12 +102,22 @@ TABLE_INVALID = Rule(
     "DDI0601 GITS_BASER<n>.Valid",
 )
 
+NOT_SAVED = Rule(
+    "tables-not-saved",
+    "warning",
+    "KVM keeps what a guest's ITS maps to itself, and writes the guest's tables when it is told to save them: this "
+    "dump was made before that, and shows none of it.",
+    "Linux Documentation/virt/kvm/devices/arm-vgic-its.rst, KVM_DEV_ARM_ITS_SAVE_TABLES; vgic.h PRODUCT_ID_KVM",
+)
+
 RULES = (
     *(DEVICE_OUT_OF_RANGE, ITT_SIZE, INTID_OUT_OF_RANGE, UNMAPPED_COLLECTION, UNMAPPED_VPE, SHARED_INTID),
     *(COLLECTION_RDBASE, COLLECTION_LPIS_OFF, COLLECTION_TWICE, VPE_RDBASE, VPT_SIZE, VPT_SHARED, DOORBELL),
-    TABLE_INVALID,
+    *(TABLE_INVALID, NOT_SAVED),
 )
 
+_KVM = (0x43B, 0x4B)
+"""GITS_IIDR: Arm's code, and KVM's product."""
 KVM_EVENT_ID_BITS = 16
 VPT_ID_BITS = range(14, 25)
 
@@ -118,6 +128,7 @@ def check(found: Inspection) -> Iterator[Group]:
         yield from _devices(found, unit)
         yield from _collections(found, unit)
         yield _invalid_tables(unit)
+        yield _not_saved(found, unit)
     yield from _events(found)
     yield from _vpes(found)
     yield from _doorbells(found)
@@ -175,6 +186,19 @@ def _invalid_tables(unit: Its) -> Group:
     needed = [table for table in invalid if table.kind != "collection" or not unit.collections_in_hardware]
     rows = [{"address": UNKNOWN, "offset": UNKNOWN, "table": table} for table in needed if unit.enabled]
     return Group(TABLE_INVALID, rows, lambda row: f"{unit.frame} is enabled and {row['table'].register} is not valid")
+
+
+def _not_saved(found: Inspection, unit: Its) -> Group:
+    """Linux maps a collection first of all, so commands were executed and no table has an entry only before a save."""
+    iidr = found.frames.fields(unit.frame, "IIDR")
+    is_kvm = iidr is not None and (iidr["Implementer"], iidr["ProductID"]) == _KVM
+    executed = any(queue.its == unit.number and queue.creadr for queue in found.queues)
+    tables = unit.occupied.values()
+    empty = not any(entries.ids.size or entries.absent for entries in tables)
+    rows = [place(UNKNOWN, UNKNOWN)] if is_kvm and executed and tables and empty else []
+    return Group(
+        NOT_SAVED, rows, lambda row: f"{unit.frame} is KVM's, has executed commands, and its tables in RAM are empty"
+    )
 
 
 def _events(found: Inspection) -> Iterator[Group]:
