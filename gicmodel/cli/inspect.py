@@ -165,8 +165,8 @@ def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
 
 def summary(found: Inspection, findings: Findings) -> str:
     """One line: how much there is, `-` where that is not known, and how many findings."""
-    decoded = bool(found.its) and all(unit.maps("device") for unit in found.its)
-    devices, events = (found.devices.size, found.events.size) if decoded else ("-", "-")
+    known = bool(found.its) and all(unit.tells_devices for unit in found.its)
+    devices, events = (found.devices.size, found.events.size) if known else ("-", "-")
     text = f"{devices} devices, {events} events, {found.vpes.size} vPEs, {found.pending.size} pending interrupts; "
     by_severity = {
         severity: sum(count for name, count in findings.counts.items() if RULES[name].severity == severity)

@@ -68,6 +68,8 @@ class Dump:
                 raise UnusableInput(f"two segments of the dump overlap at {above.address:#x}")
         self._starts = np.array([segment.address for segment in self.segments], np.int64)
         self._ends = np.array([segment.end for segment in self.segments], np.int64)
+        sizes = self._ends - self._starts
+        self._before = np.cumsum(sizes) - sizes
         self._file_offsets = np.array([segment.offset for segment in self.segments], np.int64)
 
     @property
@@ -115,10 +117,17 @@ class Dump:
 
     def held(self, address: int, length: int) -> int:
         """How many bytes of [address, address + length) the dump holds."""
-        end = address + length
-        first, last = np.searchsorted(self._ends, address, "right"), np.searchsorted(self._starts, end, "left")
-        ends, starts = np.minimum(self._ends[first:last], end), np.maximum(self._starts[first:last], address)
-        return int((ends - starts).sum())
+        return int(self.held_each(np.array([address], np.int64), np.array([length], np.int64))[0])
+
+    def held_each(self, addresses: Addresses, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many bytes of each [address, address + length) the dump holds ([n] each)."""
+        return self._held_below(addresses + lengths) - self._held_below(addresses)
+
+    def _held_below(self, addresses: Addresses) -> NDArray[np.int64]:
+        """How many bytes the dump holds below each address."""
+        owner = np.maximum(self._owners(addresses), 0)
+        inside = np.minimum(addresses, self._ends[owner]) - self._starts[owner]
+        return np.asarray(self._before[owner] + np.maximum(inside, 0))
 
     def _owners(self, addresses: Addresses) -> NDArray[np.intp]:
         """The last segment that begins at or below each address, -1 if none does."""

@@ -64,6 +64,11 @@ class Its:
         """GITS_TYPER.HCC: collections below it are not in memory."""
         return 0 if self.typer is None else self.typer["HCC"]
 
+    @property
+    def tells_devices(self) -> bool:
+        """Whether its device table was decoded, or GITS_BASER<n>.Valid says that there is none."""
+        return self.maps("device") or ("device" in self.tables and not self.tables["device"].valid)
+
     def maps(self, kind: str) -> bool:
         """Whether the table of that kind is there and was decoded."""
         return kind in self.reserved

@@ -95,12 +95,12 @@ class _Reader:
             yield from self._one_by_one(chosen[~held], bits)
 
     def _one_by_one(self, chosen: NDArray[np.intp], bits: int) -> Iterator[_Block]:
-        for device in chosen.tolist():
-            address, length = int(self.devices["ITT_addr"][device]), self.size << bits + 1
-            held = self.dump.held(address, length)
-            if held < length:
-                self.absent.append(device)
-            if held and self.budget.read(held, EVENTS_OF_DEVICES):
+        length = self.size << bits + 1
+        held = self.dump.held_each(self.devices["ITT_addr"][chosen], np.full(chosen.size, length))
+        self.absent += chosen[held < length].tolist()
+        for device, octets in zip(chosen[held > 0].tolist(), held[held > 0].tolist(), strict=True):
+            address = int(self.devices["ITT_addr"][device])
+            if self.budget.read(octets, EVENTS_OF_DEVICES):
                 entries = nonzero(self.dump, address, length, self.size)
                 event = entries.numbers()
                 yield _Block(np.full(event.size, device, np.intp), event, entries.octets)

@@ -252,14 +252,13 @@ def memory(found: Inspection) -> View:
     """The address map of all tables; `held` bytes of each are in the dump."""
     regions = Regions(found)
     rows = regions.rows
-    held = [found.dump.held(address, size) for address, size in zip(*_lists(rows, "address", "size"), strict=True)]
     return View(
         "memory",
         "memory of the tables",
         [
             Column("address", "hex", rows["address"]),
             Column("size", "hex", rows["size"]),
-            Column("held", "hex", held),
+            Column("held", "hex", found.dump.held_each(rows["address"], rows["size"])),
             Column("offset", "hex", rows["offset"], maybe=True),
             Column("what", "text", [regions.name(row) for row in rows]),
         ],
@@ -279,7 +278,3 @@ def findings(found: Findings) -> View:
             Column("offset", "hex", [finding.offset for finding in found.told], maybe=True),
         ],
     )
-
-
-def _lists(rows: NDArray[np.void], *names: str) -> list[list[int]]:
-    return [rows[name].tolist() for name in names]

@@ -94,3 +94,20 @@ def test_gather_and_pieces_agree_with_a_dict_of_bytes(runs, size, data):
         if held[row]:
             assert octets[row].tolist() == expected
         assert dump.held(start, size) == sum(octet is not None for octet in expected)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9))),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60))),
+)
+def test_how_many_bytes_are_held(runs, wanted):
+    taken, segments = set(), []
+    for address, size in runs or [(3, 4)]:
+        if taken.isdisjoint(range(address, address + size)):
+            taken |= set(range(address, address + size))
+            segments.append(Segment(address, np.zeros(size, np.uint8)))
+    dump = Dump(segments)
+    addresses, lengths = np.array(wanted, np.int64).reshape(-1, 2).T
+    expected = [len(taken & set(range(address, address + length))) for address, length in wanted]
+    assert dump.held_each(addresses, lengths).tolist() == expected
+    assert [dump.held(*one) for one in wanted] == expected

@@ -86,7 +86,8 @@ PROPBASER_DIFFERS = Rule(
     "DDI0601 GICR_TYPER.CommonLPIAff; IHI0069, LPI Configuration tables",
 )
 
-_OVERLAPS = np.dtype([("number", np.int64), ("address", np.int64), ("offset", np.int64)])
+_PLACES = np.dtype([("address", np.int64), ("offset", np.int64)])
+_OVERLAPS = np.dtype([("number", np.int64), *_PLACES.descr])
 
 RULES = (
     *(OVERLAP, RES0, LEVEL1_RES0, LEVEL1_MISALIGNED, LEVEL1_SHARED, TABLE_MISALIGNED, TABLE_ABSENT, ITT_ABSENT),
@@ -102,11 +103,7 @@ def check(found: Inspection) -> Iterator[Group]:
         yield from _table(table, entries)
     for unit in found.its:
         reserved = unit.reserved | {"event": unit.events.reserved}
-        yield Group(
-            RES0,
-            [row for kind, addresses in reserved.items() for row in _places(found, addresses, kind=kind)],
-            lambda row: f"the {row['kind']} entry at {row['address']:#x} has a reserved bit set",
-        )
+        yield from (_reserved(found, kind, addresses) for kind, addresses in reserved.items())
         yield Group(
             ITT_ABSENT,
             unit.devices[unit.events.absent],
@@ -189,11 +186,9 @@ def _level1_rows(level1: Level1, chosen: NDArray[np.bool_]) -> NDArray[np.void]:
     return rows
 
 
-def _places(found: Inspection, addresses: NDArray[np.int64], **columns: str) -> list[Row]:
-    offsets = found.dump.offsets(addresses)
-    return [
-        place(address, offset, **columns) for address, offset in zip(addresses.tolist(), offsets.tolist(), strict=True)
-    ]
+def _reserved(found: Inspection, kind: str, addresses: NDArray[np.int64]) -> Group:
+    rows = rows_of(_PLACES, addresses.size, address=addresses, offset=found.dump.offsets(addresses))
+    return Group(RES0, rows, lambda row: f"the {kind} entry at {row['address']:#x} has a reserved bit set")
 
 
 def _misaligned(found: Inspection) -> Group:
@@ -232,8 +227,8 @@ def _redistributors(found: Inspection) -> Iterator[Group]:
 
 def _absent_pending(found: Inspection) -> Iterator[Row]:
     regions = Regions(found)
-    for row in regions.pending():
-        absent = int(row["size"]) - found.dump.pending.held(int(row["address"]), int(row["size"]))
-        if absent:
-            name, address = regions.name(row), int(row["address"])
-            yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)
+    rows = regions.pending()
+    missing = rows["size"] - found.dump.pending.held_each(rows["address"], rows["size"])
+    for row, absent in zip(rows[missing > 0], missing[missing > 0].tolist(), strict=True):
+        name, address = regions.name(row), int(row["address"])
+        yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)
