@@ -19,6 +19,7 @@ WITHOUT_NUMBA = [
     "gicmodel.images",
     "gicmodel.inspection",
     "gicmodel.layouts.registers",
+    "gicmodel.qemu_trace",
     "gicmodel.cli",
     "gicmodel.cli.bench",
     "gicmodel.cli.diff",

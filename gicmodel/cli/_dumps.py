@@ -10,8 +10,9 @@ from typing import IO
 import click
 
 from gicmodel.errors import UnusableInput
-from gicmodel.inspection.frames import from_pairs, from_trace, merged
+from gicmodel.inspection.frames import from_pairs, merged
 from gicmodel.inspection.sources import is_snapshot, read_registers, registers_in
+from gicmodel.qemu_trace import registers_of_trace
 from gicmodel.registers_file import Registers
 
 CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
@@ -50,7 +51,7 @@ def gather_registers(
     """
     sources: list[tuple[str, Registers]] = []
     if trace is not None:
-        sources.append((str(trace), from_trace(trace)))
+        sources.append((str(trace), registers_of_trace(trace)))
     sources += [(str(path), read_registers(path)) for path in files]
     if not sources and not pairs:
         sources.append(_own_registers(file, image))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gicmodel.cli import UNUSABLE
 from gicmodel.cli._engine import choose_engine, engine_option
 from gicmodel.cli._output import publish, require_writable
 from gicmodel.errors import Interrupted
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gicmodel.replay.replay import Progress as Report
 
 _SHOWN = 8
+_STATUS = {"equal": 0, "different": 1, "partial": UNUSABLE}
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -47,12 +49,13 @@ def command(
 ) -> None:
     """Feed TRACE, QEMU's GICv3 trace of a machine from power-on, to the model.
 
-    TRACE holds the events gicv3_its_*, gicv3_redist_write, gicv3_icc_iar1_read and gicv3_icv_iar_read, as QEMU's log
-    backend prints them; .xz and .gz files are unpacked. Every acknowledged LPI must be pending in the model. With
-    --compare the tables that the ITS and the redistributors wrote must be those of the image, byte for byte; level 1
-    entries and configuration tables, which software wrote, are taken from it.
+    TRACE holds the events gicv3_its_*, gicv3_redist_*, gicv3_icc_iar1_read and gicv3_icv_iar_read, as QEMU's log
+    backend prints them, with or without time stamps; .xz, .gz and .zst files are unpacked. Every acknowledged LPI must
+    be pending in the model. With --compare the tables that the ITS and the redistributors wrote must be those of the
+    image, byte for byte, as far as the image holds them; level 1 entries and configuration tables, which software
+    wrote, are taken from it.
 
-    Exit status: 0 if all is equal, 1 if not, 2 for unusable input.
+    Exit status: 0 if all is equal, 1 if not, 2 for unusable input, also for a trace or an image that is only a part.
     """
     require_writable(None, json_path)
     choose_engine(engine, _saved_seconds(trace), progress)
@@ -68,7 +71,7 @@ def command(
         publish(json_path, _document(stop.so_far) | {"interrupted": True}, partial(_show, stop.so_far))
         raise
     publish(json_path, _document(outcome), partial(_show, outcome))
-    ctx.exit(0 if outcome.equal else 1)
+    ctx.exit(_STATUS[outcome.verdict])
 
 
 def _saved_seconds(trace: Path) -> float:
@@ -89,14 +92,17 @@ def _bar(wanted: bool) -> Iterator[Report | None]:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     return {
+        "verdict": outcome.verdict,
+        "partial": [*outcome.partial, *outcome.unjudged],
         "events": outcome.events,
         "commands": outcome.commands,
         "msis": outcome.msis,
         "acknowledges": outcome.acknowledges,
         "acknowledged_not_pending": len(outcome.not_pending),
         "unknown": outcome.unknown,
+        "glued": outcome.traced.glued,
         "compared": {
-            name: {"bytes": comparison.bytes, "different": comparison.different}
+            name: {"bytes": comparison.bytes, "different": comparison.different, "absent": comparison.absent}
             for name, comparison in outcome.compared.items()
         },
     }
@@ -105,21 +111,35 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 def _show(outcome: Outcome) -> None:
     traced = outcome.traced
     click.echo(f"GICv{traced.architecture}, {traced.redistributors} redistributors")
+    if traced.assumed:
+        click.echo("PEs are numbered as QEMU's virt or sbsa-ref do: no read of GICR_TYPER in the trace tells")
     click.echo(f"{outcome.events} events: {outcome.commands} commands, {outcome.msis} MSIs")
     click.echo(f"{outcome.acknowledges} acknowledges, {len(outcome.not_pending)} of an interrupt that was not pending")
     for event in outcome.not_pending[:_SHOWN]:
         kind = "ICV" if event.virtual else "ICC"
         click.echo(f"  line {event.line}: {kind}_IAR1 of PE {event.cpu:#x} returned INTID {event.intid}")
-    for name, count in sorted(outcome.unknown.items()):
-        click.echo(f"unknown: {name}, {count} lines")
+    if traced.first_glued is not None:
+        first = traced.first_glued
+        click.echo(f"{traced.glued} events behind other text, the first in line {first.line} behind {first.text!r}")
+    _show_unknown(outcome.unknown)
     if outcome.compared:
         _show_comparisons(outcome)
+    for reason in (*outcome.partial, *outcome.unjudged):
+        click.echo(f"partial: {reason}")
+
+
+def _show_unknown(unknown: dict[str, int]) -> None:
+    for name in sorted(unknown)[:_SHOWN]:
+        click.echo(f"unknown: {name}, {unknown[name]} lines")
+    if len(unknown) > _SHOWN:
+        rest = sum(unknown[name] for name in sorted(unknown)[_SHOWN:])
+        click.echo(f"unknown: {rest} lines of {len(unknown) - _SHOWN} more names")
 
 
 def _show_comparisons(outcome: Outcome) -> None:
-    table = Table("compared", "bytes", "different")
+    table = Table("compared", "bytes", "different", "absent")
     for name, comparison in outcome.compared.items():
-        table.add_row(name, str(comparison.bytes), str(comparison.different))
+        table.add_row(name, str(comparison.bytes), str(comparison.different), str(comparison.absent))
     Console().print(table)
     for name, comparison in outcome.compared.items():
         for difference in comparison.first:

@@ -1,42 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registers that describe a dump: where their values come from, and which of them are missing.
 
-A value is given in a TOML file, as `NAME=VALUE`, or by the last write in a QEMU trace. Frames are `GITS0`, `GICR0`,
-`GICD` and, for a guest's RAM, `guest`, as in `gicmodel.registers_file`.
+A value is given in a TOML file, as `NAME=VALUE`, or by a QEMU trace (`gicmodel.qemu_trace`). Frames are `GITS0`,
+`GICR0`, `GICD` and, for a guest's RAM, `guest`, as in `gicmodel.registers_file`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened
-from gicmodel.layouts.registers import (
-    GITS_CREADR,
-    GITS_CWRITER,
-    ITS_REGISTERS,
-    REDISTRIBUTOR_REGISTERS,
-    REGISTERS,
-    register,
-)
+from gicmodel.layouts.registers import REGISTERS, register
 from gicmodel.registers_file import RD_BASE, Registers
 
 _PAIR = re.compile(
     r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII
 )
-_TRACED = re.compile(
-    rb"gicv3_(?:its|redist)_write GICv3 (?:ITS|redistributor (?P<number>0x[0-9a-f]{1,8}|[0-9]{1,8})) write: "
-    rb"offset (?P<offset>0x[0-9a-f]{1,16}) data (?P<data>0x[0-9a-f]{1,16})"
-)
-_LINE_BYTES = 4096
 _KNOWN = {entry.name for entry in REGISTERS} | {f"GICR_{RD_BASE}"}
-_OFFSETS = {
-    prefix: {entry.offset: entry.name.removeprefix(f"{prefix}_") for entry in entries}
-    for prefix, entries in (("GITS", ITS_REGISTERS), ("GICR", REDISTRIBUTOR_REGISTERS))
-}
 
 
 class Missing(NamedTuple):
@@ -107,26 +89,6 @@ def from_pairs(pairs: Iterable[str]) -> Registers:
     return registers
 
 
-def from_trace(path: Path) -> Registers:
-    """The last value written to each register in a QEMU trace (`gicv3_its_write`, `gicv3_redist_write`).
-
-    QEMU runs the queue to its end before a write of CWRITER completes, so CREADR is where CWRITER is. Raises
-    UnusableInput for a file that cannot be read or has no such line.
-    """
-    registers: Registers = {}
-    with opened(path) as stream:
-        while line := stream.readline(_LINE_BYTES):
-            match = _TRACED.search(line)
-            if match:
-                _note(registers, match)
-    if not registers:
-        raise UnusableInput(f"{path}: no line of it is a write of an ITS or redistributor register")
-    for frame, values in registers.items():
-        if frame.startswith("GITS") and "CWRITER" in values:
-            values["CREADR"] = GITS_CREADR.pack(Offset=GITS_CWRITER.unpack(values["CWRITER"])["Offset"])
-    return registers
-
-
 def merged(sources: Iterable[Registers]) -> Registers:
     """One set of registers; where sources differ the later one counts."""
     registers: Registers = {}
@@ -134,11 +96,3 @@ def merged(sources: Iterable[Registers]) -> Registers:
         for frame, values in source.items():
             registers.setdefault(frame, {}).update(values)
     return registers
-
-
-def _note(registers: Registers, match: re.Match[bytes]) -> None:
-    number = match["number"]
-    unit, index = ("GITS", 0) if number is None else ("GICR", int(number, 0))
-    name = _OFFSETS[unit].get(int(match["offset"], 16))
-    if name is not None and index < 1 << 12:
-        registers.setdefault(f"{unit}{index}", {})[name] = int(match["data"], 16)

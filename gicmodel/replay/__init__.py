@@ -4,6 +4,5 @@
 from gicmodel.replay.comparison import Comparison, Difference
 from gicmodel.replay.replay import Outcome, replay
 from gicmodel.replay.survey import Survey, survey
-from gicmodel.replay.trace import read_trace
 
-__all__ = ["Comparison", "Difference", "Outcome", "Survey", "read_trace", "replay", "survey"]
+__all__ = ["Comparison", "Difference", "Outcome", "Survey", "replay", "survey"]

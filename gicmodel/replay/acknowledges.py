@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +11,31 @@ from numpy.typing import NDArray
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import INTTYPE_VIRTUAL, ITE
-from gicmodel.layouts.registers import GICR_VPENDBASER_V40, TableType, register
+from gicmodel.layouts.registers import GICR_CTLR, GICR_VPENDBASER_V40, TableType, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory
-from gicmodel.replay.events import Acknowledge
-from gicmodel.replay.survey import processor_number
+from gicmodel.qemu_trace.events import Acknowledge
 from gicmodel.replay.tables import Table
 
+_CTLR = register("GICR_CTLR").offset
 _VPENDBASER = register("GICR_VPENDBASER", "4.0").offset
 _GROUP_1 = 1
 
 
 class Acknowledges:
-    """Takes each acknowledged LPI and vLPI from the model; `not_pending` lists those that were not pending there."""
+    """Takes each acknowledged LPI and vLPI from the model; `not_pending` lists those that were not pending there.
 
-    def __init__(self, gic: Gic, memory: GuestMemory) -> None:
-        self.count = 0
+    `count` is how many acknowledges there were, `judged` how many of an LPI or vLPI. `processors` is the
+    Processor_Number by affinity.
+    """
+
+    def __init__(self, gic: Gic, memory: GuestMemory, processors: Mapping[int, int]) -> None:
+        self.count = self.judged = 0
         self.not_pending: list[Acknowledge] = []
         self._gic = gic
         self._memory = memory
+        self._processors = processors
         self._vlpis: set[tuple[int, int]] | None = None
 
     def take(self, event: Acknowledge) -> None:
@@ -38,17 +43,24 @@ class Acknowledges:
         self.count += 1
         if event.intid < FIRST_LPI or event.group != _GROUP_1:
             return
-        redistributor = self._gic.redistributors[processor_number(event.cpu)]
-        if event.virtual:
-            pending = redistributor.cpu.take_virtual(event.intid) or not self._is_vlpi(redistributor, event.intid)
-        else:
-            pending = redistributor.cpu.take(event.intid)
+        redistributor = self._redistributor(event)
+        pending = redistributor.cpu.take_virtual(event.intid) if event.virtual else redistributor.cpu.take(event.intid)
+        if event.virtual and not pending and not self._is_vlpi(redistributor, event.intid):
+            return
+        self.judged += 1
         if not pending:
             self.not_pending.append(event)
+
+    def has_lpis(self, event: Acknowledge) -> bool:
+        """Whether LPIs are enabled in the redistributor of the PE that acknowledged."""
+        return bool(GICR_CTLR.unpack(self._redistributor(event).read(_CTLR, 4))["EnableLPIs"])
 
     def mappings_changed(self) -> None:
         """A command may have changed which vLPIs exist."""
         self._vlpis = None
+
+    def _redistributor(self, event: Acknowledge) -> Redistributor:
+        return self._gic.redistributors[self._processors[event.cpu]]
 
     def _is_vlpi(self, redistributor: Redistributor, vintid: int) -> bool:
         """Whether the resident vPE has that vLPI. If not, a hypervisor injected the INTID through a list register."""

@@ -41,11 +41,15 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """`bytes` were compared, `different` of them are not the same; `first` are the first SHOWN of those."""
+    """`bytes` were compared, `different` of them are not the same; `first` are the first SHOWN of those.
+
+    `absent` more would have been, but the image does not hold them.
+    """
 
     bytes: int
     different: int
     first: tuple[Difference, ...]
+    absent: int = 0
 
 
 def compare_tables(gic: Gic, image: Image, taken: Iterable[Place]) -> dict[str, Comparison]:
@@ -88,17 +92,19 @@ def compare_registers(gic: Gic, registers: Registers) -> Comparison:
 
 
 def _compare(gic: Gic, image: Image, places: Iterable[Place], excluded: list[Place]) -> Comparison:
-    size = wrong = 0
+    size = wrong = absent = 0
     first: list[Difference] = []
     for address, length in places:
         model = np.frombuffer(gic.memory.read(address, length), np.uint8)
-        traced = image.read(address, length)
-        compared = _not_in(excluded, address, length)
+        traced, held = image.read(address, length)
+        wanted = _not_in(excluded, address, length)
+        compared = wanted & held
         unequal = np.flatnonzero(compared & (model != traced))
         size += int(compared.sum())
+        absent += int((wanted & ~held).sum())
         wrong += unequal.size
         first += [Difference(f"{address + n:#x}", int(model[n]), int(traced[n])) for n in unequal[:SHOWN].tolist()]
-    return Comparison(size, wrong, tuple(first[:SHOWN]))
+    return Comparison(size, wrong, tuple(first[:SHOWN]), absent)
 
 
 def _not_in(excluded: list[Place], address: int, length: int) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from gicmodel.hardware import Its
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER, register
 from gicmodel.memory import ExternalAbort, GuestMemory
-from gicmodel.replay.events import ItsWrite
+from gicmodel.qemu_trace.events import ItsWrite
 
 CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
 _PAGE_BYTES = 4096
@@ -31,9 +31,9 @@ class CommandQueue:
         self._its = its
         self._memory = memory
         self._trace = trace
-        self._waiting: list[Sequence[int]] = []
+        self._waiting: list[tuple[int, Sequence[int]]] = []
         self._promised: int | None = None
-        self._executed = False
+        self._executed = self._stalled_in_trace = False
 
     @property
     def enabled(self) -> bool:
@@ -43,9 +43,9 @@ class CommandQueue:
     def run(self, line: int, packet: Sequence[int]) -> None:
         """Execute one command, or keep it until the ITS is enabled."""
         if not self.enabled:
-            self._waiting.append(packet)
+            self._waiting.append((line, packet))
             return
-        self._executed = True
+        self._executed, self._stalled_in_trace = True, False
         offset = self._read_offset()
         self._store(line, offset, packet)
         self._its.write(CWRITER, GITS_CWRITER.pack(Offset=self._next(offset), Retry=self._stalled()))
@@ -54,11 +54,35 @@ class CommandQueue:
         """Before the write that sets GITS_CTLR.Enabled: the ITS will find exactly the commands that waited."""
         self._promised = GITS_CWRITER.unpack(self._its.read(CWRITER))["Offset"]
         offset = self._read_offset()
-        for packet in self._waiting:
+        for _, packet in self._waiting:
             self._store(line, offset, packet)
             offset = self._next(offset)
         self._waiting.clear()
         self._its.write(CWRITER, GITS_CWRITER.pack(Offset=offset))
+
+    def at(self, line: int, slot: int) -> None:
+        """The ITS turns to the command in that slot. Raises UnusableInput if it is not the one that comes next."""
+        offset = self._read_offset()
+        for _ in self._waiting:
+            offset = self._next(offset)
+        if slot * COMMAND_BYTES != offset:
+            raise UnusableInput(
+                f"{self._trace}: line {line}: the ITS is at the command at {slot * COMMAND_BYTES:#x}, but the commands "
+                f"before end at {offset:#x}: a trace must record every gicv3_its_cmd_* event from power-on"
+            )
+
+    def stall(self) -> None:
+        """The command that comes next stalled: it was not executed, and is the first to be when processing goes on."""
+        self._stalled_in_trace = True
+
+    def require_enabled(self) -> None:
+        """Raise UnusableInput if commands wait for a write that enables the ITS, now that it cannot come any more."""
+        if self._waiting:
+            line, _ = self._waiting[0]
+            raise UnusableInput(
+                f"{self._trace}: line {line}: an ITS command, but no write enables the ITS for it: "
+                "a trace starts at power-on and records every gicv3_its_write"
+            )
 
     def cwriter(self, event: ItsWrite) -> None:
         """A traced write of GITS_CWRITER: a promise of commands, or the receipt for those already executed."""
@@ -76,13 +100,16 @@ class CommandQueue:
         self._promised = None
 
     def finish(self, line: int) -> None:
-        """After the last event: raise UnusableInput if none of the last promised commands came."""
+        """After the last event: raise UnusableInput if commands never ran, or none of those promised last came."""
+        self.require_enabled()
         if not self._executed and self._read_offset() != self._promised:
             self._check_complete(line, self._promised)
 
     def _check_complete(self, line: int, promised: int | None) -> None:
         """The ITS has not arrived where GITS_CWRITER pointed: it was stalled or disabled, or commands are missing."""
-        if promised is None or promised >= self._ring_bytes() or self._stalled() or not self.enabled:
+        if self._stalled_in_trace or self._stalled() or not self.enabled:
+            return
+        if promised is None or promised >= self._ring_bytes():
             return
         raise UnusableInput(
             f"{self._trace}: line {line}: GITS_CWRITER was set to {promised:#x}, but the commands before end at "

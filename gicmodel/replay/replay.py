@@ -6,16 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
-from gicmodel.errors import Interrupted
+from gicmodel.errors import Interrupted, UnusableInput
+from gicmodel.files import opened_whole
 from gicmodel.images import Segment
+from gicmodel.qemu_trace import read_trace
+from gicmodel.qemu_trace.events import Acknowledge
 from gicmodel.registers_file import Registers
 from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
-from gicmodel.replay.events import Acknowledge
+from gicmodel.replay.completeness import lacking, unjudged
 from gicmodel.replay.replayer import Replayer
 from gicmodel.replay.software import Image
 from gicmodel.replay.survey import Survey, survey
-from gicmodel.replay.trace import read_trace
 
 Progress = Callable[[int, int], None]
 """Called now and then with the events fed so far and their total."""
@@ -26,7 +29,9 @@ _EVENTS_A_REPORT = 1024
 @dataclass(frozen=True)
 class Outcome:
     """What a replay found. `not_pending` are the acknowledges of interrupts that the model did not hold pending;
-    `unknown` counts the lines that are no known event, by name; `compared` is empty without an image."""
+    `unknown` counts the lines that are no known event, by name; `compared` is empty without an image. `partial` are
+    the reasons why the trace is not all that happened, so that what was found proves nothing; `unjudged` is what was
+    not looked at, so that equality proves nothing."""
 
     traced: Survey
     events: int
@@ -36,11 +41,22 @@ class Outcome:
     not_pending: tuple[Acknowledge, ...]
     unknown: dict[str, int]
     compared: dict[str, Comparison]
+    partial: tuple[str, ...]
+    unjudged: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Literal["equal", "different", "partial"]:
+        """Whether the model did all that the trace and the image say, if they say all that happened."""
+        if self.partial:
+            return "partial"
+        if self.not_pending or any(comparison.different for comparison in self.compared.values()):
+            return "different"
+        return "partial" if self.unjudged else "equal"
 
     @property
     def equal(self) -> bool:
-        """Whether the model did all that the trace and the image say."""
-        return not self.not_pending and not any(comparison.different for comparison in self.compared.values())
+        """Whether the model did all that the trace and the image say, and they say all that happened."""
+        return self.verdict == "equal"
 
 
 def replay(
@@ -54,18 +70,26 @@ def replay(
     `image` is the machine's RAM at the end of the trace, `registers` its registers then. Raises UnusableInput, and by
     Ctrl-C Interrupted, with the outcome of what was fed.
     """
-    traced = survey(trace)
     ram = None if image is None else Image(image)
+    with opened_whole(trace) as file:
+        traced, replayer = _fed(trace, file, ram, progress)
+    replayer.finish()
+    if replayer.events != traced.events:
+        raise UnusableInput(f"{trace}: has {replayer.events} lines when read again and had {traced.events}: it changes")
+    return _outcome(replayer, traced, ram, registers)
+
+
+def _fed(trace: Path, file: IO[bytes], ram: Image | None, progress: Progress | None) -> tuple[Survey, Replayer]:
+    traced = survey(trace, file)
     replayer = Replayer(trace, traced, ram)
     try:
-        for event in read_trace(trace):
+        for event in read_trace(trace, file):
             replayer.feed(event)
             if progress and (replayer.events % _EVENTS_A_REPORT == 0 or replayer.events == traced.events):
                 progress(replayer.events, traced.events)
     except KeyboardInterrupt as stop:
         raise Interrupted(_outcome(replayer, traced, None, None)) from stop
-    replayer.finish()
-    return _outcome(replayer, traced, ram, registers)
+    return traced, replayer
 
 
 def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers: Registers | None) -> Outcome:
@@ -75,13 +99,17 @@ def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers:
         compared = compare_tables(replayer.gic, image, replayer.software.written)
     if registers is not None:
         compared["registers"] = compare_registers(replayer.gic, registers)
+    acknowledges = replayer.acknowledges
+    partial = (*lacking(traced.kinds, acknowledges), *replayer.late.reasons())
     return Outcome(
         traced=traced,
         events=replayer.events,
         commands=replayer.commands,
         msis=replayer.msis,
-        acknowledges=replayer.acknowledges.count,
-        not_pending=tuple(replayer.acknowledges.not_pending),
+        acknowledges=acknowledges.count,
+        not_pending=tuple(acknowledges.not_pending),
         unknown=dict(replayer.unknown),
         compared=compared,
+        partial=partial,
+        unjudged=tuple(unjudged(acknowledges, compared)),
     )

@@ -12,82 +12,126 @@ from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GITS_CTLR, VLPI_FRAME, TableType, register
+from gicmodel.layouts.registers import (
+    GICR_CTLR,
+    GICR_PENDBASER,
+    GITS_CTLR,
+    VLPI_FRAME,
+    TableType,
+    register,
+)
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
-from gicmodel.replay.acknowledges import Acknowledges
-from gicmodel.replay.events import (
+from gicmodel.qemu_trace.events import (
     Acknowledge,
     Command,
     Event,
+    Glued,
     ItsWrite,
     Msi,
+    ProcessCommand,
     RedistributorWrite,
+    TableAccess,
     Unknown,
     UnknownCommand,
 )
+from gicmodel.replay.acknowledges import Acknowledges
+from gicmodel.replay.completeness import Late
 from gicmodel.replay.queue import CBASER, CTLR, CWRITER, CommandQueue
 from gicmodel.replay.software import Image, Software
-from gicmodel.replay.survey import Survey, processor_number
+from gicmodel.replay.survey import Survey
 from gicmodel.replay.tables import Table
 
 _TRANSLATER = register("GITS_TRANSLATER").offset & 0xFFFF
-_GICR_CTLR, _PENDBASER, _VPENDBASER = (
-    register(f"GICR_{name}", "4.0").offset for name in ("CTLR", "PENDBASER", "VPENDBASER")
+_GICR_CTLR, _PROPBASER, _PENDBASER, _VPENDBASER = (
+    register(f"GICR_{name}", "4.0").offset for name in ("CTLR", "PROPBASER", "PENDBASER", "VPENDBASER")
 )
+_BASERS = {
+    TableType.DEVICES: "GITS_BASER0",
+    TableType.COLLECTIONS: "GITS_BASER1",
+    TableType.VPES: "GITS_BASER2",
+}
+"""The register that describes each table, in QEMU's ITS and in the model of it."""
 _MAPS = {"MAPD": TableType.DEVICES, "MAPC": TableType.COLLECTIONS, "VMAPP": TableType.VPES}
 _SGI_FRAME = 0x1_0000
 _HALF = 4
+MOST_NAMES = 64
+"""How many names of unknown lines are counted each for itself."""
+_OTHERS = "others"
 
 
 class Replayer:
-    """A GIC as QEMU's, and what has been fed to it so far. `mapped`: the tables in which commands have mapped IDs."""
+    """A GIC as QEMU's, and what has been fed to it so far. `mapped`: the tables in which commands have mapped IDs;
+    `late`: what tells that the trace began after power-on."""
 
     def __init__(self, path: Path, traced: Survey, image: Image | None) -> None:
         self.memory = GuestMemory(0, Software.memory_bytes())
         config = GicConfig.qemu(traced.architecture, redistributors=traced.redistributors)
         self.gic = Gic(config, self.memory)
         self.software = Software(self.memory, image)
-        self.acknowledges = Acknowledges(self.gic, self.memory)
+        self.acknowledges = Acknowledges(self.gic, self.memory, traced.processors)
         self.events = self.commands = self.msis = 0
         self.unknown: Counter[str] = Counter()
         self.mapped: set[TableType] = set()
+        self.late = Late()
         self._path = path
+        self._processors = traced.processors
         self._architecture = traced.architecture
         self._its = self.gic.its[0]
         self._queue = CommandQueue(self._its, self.memory, str(path))
+        self._held: Command | UnknownCommand | None = None
+        self._written: set[tuple[str, int]] = set()
         self._zeroed: dict[int, bool] = {}
         self._line = 0
 
-    def feed(self, event: Event) -> None:
-        """Do to the model what the event says was done to QEMU. Raises UnusableInput if that cannot have been."""
+    def feed(self, event: Event | Glued) -> None:
+        """Do to the model what the event says was done to QEMU. Raises UnusableInput if that cannot have been.
+
+        A command is executed when the next event comes, unless that says that RAM did not answer: then it stalled.
+        """
+        if isinstance(event, Glued):
+            return
         self.events += 1
         self._line = event.line
+        if isinstance(event, TableAccess):
+            self._table_access(event)
+            return
+        self._execute_held()
         match event:
             case ItsWrite():
                 self._its_write(event)
             case RedistributorWrite():
                 self._redistributor_write(event)
             case Command() | UnknownCommand():
-                self._command(event)
+                self.commands += 1
+                self._held = event
+            case ProcessCommand():
+                self._queue.at(event.line, event.slot)
             case Msi():
                 self._msi(event)
             case Acknowledge():
-                self.acknowledges.take(event)
+                self._acknowledge(event)
             case Unknown():
-                self.unknown[event.name] += 1
+                self.unknown[
+                    event.name if event.name in self.unknown or len(self.unknown) < MOST_NAMES else _OTHERS
+                ] += 1
 
     def finish(self) -> None:
-        """After the last event: raises UnusableInput if the ITS has commands to execute that the trace lacks."""
+        """After the last event: raises UnusableInput if commands never ran, or are to be executed and not traced."""
+        self._execute_held()
         self._queue.finish(self._line)
 
     def _its_write(self, event: ItsWrite) -> None:
+        enables = event.offset == CTLR and GITS_CTLR.unpack(event.data & 0xFFFF_FFFF)["Enabled"]
+        if not enables:
+            self._queue.require_enabled()
+        self._written.add(("GITS", event.offset & -8))
         if event.offset == CWRITER:
             self._queue.cwriter(event)
         if event.offset in (CWRITER, CWRITER + _HALF):  # The upper half is RES0 and starts nothing.
             return
-        if event.offset == CTLR and GITS_CTLR.unpack(event.data & 0xFFFF_FFFF)["Enabled"] and not self._queue.enabled:
+        if enables and not self._queue.enabled:
             self.software.its_enabled(self._its)
             self._queue.enable(event.line)
         self._its.write(event.offset, event.data, event.size)
@@ -98,11 +142,14 @@ class Replayer:
         """The SGI_base frame is passed over: it holds no LPI."""
         if _SGI_FRAME <= event.offset < VLPI_FRAME:
             return
-        number = processor_number(event.cpu)
+        number = self._processors[event.cpu]
+        self._written.add((f"GICR{number}", event.offset & -8))
         redistributor = self.gic.redistributors[number]
         if event.offset == _PENDBASER and event.size == 8:
             self._zeroed[number] = bool(GICR_PENDBASER.unpack(event.data)["PTZ"])
         if event.offset == _GICR_CTLR and GICR_CTLR.unpack(event.data & 0xFFFF_FFFF)["EnableLPIs"]:
+            if not {(f"GICR{number}", _PROPBASER), (f"GICR{number}", _PENDBASER)} <= self._written:
+                self.late.note(event.line, "EnableLPIs is set, but no write sets GICR_PROPBASER and GICR_PENDBASER")
             self.software.lpis_enabled(redistributor, self._zeroed.pop(number, False))
         if event.offset in (_VPENDBASER, _VPENDBASER + _HALF):
             self.software.vpe_scheduled(redistributor)
@@ -113,8 +160,21 @@ class Replayer:
         if event.offset == _TRANSLATER:
             self._its.translate(event.requester_id, event.data)
 
-    def _command(self, event: Command | UnknownCommand) -> None:
-        self.commands += 1
+    def _acknowledge(self, event: Acknowledge) -> None:
+        missed = len(self.acknowledges.not_pending)
+        self.acknowledges.take(event)
+        if len(self.acknowledges.not_pending) > missed and not event.virtual and not self.acknowledges.has_lpis(event):
+            self.late.note(event.line, "an LPI is acknowledged where no write has set GICR_CTLR.EnableLPIs")
+
+    def _table_access(self, event: TableAccess) -> None:
+        if event.fault and self._held:
+            self._held = None
+            self._queue.stall()
+
+    def _execute_held(self) -> None:
+        event, self._held = self._held, None
+        if event is None:
+            return
         packet = (event.opcode, 0, 0, 0) if isinstance(event, UnknownCommand) else self._packet(event)
         self._queue.run(event.line, packet)
         self.acknowledges.mappings_changed()
@@ -127,9 +187,15 @@ class Replayer:
         except ValueError as error:
             raise UnusableInput(f"{self._path}: line {event.line}: {error}") from None
         if fields.get("V"):
-            self.mapped.add(_MAPS[event.mnemonic])
+            self._maps(event.line, _MAPS[event.mnemonic])
             self._hand_over(event.mnemonic, fields)
         return packet
+
+    def _maps(self, line: int, kind: TableType) -> None:
+        self.mapped.add(kind)
+        baser = _BASERS[kind]
+        if ("GITS", register(baser).offset) not in self._written:
+            self.late.note(line, f"a command maps, but no write sets {baser}")
 
     def _hand_over(self, mnemonic: str, fields: dict[str, int]) -> None:
         """Software zeroes an ITT before it maps the device, and in GICv4.0, where no unmap makes a VPT current, a VPT

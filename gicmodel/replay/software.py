@@ -37,19 +37,20 @@ _PROPBASER, _PENDBASER, _VPROPBASER = (
 
 
 class Image:
-    """RAM at the end of the run, as segments; what they do not hold reads as zero."""
+    """RAM at the end of the run, as segments."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = segments
 
-    def read(self, address: int, length: int) -> NDArray[np.uint8]:
-        """Return a copy of `length` bytes."""
-        octets = np.zeros(length, np.uint8)
+    def read(self, address: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """A copy of `length` bytes, and which of them the segments hold; the others are zero and mean nothing."""
+        octets, held = np.zeros(length, np.uint8), np.zeros(length, np.bool_)
         for segment in self.segments:
             low, high = max(address, segment.address), min(address + length, segment.end)
             if low < high:
                 octets[low - address : high - address] = segment.data[low - segment.address : high - segment.address]
-        return octets
+                held[low - address : high - address] = True
+        return octets, held
 
 
 class Software:
@@ -104,7 +105,7 @@ class Software:
         if self._image is None or (address, length) in self._asked or not self._memory.covers(address, length):
             return
         self._asked.add((address, length))
-        octets = self._image.read(address, length)
+        octets, _ = self._image.read(address, length)
         if octets.any():
             self._memory.write(address, octets)
             self.written.append((address, length))

@@ -3,50 +3,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware.config import Architecture
 from gicmodel.layouts.commands import COMMANDS
 from gicmodel.layouts.registers import VLPI_FRAME
-from gicmodel.replay.events import Acknowledge, Command, Event, RedistributorWrite, Unknown
-from gicmodel.replay.trace import read_trace
+from gicmodel.qemu_trace import Processors, read_trace
+from gicmodel.qemu_trace.events import Command, Event, Glued, RedistributorWrite, Unknown
 
-MAX_REDISTRIBUTORS = 512
-"""As many CPUs as QEMU's `virt` machine can have."""
-
-_CPUS_A_CLUSTER = 16
 _PHYSICAL = {layout.name for layout in COMMANDS("3").values()}
 
 
-class Survey(NamedTuple):
-    """`events` counts lines; `redistributors` is one more than the highest processor number seen."""
+@dataclass(frozen=True)
+class Survey:
+    """`events` counts lines, `kinds` are the classes of `qemu_trace.events` among them; `glued` counts the events that
+    stand behind other text, `first_glued` is the first. `processors` is the Processor_Number by affinity;
+    `assumed`: there are several clusters, and nothing in the trace tells how large they are."""
 
     events: int
+    kinds: frozenset[type]
     architecture: Architecture
-    redistributors: int
+    processors: Mapping[int, int]
+    assumed: bool
+    glued: int
+    first_glued: Glued | None
+
+    @property
+    def redistributors(self) -> int:
+        """One more than the highest processor number seen."""
+        return max(self.processors.values(), default=0) + 1
 
 
-def processor_number(affinity: int) -> int:
-    """The index of a PE: QEMU's `virt` machine with a GICv3 puts 16 PEs in each Aff1 cluster (hw/arm/virt.c)."""
-    return (affinity >> 8) * _CPUS_A_CLUSTER + (affinity & 0xFF)
+def survey(path: Path, file: IO[bytes] | None = None) -> Survey:
+    """Read the trace at `path`, which may be open as `file`, once.
 
-
-def survey(path: Path) -> Survey:
-    """Read the trace once. Raises UnusableInput for a malformed line, and for a file that holds no GICv3 event."""
-    events = known = 0
-    highest = 0
+    Raises UnusableInput for a malformed line, and for a file that holds no GICv3 event.
+    """
+    events = glued = 0
+    kinds: set[type] = set()
     virtual = False
-    for event in read_trace(path):
+    first_glued = None
+    processors = Processors(path)
+    for event in read_trace(path, file):
+        if isinstance(event, Glued):
+            glued += 1
+            first_glued = first_glued or event
+            continue
         events += 1
-        known += not isinstance(event, Unknown)
+        kinds.add(type(event))
         virtual = virtual or _is_virtual(event)
-        if isinstance(event, RedistributorWrite | Acknowledge):
-            highest = max(highest, _checked(path, event))
-    if not known:
+        processors.note(event)
+    if not kinds - {Unknown}:
         raise UnusableInput(f"{path}: none of its {events} lines is a GICv3 trace event of QEMU")
-    return Survey(events, "4.0" if virtual else "3", highest + 1)
+    architecture: Architecture = "4.0" if virtual else "3"
+    numbers = processors.numbers()
+    return Survey(events, frozenset(kinds), architecture, numbers, processors.assumed, glued, first_glued)
 
 
 def _is_virtual(event: Event) -> bool:
@@ -58,12 +73,3 @@ def _is_virtual(event: Event) -> bool:
             return event.offset >= VLPI_FRAME
         case _:
             return False
-
-
-def _checked(path: Path, event: RedistributorWrite | Acknowledge) -> int:
-    number = processor_number(event.cpu)
-    if number >= MAX_REDISTRIBUTORS:
-        raise UnusableInput(
-            f"{path}: line {event.line}: affinity {event.cpu:#x} is PE {number}; QEMU has at most {MAX_REDISTRIBUTORS}"
-        )
-    return number

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.images import write_elf
 from gicmodel.memory import GuestMemory
-from gicmodel.replay import read_trace, survey
+from gicmodel.qemu_trace import read_trace
+from gicmodel.replay import survey
 from gicmodel.replay.replayer import Replayer
 from tests.replay.tracelog import EVENT, LPI, VPT, Log
 
@@ -45,28 +46,32 @@ def test_json_on_standard_output(log, image):
     result = run(log.path, "--compare", image, "--json", "-")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
+        "verdict": "equal",
+        "partial": [],
         "events": 16,
         "commands": 5,
         "msis": 1,
         "acknowledges": 0,
         "acknowledged_not_pending": 0,
         "unknown": {},
+        "glued": 0,
         "compared": {
-            "device_table": {"bytes": 4096, "different": 0},
-            "itts": {"bytes": 48, "different": 0},
-            "collection_table": {"bytes": 4096, "different": 0},
-            "vpe_table": {"bytes": 4096, "different": 0},
-            "lpi_pending_tables": {"bytes": 8192, "different": 0},
-            "vpts": {"bytes": 8192, "different": 0},
+            "device_table": {"bytes": 4096, "different": 0, "absent": 0},
+            "itts": {"bytes": 48, "different": 0, "absent": 0},
+            "collection_table": {"bytes": 4096, "different": 0, "absent": 0},
+            "vpe_table": {"bytes": 4096, "different": 0, "absent": 0},
+            "lpi_pending_tables": {"bytes": 8192, "different": 0, "absent": 0},
+            "vpts": {"bytes": 8192, "different": 0, "absent": 0},
         },
     }
 
 
 def test_json_in_a_file(log, tmp_path):
+    log.iar(LPI)
     result = run(log.write(), "--json", tmp_path / "result.json")
     assert result.exit_code == 0
     assert json.loads((tmp_path / "result.json").read_text())["compared"] == {}
-    assert "16 events: 5 commands, 1 MSIs" in result.stdout
+    assert "17 events: 5 commands, 1 MSIs" in result.stdout
 
 
 def test_a_difference_is_shown_and_is_exit_status_1(log, image):
@@ -88,6 +93,7 @@ def test_an_acknowledge_that_was_not_pending_is_shown_and_is_exit_status_1(log):
 
 
 def test_unknown_lines_are_named(log):
+    log.iar(LPI)
     log.lines += ["smmuv3_translate x"]
     result = run(log.write())
     assert result.exit_code == 0

@@ -4,9 +4,7 @@
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.inspection.frames import Frames, Missing, from_pairs, from_trace, merged
-from gicmodel.registers_file import read_registers
-from tests.inspection.museum import CAPTURE, HOST
+from gicmodel.inspection.frames import Frames, Missing, from_pairs, merged
 
 
 def test_pairs():
@@ -36,18 +34,6 @@ def test_a_pair_that_is_none_is_one_line(pair):
         from_pairs([pair])
     assert repr(pair) in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_the_last_writes_of_a_trace_are_the_registers_of_the_capture():
-    traced, known = from_trace(CAPTURE / "host-vm-stopped.trace.xz"), read_registers(HOST[1])
-    for frame, values in known.items():
-        assert {name: traced[frame][name] for name in values} == values
-
-
-def test_a_trace_without_a_register_is_refused(tmp_path):
-    (tmp_path / "empty.log").write_text("gicv3_icc_iar1_read GICv3 ICC_IAR1 read cpu 0x0 value 0x3ff\n")
-    with pytest.raises(UnusableInput, match="no line of it is a write"):
-        from_trace(tmp_path / "empty.log")
 
 
 def test_later_sources_count():

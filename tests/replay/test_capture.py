@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from gicmodel.images import Segment, read_image
+from gicmodel.qemu_trace import read_trace
 from gicmodel.registers_file import read_registers
-from gicmodel.replay import read_trace, replay, survey
+from gicmodel.replay import replay, survey
 from gicmodel.replay.comparison import compare_tables
 from gicmodel.replay.replayer import Replayer
 from gicmodel.replay.software import Image
@@ -26,13 +27,16 @@ def outcome(image):
 
 
 def test_every_line_is_known_and_fed(outcome):
-    assert outcome.traced == (78026, "4.0", 2)
+    traced = outcome.traced
+    assert (traced.events, traced.architecture, traced.processors) == (78026, "4.0", {0: 0, 1: 1})
+    assert (traced.assumed, traced.glued) == (False, 0)
     assert (outcome.events, outcome.commands, outcome.msis, outcome.acknowledges) == (78026, 12267, 9259, 27064)
     assert outcome.unknown == {}
 
 
 def test_every_acknowledged_lpi_was_pending(outcome):
     assert outcome.not_pending == ()
+    assert outcome.partial == outcome.unjudged == ()
 
 
 def test_every_table_is_equal(outcome):
@@ -46,6 +50,7 @@ def test_every_table_is_equal(outcome):
         "vpts": (2 * 8192, 0),
         "registers": (164, 0),
     }
+    assert {comparison.absent for comparison in outcome.compared.values()} == {0}
     assert outcome.equal
 
 

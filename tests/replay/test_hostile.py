@@ -8,9 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
+from gicmodel.qemu_trace.events import FORMS
 from gicmodel.replay import replay
-from gicmodel.replay.events import FORMS
-from tests.replay.tracelog import Log
+from tests.qemu_trace.mutations import mutated
+from tests.replay.tracelog import EVENT, LPI, Log
 
 INTERESTING = [0, 1, 3, 0x70, 0x78, 0x80, 0x88, 0x100, 0x110, 0x20078, 0x2000, 0x4010_0000, 1 << 31, (1 << 40) - 0x1000]
 NUMBERS = st.one_of(
@@ -46,3 +47,26 @@ def test_every_trace_has_an_answer(tmp_path_factory, started, more):
     log.virtual_iar(0x3000)
     with contextlib.suppress(UnusableInput):
         assert replay(log.write()).events == len(log.lines)
+
+
+def mapped(directory):
+    log = Log(directory / "gic.trace")
+    log.setup()
+    log.mappings()
+    log.cwriter(5 * 32)
+    log.schedule()
+    log.msi(EVENT)
+    log.iar(LPI)
+    return log
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_every_text_has_an_answer(tmp_path_factory, data):
+    path = mapped(tmp_path_factory.mktemp("hostile")).write()
+    path.write_bytes(data.draw(mutated(path.read_bytes())))
+    try:
+        outcome = replay(path)
+    except UnusableInput:
+        return
+    assert outcome.verdict in ("equal", "different", "partial")

@@ -61,7 +61,7 @@ def test_a_replay_ends_with_the_tables_of_qemu(tmp_path, architecture, indirect)
         start = RAM_BASE - 0x4000_0000
         image = [Segment(RAM_BASE, np.array(peer.ram[start : start + (16 << 20)]))]
     outcome = replay(trace, image)
-    assert outcome.traced[1:] == (architecture, REDISTRIBUTORS)
+    assert (outcome.traced.architecture, outcome.traced.redistributors) == (architecture, REDISTRIBUTORS)
     assert (outcome.commands, outcome.msis, outcome.unknown) == (twins.commands, 4, {})
     assert set(outcome.compared) >= {"device_table", "itts", "collection_table", "lpi_pending_tables"}
     assert ("vpts" in outcome.compared) == ("vpe_table" in outcome.compared) == twins.config.virtual

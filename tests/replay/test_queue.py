@@ -6,9 +6,9 @@ import pytest
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.registers import GITS_CBASER
+from gicmodel.qemu_trace import read_trace
 from gicmodel.replay.replayer import Replayer
 from gicmodel.replay.survey import survey
-from gicmodel.replay.trace import read_trace
 from tests.replay.tracelog import DEVICE, EVENT, ITT, LPI, QUEUE, QUEUE_BYTES
 
 SLOTS = QUEUE_BYTES // 32

@@ -125,13 +125,15 @@ def test_no_known_event_is_no_trace(log):
 
 def test_the_survey_of_a_gicv4(running):
     running.redistributor(0x14, 0, 4, cpu=0x102)
-    assert survey(running.write()) == (22, "4.0", 16 + 2 + 1)
+    traced = survey(running.write())
+    assert (traced.events, traced.architecture, traced.redistributors) == (22, "4.0", 16 + 2 + 1)
 
 
 def test_the_survey_of_a_gicv3(running):
     running.lines = [line for line in running.lines if not ("0x2007" in line or "vmap" in line)]
     running.iar(27, cpu=3)
-    assert survey(running.write()) == (18, "3", 4)
+    traced = survey(running.write())
+    assert (traced.events, traced.architecture, traced.redistributors) == (18, "3", 4)
 
 
 def test_more_pes_than_qemu_can_have(running):

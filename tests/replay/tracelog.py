@@ -47,6 +47,12 @@ class Log:
         mnemonic = (event or text.split()[0]).lower()
         self.lines.append(f"gicv3_its_cmd_{mnemonic} GICv3 ITS: command {text}")
 
+    def process(self, slot):
+        self.lines.append(f"gicv3_its_process_command GICv3 ITS: processing command at offset {slot:#x}: 0x5")
+
+    def fault(self, device=DEVICE):
+        self.lines.append(f"gicv3_its_dte_read_fault GICv3 ITS: Device Table read for DeviceID {device:#x}: faulted")
+
     def msi(self, event, device=DEVICE):
         self.lines.append(
             "gicv3_its_translation_write GICv3 ITS TRANSLATER write: "

@@ -2,12 +2,26 @@
 import gzip
 import lzma
 import re
+from pathlib import Path
 
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.replay.events import FORMS, Acknowledge, Command, ItsWrite, Msi, Quiet, RedistributorWrite, Unknown
-from gicmodel.replay.trace import read_trace
+from gicmodel.qemu_trace import read_trace
+from gicmodel.qemu_trace.events import (
+    FORMS,
+    Acknowledge,
+    Command,
+    Glued,
+    ItsRead,
+    ItsWrite,
+    Msi,
+    ProcessCommand,
+    RedistributorRead,
+    RedistributorWrite,
+    TableAccess,
+    Unknown,
+)
 
 ITS_WRITE = "gicv3_its_write GICv3 ITS write: offset 0x88 data 0x20 size 4"
 
@@ -51,7 +65,20 @@ def events(tmp_path):
         ("gicv3_icv_iar_read GICv3 ICV_IAR0 read cpu 0x0 value 0x3ff", Acknowledge(1, 0, 1023, 0, True)),
         (
             "gicv3_its_process_command GICv3 ITS: processing command at offset 0x20: 0x8",
-            Quiet(1, "gicv3_its_process_command"),
+            ProcessCommand(1, 0x20, 8),
+        ),
+        ("gicv3_its_read GICv3 ITS read: offset 0x90 data 0x21 size 8", ItsRead(1, 0x90, 0x21, 8)),
+        (
+            "gicv3_redist_read GICv3 redistributor 0x101 read: offset 0x8 data 0x10101001113 size 8 secure 0",
+            RedistributorRead(1, 0x101, 8, 0x101_0100_1113, 8, 0),
+        ),
+        (
+            "gicv3_its_dte_read_fault GICv3 ITS: Device Table read for DeviceID 0x10: faulted",
+            TableAccess(1, "gicv3_its_dte_read_fault", True),
+        ),
+        (
+            "gicv3_its_dte_read GICv3 ITS: Device Table read for DeviceID 0x10: valid 0 size 0x0 ITTaddr 0x0",
+            TableAccess(1, "gicv3_its_dte_read", False),
         ),
     ],
 )
@@ -86,11 +113,57 @@ def test_a_truncated_last_line_is_malformed(events):
         events(f"{ITS_WRITE}\n{ITS_WRITE[:-10]}")
 
 
-def test_timestamps_and_carriage_returns_are_no_part_of_a_line(events):
-    assert events(f"4711@1763804581.000042:{ITS_WRITE}\r\n{ITS_WRITE}\n") == [
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "",
+        "4711@1763804581.000042:",
+        "2026-11-28T13:30:08.123456Z ",
+        "2026-11-28 13:30:08,123+01:00: ",
+        "[   27.000000] ",
+        "(4711) ",
+        "4711: 2026-11-28T13:30:08Z ",
+    ],
+)
+def test_stamps_and_carriage_returns_are_no_part_of_a_line(events, stamp):
+    assert events(f"{stamp}{ITS_WRITE}\r\n{ITS_WRITE}\n{stamp}name x\r\n") == [
         ItsWrite(1, 0x88, 0x20, 4),
         ItsWrite(2, 0x88, 0x20, 4),
+        Unknown(3, "name"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        ("Nov 28 13:30:08 host qemu[4711]: ", "Nov 28 13:30:08 host qemu[4711]:"),
+        ("[   13.1] foo ", "foo"),
+        ("login:", "login:"),
+    ],
+)
+def test_an_event_behind_other_text_is_read_and_the_text_is_named(events, before, text):
+    assert events(f"\n{before}{ITS_WRITE}\n") == [Glued(2, text), ItsWrite(2, 0x88, 0x20, 4)]
+
+
+@pytest.mark.parametrize("after", ["[   13.1] foo", " foo", f" {ITS_WRITE}", ITS_WRITE])
+@pytest.mark.parametrize("before", ["", "foo "])
+def test_an_event_before_other_text_is_refused_by_name(events, before, after):
+    with pytest.raises(UnusableInput, match="line 1: gicv3_its_write must read"):
+        events(f"{before}{ITS_WRITE}{after}\n")
+
+
+def test_an_unknown_event_behind_other_text_is_counted_by_its_name(events):
+    line = "host qemu: gicv3_icc_eoir_write GICv3 ICC_EOIR1 write cpu 0x0 value 0x2000"
+    assert events(line) == [Unknown(1, "gicv3_icc_eoir_write")]
+
+
+def test_a_file_that_never_ends_is_no_trace(events, monkeypatch):
+    monkeypatch.setattr("gicmodel.qemu_trace.reader.MOST_OTHER_LINES", 100)
+    with pytest.raises(UnusableInput, match="none of its first 100 lines is a GICv3 trace event"):
+        events("y\n" * 200 + ITS_WRITE)
+    assert len(events("y\n" * 99 + ITS_WRITE)) == 100
+    with pytest.raises(UnusableInput, match="line 1 has 4096 bytes or more"):
+        list(read_trace(Path("/dev/zero")))
 
 
 @pytest.mark.parametrize(("name", "pack"), [("t.xz", lzma.compress), ("t.gz", gzip.compress)])
@@ -104,7 +177,7 @@ def test_a_truncated_archive_is_unusable(events):
 
 
 def test_a_name_that_could_move_the_cursor_is_shown_harmless(events):
-    assert events("\x1b[2J\x07 x\n") == [Unknown(1, "?[2J?")]
+    assert events("\x1b[2J\x07 x\n") == [Unknown(1, r"\x1b[2J\x07")]
 
 
 def test_bytes_without_line_ends_are_no_trace(events):

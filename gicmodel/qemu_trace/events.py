@@ -22,8 +22,28 @@ class ItsWrite(NamedTuple):
     size: int
 
 
+class ItsRead(NamedTuple):
+    """A read of the ITS control frame that returned `data`."""
+
+    line: int
+    offset: int
+    data: int
+    size: int
+
+
 class RedistributorWrite(NamedTuple):
     """A write of one redistributor's frames; `offset` counts from RD_base, `cpu` is the PE's affinity."""
+
+    line: int
+    cpu: int
+    offset: int
+    data: int
+    size: int
+    secure: int
+
+
+class RedistributorRead(NamedTuple):
+    """A read of one redistributor's frames that returned `data`."""
 
     line: int
     cpu: int
@@ -58,6 +78,22 @@ class UnknownCommand(NamedTuple):
     opcode: int
 
 
+class ProcessCommand(NamedTuple):
+    """The ITS turns to the packet in slot `slot` of its queue; what it is follows."""
+
+    line: int
+    slot: int
+    opcode: int
+
+
+class TableAccess(NamedTuple):
+    """The ITS reads or writes a table entry; `fault`: RAM did not answer, which stalls a command."""
+
+    line: int
+    name: str
+    fault: bool
+
+
 class Acknowledge(NamedTuple):
     """A read of ICC_IAR<group> or, `virtual`, of ICV_IAR<group>, that returned `intid`; `cpu` is the PE's affinity."""
 
@@ -69,7 +105,7 @@ class Acknowledge(NamedTuple):
 
 
 class Quiet(NamedTuple):
-    """A known event that changes no state of the ITS or of LPIs: a read, a distributor write, a table access."""
+    """A known event that neither changes nor tells the state of the ITS or of LPIs: of the distributor, or refused."""
 
     line: int
     name: str
@@ -82,7 +118,27 @@ class Unknown(NamedTuple):
     name: str
 
 
-Event = ItsWrite | RedistributorWrite | Msi | Command | UnknownCommand | Acknowledge | Quiet | Unknown
+class Glued(NamedTuple):
+    """Text that is no time stamp stands before the event that comes next, on the same line."""
+
+    line: int
+    text: str
+
+
+Event = (
+    ItsWrite
+    | ItsRead
+    | RedistributorWrite
+    | RedistributorRead
+    | Msi
+    | Command
+    | UnknownCommand
+    | ProcessCommand
+    | TableAccess
+    | Acknowledge
+    | Quiet
+    | Unknown
+)
 
 
 class Form(NamedTuple):
@@ -102,6 +158,10 @@ def _form(template: str, build: Callable[[int, dict[str, int]], Event]) -> Form:
 
 def _quiet(name: str) -> Callable[[int, dict[str, int]], Event]:
     return lambda line, numbers: Quiet(line, name)
+
+
+def _table_access(name: str) -> Callable[[int, dict[str, int]], Event]:
+    return lambda line, numbers: TableAccess(line, name, name.endswith("_fault"))
 
 
 def _command(mnemonic: str) -> Callable[[int, dict[str, int]], Event]:
@@ -138,11 +198,7 @@ _COMMANDS = {
 _ITE = "valid {valid} inttype {inttype} intid {intid} ICID {ICID} vPEID {vPEID} doorbell {doorbell}"
 _DTE = "valid {valid} size {size} ITTaddr {ITTaddr}"
 _VTE = "valid {valid} VPTsize {VPTsize} VPTaddr {VPTaddr} RDbase {RDbase}"
-_QUIET = {
-    "gicv3_its_read": "GICv3 ITS read: offset {offset} data {data} size {size}",
-    "gicv3_its_badread": "GICv3 ITS read: offset {offset} size {size}: error",
-    "gicv3_its_badwrite": "GICv3 ITS write: offset {offset} data {data} size {size}: error",
-    "gicv3_its_process_command": "GICv3 ITS: processing command at offset {offset}: {opcode}",
+_TABLE_ACCESSES = {
     "gicv3_its_cte_read": "GICv3 ITS: Collection Table read for ICID {ICID}: valid {valid} RDBase {RDbase}",
     "gicv3_its_cte_write": "GICv3 ITS: Collection Table write for ICID {ICID}: valid {valid} RDBase {RDbase}",
     "gicv3_its_cte_read_fault": "GICv3 ITS: Collection Table read for ICID {ICID}: faulted",
@@ -155,7 +211,11 @@ _QUIET = {
     "gicv3_its_vte_read": f"GICv3 ITS: vPE Table read for vPEID {{vPEID}}: {_VTE}",
     "gicv3_its_vte_write": f"GICv3 ITS: vPE Table write for vPEID {{vPEID}}: {_VTE}",
     "gicv3_its_vte_read_fault": "GICv3 ITS: vPE Table read for vPEID {vPEID}: faulted",
-    "gicv3_redist_read": "GICv3 redistributor {cpu} read: offset {offset} data {data} size {size} secure {secure}",
+}
+
+_QUIET = {
+    "gicv3_its_badread": "GICv3 ITS read: offset {offset} size {size}: error",
+    "gicv3_its_badwrite": "GICv3 ITS write: offset {offset} data {data} size {size}: error",
     "gicv3_redist_badread": "GICv3 redistributor {cpu} read: offset {offset} size {size} secure {secure}: error",
     "gicv3_redist_badwrite": (
         "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}: error"
@@ -174,9 +234,17 @@ FORMS: dict[str, Form] = {
         "GICv3 ITS write: offset {offset} data {data} size {size}",
         lambda line, numbers: ItsWrite(line, **numbers),
     ),
+    "gicv3_its_read": _form(
+        "GICv3 ITS read: offset {offset} data {data} size {size}",
+        lambda line, numbers: ItsRead(line, **numbers),
+    ),
     "gicv3_redist_write": _form(
         "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}",
         lambda line, numbers: RedistributorWrite(line, **numbers),
+    ),
+    "gicv3_redist_read": _form(
+        "GICv3 redistributor {cpu} read: offset {offset} data {data} size {size} secure {secure}",
+        lambda line, numbers: RedistributorRead(line, **numbers),
     ),
     "gicv3_its_translation_write": _form(
         "GICv3 ITS TRANSLATER write: offset {offset} data {data} size {size} requester_id {requester_id}",
@@ -185,6 +253,10 @@ FORMS: dict[str, Form] = {
     "gicv3_its_cmd_unknown": _form(
         "GICv3 ITS: unknown command {opcode}",
         lambda line, numbers: UnknownCommand(line, **numbers),
+    ),
+    "gicv3_its_process_command": _form(
+        "GICv3 ITS: processing command at offset {slot}: {opcode}",
+        lambda line, numbers: ProcessCommand(line, **numbers),
     ),
     "gicv3_icc_iar0_read": _form(
         "GICv3 ICC_IAR0 read cpu {cpu} value {intid}",
@@ -203,5 +275,6 @@ FORMS |= {
     f"gicv3_its_cmd_{mnemonic.lower()}": _form(f"GICv3 ITS: command {template}", _command(mnemonic))
     for mnemonic, template in _COMMANDS.items()
 }
+FORMS |= {name: _form(template, _table_access(name)) for name, template in _TABLE_ACCESSES.items()}
 FORMS |= {name: _form(template, _quiet(name)) for name, template in _QUIET.items()}
-"""Every event the replay knows, by name."""
+"""Every event that is known, by name."""
