@@ -12,7 +12,7 @@ import numpy as np
 from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.images import MAX_WINDOW, Segment, load_segments
-from gicmodel.kvm import KvmError
+from gicmodel.kvm import HostOops, KvmError
 from gicmodel.layouts.registers import GICR_ISPENDR0, GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
@@ -95,6 +95,8 @@ class SavedGuest:
                 step()
             except (KvmError, DriverError) as error:
                 raise UnusableInput(f"{self.path}: {error}") from error
+            except HostOops as oops:
+                raise UnusableInput(f"{self.path}: Linux would not survive it: {oops}") from oops
 
         return run
 

@@ -14,6 +14,7 @@ from gicmodel.images import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.vpt import FIRST_LPI_BYTE, table_bytes
 from gicmodel.migration import Host, VirtualMachine, config_for
+from gicmodel.migration.guest import send_command
 from gicmodel.migration.migrate import DEFAULTS
 from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
@@ -184,6 +185,22 @@ def test_a_guest_that_a_gicv41_host_saved_resumes_the_same_way(tmp_path, vcpus, 
     save(guest, vm)
     assert guest.is_identical()
     assert sorted(vm.deliver()) == sorted(pending)
+
+
+def test_a_guest_that_the_host_kernel_would_not_survive(tmp_path):
+    """Two events of an LPI, and the first has no vCPU: KVM forwards the second through a null pointer."""
+    source = new_vm(2, 1, 1, new_host(cpus=2))
+    table = source.vgic.its[0].devices[source.devices[0].guest_device_id].itt_addr + 0x1000
+    send_command(source.vgic, "MAPD", DeviceID=1, ITT_addr=table, Size=0, V=1)
+    for event_id, icid in enumerate((77, 0)):
+        send_command(source.vgic, "MAPTI", DeviceID=1, EventID=event_id, pINTID=9000, ICID=icid)
+    source.vgic.its[0].save_tables()
+    write_elf(tmp_path / "guest.elf", source.memory)
+    write_registers(tmp_path / "guest.toml", source.registers())
+    path = tmp_path / "guest.elf"
+    guest = SavedGuest(path, read_image(path), read_registers(tmp_path / "guest.toml"))
+    with pytest.raises(UnusableInput, match="Linux would not survive it: device 0x1, event 0x1: set_forwarding"):
+        resume(guest)
 
 
 def test_a_register_that_is_missing(registers):
