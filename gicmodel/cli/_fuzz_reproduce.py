@@ -10,6 +10,7 @@ import click
 
 from gicmodel.cli._fuzz_run import AGREED, DIFFERENT
 from gicmodel.cli._output import publish
+from gicmodel.errors import printable, utf8
 from gicmodel.fuzzing.comparison import peer
 from gicmodel.fuzzing.execution import run
 from gicmodel.fuzzing.program_text import format_step, read_program
@@ -27,6 +28,6 @@ def reproduce_program(path: Path, json_file: str | None) -> int:
     text = format_step(program.steps[at - 1], program.machine.config.architecture) if at else ""
     difference = None if went.divergence is None else str(went.divergence)
     said = "no difference" if difference is None else f"step {at}, {text}\n{difference}"
-    outcome = {"file": str(path), "steps": at, "step": text, "difference": difference}
-    publish(json_file, outcome, partial(click.echo, f"{path}: {said}"))
+    outcome = {"file": utf8(str(path)), "steps": at, "step": text, "difference": difference}
+    publish(json_file, outcome, partial(click.echo, f"{printable(str(path))}: {said}"))
     return AGREED if went.divergence is None else DIFFERENT

@@ -15,7 +15,7 @@ import click
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli._fuzz_progress import Report, progress
 from gicmodel.cli._output import publish
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, printable, utf8
 from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, shrunk_of
 from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.program_text import format_program, write_program
@@ -152,7 +152,7 @@ def _save(directory: Path, seed: int, finding: Finding) -> str:
         raise UnusableInput(f"{directory}: cannot be made: {error.strerror or error}") from error
     path = directory / f"{finding.against}-{seed}-{finding.chunk}.gicfuzz"
     write_program(path, finding.program, finding.difference)
-    return str(path)
+    return utf8(str(path))
 
 
 def _show(results: Results, divergences: _Saved, seconds: float, early: bool) -> None:
@@ -162,7 +162,9 @@ def _show(results: Results, divergences: _Saved, seconds: float, early: bool) ->
     click.echo(f"{outcomes} outcomes of {len(named_outcomes(results.outcomes))} commands, {errors} of them errors")
     for finding, file in divergences:
         lines = format_program(finding.program, finding.difference).splitlines()
-        click.echo(f"\ndivergence after {finding.commands} commands" + (f", saved to {file}" if file else ""))
+        click.echo(
+            f"\ndivergence after {finding.commands} commands" + (f", saved to {printable(file)}" if file else "")
+        )
         click.echo("\n".join(lines[:_SHOWN_STEPS] + (["..."] if len(lines) > _SHOWN_STEPS else [])))
     if not divergences:
         click.echo("no divergence" + " so far" * early if results.commands else "nothing was compared")

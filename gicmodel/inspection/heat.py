@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection import lpis
 from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.join import vpt_id_bits
 from gicmodel.layouts.vpt import FIRST_LPI
 
 BINS = 128
@@ -18,7 +19,10 @@ ROWS = 64
 
 
 class Heat(NamedTuple):
-    """`pending` and `enabled` count interrupts, int64 [rows, bins]; bin n begins at INTID FIRST_LPI + n * width."""
+    """`pending` and `enabled` count interrupts, int64 [rows, bins]; bin n begins at INTID FIRST_LPI + n * width.
+
+    The name of a row says if the dump lacks a part of its pending table.
+    """
 
     rows: list[str]
     width: int
@@ -28,14 +32,19 @@ class Heat(NamedTuple):
 
 def heat(found: Inspection) -> Heat:
     """Count the pending interrupts, and the events whose interrupt is enabled."""
-    owners = [(False, one.processor_number) for one in found.redistributors]
-    owners += [(True, int(vpe)) for vpe in found.vpes["vPEID"]]
-    owners = owners[:ROWS]
+    tables = [(False, one.processor_number, one.pending, one.id_bits) for one in found.redistributors]
+    tables += [(True, int(vpe["vPEID"]), int(vpe["VPT_addr"]), vpt_id_bits(vpe)) for vpe in found.vpes[:ROWS]]
+    tables = tables[:ROWS]
+    owners = [(virtual, number) for virtual, number, _, _ in tables]
     events = found.events[lpis.enabled(found.events["configuration"])]
     target = np.where(events["virtual"], events["vPEID"], events["RDbase"])
     highest = max(int(rows["INTID"].max(initial=FIRST_LPI)) for rows in (events, found.pending))
     width = -(-(highest + 1 - FIRST_LPI) // BINS)
-    names = [f"vPE {number}" if virtual else f"RD {number}" for virtual, number in owners]
+    whole = [lpis.is_whole(found.dump, address, id_bits) for _, _, address, id_bits in tables]
+    names = [
+        f"{'vPE' if virtual else 'RD'} {number}{'' if known else ' (not all known)'}"
+        for (virtual, number), known in zip(owners, whole, strict=True)
+    ]
     pending = [_count(found.pending, found.pending["target"], owner, width) for owner in owners]
     enabled = [_count(events, target, owner, width) for owner in owners]
     shape = (len(owners), BINS)

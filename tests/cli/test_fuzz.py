@@ -154,6 +154,10 @@ def test_a_program_without_a_difference(tmp_path: Path):
     )
     result = fuzz("--reproduce", file)
     assert (result.exit_code, result.output) == (0, f"{file}: no difference\n")
+    named = file.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\033]0;pwned\007\xff")))
+    result = fuzz("--reproduce", named)
+    assert (result.exit_code, result.output) == (0, f"{tmp_path}/\\x1b]0;pwned\\x07\\udcff: no difference\n")
+    assert json.loads(fuzz("--reproduce", named, "--json", "-").stdout)["file"].endswith("\007\\udcff")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 """The counts behind the picture."""
 
 from gicmodel.inspection.heat import BINS, heat
-from tests.inspection.machine import PENDING0, VPT1, Machine
+from tests.inspection.machine import PENDING0, PENDING1, VPT0, VPT1, Machine
 
 
 def test_interrupts_are_counted_by_target_and_bin():
@@ -24,3 +24,14 @@ def test_a_machine_without_anything_has_no_rows():
     del registers["GITS0"]["BASER2"]
     machine.registers = registers
     assert heat(machine.inspect()).pending.shape == (0, BINS)
+
+
+def test_a_row_says_that_its_pending_table_is_not_all_there():
+    machine = Machine()
+    machine.holes += [(PENDING1, PENDING1 + 0x1000), (VPT0, VPT0 + 0x2000)]
+    del machine.registers["GICR0"]["PENDBASER"]
+    assert heat(machine.inspect()).rows == [
+        *(f"RD {number} (not all known)" for number in range(2)),
+        "vPE 0 (not all known)",
+        "vPE 1",
+    ]
