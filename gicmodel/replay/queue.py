@@ -61,7 +61,7 @@ class CommandQueue:
         self._its.write(CWRITER, GITS_CWRITER.pack(Offset=offset))
 
     def at(self, line: int, slot: int) -> None:
-        """The ITS turns to the command in that slot. Raises UnusableInput if it is not the one that comes next."""
+        """The ITS is at that slot, as it or a read of GITS_CREADR says. Raises UnusableInput if the model is not."""
         offset = self._read_offset()
         for _ in self._waiting:
             offset = self._next(offset)

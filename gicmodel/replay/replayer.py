@@ -8,13 +8,14 @@ from pathlib import Path
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, GicConfig
-from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
+from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, OPCODES, encode
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers import (
     GICR_CTLR,
     GICR_PENDBASER,
+    GITS_CREADR,
     GITS_CTLR,
     VLPI_FRAME,
     TableType,
@@ -28,6 +29,7 @@ from gicmodel.qemu_trace.events import (
     Command,
     Event,
     Glued,
+    ItsRead,
     ItsWrite,
     Msi,
     ProcessCommand,
@@ -38,7 +40,7 @@ from gicmodel.qemu_trace.events import (
 )
 from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.completeness import Late
-from gicmodel.replay.queue import CBASER, CTLR, CWRITER, CommandQueue
+from gicmodel.replay.queue import CBASER, CREADR, CTLR, CWRITER, CommandQueue
 from gicmodel.replay.software import Image, Software
 from gicmodel.replay.survey import Survey
 from gicmodel.replay.tables import Table
@@ -108,6 +110,8 @@ class Replayer:
                 self._held = event
             case ProcessCommand():
                 self._queue.at(event.line, event.slot)
+            case ItsRead(offset=offset) if offset == CREADR:
+                self._queue.at(event.line, GITS_CREADR.unpack(event.data & 0xFFFF_FFFF)["Offset"] // COMMAND_BYTES)
             case Msi():
                 self._msi(event)
             case Acknowledge():

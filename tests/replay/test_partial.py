@@ -87,6 +87,16 @@ def test_a_slot_that_is_not_the_next_is_refused(log):
         replay(log.write())
 
 
+@pytest.mark.parametrize(("creadr", "fine"), [(0xA0, True), (0xA1, True), (0x80, False), (0, False)])
+def test_a_read_of_creadr_says_where_the_its_is(running, creadr, fine):
+    running.lines.append(f"gicv3_its_read GICv3 ITS read: offset 0x90 data {creadr:#x} size 8")
+    if fine:
+        assert replay(running.write()).verdict == "equal"
+    else:
+        with pytest.raises(UnusableInput, match=f"line 22: the ITS is at the command at {creadr:#x}, but"):
+            replay(running.write())
+
+
 def test_slots_that_follow_each_other_are_fine(log):
     log.setup(enable=False)
     for slot in range(3):
@@ -116,6 +126,17 @@ def test_a_command_that_stalled_was_not_executed(log):
     log.iar(LPI)
     outcome = replay(log.write())
     assert [event.line for event in outcome.not_pending] == [len(log.lines)]
+
+
+def test_the_stalls_of_qemu_are_followed(tmp_path):
+    """As far as the trace shows them: the fault of a table's write, with which the next MAPD stalls, is not traced."""
+    text = (DATA / "stall.trace").read_text()
+    shown, _, _ = text.partition("gicv3_its_process_command GICv3 ITS: processing command at offset 0x4")
+    (tmp_path / "gic.trace").write_text(shown)
+    assert replay(tmp_path / "gic.trace").commands == 6
+    (tmp_path / "gic.trace").write_text(text)
+    with pytest.raises(UnusableInput, match="but the commands before end at 0xa0"):
+        replay(tmp_path / "gic.trace")
 
 
 def test_a_fault_of_a_message_stalls_nothing(running):
