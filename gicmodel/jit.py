@@ -94,7 +94,7 @@ def _compiled(function: _Function, inline: bool) -> _Function:
 
     with _numba_enabled():
         # Kernels allocate nothing: without numba's runtime (_nrt) no call counts references to their arrays.
-        compiled: Any = numba.njit(nogil=True, _nrt=False, forceinline=inline)(function)
+        compiled: Any = numba.njit(nogil=True, _nrt=False, no_cfunc_wrapper=True, forceinline=inline)(function)
     if cachable(function):
         # What `cache=True` does, with another cache. A numba that looked elsewhere for it would compile each time.
         compiled._cache = KernelCache(function)

@@ -51,12 +51,19 @@ def cache_directory(floor: str = FLOORS[-1]) -> Path:
     for source in _sources(floor):
         digest.update(str(source.relative_to(_PACKAGE)).encode())
         digest.update(source.read_bytes())
-    return _base() / digest.hexdigest()[:16]
+    return directory_of_all() / digest.hexdigest()[:16]
 
 
 def is_whole() -> bool:
     """Whether all kernels have been compiled for these sources, by this numba."""
     return _mark().exists()
+
+
+def can_be_written() -> bool:
+    """Whether what this process compiles is there for others."""
+    directory = cache_directory("kvm")
+    _claim(directory)
+    return os.access(directory, os.W_OK)
 
 
 def mark_whole() -> None:
@@ -82,6 +89,8 @@ class KernelCache:
         self._name = function.__name__
         code = function.__code__
         self._identity = [function.__module__, function.__qualname__, code.co_firstlineno, _stamp(code.co_filename)]
+        self.kept = False
+        """Whether what was compiled last, or loaded, is on disk."""
         _claim(self._directory)
 
     @property
@@ -108,18 +117,21 @@ class KernelCache:
         if content is None:
             return None
         try:
-            return CompileResult._rebuild(context, *pickle.loads(content))
-        except Exception:  # written by this very numba, and whole: what it says of it now matters to nobody
+            result = CompileResult._rebuild(context, *pickle.loads(content))
+        except Exception:  # it is whole, so this numba wrote it: why it cannot read it now matters to nobody
             return None
+        self.kept = True
+        return result
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep a compile result, if that is possible."""
         from numba.core.serialize import dumps
 
+        self.kept = False
         if result.library.has_dynamic_globals or not all(lifted.can_cache for lifted in result.lifted):
             return
         key = self._key(signature, result.library.codegen)
-        _write(self._path(key), key, dumps(result._reduce()))
+        self.kept = _write(self._path(key), key, dumps(result._reduce()))
 
     def _path(self, key: bytes) -> Path:
         return self._directory / f"{self._name}-{key.hex()[:32]}{_SUFFIX}"
@@ -165,8 +177,8 @@ def _read(path: Path, key: bytes) -> bytes | None:
     return None
 
 
-def _write(path: Path, key: bytes, content: bytes) -> None:
-    """Put a file there, whole or not at all."""
+def _write(path: Path, key: bytes, content: bytes) -> bool:
+    """Put a file there, whole or not at all; whether it is there."""
     part = path.with_name(f".{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +187,8 @@ def _write(path: Path, key: bytes, content: bytes) -> None:
     except OSError:
         with suppress(OSError):
             part.unlink()
+        return False
+    return True
 
 
 @cache
@@ -236,7 +250,8 @@ def _held_alone(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _base() -> Path:
+def directory_of_all() -> Path:
+    """NUMBA_CACHE_DIR, or the user's cache directory for this package."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
         return Path(chosen)

@@ -48,7 +48,7 @@ def trace(tmp_path_factory):
     """The first events of a host, unpacked."""
     path = tmp_path_factory.mktemp("trace") / "host.trace"
     with lzma.open(TRACE) as packed:
-        path.write_bytes(b"".join(packed.readlines()[:2000]))
+        path.write_bytes(b"".join(packed.readlines()[:10000]))
     return path
 
 
