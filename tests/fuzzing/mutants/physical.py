@@ -90,7 +90,7 @@ def movi_leaves_pending(original, m, old, new, intid):
 @mutant("physical_commands.movall", "gem5 gic_v3_its.cc:1275")
 def movall_overwrites(original, m, its, packet):
     """MOVALL loses what is pending at its target"""
-    old, new = (redistributor_of(m, operand(packet, field)) for field in (RDBASE, RDBASE2))
+    old, new = redistributor_of(m, operand(packet, RDBASE)), redistributor_of(m, operand(packet, RDBASE2))
     if min(old, new) >= 0 and old != new and lpis_on(m, old) and lpis_on(m, new):
         write_pending_word(m, new, lpi_table(m, new), FIRST_LPI_WORD, ZERO)
     return original(m, its, packet)

@@ -49,14 +49,20 @@ def mutant(
     return add
 
 
-@contextmanager
-def planted(mutant: Mutant) -> Iterator[None]:
-    """The hardware with the bug."""
+def places_of(mutant: Mutant) -> tuple[Any, list[Any], str]:
+    """The kernel that a mutant replaces, the modules where it does, and the name that it has there."""
     module, _, name = mutant.kernel.partition(".")
     home = import_module(f"gicmodel.hardware.kernels.{module}")
     original = getattr(home, name)
-    everywhere = original.__module__ == home.__name__
-    places = [place for place in _package() if getattr(place, name, None) is original] if everywhere else [home]
+    if original.__module__ != home.__name__:
+        return original, [home], name
+    return original, [place for place in _package() if getattr(place, name, None) is original], name
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The hardware with the bug."""
+    original, places, name = places_of(mutant)
     broken = partial(mutant.broken, original)
     for place in places:
         setattr(place, name, broken)
