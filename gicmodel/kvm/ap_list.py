@@ -22,9 +22,10 @@ from gicmodel.kvm.lpi import NO_VCPU
 def queue(dist: VgicDist, slot: int) -> None:
     """Put an LPI on its target's list, if it is on none and is to be delivered (Linux `vgic_queue_irq_unlock`)."""
     lpis = dist.lpis
+    if lpis.queued[slot] != NO_VCPU or not dist.enabled:
+        return
     row = lpis.rows[slot]
-    deliverable = row["pending_latch"] and row["enabled"] and dist.enabled and row["target_vcpu"] != NO_VCPU
-    if deliverable and lpis.queued[slot] == NO_VCPU:
+    if row["pending_latch"] and row["enabled"] and row["target_vcpu"] != NO_VCPU:
         lpis.queued[slot] = row["target_vcpu"]
         lpis.hold(slot)
 
@@ -69,9 +70,9 @@ def _prune(dist: VgicDist, slots: NDArray[np.int64]) -> None:
 
 def _targets(dist: VgicDist, slots: NDArray[np.int64]) -> NDArray[np.int32]:
     """The vCPU that each LPI is to be delivered to, int32 [n]; NO_VCPU for none (Linux `vgic_target_oracle`)."""
-    rows = dist.lpis.rows[slots]
-    deliverable = rows["pending_latch"] & rows["enabled"] & dist.enabled
-    targets: NDArray[np.int32] = np.where(deliverable, rows["target_vcpu"], np.int32(NO_VCPU))
+    rows = dist.lpis.rows
+    deliverable = rows["pending_latch"][slots] & rows["enabled"][slots] & dist.enabled
+    targets: NDArray[np.int32] = np.where(deliverable, rows["target_vcpu"][slots], np.int32(NO_VCPU))
     return targets
 
 

@@ -122,12 +122,11 @@ class Lpis:
 
         These are what is on its ap_list and, still, pending in the latch, enabled and its own.
         """
-        slots = self.on_list_of(vcpu)
-        rows = self.rows[slots]
-        order = np.lexsort((rows["intid"], rows["priority"]))
-        deliverable = rows["pending_latch"] & rows["enabled"] & (rows["target_vcpu"] == vcpu)
-        delivered: NDArray[np.int64] = slots[order[deliverable[order]]]
-        return delivered
+        slots, rows = self.on_list_of(vcpu), self.rows
+        slots = slots[rows["pending_latch"][slots] & rows["enabled"][slots] & (rows["target_vcpu"][slots] == vcpu)]
+        order = np.lexsort((rows["intid"][slots], rows["priority"][slots]))
+        ordered: NDArray[np.int64] = slots[order]
+        return ordered
 
     def on_list_of(self, vcpu: int) -> NDArray[np.int64]:
         """The slots on the ap_list of `vcpu`, in ascending order."""
