@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +52,23 @@ class QemuPeer:
     """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
 
     `ram` (uint8, [RAM_BYTES]) is its memory from RAM_BASE on. Use it as a context manager: the process ends with the
-    block, however the block ends.
+    block, however the block ends. Its files have no names any more once it runs, so that none is left behind either.
     """
 
     def __init__(self, gic_version: int = 4, redistributors: int = 4, trace: Path | None = None) -> None:
         """Raise QemuMissing if there is no such emulator; `trace` receives its GICv3 trace."""
         self.redistributors = redistributors
         self._stride = _STRIDE[gic_version]
-        self._directory = tempfile.TemporaryDirectory(prefix="gicmodel-qemu-")
-        self._stderr = Path(self._directory.name, "stderr")
-        with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as undo:
-            undo.callback(self._directory.cleanup)
-            path = Path(self._directory.name, "qtest")
+        with (
+            tempfile.TemporaryDirectory(prefix="gicmodel-qemu-") as directory,
+            socket.socket(socket.AF_UNIX) as listener,
+            contextlib.ExitStack() as undo,
+        ):
+            self._stderr = undo.enter_context(tempfile.TemporaryFile())
+            path = Path(directory, "qtest")
             listener.bind(str(path))
             listener.listen(1)
-            self.ram = _shared_ram(Path(self._directory.name, "ram"))
+            self.ram = _shared_ram(path.with_name("ram"))
             self._process = _start(_arguments(path, gic_version, redistributors, trace), self._stderr)
             undo.callback(self._end)
             self._socket = self._accept(listener)
@@ -82,11 +84,11 @@ class QemuPeer:
         self.close()
 
     def close(self) -> None:
-        """End the process and remove its files. May be called again."""
+        """End the process. May be called again."""
         self._answers.close()
         self._socket.close()
         self._end()
-        self._directory.cleanup()
+        self._stderr.close()
 
     @property
     def pid(self) -> int:
@@ -137,18 +139,18 @@ class QemuPeer:
         self._process.wait()
 
     def _last_words(self) -> str:
-        return " ".join(self._stderr.read_text(errors="replace").split()) or "it wrote nothing on stderr"
+        self._stderr.seek(0)
+        return " ".join(self._stderr.read().decode(errors="replace").split()) or "it wrote nothing on stderr"
 
 
 _SUFFIX = {2: "w", 4: "l", 8: "q"}
 
 
-def _start(arguments: list[str], stderr: Path) -> subprocess.Popen[bytes]:
+def _start(arguments: list[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     """A session of its own keeps Ctrl-C from it, which is for the process that closes it."""
-    with stderr.open("wb") as stream:
-        return subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True
-        )
+    return subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+    )
 
 
 def _arguments(socket_path: Path, gic_version: int, redistributors: int, trace: Path | None) -> list[str]:

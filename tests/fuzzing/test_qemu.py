@@ -3,7 +3,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from gicmodel.layouts.registers import GICD_TYPER, REGISTERS, register
 from gicmodel.memory import GuestMemory
 
 pytestmark = pytest.mark.qemu
-needs_qemu = pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed")
+needs_qemu = pytest.mark.needs(BINARY)
 
 GICD_BASE = 0x0800_0000
 CONSTANTS = [
@@ -64,10 +63,10 @@ def test_the_process_and_its_files_end_with_the_block():
 
 
 @needs_qemu
-def test_the_process_ends_with_a_killed_parent():
+def test_the_process_and_its_files_end_with_a_killed_parent():
     program = (
         "import os\nfrom gicmodel.fuzzing.qemu import QemuPeer\n"
-        "print(QemuPeer().pid, flush=True)\nos.kill(os.getpid(), 9)"
+        "peer = QemuPeer()\nprint(peer.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
     with tempfile.TemporaryDirectory() as left_behind:
         environment = os.environ | {"TMPDIR": left_behind}
@@ -76,6 +75,7 @@ def test_the_process_ends_with_a_killed_parent():
         while is_running(int(pid)) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not is_running(int(pid))
+        assert list(Path(left_behind).iterdir()) == []
 
 
 @needs_qemu
