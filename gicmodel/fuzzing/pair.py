@@ -104,8 +104,8 @@ class Pair:
     def translate(self, its: int, device_id: int, event_id: int) -> None:
         """A device writes GITS_TRANSLATER; the syndrome is what GITS_STATUSR shows."""
         expected = self.oracle.translate(its, device_id, event_id)
-        forwarded = expected is Syndrome.FORWARDED or not self.oracle.its[its].enabled
-        agree("syndrome", self.rig.translate(its, device_id, event_id), None if forwarded else int(expected))
+        told = self.config.umsi and self.oracle.its[its].enabled and expected is not Syndrome.FORWARDED
+        agree("syndrome", self.rig.translate(its, device_id, event_id), int(expected) if told else None)
 
     def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:
         """Write GITS_SGIR."""

@@ -26,9 +26,9 @@ def devices(rig: Rig, its: int) -> dict[int, Device]:
 
 
 def collections(rig: Rig, its: int) -> dict[int, int]:
-    """The redistributor of each valid CTE of an ITS."""
+    """The redistributor of each valid CTE of an ITS; its first GITS_TYPER.HCC collections have none in RAM."""
     entries = _valid_entries(rig, rig.collection_tables[its])
-    return {icid: entry["RDbase"] for icid, entry in entries.items()}
+    return {rig.config.hcc + number: entry["RDbase"] for number, entry in entries.items()}
 
 
 def vpes(rig: Rig, its: int) -> dict[int, Fields]:

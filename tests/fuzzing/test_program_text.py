@@ -4,14 +4,17 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, generate
+from gicmodel.fuzzing.execution import run
 from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.peers.oracle import PEER
-from gicmodel.fuzzing.program import EVENTS
+from gicmodel.fuzzing.program import EVENTS, Program
 from gicmodel.fuzzing.program_text import format_program, parse_program, read_program, write_program
+from gicmodel.fuzzing.rig import Rig
 
 HEADER = "gicmodel fuzz program, version 1\nagainst oracle\nconfig architecture=4.1\n"
 TABLES = "tables page_size=0 indirect=0 pages=1\n"
@@ -101,3 +104,38 @@ def test_a_machine_too_large_is_refused():
     huge = HEADER.replace("4.1", "4.1 redistributors=32 intid_bits=24") + TABLES
     with pytest.raises(UnusableInput, match="cannot have"):
         PEER.start(parse_program(huge, "file").machine)
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        ("architecture=4.0", "vpt_writeback=unmap on GICv4.0"),
+        ("architecture=4.0 vpt_writeback=deschedule", "vpt_writeback=deschedule on GICv4.0"),
+        ("architecture=3 caching=retain its=2", "caching=retain with its=2"),
+    ],
+)
+def test_a_machine_that_the_oracle_cannot_judge_is_refused(choices: str, reason: str):
+    """It would find differences that are none."""
+    text = HEADER.replace("architecture=4.1", choices) + TABLES
+    with pytest.raises(UnusableInput, match=f"the oracle cannot judge {reason}"):
+        PEER.start(parse_program(text, "file").machine)
+
+
+CHOICES = [
+    *("its=16", "redistributors=1", "redistributors=32", "collection_id_bits=1", "vpe_id_bits=1", "event_id_bits=1"),
+    *("device_id_bits=1", "device_id_bits=24", "intid_bits=14", "intid_bits=20", "hcc=1", "hcc=64", "hcc=255"),
+    *("svpet=0", "svpet=3", "common_lpi_aff=0", "common_lpi_aff=3", "vpt_cache_sets=1", "table_cache_lines=1"),
+    *("umsi=0", "inv=0", "direct_lpi=0", "nid=0", "vmovp=0", "pta=1", "seis=1", "mpam=1", "caching=retain"),
+    *("discard_unmapped=refuse", "individual_doorbell=every", "command_errors=ignore", "pending_writeback=immediate"),
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("architecture", ["3", "4.0", "4.1"])
+def test_a_machine_with_any_choice_is_judged_as_it_is(architecture: str, choice: str):
+    """What a program of somebody's own may choose and campaigns do not: the oracle knows of each choice, or refuses."""
+    base = f"architecture={architecture} vpt_writeback=immediate"
+    machine = parse_program(HEADER.replace("architecture=4.1", f"{base} {choice}") + TABLES, "file").machine
+    universe = Rig(machine.config, machine.geometry).universe
+    steps = tuple(PEER.steps(np.random.default_rng(3), universe, 120))
+    assert run(PEER, Program("oracle", machine, steps)).divergence is None

@@ -25,7 +25,7 @@ _LATE = {"vpt_writeback": "unmap", "pending_writeback": "disable"}
 _RETAINED = {**_LATE, "its": 1, "caching": "retain"}
 _DESCHEDULED = {**_LATE, "vpt_writeback": "deschedule", "ces": False}
 
-# A GICv4.0 that holds VPTs may lose what it holds, so that its RAM says nothing.
+# See _require_judged.
 POLICIES: dict[str, tuple[Mapping[str, object], ...]] = {
     "3": (_IMMEDIATE, _LATE, _RETAINED),
     "4.0": (_IMMEDIATE, {**_IMMEDIATE, "discard_unmapped": "refuse"}),
@@ -69,8 +69,21 @@ class OraclePeer(Peer):
         return draw_machine(random, architecture)
 
     def start(self, machine: Machine) -> AgainstOracle:
-        """Boot hardware and oracle."""
+        """Boot both. Raises UnusableInput for a machine that there cannot be, or that the oracle cannot judge."""
+        _require_judged(machine.config)
         return AgainstOracle(boot_pair(machine, self._oracle_class))
+
+
+def _require_judged(config: GicConfig) -> None:
+    """Of what a GIC may keep to itself, and lose, the oracle knows what no sequence of commands can make it lose."""
+    if config.architecture == "4.0" and config.vpt_writeback != "immediate":
+        raise UnusableInput(
+            f"the oracle cannot judge vpt_writeback={config.vpt_writeback} on GICv4.0, which may lose what it holds"
+        )
+    if config.caching == "retain" and config.its > 1:
+        raise UnusableInput(
+            f"the oracle cannot judge caching=retain with its={config.its}: each ITS may hold what another has changed"
+        )
 
 
 def boot_pair(machine: Machine, oracle_class: type[Oracle] = Oracle) -> Pair:
