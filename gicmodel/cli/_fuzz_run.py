@@ -89,23 +89,23 @@ class _NothingRun(Exception):
 
 
 class _Ending:
-    """How a campaign ended if it did not come to its end; `stop` if somebody ended it."""
+    """How a campaign ended if it did not come to its end; `stop` is to be raised once it is reported."""
 
     early = False
-    stop: KeyboardInterrupt | None = None
+    stop: BaseException | None = None
 
 
 @contextmanager
 def _kept() -> Iterator[_Ending]:
-    """What the block has found until Ctrl-C, or until it cannot go on, is kept."""
+    """What the block has found until Ctrl-C, or until it cannot go on for whatever reason, is kept."""
     ending = _Ending()
     try:
         yield ending
-    except KeyboardInterrupt as stop:
-        ending.early, ending.stop = True, stop
     except (WorkersLost, _NothingRun) as reason:
         ending.early = True
         click.echo(f"gicmodel: {reason}", err=True)
+    except (KeyboardInterrupt, Exception) as stop:
+        ending.early, ending.stop = True, stop
 
 
 def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:

@@ -77,11 +77,11 @@ def _started(peer: Peer, program: Program) -> Iterator[Comparison]:
 
 
 def _run_and_check(comparison: Comparison, steps: tuple[Step, ...]) -> None:
-    """An exception that nobody expects is a divergence, too: it has a program that shows it."""
+    """An exception that nobody expects is a divergence, too, as a program shows it; a lack of memory is none."""
     try:
         comparison.run(steps)
         comparison.check()
-    except (Divergence, UnusableInput):
+    except (Divergence, UnusableInput, MemoryError):
         raise
     except Exception as error:
         raise Divergence(EXCEPTION, f"{type(error).__name__}: {error}") from error

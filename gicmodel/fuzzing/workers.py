@@ -35,8 +35,6 @@ from gicmodel.errors import UnusableInput
 
 _Result = TypeVar("_Result")
 
-_AHEAD = 2
-"""Tasks handed out per worker: one to run, and one to go on with."""
 _CONNECT_SECONDS = "10s"
 _LOOK_SECONDS = 5.0
 """How often somebody looks whether there is still who does it,"""
@@ -49,10 +47,14 @@ class WorkersLost(Exception):
 
 
 class Workers(NamedTuple):
-    """An executor, how many tasks it does at a time, and whether there is anybody who does them."""
+    """An executor, how many tasks it does at a time, and whether there is anybody who does them.
+
+    Each has `ahead` tasks: one to run, and one to go on with.
+    """
 
     executor: Executor
     width: int
+    ahead: int = 2
     manned: Callable[[], bool] = lambda: True
 
     def run(
@@ -67,7 +69,7 @@ class Workers(NamedTuple):
         try:
             while True:
                 if time.monotonic() < deadline:
-                    more = islice(left, self.width * _AHEAD - len(waiting))
+                    more = islice(left, self.width * self.ahead - len(waiting))
                     waiting |= {self.executor.submit(task, number) for number in more}
                 if not waiting:
                     return
@@ -94,7 +96,7 @@ class Workers(NamedTuple):
 def local(jobs: int) -> Iterator[Workers]:
     """This process for one job, else as many processes, which end with the block or with this process."""
     if jobs == 1:
-        yield Workers(_Here(), 1)
+        yield Workers(_Here(), 1, ahead=1)
         return
     spawn = multiprocessing.get_context("spawn")
     theirs, lifeline = spawn.Pipe(duplex=False)
@@ -134,7 +136,7 @@ def cluster(address: str) -> Iterator[Workers]:
         _require_this_engine(address, client)
         try:
             with client.get_executor(pure=False) as executor:
-                yield Workers(executor, threads, lambda: bool(client.nthreads()))
+                yield Workers(executor, threads, manned=lambda: bool(client.nthreads()))
         except (CancelledError, CommClosedError, KilledWorker) as error:
             raise WorkersLost(f"{address}: the scheduler or its workers are gone: {error}") from error
 

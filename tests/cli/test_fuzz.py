@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gicmodel.cli import INTERRUPTED, main
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.campaign import ChunkResult, Plan
 from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.peers import oracle
 from gicmodel.fuzzing.program_text import read_program
@@ -209,6 +212,31 @@ def test_a_process_that_dies_leaves_a_report(monkeypatch: pytest.MonkeyPatch, tm
     result = fuzz("--commands", COMMANDS, "--jobs", 2, "--json", tmp_path / "json")
     assert result.exit_code == 2
     assert "gicmodel: a process of --jobs ended before its time: " in result.stderr
+    assert json.loads((tmp_path / "json").read_text())["interrupted"] is True
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (UnusableInput("QEMU did not connect"), "QEMU did not connect"),
+        (MemoryError(), "there is not enough memory for that"),
+        (OSError(12, "Cannot allocate memory"), "there is not enough memory for that"),
+    ],
+)
+def test_a_campaign_that_cannot_go_on_keeps_what_it_found(
+    reason: Exception, line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def second_chunk_fails(name: str, plan: Plan, chunk: int) -> ChunkResult:
+        if chunk:
+            raise reason
+        return ChunkResult(chunk, 7, Counter({("INT", 0): 7}), None)
+
+    monkeypatch.setattr("gicmodel.cli._fuzz_run.chunk_against", second_chunk_fails)
+    result = fuzz("--commands", 12_000, "--jobs", 1, "--json", tmp_path / "json")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"gicmodel: {line}\n")
+    assert result.stdout.startswith("7 commands in ")
+    assert result.stdout.endswith("no divergence so far\n")
     assert json.loads((tmp_path / "json").read_text())["interrupted"] is True
 
 
