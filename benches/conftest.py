@@ -7,6 +7,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from gicmodel.benchmarks.harness import Benchmark, PeerMissing
+from tests.conftest import missing
 
 SIDES = ("model", "peer")
 ROUNDS = 20
@@ -36,6 +37,6 @@ def time_side(benchmark: BenchmarkFixture, side: str) -> Callable[[Benchmark], N
                     chosen.run, setup=lambda: prepare() and None, rounds=1 if comparison.once else ROUNDS
                 )
         except PeerMissing as reason:
-            pytest.skip(str(reason))
+            missing(str(reason))
 
     return time

@@ -13,6 +13,7 @@ from gicmodel.benchmarks.harness import Benchmark, Unproven
 from gicmodel.cli import main
 from gicmodel.fuzzing.qemu import QemuMissing
 from gicmodel.jit import COMPILED
+from tests.conftest import needed
 
 compiled = pytest.mark.skipif(not COMPILED, reason="what is measured is compiled")
 
@@ -34,7 +35,7 @@ def test_table_names_the_machine_and_both_sides():
 
 @compiled
 def test_json_and_figure(tmp_path):
-    pytest.importorskip("matplotlib")
+    needed("matplotlib")
     figure = tmp_path / "speed.svg"
     result = bench("--quick", "vpt", "--json", "-", "--figure", figure)
     assert result.exit_code == 0, result.output

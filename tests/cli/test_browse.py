@@ -3,7 +3,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from gicmodel.inspection.entries import DEVICES
 from gicmodel.inspection.octets import hexdump
 from gicmodel.inspection.rules import find
 from gicmodel.registers_file import write_registers
+from tests.conftest import needed
 from tests.inspection.machine import DEVICES as DEVICE_TABLE
 from tests.inspection.machine import VCONF, VPT1, Machine, SavedGuest
 from tests.inspection.museum import HOST, inspected
@@ -127,7 +127,7 @@ def test_bytes_that_the_dump_lacks_are_shown_as_such():
 
 def walk(outline, *steps):
     """Press keys and wait for a text to be in the label under the cursor, the details or the status line."""
-    pytest.importorskip("textual")
+    needed("textual")
     from gicmodel.cli._browse_app import Browser
 
     async def run():
@@ -180,7 +180,7 @@ def test_a_finding_leads_to_its_entry():
 
 
 def test_without_a_terminal_it_is_one_line():
-    pytest.importorskip("textual")
+    needed("textual")
     result = CliRunner().invoke(main, ["inspect", str(HOST[0]), "--browse"])
     assert (result.exit_code, result.stdout) == (UNUSABLE, "")
     assert result.stderr == "gicmodel: --browse needs a terminal\n"
@@ -217,9 +217,9 @@ class Screen:
         return subprocess.run([*self.tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+@pytest.mark.needs("tmux")
 def test_on_a_real_terminal(tmp_path):
-    pytest.importorskip("textual")
+    needed("textual")
     machine = stuck()
     image = tmp_path / "ram.elf"
     write_elf(image, machine.memory)

@@ -16,6 +16,7 @@ from gicmodel.cli import UNUSABLE, main
 from gicmodel.files import opened
 from gicmodel.inspection.rules import RULES
 from gicmodel.inspection.selection import TABLES
+from tests.conftest import needed
 from tests.inspection.museum import CAPTURE, GUEST, HOST
 
 
@@ -183,7 +184,7 @@ def test_numba_is_not_imported():
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_a_figure(tmp_path, suffix):
-    pytest.importorskip("matplotlib")
+    needed("matplotlib")
     target = tmp_path / f"host.{suffix}"
     assert host("--figure", target).exit_code == 0
     assert target.read_bytes().startswith(b"<?xml" if suffix == "svg" else b"\x89PNG")

@@ -18,8 +18,9 @@ from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.results import Results, document
 from gicmodel.fuzzing.workers import Workers, cluster, local
 from gicmodel.jit import COMPILED
+from tests.conftest import needed
 
-distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed: extra [cluster]")
+distributed = needed("distributed")
 
 PLAN = Plan(seed=3, commands=6 * PEER.chunk, architecture="4.1")
 TASK = partial(chunk_against, "oracle", PLAN)

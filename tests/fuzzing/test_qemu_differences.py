@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each known difference between QEMU 7.2 and the model, shown: a mask that nothing needs is a hole."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -24,7 +22,7 @@ from gicmodel.layouts.registers import (
 
 pytestmark = [
     pytest.mark.qemu,
-    pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed"),
+    pytest.mark.needs(BINARY),
 ]
 
 FLAT, TWO_LEVEL = Geometry(), Geometry(indirect=True)

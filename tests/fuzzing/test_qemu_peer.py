@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Campaigns against QEMU: whole programs agree, and what differs is found, shrunk, saved and reproduced."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from gicmodel.hardware import GicConfig
 from gicmodel.jit import COMPILED
 
 pytestmark = pytest.mark.qemu
-needs_qemu = pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed")
+needs_qemu = pytest.mark.needs(BINARY)
 
 COMMANDS = 100_000 if COMPILED else 2_000
 

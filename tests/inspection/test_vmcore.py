@@ -21,10 +21,11 @@ from gicmodel.inspection.dump import ABSENT
 from gicmodel.inspection.kdump import Kdump
 from gicmodel.inspection.sources import read_dump
 from gicmodel.registers_file import read_registers
+from tests.conftest import needed
 from tests.inspection.kdump import kdump
 from tests.inspection.museum import GUEST, HOST
 
-pytest.importorskip("drgn")
+needed("drgn")
 
 PAGE = 4096
 BASE = 0x4000_0000

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a trace tells of the registers is what QEMU itself answers."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from gicmodel.qemu_trace import registers_of_trace
 
 pytestmark = [
     pytest.mark.qemu,
-    pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed"),
+    pytest.mark.needs(BINARY),
 ]
 
 QUEUE = RAM_BASE + 0x400_0000

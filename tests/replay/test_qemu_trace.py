@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces of QEMU driven at random: what the capture of one machine does not contain."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -20,7 +18,7 @@ from gicmodel.replay import replay
 
 pytestmark = [
     pytest.mark.qemu,
-    pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed"),
+    pytest.mark.needs(BINARY),
 ]
 
 REDISTRIBUTORS = 18
