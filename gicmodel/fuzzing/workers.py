@@ -134,11 +134,14 @@ def cluster(address: str) -> Iterator[Workers]:
             raise UnusableInput(f"{address}: this scheduler has no workers")
         _require_these_sources(address, client)
         _require_this_engine(address, client)
+        executor = client.get_executor(pure=False)
         try:
-            with client.get_executor(pure=False) as executor:
-                yield Workers(executor, threads, manned=lambda: bool(client.nthreads()))
+            yield Workers(executor, threads, manned=lambda: bool(client.nthreads()))
         except (CancelledError, CommClosedError, KilledWorker) as error:
             raise WorkersLost(f"{address}: the scheduler or its workers are gone: {error}") from error
+        finally:
+            # As a context manager it would wait for what nobody is there to do.
+            executor.shutdown(wait=False)
 
 
 def sources() -> str:

@@ -3,17 +3,23 @@
 
 import operator
 import os
+import subprocess
+import sys
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
+from functools import partial
 from itertools import count, islice
 
 import pytest
 
+from gicmodel.fuzzing import workers
 from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.results import Results, distinct, named_outcomes, without_copies
-from gicmodel.fuzzing.workers import WorkersLost, local
+from gicmodel.fuzzing.workers import WorkersLost, cluster, local
+from tests.conftest import needed
 
 
 def finding(chunk: int, kind: str, program: Program) -> Finding:
@@ -27,8 +33,8 @@ def program() -> Program:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_number_is_done_once(jobs: int):
-    with local(jobs) as workers:
-        assert sorted(workers.run(operator.neg, range(20))) == sorted(range(0, -20, -1))
+    with local(jobs) as those:
+        assert sorted(those.run(operator.neg, range(20))) == sorted(range(0, -20, -1))
 
 
 def test_only_a_few_are_handed_out_ahead():
@@ -72,3 +78,39 @@ def test_outcomes_have_names():
     named = {"MAPD": {"MAPD_ITTSIZE_OOR": 2, "OK": 3}, "UNKNOWN_COMMAND": {"UNKNOWN_COMMAND": 2}}
     assert named_outcomes(outcomes) == named
     assert distinct(outcomes) == (3, 2)
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a dask scheduler, without workers."""
+    distributed = needed("distributed")
+    monkeypatch.setattr(workers, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.1)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as started:
+        yield started.scheduler_address
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_whose_only_worker_died_is_told(scheduler: str):
+    """The scheduler is there and waits for another one, for ever."""
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--nthreads", "1"]
+    with subprocess.Popen([*worker, "--no-dashboard"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for_a_worker(scheduler)
+            with pytest.raises(WorkersLost, match="no worker has been there for 1 s"):
+                deque(results_until_killed(scheduler, process), maxlen=0)
+        finally:
+            process.kill()
+
+
+def results_until_killed(scheduler: str, worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, int]]:
+    with cluster(scheduler) as those:
+        results = those.run(partial(divmod, 7), count(1))
+        yield next(results)
+        worker.kill()
+        yield from results
+
+
+def wait_for_a_worker(scheduler: str) -> None:
+    with needed("distributed").Client(scheduler) as client:
+        client.wait_for_workers(1, timeout=60)
