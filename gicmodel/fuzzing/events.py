@@ -10,6 +10,7 @@ import numpy as np
 from gicmodel.fuzzing.program import Event
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.registers import GICR_VPENDBASER
 from gicmodel.layouts.vpt import FIRST_LPI
 
 _BYTES = (0xA3, 0xA2, 0x13, 0xFF, 0xA1)
@@ -19,6 +20,7 @@ _VSGIS = (0, 3, 15)
 _TAKEN = 6
 """A vPE that runs takes fewer interrupts than this."""
 _NARROW_VPT_BITS = 14
+_LAST_VPEID = int(GICR_VPENDBASER["vPEID"].mask)
 
 
 class Events:
@@ -74,7 +76,8 @@ class Events:
         return int(self._random.integers(self._universe.config.redistributors))
 
     def _vpeid(self) -> int:
-        return self._pick((*self._universe.vpeids, *self._universe.vpeids, self._universe.vpes))
+        """One of the universe, or the first out of range if a register can name it."""
+        return self._pick((*self._universe.vpeids, *self._universe.vpeids, min(self._universe.vpes, _LAST_VPEID)))
 
     def _intid(self) -> int:
         universe = self._universe

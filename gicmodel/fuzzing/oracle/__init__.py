@@ -29,7 +29,8 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
 `PTZ`       counts only with Alloc=1; the VPT then starts with nothing pending and every vSGI disabled.
 `VMOVP`     RDbase, vPEID range, mapped, default doorbell if DB=1. A pending doorbell does not move; an armed one stays
             armed. Moving a resident vPE leaves it resident where it is (GICv4.1).
-`SCHEDULE`  GICv4.1: a vPEID that is out of range, unmapped, or resident elsewhere makes Valid read as 0.
+`SCHEDULE`  GICv4.1: a vPEID that is out of range, unmapped, mapped to another CommonLPIAff group, or resident elsewhere
+            makes Valid read as 0.
 `DOORBELL`  An armed default doorbell rings, once, when an interrupt that is enabled (its byte or VSGI configuration,
             and its group at the last residency) becomes pending, or when an invalidation or VSGI finds one pending. It
             counts as rung even where it is discarded: INTID 1023, or EnableLPIs=0.

@@ -210,10 +210,14 @@ class Interrupts:
         residencies = (redistributor.residency for redistributor in self.redistributors)
         return next((one for one in residencies if one is not None and one.vpeid == vpe.vpeid), None)
 
+    def share_tables(self, one: int, other: int) -> bool:
+        """Whether two redistributors are of one CommonLPIAff group; only Aff1 tells any apart, 16 have the same."""
+        return self.config.common_lpi_aff < 3 or one // 16 == other // 16
+
     def schedule(self, rd: int, vpeid: int, groups: frozenset[int] = BOTH_GROUPS) -> bool:
         """GICv4.1: write GICR_VPENDBASER with Valid=1. Returns Valid as it then reads (note SCHEDULE)."""
         vpe = self.vpes.get(vpeid)
-        if vpe is None or self.residency(vpe) is not None:
+        if vpe is None or self.residency(vpe) is not None or not self.share_tables(rd, vpe.redistributor):
             return False
         vpe.groups = groups
         vpe.armed = False
