@@ -16,10 +16,10 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 WITHOUT_NUMBA = [
     "gicmodel",
     "gicmodel.hardware.config",
-    "gicmodel.images",
+    "gicmodel.images.segments",
     "gicmodel.inspection",
     "gicmodel.layouts.registers",
-    "gicmodel.qemu_trace",
+    "gicmodel.images.qemu_trace",
     "gicmodel.cli",
     "gicmodel.cli.bench",
     "gicmodel.cli.diff",

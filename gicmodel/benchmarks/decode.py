@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 from gicmodel.inspection import Dump
 from gicmodel.inspection.profiles.profile import Decoded
 from gicmodel.inspection.profiles.qemu import DEVICE

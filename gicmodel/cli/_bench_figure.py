@@ -9,7 +9,7 @@ from typing import Any
 
 from gicmodel.benchmarks.report import Outcome
 from gicmodel.errors import UnusableInput
-from gicmodel.files import replacing
+from gicmodel.images.files import replacing
 
 FORMATS = (".svg", ".png", ".pdf")
 _BAR_INCHES, _WIDTH_INCHES, _CURVES_INCHES = 0.28, 11, 3.2

@@ -10,10 +10,10 @@ from typing import IO
 import click
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.qemu_trace import registers_of_trace
+from gicmodel.images.registers_file import Registers
+from gicmodel.images.sources import is_snapshot, read_registers, registers_in
 from gicmodel.inspection.frames import from_pairs, merged
-from gicmodel.inspection.sources import is_snapshot, read_registers, registers_in
-from gicmodel.qemu_trace import registers_of_trace
-from gicmodel.registers_file import Registers
 
 CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
 """Printed wherever pending bits are."""

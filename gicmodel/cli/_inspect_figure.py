@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import replacing
+from gicmodel.images.files import replacing
 from gicmodel.inspection import Inspection
 from gicmodel.inspection.heat import BINS, Heat, heat
 from gicmodel.inspection.regions import KIND_TITLES, Regions

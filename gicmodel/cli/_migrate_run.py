@@ -14,13 +14,13 @@ from gicmodel.cli._migrate_report import Outcome, Watcher
 from gicmodel.driver import DriverError
 from gicmodel.errors import Interrupted, UnusableInput
 from gicmodel.hardware import GicConfig
-from gicmodel.images import Segment, write_elf
+from gicmodel.images.registers_file import write_registers
+from gicmodel.images.segments import Segment, write_elf
 from gicmodel.kvm import KvmError
 from gicmodel.migration import Options, Policy, VirtualMachine
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.trial import Course, Verdict, VmSize, migrate_new_vm, resume_saved_guest
-from gicmodel.registers_file import write_registers
 
 MOST_HOST_CPUS = 16
 COMPARED_RESETS = (0, 1, 3, 64)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import replacing
+from gicmodel.images.files import replacing
 
 
 class Directory(click.Path):

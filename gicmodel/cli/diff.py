@@ -11,10 +11,10 @@ import click
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
 from gicmodel.cli._inspect_text import show
 from gicmodel.errors import UnusableInput, printable
-from gicmodel.files import opened_whole
+from gicmodel.images.files import opened_whole
+from gicmodel.images.sources import dump_in
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
-from gicmodel.inspection.sources import dump_in
 from gicmodel.inspection.views import Column, View
 
 

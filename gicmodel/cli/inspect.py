@@ -14,13 +14,13 @@ import click
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
 from gicmodel.cli._inspect_text import print_lines, show, write_csv
 from gicmodel.errors import UnusableInput, printable
-from gicmodel.files import opened_whole
+from gicmodel.images.files import opened_whole
+from gicmodel.images.sources import dump_in
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import TABLES, Selection, dump_of, entries, parse_device, select
-from gicmodel.inspection.sources import dump_in
 
 MOST_NAMED = 4
 """How many tables that were not read to their end are named."""

@@ -15,8 +15,8 @@ from gicmodel.cli._migrate_report import Report, Watcher
 from gicmodel.cli._output import Directory, publish, require_writable
 from gicmodel.cli._ranges import Real
 from gicmodel.errors import Interrupted, UnusableInput
-from gicmodel.images import read_image
-from gicmodel.registers_file import read_registers
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import read_image
 
 POLICIES = ("avoid-unset", "dedicated-interface", "retrieve-on-unset", "rfc")
 MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed", "hops", "abort_at")

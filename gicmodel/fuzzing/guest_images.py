@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE
 from gicmodel.layouts.registers import (
     GICR_CTLR,
@@ -66,7 +66,7 @@ class GuestImage:
         return {(vcpu, intid) for vcpu, intid in self.targets() if intid in self.pending}
 
     def segments(self) -> list[Segment]:
-        """The guest's RAM, as `gicmodel.images` has it."""
+        """The guest's RAM, as `gicmodel.images.segments` has it."""
         ram = np.zeros(RAM_BYTES, np.uint8)
         words = ram.view("<u8")
         self._write_tables(words)
@@ -79,7 +79,7 @@ class GuestImage:
         return [Segment(RAM_BASE, ram)]
 
     def registers(self) -> dict[str, dict[str, int]]:
-        """The registers beside it, by frame, as `gicmodel.registers_file` has them."""
+        """The registers beside it, by frame, as `gicmodel.images.registers_file` has them."""
         redistributor = {
             "CTLR": GICR_CTLR.pack(EnableLPIs=1),
             "PROPBASER": GICR_PROPBASER.pack(Physical_Address=CONFIGURATION_TABLE, IDbits=INTID_BITS - 1),

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened, replacing
 from gicmodel.fuzzing.comparison import PEERS
 from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
 from gicmodel.fuzzing.strategies import Geometry
 from gicmodel.hardware.config import GicConfig
+from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
 
 VERSION = 1

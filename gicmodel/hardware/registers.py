@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from gicmodel.hardware.gic import Gic
+from gicmodel.images.registers_file import Registers
 from gicmodel.layouts.registers import BASERS, Register, register
-from gicmodel.registers_file import Registers
 
 ITS_NAMES = ("CTLR", "IIDR", "TYPER", "CBASER", "CWRITER", "CREADR", *(f"BASER{n}" for n in range(BASERS)))
 REDISTRIBUTOR_NAMES = ("CTLR", "TYPER", "PROPBASER", "PENDBASER")

@@ -4,7 +4,7 @@
 It needs the ground only: no numba, and nothing of the model that writes such tables.
 """
 
-from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.inspection import Inspection, inspect
 from gicmodel.inspection.profiles import PROFILES, Profile
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection.dump import Dump
+from gicmodel.images.dump import Dump
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.profiles import OPAQUE, PROFILES, Entry, Profile
 from gicmodel.inspection.redistributors import LPI_ID_BITS

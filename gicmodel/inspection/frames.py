@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registers that describe a dump: where their values come from, and which of them are missing.
 
-A value is given in a TOML file, as `NAME=VALUE`, or by a QEMU trace (`gicmodel.qemu_trace`). Frames are `GITS0`,
-`GICR0`, `GICD` and, for a guest's RAM, `guest`, as in `gicmodel.registers_file`.
+A value is given in a TOML file, as `NAME=VALUE`, or by a QEMU trace (`gicmodel.images.qemu_trace`). Frames are `GITS0`,
+`GICR0`, `GICD` and, for a guest's RAM, `guest`, as in `gicmodel.images.registers_file`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.registers_file import RD_BASE, Registers
 from gicmodel.layouts.registers import REGISTERS, register
-from gicmodel.registers_file import RD_BASE, Registers
 
 _PAIR = re.compile(
     r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII

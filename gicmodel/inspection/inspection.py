@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.dump import Dump
+from gicmodel.images.registers_file import Registers
 from gicmodel.inspection import join
 from gicmodel.inspection.architecture import architecture_of
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
 from gicmodel.inspection.distinct import is_first
-from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, Missing
 from gicmodel.inspection.its import Its, check_size, decode_its, decode_vpes, open_its
@@ -24,7 +25,6 @@ from gicmodel.inspection.rdbases import RDbases
 from gicmodel.inspection.redistributors import Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, Occupied, occupied
 from gicmodel.inspection.vsgis import UNPUBLISHED, read_vsgis
-from gicmodel.registers_file import Registers
 
 MOST = {"GITS": 64, "GICR": 4096}
 """How many ITSs and redistributors a machine may have here."""

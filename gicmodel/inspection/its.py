@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.dump import Addresses, Dump
 from gicmodel.inspection.budget import Budget
-from gicmodel.inspection.dump import Addresses, Dump
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, UNKNOWN, VPES, table
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.itt import Events, read_events

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.images.dump import Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.table import nonzero, used_of

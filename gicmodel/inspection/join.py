@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.images.dump import Dump
 from gicmodel.inspection import lpis
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.entries import PENDING, UNKNOWN, table
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
 from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection.dump import Addresses, Dump
+from gicmodel.images.dump import Addresses, Dump
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
 from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, bit_of, byte_of

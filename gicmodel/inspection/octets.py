@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.profiles import Entry
 from gicmodel.layouts.layout import Layout
 

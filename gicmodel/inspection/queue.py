@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.entries import UNKNOWN, VPES, table
 from gicmodel.inspection.frames import Frames
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, decode_command, format_command

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gicmodel.images.registers_file import RD_BASE
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.table import ItsTable
-from gicmodel.registers_file import RD_BASE
 
 DEFAULT_ID_BITS = 16
 """The width of INTIDs if no register tells it: what Linux allocates tables for."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.dump import Dump
 from gicmodel.inspection import views
-from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.rules import Findings

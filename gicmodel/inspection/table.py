@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.images.dump import Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import is_first
-from gicmodel.inspection.dump import Addresses, Dump, Octets
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER, TableType
 from gicmodel.layouts.table import Table

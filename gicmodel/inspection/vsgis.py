@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.images.dump import Dump
 from gicmodel.inspection.budget import Budget
-from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.entries import UNKNOWN, VSGIS, table
 from gicmodel.inspection.frames import Missing
 from gicmodel.inspection.profiles.profile import VsgiStorage

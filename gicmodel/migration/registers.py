@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from gicmodel.hardware.registers import ITS_NAMES, REDISTRIBUTOR_NAMES, host_registers, read_frame
+from gicmodel.images.registers_file import Registers
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.registers import SGI_PRIORITIES
-from gicmodel.registers_file import Registers
 
 __all__ = ["GUEST_DISTRIBUTOR_NAMES", "SGI_NAMES", "Registers", "guest_registers", "host_registers"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.images import MAX_WINDOW, Segment, load_segments
+from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments
 from gicmodel.kvm import HostOops, KvmError
 from gicmodel.layouts.registers import GICR_ISPENDR0, GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes

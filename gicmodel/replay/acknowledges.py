@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware import Gic, Redistributor
+from gicmodel.images.qemu_trace.events import Acknowledge
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import INTTYPE_VIRTUAL, ITE
 from gicmodel.layouts.registers import GICR_CTLR, GICR_VPENDBASER_V40, TableType, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory
-from gicmodel.qemu_trace.events import Acknowledge
 from gicmodel.replay.tables import Table
 
 _CTLR = register("GICR_CTLR").offset

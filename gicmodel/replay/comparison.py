@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, Its, Redistributor
+from gicmodel.images.registers_file import Registers
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
@@ -21,7 +22,6 @@ from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, TableType, register
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
-from gicmodel.registers_file import Registers
 from gicmodel.replay.software import INTID_BITS, Image
 from gicmodel.replay.tables import Table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from gicmodel.qemu_trace.events import Command, ItsWrite, Msi, RedistributorWrite, UnknownCommand
+from gicmodel.images.qemu_trace.events import Command, ItsWrite, Msi, RedistributorWrite, UnknownCommand
 from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.comparison import Comparison
 

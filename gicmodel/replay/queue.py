@@ -15,10 +15,10 @@ import numpy as np
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Its
+from gicmodel.images.qemu_trace.events import ItsWrite
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER, register
 from gicmodel.memory import ExternalAbort, GuestMemory
-from gicmodel.qemu_trace.events import ItsWrite
 
 CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
 _PAGE_BYTES = 4096

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO, Literal
 
 from gicmodel.errors import Interrupted, UnusableInput
-from gicmodel.files import opened_whole
-from gicmodel.images import Segment
-from gicmodel.qemu_trace import read_trace
-from gicmodel.qemu_trace.events import Acknowledge
-from gicmodel.registers_file import Registers
+from gicmodel.images.files import opened_whole
+from gicmodel.images.qemu_trace import read_trace
+from gicmodel.images.qemu_trace.events import Acknowledge
+from gicmodel.images.registers_file import Registers
+from gicmodel.images.segments import Segment
 from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
 from gicmodel.replay.completeness import lacking, unjudged
 from gicmodel.replay.replayer import Replayer

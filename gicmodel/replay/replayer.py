@@ -8,6 +8,20 @@ from pathlib import Path
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, GicConfig
+from gicmodel.images.qemu_trace.events import (
+    Acknowledge,
+    Command,
+    Event,
+    Glued,
+    ItsRead,
+    ItsWrite,
+    Msi,
+    ProcessCommand,
+    RedistributorWrite,
+    TableAccess,
+    Unknown,
+    UnknownCommand,
+)
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, OPCODES, encode
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.itt import ITE
@@ -24,20 +38,6 @@ from gicmodel.layouts.registers import (
 from gicmodel.layouts.vpe import VTE
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
-from gicmodel.qemu_trace.events import (
-    Acknowledge,
-    Command,
-    Event,
-    Glued,
-    ItsRead,
-    ItsWrite,
-    Msi,
-    ProcessCommand,
-    RedistributorWrite,
-    TableAccess,
-    Unknown,
-    UnknownCommand,
-)
 from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.completeness import Late
 from gicmodel.replay.queue import CBASER, CREADR, CTLR, CWRITER, CommandQueue

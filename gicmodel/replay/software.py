@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware import Its, Redistributor
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION

@@ -10,10 +10,10 @@ from typing import IO
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware.config import Architecture
+from gicmodel.images.qemu_trace import Processors, read_trace
+from gicmodel.images.qemu_trace.events import Command, Event, Glued, RedistributorWrite, Unknown
 from gicmodel.layouts.commands import COMMANDS
 from gicmodel.layouts.registers import VLPI_FRAME
-from gicmodel.qemu_trace import Processors, read_trace
-from gicmodel.qemu_trace.events import Command, Event, Glued, RedistributorWrite, Unknown
 
 _PHYSICAL = {layout.name for layout in COMMANDS("3").values()}
 

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.cli._browse_outline import STEP, Item, Outline
-from gicmodel.images import write_elf
+from gicmodel.images.registers_file import write_registers
+from gicmodel.images.segments import write_elf
 from gicmodel.inspection import Dump
 from gicmodel.inspection.entries import DEVICES
 from gicmodel.inspection.octets import hexdump
 from gicmodel.inspection.rules import find
-from gicmodel.registers_file import write_registers
 from tests.conftest import needed
 from tests.inspection.machine import DEVICES as DEVICE_TABLE
 from tests.inspection.machine import VCONF, VPT1, Machine, SavedGuest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gicmodel.cli import UNUSABLE
-from gicmodel.files import opened
+from gicmodel.images.files import opened
 from tests.inspection.museum import HOST
 
 PROGRAM = [sys.executable, "-c", "from gicmodel.cli import main; main()"]

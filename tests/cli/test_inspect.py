@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.files import opened
+from gicmodel.images.files import opened
 from gicmodel.inspection.rules import RULES
 from gicmodel.inspection.selection import TABLES
 from tests.conftest import needed

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from tests.qemu_trace.places import CAPTURE, DATA
+from tests.images.qemu_trace.places import CAPTURE, DATA
 
 
 def inspect(image, *options):

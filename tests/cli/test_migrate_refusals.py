@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images import memory_for, read_image, write_elf, write_raw
+from gicmodel.images.registers_file import read_registers, write_registers
+from gicmodel.images.segments import memory_for, read_image, write_elf, write_raw
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GITS_BASER, GITS_CBASER
 from gicmodel.memory import GuestMemory
-from gicmodel.registers_file import read_registers, write_registers
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 IMAGE = CAPTURE / "guest-saved-tables.elf.xz"

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images import memory_for, read_image, write_raw
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import memory_for, read_image, write_raw
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER
 from gicmodel.layouts.vpe import VPE_CONFIGURATION
 from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
-from gicmodel.registers_file import read_registers
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 IMAGE = CAPTURE / "guest-saved-tables.elf.xz"

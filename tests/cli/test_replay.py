@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images import write_elf
+from gicmodel.images.qemu_trace import read_trace
+from gicmodel.images.segments import write_elf
 from gicmodel.memory import GuestMemory
-from gicmodel.qemu_trace import read_trace
 from gicmodel.replay import survey
 from gicmodel.replay.replayer import Replayer
 from tests.replay.tracelog import EVENT, LPI, VPT, Log

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gicmodel import snapshot_file
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, GicConfig
 from gicmodel.hardware.kernels.state import CONFIG, SLOT
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
+from gicmodel.images import snapshot_file
 from gicmodel.layouts.registers import GITS_SGIR
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory

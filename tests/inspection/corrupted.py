@@ -20,15 +20,15 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.files import opened
-from gicmodel.images import write_elf
+from gicmodel.images.files import opened
+from gicmodel.images.registers_file import read_registers, write_registers
+from gicmodel.images.segments import write_elf
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.kvm_abi import KVM_DTE, KVM_ITE
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER
 from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
 from gicmodel.memory import PAGE_BYTES
-from gicmodel.registers_file import read_registers, write_registers
 from tests.inspection.machine import Machine, SavedGuest
 from tests.inspection.museum import GUEST, HOST, TABLES
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 from gicmodel.inspection import Dump, inspect
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import encode

@@ -3,9 +3,9 @@
 
 from pathlib import Path
 
-from gicmodel.images import read_image
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import read_image
 from gicmodel.inspection import Dump, inspect
-from gicmodel.registers_file import read_registers
 
 TABLES = Path(__file__).parents[2] / "tables"
 CAPTURE = TABLES / "linux-6.12-kvm-2vcpu"

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from gicmodel.cli._inspect_json import about, document
 from gicmodel.cli._inspect_text import plain
 from gicmodel.errors import UnusableInput
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
+from gicmodel.images.sources import read_dump
 from gicmodel.inspection import PROFILES, Dump, inspect
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.diff import compare
 from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import find
 from gicmodel.inspection.selection import TABLES, Selection, entries, select
-from gicmodel.inspection.sources import read_dump
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import GITS_BASER, GITS_TYPER

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import read_image
+from gicmodel.images.segments import read_image
 from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.inspection import Dump
 from gicmodel.layouts.itt import NO_DOORBELL

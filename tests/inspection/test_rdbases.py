@@ -4,10 +4,10 @@
 import pytest
 
 from gicmodel.hardware import save_snapshot
+from gicmodel.images.sources import read_dump, read_registers
 from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.rules import find
-from gicmodel.inspection.sources import read_dump, read_registers
 from gicmodel.inspection.views import vpes
 from gicmodel.layouts.registers import GICR_TYPER, GITS_TYPER
 from tests.hardware.bench import furnished

@@ -16,17 +16,17 @@ from gicmodel.cli import UNUSABLE, main
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, GicConfig, save_snapshot
 from gicmodel.hardware.observe import pending_physical, pending_virtual
-from gicmodel.images import Segment, write_elf
+from gicmodel.images.dump import Zeros, overlaid, with_zeros
+from gicmodel.images.segments import Segment, write_elf
+from gicmodel.images.snapshot_file import reading
+from gicmodel.images.sources import read_dump, read_registers
 from gicmodel.inspection import ABSENT, Dump, inspect, views
 from gicmodel.inspection.diff import compare
-from gicmodel.inspection.dump import Zeros, overlaid, with_zeros
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.rules import find
-from gicmodel.inspection.sources import read_dump, read_registers
 from gicmodel.layouts.registers import GITS_SGIR
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory
-from gicmodel.snapshot_file import reading
 from tests.driver.host import Host
 from tests.hardware.bench import furnished
 from tests.hardware.board import INTID_BITS

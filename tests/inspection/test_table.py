@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 from gicmodel.inspection import Dump
 from gicmodel.inspection.table import nonzero, used_of
 

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.hardware import save_snapshot
-from gicmodel.images import Segment, read_image, write_elf
+from gicmodel.images.segments import Segment, read_image, write_elf
+from gicmodel.images.sources import read_dump, read_registers
 from gicmodel.inspection import PROFILES, Dump, inspect
 from gicmodel.inspection.entries import UNKNOWN
-from gicmodel.inspection.sources import read_dump, read_registers
 from gicmodel.layouts.registers import GITS_SGIR
 from gicmodel.layouts.vpt import VSGI_CONFIGURATION_BYTE, VSGIS
 from tests.hardware.bench import furnished

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gicmodel.images import memory_for, read_image
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import memory_for, read_image
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.registers import register
-from gicmodel.registers_file import read_registers
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 ITS_ORDER = ("IIDR", "CBASER", "CREADR", "CWRITER", "BASER0", "BASER1")

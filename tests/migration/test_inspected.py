@@ -8,9 +8,10 @@ import pytest
 
 from gicmodel.cli._migrate_run import save_ram
 from gicmodel.hardware import GicConfig
-from gicmodel.images import read_image
+from gicmodel.images.dump import Dump
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import read_image
 from gicmodel.inspection import inspect
-from gicmodel.inspection.dump import Dump
 from gicmodel.inspection.rules import find
 from gicmodel.migration import DeviceState, Options
 from gicmodel.migration.guest import enable_sgis, send_command
@@ -19,7 +20,6 @@ from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import Course, VmSize, migrate_new_vm, resume_saved_guest
 from gicmodel.migration.workload import Workload
-from gicmodel.registers_file import read_registers
 from tests.migration.machines import new_vm
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"

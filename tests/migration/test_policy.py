@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gicmodel.hardware import GicConfig
-from gicmodel.images import read_image
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import read_image
 from gicmodel.kvm import KvmError
 from gicmodel.migration import DeviceState, Migration, Options, Policy
 from gicmodel.migration.pending import pending_vlpis
@@ -14,7 +15,6 @@ from gicmodel.migration.policy import enable_vectors, growing
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import resume_saved_guest
-from gicmodel.registers_file import read_registers
 from tests.migration.machines import expected, fire_all, new_host, new_vm
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"

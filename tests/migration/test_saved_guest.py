@@ -10,7 +10,8 @@ import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import GicConfig
-from gicmodel.images import read_image, write_elf
+from gicmodel.images.registers_file import read_registers, write_registers
+from gicmodel.images.segments import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.vpt import FIRST_LPI_BYTE, table_bytes
 from gicmodel.migration import Host, VirtualMachine, config_for
@@ -20,7 +21,6 @@ from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import resume_saved_guest
-from gicmodel.registers_file import read_registers, write_registers
 from tests.migration.machines import DISABLED, new_host, new_vm
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"

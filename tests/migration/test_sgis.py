@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from gicmodel.hardware import GicConfig
-from gicmodel.images import read_image, write_elf
+from gicmodel.images.registers_file import read_registers, write_registers
+from gicmodel.images.segments import read_image, write_elf
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.layouts.registers import GICD_CTLR, register
@@ -19,7 +20,6 @@ from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import resume_saved_guest
 from gicmodel.migration.workload import Workload
-from gicmodel.registers_file import read_registers, write_registers
 from tests.migration.machines import fire_all, migrate, new_host, new_vm
 
 VCPUS = 3

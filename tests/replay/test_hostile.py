@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.qemu_trace.events import FORMS
+from gicmodel.images.qemu_trace.events import FORMS
 from gicmodel.replay import replay
-from tests.qemu_trace.mutations import mutated
+from tests.images.qemu_trace.mutations import mutated
 from tests.replay.tracelog import EVENT, LPI, Log
 
 INTERESTING = [0, 1, 3, 0x70, 0x78, 0x80, 0x88, 0x100, 0x110, 0x20078, 0x2000, 0x4010_0000, 1 << 31, (1 << 40) - 0x1000]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import Segment
-from gicmodel.qemu_trace import read_trace
+from gicmodel.images.qemu_trace import read_trace
+from gicmodel.images.segments import Segment
 from gicmodel.replay import replay, survey
 from gicmodel.replay.replayer import MOST_NAMES, Replayer
-from tests.qemu_trace.places import DATA
+from tests.images.qemu_trace.places import DATA
 from tests.replay.tracelog import CONFIGURATION, DEVICE, EVENT, ITT, LPI, PENDING, VIRTUAL_EVENT, VPT
 
 

@@ -12,7 +12,7 @@ from gicmodel.fuzzing.qemu_differences import avoided
 from gicmodel.fuzzing.qemu_twins import Twins
 from gicmodel.fuzzing.strategies import Geometry, mapping_commands
 from gicmodel.hardware import GicConfig
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 from gicmodel.layouts.commands import COMMANDS, decode_command
 from gicmodel.replay import replay
 

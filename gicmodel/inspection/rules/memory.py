@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.images.dump import ABSENT
 from gicmodel.inspection.distinct import is_first
-from gicmodel.inspection.dump import ABSENT
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.queue import QUEUE_ALIGNMENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gicmodel.inspection.dump import ABSENT
+from gicmodel.images.dump import ABSENT
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.queue import Queue
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened
-from gicmodel.images import MAX_WINDOW, Segment, load_segments, memory_for, read_image, write_elf, write_raw
+from gicmodel.images.files import opened
+from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments, memory_for, read_image, write_elf, write_raw
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
-TABLES = Path(__file__).parents[1] / "tables"
+TABLES = Path(__file__).parents[2] / "tables"
 BASE = 0x4000_0000
 PAGE = bytes(range(256)) * 16
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import MAX_UNPACKED, opened_whole, refusing, replacing
-from gicmodel.images import Segment
+from gicmodel.images.files import MAX_UNPACKED, opened_whole, refusing, replacing
+from gicmodel.images.registers_file import RD_BASE, Registers, check_registers
+from gicmodel.images.segments import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
-from gicmodel.registers_file import RD_BASE, Registers, check_registers
 
 KIND, VERSION = "gicmodel snapshot", 2
 NO_OFFSET = -1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.inspection.dump import Octets
+from gicmodel.images.dump import Octets
 from gicmodel.memory import ADDRESS_BITS
 
 _HEADER = np.dtype(

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from gicmodel import files
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened, opened_whole, replacing
+from gicmodel.images import files
+from gicmodel.images.files import opened, opened_whole, replacing
 
 ZSTD = zstandard.ZstdCompressor(write_checksum=True)
 PACKERS = [(".xz", lzma.compress), (".gz", gzip.compress), (".zst", ZSTD.compress)]
@@ -211,7 +211,7 @@ def test_an_xz_file_that_wants_more_memory_than_there_is(tmp_path):
     (tmp_path / "image.xz").write_bytes(packed)
     program = (
         "import resource\nfrom pathlib import Path\nfrom gicmodel.errors import UnusableInput\n"
-        "from gicmodel.files import opened\n"
+        "from gicmodel.images.files import opened\n"
         "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
         f"try:\n    opened(Path({str(tmp_path / 'image.xz')!r}))\n"
         "except UnusableInput as refusal:\n    print(refusal)\n"

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images import Segment, read_image
+from gicmodel.images.dump import ABSENT
+from gicmodel.images.kdump import Kdump
+from gicmodel.images.registers_file import read_registers
+from gicmodel.images.segments import Segment, read_image
+from gicmodel.images.sources import read_dump
 from gicmodel.inspection import Dump, inspect
-from gicmodel.inspection.dump import ABSENT
-from gicmodel.inspection.kdump import Kdump
-from gicmodel.inspection.sources import read_dump
-from gicmodel.registers_file import read_registers
 from tests.conftest import needed
-from tests.inspection.kdump import kdump
+from tests.images.kdump import kdump
 from tests.inspection.museum import GUEST, HOST
 
 needed("drgn")
@@ -99,7 +99,7 @@ def test_a_packed_vmcore(tmp_path, vmcore):
 def test_runs_are_those_of_the_bits(frames, batch):
     front = Kdump(Path("vmcore"), np.frombuffer(kdump(dict.fromkeys(frames, bytes(PAGE))), np.uint8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gicmodel.inspection.kdump._BATCH", batch)
+        patch.setattr("gicmodel.images.kdump._BATCH", batch)
         assert [frame for run in front.runs() for frame in range(*run)] == sorted(frames)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kdump's compressed vmcores: `gicmodel.inspection.kdump` tells which pages they hold, drgn unpacks and reads those.
+"""kdump's compressed vmcores: `gicmodel.images.kdump` tells which pages they hold, drgn unpacks and reads those.
 
 makedumpfile leaves pages out: zero pages, free ones, user data (its dump level). They are absent like any that a dump
 lacks.
@@ -15,9 +15,9 @@ from typing import IO, Any
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import mapped
-from gicmodel.inspection.dump import Addresses, Octets, groups
-from gicmodel.inspection.kdump import Kdump
+from gicmodel.images.dump import Addresses, Octets, groups
+from gicmodel.images.kdump import Kdump
+from gicmodel.images.segments import mapped
 
 MOST_RUNS = 1 << 20
 """Runs of pages that one vmcore may have here."""

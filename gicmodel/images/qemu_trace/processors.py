@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.qemu_trace.events import Acknowledge, Event, Glued, RedistributorRead, RedistributorWrite
 from gicmodel.layouts.registers import GICR_TYPER
-from gicmodel.qemu_trace.events import Acknowledge, Event, Glued, RedistributorRead, RedistributorWrite
 
 MAX_PROCESSORS = 512
 """As many CPUs as QEMU's `virt` machine can have."""

@@ -12,6 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.qemu_trace.events import (
+    Command,
+    Event,
+    Glued,
+    ItsRead,
+    ItsWrite,
+    ProcessCommand,
+    RedistributorRead,
+    RedistributorWrite,
+    TableAccess,
+    UnknownCommand,
+)
+from gicmodel.images.qemu_trace.processors import Processors
+from gicmodel.images.qemu_trace.reader import read_trace
+from gicmodel.images.registers_file import Registers
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers import (
@@ -28,21 +43,6 @@ from gicmodel.layouts.registers import (
     Register,
     register,
 )
-from gicmodel.qemu_trace.events import (
-    Command,
-    Event,
-    Glued,
-    ItsRead,
-    ItsWrite,
-    ProcessCommand,
-    RedistributorRead,
-    RedistributorWrite,
-    TableAccess,
-    UnknownCommand,
-)
-from gicmodel.qemu_trace.processors import Processors
-from gicmodel.qemu_trace.reader import read_trace
-from gicmodel.registers_file import Registers
 
 WORD_BYTES = 4
 PAGE_BYTES = 4096

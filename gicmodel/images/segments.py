@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RAM images: raw bytes, and ELF cores (`gicmodel.elf`) as `dump-guest-memory`, kdump and carving tools write them."""
+"""RAM images: raw bytes, and the ELF cores (`images.elf`) that `dump-guest-memory`, kdump and carving tools write."""
 
 import re
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.elf import MAGIC, PN_XNUM, check_addresses, headers, loads
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened_whole, refusing, replacing
+from gicmodel.images.elf import MAGIC, PN_XNUM, check_addresses, headers, loads
+from gicmodel.images.files import opened_whole, refusing, replacing
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 MAX_WINDOW = 1 << 40

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.qemu_trace import Processors, read_trace
-from gicmodel.qemu_trace.events import Acknowledge, Msi, RedistributorRead, RedistributorWrite
-from tests.qemu_trace.places import DATA
+from gicmodel.images.qemu_trace import Processors, read_trace
+from gicmodel.images.qemu_trace.events import Acknowledge, Msi, RedistributorRead, RedistributorWrite
+from tests.images.qemu_trace.places import DATA
 
 
 def processors(*events):

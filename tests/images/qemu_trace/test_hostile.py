@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.layouts.registers import REGISTERS
-from gicmodel.qemu_trace import registers_of_trace
-from tests.qemu_trace.mutations import mutated
-from tests.qemu_trace.places import DATA
+from tests.images.qemu_trace.mutations import mutated
+from tests.images.qemu_trace.places import DATA
 
 SEEDS = {name: (DATA / name).read_bytes() for name in ("stall.trace", "sbsa.trace", "glued.log", "crlf.log")}
 SEEDS["aff.trace"] = b"".join((DATA / "aff.trace").read_bytes().splitlines(keepends=True)[:60])

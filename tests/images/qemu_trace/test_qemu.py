@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuPeer
+from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, register
-from gicmodel.qemu_trace import registers_of_trace
 
 pytestmark = [
     pytest.mark.qemu,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened, refusing, replacing
+from gicmodel.images.files import opened, refusing, replacing
 
 Registers = dict[str, dict[str, int]]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files that RAM is read from.
 
-They are ELF cores and raw bytes (`gicmodel.images`), LiME's format, kdump's vmcores (`gicmodel.inspection.vmcore`), and
-snapshots of this package's hardware (`gicmodel.snapshot_file`), which have their registers with them.
+They are ELF cores and raw bytes (`images.segments`), LiME's format, kdump's vmcores (`images.vmcore`), and snapshots of
+this package's hardware (`images.snapshot_file`), which have their registers with them.
 
 A LiME file is a sequence of ranges, each with a header of 32 bytes: the magic "EMiL", version 1, the first and the last
 physical address, eight reserved bytes (LiME, src/lime.h).
@@ -17,13 +17,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel import registers_file
 from gicmodel.errors import UnusableInput
-from gicmodel.files import opened_whole, refusing
-from gicmodel.images import Segment, mapped, segments_in
-from gicmodel.inspection.dump import Dump, overlaid, with_zeros
+from gicmodel.images import registers_file
+from gicmodel.images.dump import Dump, overlaid, with_zeros
+from gicmodel.images.files import opened_whole, refusing
+from gicmodel.images.registers_file import Registers
+from gicmodel.images.segments import Segment, mapped, segments_in
 from gicmodel.memory import ADDRESS_BITS
-from gicmodel.registers_file import Registers
 
 _LIME = b"EMiL"
 _RANGE = np.dtype([("magic", "S4"), ("version", "<u4"), ("first", "<u8"), ("last", "<u8"), ("reserved", "V8")])
@@ -49,11 +49,11 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}")
     if start.startswith(_KDUMP):
-        from gicmodel.inspection.vmcore import pages_in
+        from gicmodel.images.vmcore import pages_in
 
         return Dump(pages_in(file, path))
     if start.startswith(_ZIP):
-        from gicmodel.snapshot_file import ram_in
+        from gicmodel.images.snapshot_file import ram_in
 
         # A snapshot has all that was ever written: the rest of RAM is zero, and not absent.
         ram = ram_in(file, path)
@@ -81,7 +81,7 @@ def read_registers(path: Path) -> Registers:
 def registers_in(file: IO[bytes], path: Path) -> Registers:
     """As `read_registers`, of a file that is open already, wherever its position is."""
     if is_snapshot(file, path):
-        from gicmodel import snapshot_file
+        from gicmodel.images import snapshot_file
 
         return snapshot_file.registers_in(file, path)
     return registers_file.registers_in(file, path)

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.qemu_trace import read_trace, registers_of_trace
+from gicmodel.images.registers_file import read_registers
 from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, GITS_CREADR
-from gicmodel.qemu_trace import read_trace, registers_of_trace
-from gicmodel.registers_file import read_registers
-from tests.qemu_trace.places import CAPTURE, DATA
+from tests.images.qemu_trace.places import CAPTURE, DATA
 
 TRACE = CAPTURE / "host-vm-stopped.trace.xz"
 CREADR_READ = re.compile(r"gicv3_its_read .*offset 0x90 data (0x[0-9a-f]+) ")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.registers_file import MAX_BYTES, read_registers, write_registers
+from gicmodel.images.registers_file import MAX_BYTES, read_registers, write_registers
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.dictionaries(NAMES, st.integers(0, 2**64 - 1), max_size=4)

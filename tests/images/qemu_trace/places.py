@@ -4,4 +4,4 @@
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
-CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
+CAPTURE = Path(__file__).parents[3] / "tables" / "linux-6.12-kvm-2vcpu"

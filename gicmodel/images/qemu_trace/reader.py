@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from gicmodel.errors import UnusableInput, printable
-from gicmodel.files import opened
-from gicmodel.qemu_trace.events import FORMS, Event, Glued, Unknown
+from gicmodel.images.files import opened
+from gicmodel.images.qemu_trace.events import FORMS, Event, Glued, Unknown
 
 MOST_OTHER_LINES = 1 << 20
 """After so many lines without one event a file, which may be a device that never ends, is no trace."""
@@ -37,7 +37,7 @@ _EVENT = re.compile(r"gicv3_[a-z0-9_]+(?= GICv3 )")
 def read_trace(path: Path, file: IO[bytes] | None = None) -> Iterator[Event | Glued]:
     """Yield the events of the trace at `path`, in order; a line that is no known event becomes `Unknown`.
 
-    Who reads a trace more than once gives the `file` that `gicmodel.files.opened_whole` has opened.
+    Who reads a trace more than once gives the `file` that `gicmodel.images.files.opened_whole` has opened.
 
     An event behind other text than time stamps is preceded by `Glued`, on top of the one event that each line yields.
     Raises UnusableInput, naming the line, for a known event whose text is not what QEMU prints, and for a file that

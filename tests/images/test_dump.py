@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import Segment, read_image, write_elf
-from gicmodel.inspection.dump import ABSENT, Dump
+from gicmodel.images.dump import ABSENT, Dump
+from gicmodel.images.segments import Segment, read_image, write_elf
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import Segment
+from gicmodel.images.segments import Segment
 
 ABSENT = -1
 """The file offset of an address that the dump does not hold."""
