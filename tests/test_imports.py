@@ -15,7 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 WITHOUT_NUMBA = [
     "gicmodel",
-    "gicmodel.hardware.config",
+    "gicmodel.config",
     "gicmodel.images.segments",
     "gicmodel.inspection",
     "gicmodel.layouts.registers",

@@ -18,8 +18,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.workers import Workers, WorkersLost, local
-from gicmodel.hardware.config import GicConfig
 from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import KERNELS, declared_types
 from gicmodel.kernel_cache import can_be_written, mark_whole

@@ -9,8 +9,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.geometry import Geometry
-from gicmodel.hardware.config import GicConfig
 
 
 def register() -> None:

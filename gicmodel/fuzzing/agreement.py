@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gicmodel.fuzzing import tables_seen
 from gicmodel.fuzzing.board import QUEUE_SLOTS
-from gicmodel.fuzzing.oracle.state import Vpe
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.layouts.commands import COMMAND_BYTES
+from gicmodel.spec.state import Vpe
 
 if TYPE_CHECKING:
     from gicmodel.fuzzing.pair import Pair

@@ -11,8 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.fuzzing.agreement import check_everything, check_vpts
-from gicmodel.fuzzing.oracle import SPURIOUS, Oracle
-from gicmodel.fuzzing.oracle.state import VirtualEvent
 from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.strategies import (
@@ -27,6 +25,8 @@ from gicmodel.fuzzing.strategies import (
     words,
 )
 from gicmodel.hardware import GicConfig
+from gicmodel.spec import SPURIOUS, Oracle
+from gicmodel.spec.state import VirtualEvent
 
 GROUPS = st.frozensets(st.sampled_from([0, 1])) | st.just(frozenset({0, 1}))
 CONFIGURATION_BYTES = st.sampled_from([0xA3, 0xA2, 0x13, 0xFF, 0xA1])

@@ -12,12 +12,12 @@ from itertools import zip_longest
 
 from gicmodel.fuzzing.agreement import agree
 from gicmodel.fuzzing.board import QUEUE_SLOTS
-from gicmodel.fuzzing.oracle import Oracle, Syndrome
-from gicmodel.fuzzing.oracle.state import Command, Vpe
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.strategies import Geometry, Words, words
 from gicmodel.hardware import GicConfig, error_name
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
+from gicmodel.spec import Oracle, Syndrome
+from gicmodel.spec.state import Command, Vpe
 
 GROUPS = (0, 1)
 

@@ -16,7 +16,7 @@ from gicmodel.fuzzing.strategies import Geometry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gicmodel.hardware.config import GicConfig
+    from gicmodel.config import GicConfig
 
 CommandWords = tuple[int, int, int, int]
 

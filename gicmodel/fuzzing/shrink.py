@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import Peer
 from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
 from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
 from gicmodel.fuzzing.strategies import Geometry
-from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS
 from gicmodel.layouts.vpt import FIRST_LPI
 

@@ -15,11 +15,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.geometry import Geometry as Geometry
 from gicmodel.fuzzing.guest_images import GuestImage as GuestImage
 from gicmodel.fuzzing.guest_images import guest_images as guest_images
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.board import Table
-from gicmodel.fuzzing.oracle.state import Device, Event, PhysicalEvent, VirtualEvent
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.layouts.itt import INTTYPE_PHYSICAL, ITE
 from gicmodel.layouts.vpt import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
+from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent
 
 Fields = dict[str, int]
 

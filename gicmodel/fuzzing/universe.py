@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.itt import NO_DOORBELL
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware.identification import identification
 from gicmodel.hardware.register_face import RegisterFace
 from gicmodel.layouts.registers import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2

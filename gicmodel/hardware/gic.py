@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from gicmodel.config import GicConfig
 from gicmodel.hardware.command_errors import CommandError
-from gicmodel.hardware.config import GicConfig
 from gicmodel.hardware.distributor import Distributor
 from gicmodel.hardware.its import Its
 from gicmodel.hardware.kernels.state import CONFIG, LOG, LOG_ENTRIES, RD, Machine, log_at, new_machine, rd_at

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gicmodel.hardware.config import MOST_COMMANDS, GicConfig
+from gicmodel.config import MOST_COMMANDS, GicConfig
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels import lpi_tables

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Machine
 from gicmodel.hardware.registers import host_registers

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from gicmodel.config import Architecture
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware.config import Architecture
 from gicmodel.images.qemu_trace import Processors, read_trace
 from gicmodel.images.qemu_trace.events import Command, Event, Glued, RedistributorWrite, Unknown
 from gicmodel.layouts.commands import COMMANDS

@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from gicmodel.cli import INTERRUPTED, main
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import ChunkResult, Plan
-from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.peers import oracle
 from gicmodel.fuzzing.program_text import read_program
 from gicmodel.jit import COMPILED
+from gicmodel.spec import Oracle
 
 COMMANDS = 12_000 if COMPILED else 300
 

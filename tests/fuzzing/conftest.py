@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gicmodel.fuzzing.oracle import Oracle
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.spec import Oracle
 
 MakeOracle = Callable[..., Oracle]
 

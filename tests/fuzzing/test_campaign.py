@@ -3,11 +3,11 @@
 
 from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate, hunt, run_chunk
 from gicmodel.fuzzing.execution import divergence_of
-from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.results import Results
 from gicmodel.fuzzing.workers import local
 from gicmodel.jit import COMPILED
+from gicmodel.spec import Oracle
 
 
 class ClearsNothing(Oracle):

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import DriverError, GicDriver, ItsVpe, commands
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.its import ItsNode
 from gicmodel.fuzzing.driver_machine import EVENT, VCPU, DriverUnderCaching, Event
 from gicmodel.fuzzing.twin_hosts import MissingCommand
-from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import OPCODES
 
 QUIET = settings(

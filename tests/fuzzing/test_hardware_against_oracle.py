@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.machines import HardwareAgainstOracle
 from gicmodel.fuzzing.strategies import configurations
-from gicmodel.hardware.config import GicConfig
 from gicmodel.jit import COMPILED
 
 EXAMPLES = settings(

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy, just
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.agreement import Divergence, check_everything
 from gicmodel.fuzzing.machines import HardwareAgainstOracle
-from gicmodel.fuzzing.oracle import Oracle
-from gicmodel.fuzzing.oracle.state import Event, Vpe
 from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.strategies import Geometry, mapping_commands, words
-from gicmodel.hardware.config import GicConfig
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.spec import Oracle
+from gicmodel.spec.state import Event, Vpe
 
 Step = tuple[Any, ...]
 """The name of a method of `BootedPair`, and its arguments."""

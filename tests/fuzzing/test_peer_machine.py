@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from gicmodel.fuzzing.agreement import Divergence
-from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.peer_machine import EnginesAgree, HardwareAgainstPeer
 from gicmodel.fuzzing.peers.oracle import OraclePeer
+from gicmodel.spec import Oracle
 
 QUIET = settings(stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

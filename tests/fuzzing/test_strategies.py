@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis import strategies as st
 
-from gicmodel.fuzzing.oracle import Oracle
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.strategies import (
     Command,
     Geometry,
@@ -26,8 +26,8 @@ from gicmodel.fuzzing.strategies import (
     words,
 )
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES, decode_command, encode
+from gicmodel.spec import Oracle
 
 ROOT = Path(__file__).parents[2]
 UNIVERSES = {architecture: Universe(GicConfig(architecture=architecture)) for architecture in ("3", "4.0", "4.1")}

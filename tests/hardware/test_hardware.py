@@ -4,7 +4,7 @@
 import pytest
 
 import gicmodel.hardware
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
 
 
 def test_a_name_is_that_of_its_module():

@@ -13,7 +13,7 @@ import pytest
 
 import gicmodel
 import gicmodel.hardware
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.layout import Field

@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.agreement import check_cpu_interfaces, check_everything, check_queues
 from gicmodel.fuzzing.comparison import Comparison, Peer
-from gicmodel.fuzzing.oracle import Oracle
 from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.program import Event, Machine, Step, runs
 from gicmodel.fuzzing.strategies import MACHINE_CHOICES, Geometry
-from gicmodel.hardware.config import GicConfig
 from gicmodel.memory import ExternalAbort
+from gicmodel.spec import Oracle
 
 _SMALL = {"device_id_bits": 10, "collection_id_bits": 8, "vpe_id_bits": 7, "vpt_cache_sets": 1}
 _IMMEDIATE = {"vpt_writeback": "immediate", "pending_writeback": "immediate"}
@@ -57,7 +57,7 @@ class AgainstOracle(Comparison):
 
 
 class OraclePeer(Peer):
-    """The dicts and sets of `gicmodel.fuzzing.oracle`, or of a subclass that is to be tried."""
+    """The dicts and sets of `gicmodel.spec`, or of a subclass that is to be tried."""
 
     name: ClassVar[str] = "oracle"
 

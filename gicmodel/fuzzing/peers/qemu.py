@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing import tables_seen
@@ -25,7 +26,6 @@ from gicmodel.fuzzing.qemu_differences import avoided
 from gicmodel.fuzzing.qemu_twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.strategies import Geometry, words
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.hardware.config import GicConfig
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.memory import ExternalAbort
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.config import GicConfig, power_of_two
+from gicmodel.config import GicConfig, power_of_two
 from gicmodel.jit import kernel
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.config import WAYS
+from gicmodel.config import WAYS
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
 from gicmodel.hardware.kernels.pending import LPI_ID_BITS, clean, fill, release, table_bytes
 from gicmodel.hardware.kernels.ram import covers

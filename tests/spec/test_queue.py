@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 
-from gicmodel.fuzzing.oracle import Oracle
+from gicmodel.spec import Oracle
 
 GOOD = ("MAPC", {"ICID": 0, "RDbase": 1, "V": 1})
 BAD = ("MAPC", {"ICID": 99, "V": 1})

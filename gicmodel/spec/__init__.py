@@ -46,7 +46,7 @@ Where no public source settles a rule the oracle follows these notes; the hardwa
 Each error number is 0x01, the opcode (5 for CLEAR), and a `Reason`.
 """
 
-from gicmodel.fuzzing.oracle.commands import Oracle
-from gicmodel.fuzzing.oracle.state import NO_DOORBELL, SPURIOUS, Reason, Syndrome
+from gicmodel.spec.commands import Oracle
+from gicmodel.spec.state import NO_DOORBELL, SPURIOUS, Reason, Syndrome
 
 __all__ = ["NO_DOORBELL", "SPURIOUS", "Oracle", "Reason", "Syndrome"]

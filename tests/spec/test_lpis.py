@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gicmodel.fuzzing.oracle import SPURIOUS, Oracle, Syndrome
+from gicmodel.spec import SPURIOUS, Oracle, Syndrome
 
 ENABLED = 0xA3
 Run = Callable[..., None]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gicmodel.fuzzing.oracle.state import (
+from gicmodel.spec.state import (
     DISABLED_VSGI,
     FIRST_LPI,
     NO_DOORBELL,
@@ -22,7 +22,7 @@ from gicmodel.fuzzing.oracle.state import (
 )
 
 if TYPE_CHECKING:
-    from gicmodel.hardware.config import GicConfig
+    from gicmodel.config import GicConfig
 
 BOTH_GROUPS = frozenset({0, 1})
 

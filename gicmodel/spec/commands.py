@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from gicmodel.fuzzing.oracle import physical, virtual
-from gicmodel.fuzzing.oracle.interrupts import Interrupts
-from gicmodel.fuzzing.oracle.state import Command, Event, Failure, PhysicalEvent, Reason, Refused, Syndrome
 from gicmodel.layouts.commands import OPCODES
+from gicmodel.spec import physical, virtual
+from gicmodel.spec.interrupts import Interrupts
+from gicmodel.spec.state import Command, Event, Failure, PhysicalEvent, Reason, Refused, Syndrome
 
 if TYPE_CHECKING:
-    from gicmodel.hardware.config import GicConfig
+    from gicmodel.config import GicConfig
 
 HANDLERS = {
     "3": physical.HANDLERS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gicmodel.fuzzing.oracle.physical import Fields, Handler, find_event, find_itt, find_redistributor
-from gicmodel.fuzzing.oracle.state import (
+from gicmodel.spec.physical import Fields, Handler, find_event, find_itt, find_redistributor
+from gicmodel.spec.state import (
     NO_DOORBELL,
     SMALLEST_VPT_BITS,
     Its,
@@ -20,7 +20,7 @@ from gicmodel.fuzzing.oracle.state import (
 )
 
 if TYPE_CHECKING:
-    from gicmodel.fuzzing.oracle.commands import Oracle
+    from gicmodel.spec.commands import Oracle
 
 
 # Lookups and checks.

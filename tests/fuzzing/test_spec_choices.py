@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gicmodel.config import _CHOICES, _RANGES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, run_chunk
 from gicmodel.fuzzing.geometry import Geometry
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.program import Machine
-from gicmodel.hardware.config import _CHOICES, _RANGES
 
 COMMANDS = 800
 NUMBERS = {name: values for name, values in _RANGES.items() if name not in ("intid_bits", "redistributor_base")}

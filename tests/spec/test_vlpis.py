@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gicmodel.fuzzing.oracle import SPURIOUS, Oracle
+from gicmodel.spec import SPURIOUS, Oracle
 
 ENABLED, DISABLED = 0xA1, 0xA0
 VPT, VCONF = [0x9001_0000, 0x9002_0000], 0x9000_0000

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gicmodel.fuzzing.oracle.state import Device, Event, Its, Lpi, PhysicalEvent, Reason, Refused, Vlpi, check
+from gicmodel.spec.state import Device, Event, Its, Lpi, PhysicalEvent, Reason, Refused, Vlpi, check
 
 if TYPE_CHECKING:
-    from gicmodel.fuzzing.oracle.commands import Oracle
+    from gicmodel.spec.commands import Oracle
 
 Fields = Mapping[str, int]
 Handler = Callable[["Oracle", Its, Fields], None]

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from gicmodel.fuzzing.oracle import Oracle
-from gicmodel.hardware.config import GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.spec import Oracle
 
 VPT, WIDE_VPT = 0x9001_0000, 0x9002_0000
 BAD_DEVICE, BAD_ICID, BAD_VPE, BAD_RD = 64, 16, 8, 4
