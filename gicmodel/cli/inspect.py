@@ -13,6 +13,7 @@ import click
 
 from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
 from gicmodel.cli._inspect_text import print_lines, show, write_csv
+from gicmodel.cli._output import require_writable
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.files import opened_whole
 from gicmodel.images.sources import dump_in
@@ -67,6 +68,7 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
     if options["figure"] is not None:
         from gicmodel.cli._inspect_figure import require_matplotlib
 
+        require_writable(None, str(options["figure"]))
         require_matplotlib(options["figure"])
     if options["browse"]:
         _require_terminal()

@@ -45,7 +45,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` when the block ends well; packed as its suffix says.
 
     Whatever happens in the block, `path` holds all of the old content or all of the new. A link is followed; a device
-    or a pipe, such as /dev/stdout, is written to as it is. Raises UnusableInput if it cannot be written.
+    or a pipe, such as /dev/stdout, is written to as it is. Raises UnusableInput if it cannot be written, but
+    for a pipe whose reader has left: BrokenPipeError.
     """
     in_place = path.exists() and not path.is_file()
     try:
@@ -54,6 +55,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             _packing(file, path.suffix) as stream,
         ):
             yield stream
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise UnusableInput(f"{path}: cannot be written: {error.strerror or error}") from error
 

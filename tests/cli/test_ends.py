@@ -16,6 +16,7 @@ from gicmodel.benchmarks.harness import Benchmark
 from gicmodel.cli import INTERRUPTED, READER_LEFT, UNUSABLE, layouts, main
 from gicmodel.migration import trial
 from gicmodel.replay.replayer import Replayer
+from tests.conftest import needed
 from tests.replay.tracelog import EVENT, Log
 
 TABLES = Path(__file__).parents[2] / "tables" / "gicmodel-v4.1-2vcpu"
@@ -108,6 +109,23 @@ def test_a_reader_that_leaves_before_json_is_written(tmp_path: Path):
     assert done.returncode == READER_LEFT
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_leaves_a_file_that_is_a_pipe():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        done = subprocess.run(
+            command("migrate", *SMALL, "--json", "/dev/stdout"), stdout=nobody, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (READER_LEFT, b"")
+
+
+def test_a_figure_that_cannot_be_written_is_refused_before_anything_is_read():
+    needed("matplotlib")
+    result = CliRunner().invoke(main, ["inspect", str(HOST), "--figure", "/nowhere/at/all.svg"])
+    assert (result.exit_code, result.stdout) == (UNUSABLE, "")
+    assert result.stderr == "gicmodel: /nowhere/at/all.svg: cannot be written: /nowhere/at is not a directory\n"
 
 
 def test_too_little_memory_is_one_line():
