@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Floor one, the silicon: ITS, redistributors, CPU interfaces. `kernels` does the work, the rest is how to reach it.
 
-What is named here is imported on first use: `gicmodel.config` alone loads neither kernels nor numba.
+What is named here is imported on first use, but for GicConfig, which loads neither kernels nor numba.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from gicmodel.config import GicConfig
+
 if TYPE_CHECKING:
-    from gicmodel.config import GicConfig
     from gicmodel.hardware.command_errors import CommandError, error_name
     from gicmodel.hardware.cpu_interface import SPURIOUS, CpuInterface
     from gicmodel.hardware.gic import Gic
@@ -31,7 +32,6 @@ __all__ = [
 
 _HOMES = {
     "command_errors": ("CommandError", "error_name"),
-    "config": ("GicConfig",),
     "cpu_interface": ("SPURIOUS", "CpuInterface"),
     "gic": ("Gic",),
     "its": ("Its",),
