@@ -34,7 +34,7 @@ class Messages:
     def _burst(self, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         driver = self.host.driver
         for device_id in range(DEVICES):
-            driver.activate_events(driver.its_create_device(device_id, self.events), 0, self.events)
+            driver.lpis.activate(driver.lpis.create_device(device_id, self.events), np.arange(self.events))
         number = np.random.default_rng(seed).permutation(DEVICES * self.events).astype(np.uint64)
         return number % np.uint64(DEVICES), number // np.uint64(DEVICES)
 

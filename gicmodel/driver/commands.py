@@ -163,13 +163,9 @@ def vsgi(vpe_id: int, vintid: int, enable: bool, group: int, priority: int, clea
     )
 
 
-def vsync(vpe_id: Operand) -> Commands:
-    return _command(layouts.VSYNC, vPEID=vpe_id)
-
-
-def vsyncs(vpe_ids: Operand) -> Commands:
+def vsync(vpe_ids: Operand) -> Commands:
     """One VSYNC for each vPE that `vpe_ids` names."""
-    return vsync(np.unique(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
+    return _command(layouts.VSYNC, vPEID=np.unique(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
 
 
 def vinvall(vpe_id: int) -> Commands:

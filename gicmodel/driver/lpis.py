@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices and their physical LPIs: Linux' its_create_device and the callbacks of its_irq_chip.
+"""Devices and their LPIs: Linux' its_create_device and the callbacks of its_irq_chip.
 
 Every operation takes one event or an array of events. For an array there is one SYNC for each redistributor, after the
 last command: a SYNC completes every earlier operation for its redistributor, not only the one before it (IHI0069 5.3,
@@ -12,23 +12,32 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gicmodel.driver import commands
-from gicmodel.driver.boot import Boot
-from gicmodel.driver.commands import Operand, within
+from gicmodel.driver.allocator import FreeRanges
+from gicmodel.driver.commands import Commands, Operand
 from gicmodel.driver.configuration import DISABLED, ENABLED
-from gicmodel.driver.errors import DriverError
+from gicmodel.driver.errors import DriverError, all_or_nothing
+from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.objects import ItsDevice
-from gicmodel.driver.undo import all_or_nothing
+from gicmodel.layouts.vpt import FIRST_LPI
 
 _ITT_ALIGN = 256
 
 
-class PhysicalLpis(Boot):
-    """Devices, each with an ITT and as many LPIs as it has events."""
+class PhysicalLpis:
+    """Devices, each with an ITT and as many LPIs as it has events.
 
-    def its_create_device(self, device_id: int, nr_events: int, its: int = 0) -> ItsDevice:
+    `devices` are found by (ITS, DeviceID); `intids` are the LPIs that nobody has.
+    """
+
+    def __init__(self, gic: HostGic) -> None:
+        self.gic = gic
+        self.intids = FreeRanges(FIRST_LPI, 1 << gic.lpi_id_bits)
+        self.devices: dict[tuple[int, int], ItsDevice] = {}
+        self._by_lpi: list[ItsDevice] = []
+
+    def create_device(self, device_id: int, nr_events: int, its: int = 0) -> ItsDevice:
         """Map a device with an ITT and LPIs for `nr_events` events, rounded up to a power of two.
 
         Raises:
@@ -36,144 +45,143 @@ class PhysicalLpis(Boot):
                 ENOMEM.
         """
         nr_events = roundup_pow_of_two(nr_events)
-        self._check_new_device(its, device_id)
-        lpi_base = self.its_lpi_alloc(nr_events)
+        self._check_new(its, device_id)
+        lpi_base = self.alloc(nr_events)
         with all_or_nothing() as undo:
-            undo.callback(self.lpi_ids.give, lpi_base, nr_events)
+            undo.callback(self.intids.give, lpi_base, nr_events)
             device = self._map_device(device_id, its, nr_events, lpi_base)
-        insort(self._devices_by_lpi, device, key=_lpi_base)
+        insort(self._by_lpi, device, key=_lpi_base)
         return device
 
-    def its_free_device(self, device: ItsDevice) -> None:
+    def create_proxy(self, device_id: int, nr_events: int, its: int) -> ItsDevice:
+        """A device of the driver's own, without LPIs: its events are mapped to whatever they are to invalidate."""
+        self._check_new(its, device_id)
+        return self._map_device(device_id, its, nr_events, lpi_base=0)
+
+    def free_device(self, device: ItsDevice) -> None:
         """Unmap a device, its physical events first. DriverError EBUSY while any of its events is forwarded."""
         if device.forwarded.any():
             raise DriverError("EBUSY", f"device {device.device_id:#x} has forwarded events")
         events = np.flatnonzero(device.mapped)
         if len(events):
-            self._deactivate(device, events)
-        self.its[device.its].send(commands.mapd_unmap(device.device_id, device.event_bits, device.itt_addr))
+            self.deactivate(device, events)
+        self.gic.its[device.its].send(commands.mapd_unmap(device.device_id, device.event_bits, device.itt_addr))
         # The ITT is the ITS' until it has read that command.
-        self.drain()
-        self.allocator.free(device.itt_addr)
-        self.lpi_ids.give(device.lpi_base, device.nr_events)
+        self.gic.drain()
+        self.gic.allocator.free(device.itt_addr)
+        self.intids.give(device.lpi_base, device.nr_events)
         del self.devices[device.its, device.device_id]
-        self._devices_by_lpi.remove(device)
+        self._by_lpi.remove(device)
 
-    def its_lpi_alloc(self, count: int) -> int:
-        """The first of `count` LPIs in a row. DriverError ENOSPC if there are none."""
-        base = self.lpi_ids.take(count)
+    def alloc(self, count: int) -> int:
+        """The first of `count` LPIs in a row (its_lpi_alloc). DriverError ENOSPC if there are none."""
+        base = self.intids.take(count)
         if base is None:
-            raise DriverError("ENOSPC", f"no {count} LPIs in a row are free of {self.lpi_id_bits} bits of INTID")
+            raise DriverError("ENOSPC", f"no {count} LPIs in a row are free of {self.gic.lpi_id_bits} bits of INTID")
         return base
 
-    def lpi_to_event(self, intid: int) -> tuple[ItsDevice, int]:
+    def event_of(self, intid: int) -> tuple[ItsDevice, int]:
         """The device and EventID of a physical LPI. DriverError ENOENT if no device has it."""
-        index = bisect_right(self._devices_by_lpi, intid, key=_lpi_base) - 1
+        index = bisect_right(self._by_lpi, intid, key=_lpi_base) - 1
         if index >= 0:
-            device = self._devices_by_lpi[index]
+            device = self._by_lpi[index]
             if intid < device.lpi_base + device.nr_events:
                 return device, intid - device.lpi_base
         raise DriverError("ENOENT", f"LPI {intid} belongs to no device")
 
-    def irq_activate(self, device: ItsDevice, event: int, cpu: int = 0) -> None:
-        """Map and enable one event (MAPTI); errors as `activate_events`."""
-        self._activate(device, event, cpu)
-
-    def activate_events(self, device: ItsDevice, first: int, count: int, cpus: int | NDArray[np.int64] = 0) -> None:
-        """Map events first .. first + count - 1 to their LPIs on one CPU, or on `cpus` [count], and enable them.
+    def activate(self, device: ItsDevice, events: Operand, cpus: Operand = 0) -> None:
+        """Map events to their LPIs (MAPTI), on one CPU or on one each, and enable them.
 
         Raises:
             DriverError: EINVAL, no such event or CPU; EEXIST, an event is mapped.
         """
-        self._activate(device, np.arange(first, first + count), np.broadcast_to(cpus, count))
-
-    def irq_deactivate(self, device: ItsDevice, event: int) -> None:
-        """Disable and unmap one event (DISCARD). DriverError EINVAL unless it is mapped and not forwarded."""
-        self._check_physical(device, event)
-        self._deactivate(device, event)
-
-    def irq_set_affinity(self, device: ItsDevice, event: int, cpu: int) -> None:
-        """Move an event's LPI, pending or not, to another CPU (MOVI); errors as `irq_deactivate`."""
-        self._check_physical(device, event)
-        self._check_cpus(cpu)
-        if cpu == device.col[event]:
-            return
-        node = self.its[device.its]
-        # The SYNC goes to the redistributor that the LPI leaves.
-        node.send(commands.movi(device.device_id, event, cpu), node.sync(int(device.col[event])))
-        device.col[event] = cpu
-
-    def irq_mask(self, device: ItsDevice, event: int) -> None:
-        """Disable an event's LPI; errors as `irq_deactivate`."""
-        self._check_physical(device, event)
-        self._configure(device, event, DISABLED)
-
-    def irq_unmask(self, device: ItsDevice, event: int) -> None:
-        """Enable an event's LPI; errors as `irq_deactivate`."""
-        self._check_physical(device, event)
-        self._configure(device, event, ENABLED)
-
-    def _check_new_device(self, its: int, device_id: int) -> None:
-        if (its, device_id) in self.devices:
-            raise DriverError("EEXIST", f"{self.its[its].name} has a device {device_id:#x}")
-        self.its[its].require_device(device_id)
-
-    def _map_device(self, device_id: int, its: int, nr_events: int, lpi_base: int) -> ItsDevice:
-        node = self.its[its]
-        device = ItsDevice.create(device_id, its, nr_events, lpi_base)
-        device.itt_addr = self.allocator.alloc(node.itt_entry_bytes << device.event_bits, _ITT_ALIGN)
-        # If this fails nobody gets the ITT back: an ITS that did not answer may still come to use it.
-        node.send(commands.mapd(device_id, device.event_bits, device.itt_addr))
-        self.devices[its, device_id] = device
-        return device
-
-    def _activate(self, device: ItsDevice, events: Operand, cpus: Operand) -> None:
-        self._check_events(device, events)
-        self._check_cpus(cpus)
+        device.check_events(events)
+        self.gic.check_cpus(cpus)
         if device.mapped[events].any():
             raise DriverError("EEXIST", f"events {events} of device {device.device_id:#x} are not all unmapped")
         device.mapped[events] = True
         device.col[events] = cpus
-        self._map_physical(device, events)
+        self.map(device, events)
 
-    def _map_physical(self, device: ItsDevice, events: Operand) -> None:
-        node = self.its[device.its]
-        cpus = device.col[events]
+    def map(self, device: ItsDevice, events: Operand) -> None:
+        """MAPTI of events on the CPUs that they have, and enable them: of new ones, or when their forwarding ends."""
+        node, cpus = self.gic.its[device.its], device.col[events]
         node.send(commands.mapti(device.device_id, events, device.lpi_base + events, cpus), node.sync(cpus))
         self._configure(device, events, ENABLED)
 
-    def _deactivate(self, device: ItsDevice, events: Operand) -> None:
+    def deactivate(self, device: ItsDevice, events: Operand) -> None:
+        """Disable and unmap events (DISCARD). DriverError EINVAL unless all are mapped and not forwarded."""
+        device.check_physical(events)
         self._configure(device, events, DISABLED)
-        node = self.its[device.its]
+        node = self.gic.its[device.its]
         node.send(commands.discard(device.device_id, events), node.sync(device.col[events]))
         device.mapped[events] = False
+
+    def set_affinity(self, device: ItsDevice, events: Operand, cpu: int) -> None:
+        """Move events' LPIs, pending or not, to another CPU (MOVI); errors as `deactivate`, EINVAL without the CPU."""
+        device.check_physical(events)
+        self.gic.check_cpus(cpu)
+        there = device.col[events] == cpu
+        if there.all():
+            return
+        if isinstance(events, np.ndarray):
+            events = events[~there]
+        node = self.gic.its[device.its]
+        # The SYNC goes to the redistributor that the LPI leaves.
+        node.send(commands.movi(device.device_id, events, cpu), node.sync(device.col[events]))
+        device.col[events] = cpu
+
+    def mask(self, device: ItsDevice, events: Operand) -> None:
+        """Disable events' LPIs; errors as `deactivate`."""
+        device.check_physical(events)
+        self._configure(device, events, DISABLED)
+
+    def unmask(self, device: ItsDevice, events: Operand) -> None:
+        """Enable events' LPIs; errors as `deactivate`."""
+        device.check_physical(events)
+        self._configure(device, events, ENABLED)
+
+    def set_irqchip_state(self, device: ItsDevice, events: Operand, pending: bool) -> None:
+        """Make events' interrupts, physical or virtual, pending or not (INT, CLEAR). EINVAL unless all are mapped."""
+        device.check_mapped(events)
+        command = commands.int_ if pending else commands.clear
+        self.gic.its[device.its].send(command(device.device_id, events), *self._event_syncs(device, events))
+
+    def _event_syncs(self, device: ItsDevice, events: Operand) -> list[Commands]:
+        """SYNC for where physical events go, VSYNC for where forwarded ones go."""
+        node = self.gic.its[device.its]
+        forwarded = device.forwarded[events]
+        if not isinstance(events, np.ndarray):
+            return [commands.vsync(device.vpe_id[events]) if forwarded else node.sync(device.col[events])]
+        return [node.sync(device.col[events[~forwarded]]), commands.vsync(device.vpe_id[events[forwarded]])]
+
+    def _check_new(self, its: int, device_id: int) -> None:
+        if (its, device_id) in self.devices:
+            raise DriverError("EEXIST", f"{self.gic.its[its].name} has a device {device_id:#x}")
+        self.gic.its[its].require_device(device_id)
+
+    def _map_device(self, device_id: int, its: int, nr_events: int, lpi_base: int) -> ItsDevice:
+        node = self.gic.its[its]
+        device = ItsDevice.create(device_id, its, nr_events, lpi_base)
+        device.itt_addr = self.gic.allocator.alloc(node.itt_entry_bytes << device.event_bits, _ITT_ALIGN)
+        # If this fails nobody gets the ITT back: an ITS that did not answer may still come to use it.
+        node.send(commands.mapd(device_id, device.event_bits, device.itt_addr))
+        self.devices[its, device_id] = device
+        return device
 
     def _configure(self, device: ItsDevice, events: Operand, octet: int) -> None:
         """Write physical LPIs' configuration and have it reloaded (Linux' lpi_update_config)."""
         if isinstance(events, np.ndarray) and len(events) == 1:
             events = int(events[0])
         intids, cpus = device.lpi_base + events, device.col[events]
-        self.lpi_configuration.write(intids, octet)
+        self.gic.lpi_configuration.write(intids, octet)
         # Many LPIs are reloaded by command: the registers would take a write and a wait for each.
-        if self.direct_lpi and not isinstance(intids, np.ndarray):
-            self.drain()
-            self.redistributors[cpus].invalidate_lpi(intids)
+        if self.gic.direct_lpi and not isinstance(intids, np.ndarray):
+            self.gic.drain()
+            self.gic.redistributors[cpus].invalidate_lpi(intids)
         else:
-            node = self.its[device.its]
+            node = self.gic.its[device.its]
             node.send(commands.inv(device.device_id, events), node.sync(cpus))
-
-    def _check_physical(self, device: ItsDevice, event: int) -> None:
-        self._check_events(device, event)
-        if not device.mapped[event] or device.forwarded[event]:
-            raise DriverError("EINVAL", f"event {event} of device {device.device_id:#x} is no physical LPI")
-
-    def _check_events(self, device: ItsDevice, events: Operand) -> None:
-        if not within(events, device.nr_events):
-            raise DriverError("EINVAL", f"device {device.device_id:#x} has events 0..{device.nr_events - 1} only")
-
-    def _check_cpus(self, cpus: Operand) -> None:
-        if not within(cpus, self.nr_cpus):
-            raise DriverError("EINVAL", f"CPUs are 0..{self.nr_cpus - 1}")
 
 
 def roundup_pow_of_two(number: int) -> int:

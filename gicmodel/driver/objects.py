@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.driver.commands import Operand, within
 from gicmodel.driver.configuration import ConfigurationTable
+from gicmodel.driver.errors import DriverError
 from gicmodel.layouts.vpt import VSGIS
 
 
@@ -58,6 +60,14 @@ class ItsVm:
         """Address of the vLPI configuration table, 64 KiB aligned, one byte for each vINTID from 8192."""
         return self.vprop.address
 
+    def vpe_ids(self, vcpus: Operand) -> Operand:
+        """The vPEIDs of `vpes[vcpus]`. DriverError EINVAL if there is no such vCPU."""
+        if not within(vcpus, len(self.vpes)):
+            raise DriverError("EINVAL", f"the VM has vCPUs 0..{len(self.vpes) - 1} only")
+        if isinstance(vcpus, np.ndarray):
+            return np.array([vpe.vpe_id for vpe in self.vpes], np.int64)[vcpus]
+        return self.vpes[vcpus].vpe_id
+
 
 @dataclass(eq=False)
 class ItsDevice:
@@ -93,3 +103,26 @@ class ItsDevice:
         mapped, forwarded, db_enabled = np.zeros((3, nr_events), np.bool_)
         col, vpe_id, vintid = np.zeros((3, nr_events), np.int64)
         return cls(device_id, its, 0, nr_events, lpi_base, mapped, col, forwarded, vpe_id, vintid, db_enabled)
+
+    def check_events(self, events: Operand) -> None:
+        """DriverError EINVAL unless the device has all of `events`."""
+        if not within(events, self.nr_events):
+            raise DriverError("EINVAL", f"device {self.device_id:#x} has events 0..{self.nr_events - 1} only")
+
+    def check_mapped(self, events: Operand) -> None:
+        """DriverError EINVAL unless all of `events` are mapped."""
+        self.check_events(events)
+        if not self.mapped[events].all():
+            raise DriverError("EINVAL", f"events {events} of device {self.device_id:#x} are not all mapped")
+
+    def check_physical(self, events: Operand) -> None:
+        """DriverError EINVAL unless all of `events` are mapped to physical LPIs."""
+        self.check_events(events)
+        if not (self.mapped[events] & ~self.forwarded[events]).all():
+            raise DriverError("EINVAL", f"events {events} of device {self.device_id:#x} are not all physical LPIs")
+
+    def check_forwarded(self, events: Operand) -> None:
+        """DriverError EINVAL unless all of `events` are forwarded."""
+        self.check_events(events)
+        if not self.forwarded[events].all():
+            raise DriverError("EINVAL", f"events {events} of device {self.device_id:#x} are not all forwarded")

@@ -5,67 +5,79 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.driver import commands, residency
+from gicmodel.driver import commands
+from gicmodel.driver.allocator import FreeRanges
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.configuration import TABLE_ALIGN, ConfigurationTable, aligned
 from gicmodel.driver.doorbells import Doorbells
-from gicmodel.driver.errors import DriverError
+from gicmodel.driver.errors import DriverError, all_or_nothing
+from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.lpis import roundup_pow_of_two
+from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.undo import all_or_nothing
 from gicmodel.layouts.vpt import table_bytes
 
 
-class VirtualPes(Doorbells):
-    """vPEs are mapped on every ITS from the start, or on GICv4.0 with an ITS list, where the VM has vLPIs."""
+class VirtualPes:
+    """vPEs are mapped on every ITS from the start, or on GICv4.0 with an ITS list, where the VM has vLPIs.
+
+    `by_id` has them by vPEID; `ids` are the vPEIDs that nobody has.
+    """
+
+    def __init__(self, gic: HostGic, lpis: PhysicalLpis, doorbells: Doorbells) -> None:
+        self.gic = gic
+        self.ids = FreeRanges(0, 1 << gic.vpe_id_bits)
+        self.by_id: dict[int, ItsVpe] = {}
+        self._lpis = lpis
+        self._doorbells = doorbells
+        self._vmovp_sequence = 0
 
     @property
     def eager(self) -> bool:
         """Linux' gic_requires_eager_mapping: GICv4.1 has vSGIs, which no vLPI announces."""
-        return self.is_v41 or not self.its_list
+        return self.gic.is_v41 or not self.gic.its_list
 
-    def its_vm_create(self, nr_vpes: int) -> ItsVm:
+    def create_vm(self, nr_vpes: int) -> ItsVm:
         """A VM with its vLPI configuration table and vPEs, each with a VPT and a doorbell, activated.
 
         Raises:
             DriverError: ENODEV, the GIC has no vLPIs; ENOSPC, no LPIs or vPEIDs; EINVAL, a vPE table is too small;
                 ENOMEM.
         """
-        if not self.is_v4:
+        if not self.gic.is_v4:
             raise DriverError("ENODEV", "the GIC has no vLPIs")
-        vm = ItsVm(ConfigurationTable(self.allocator, self.lpi_id_bits), np.zeros(len(self.its), np.int64))
+        vm = ItsVm(ConfigurationTable(self.gic.allocator, self.gic.lpi_id_bits), np.zeros(len(self.gic.its), np.int64))
         try:
             doorbells = roundup_pow_of_two(nr_vpes)
-            vm.db_lpi_base, vm.nr_db_lpis = self.its_lpi_alloc(doorbells), doorbells
+            vm.db_lpi_base, vm.nr_db_lpis = self._lpis.alloc(doorbells), doorbells
             for index in range(nr_vpes):
                 self._create_vpe(vm, vm.db_lpi_base + index)
             for vpe in vm.vpes:
-                self.vpe_activate(vpe)
+                self.activate(vpe)
         except DriverError:
-            self.its_vm_destroy(vm)
+            self.destroy_vm(vm)
             raise
         return vm
 
-    def its_vm_destroy(self, vm: ItsVm) -> None:
+    def destroy_vm(self, vm: ItsVm) -> None:
         """Unmap a VM's vPEs and take back its memory. DriverError EBUSY while a vPE is resident or has vLPIs."""
-        if any(device.vm is vm for device in self.devices.values()):
+        if any(device.vm is vm for device in self._lpis.devices.values()):
             raise DriverError("EBUSY", "the VM has forwarded events")
         for vpe in vm.vpes:
             self._check_not_resident(vpe)
         for vpe in vm.vpes:
             if vpe.vmapp_count or not self.eager:
-                self.vpe_deactivate(vpe)
+                self.deactivate(vpe)
         for vpe in vm.vpes:
-            self._proxy_release(vpe)
-            self.allocator.free(vpe.vpt_page)
-            self.vpe_ids.give(vpe.vpe_id, 1)
-            del self.vpes[vpe.vpe_id]
-        self.allocator.free(vm.vprop_page)
-        self.lpi_ids.give(vm.db_lpi_base, vm.nr_db_lpis)
+            self._doorbells.release(vpe)
+            self.gic.allocator.free(vpe.vpt_page)
+            self.ids.give(vpe.vpe_id, 1)
+            del self.by_id[vpe.vpe_id]
+        self.gic.allocator.free(vm.vprop_page)
+        self._lpis.intids.give(vm.db_lpi_base, vm.nr_db_lpis)
 
-    def vpe_activate(self, vpe: ItsVpe, ptz: bool = False) -> None:
+    def activate(self, vpe: ItsVpe, ptz: bool = False) -> None:
         """Map a vPE on every ITS, on CPU 0's redistributor, and enable its doorbell (Linux' request_irq of it).
 
         The redistributor takes what is pending from the VPT, unless `ptz` tells it that nothing is, as Linux did before
@@ -77,13 +89,13 @@ class VirtualPes(Doorbells):
             raise DriverError("EEXIST", f"vPE {vpe.vpe_id} is mapped")
         vpe.col_idx = 0
         with all_or_nothing() as undo:
-            for its in self.v4_its:
+            for its in self.gic.v4_its:
                 self._map_vpe(its, vpe, ptz)
                 undo.callback(self._unmap_vpe, its, vpe)
-            if self.is_v41:
-                self._unmask_doorbell(vpe)
+            if self.gic.is_v41:
+                self._doorbells.unmask(vpe)
 
-    def vpe_deactivate(self, vpe: ItsVpe) -> None:
+    def deactivate(self, vpe: ItsVpe) -> None:
         """Mask a vPE's doorbell and unmap the vPE from every ITS (Linux' free_irq of its doorbell).
 
         On GICv4.1 its VPT in RAM is then current. DriverError EBUSY while it is resident, EINVAL if it is not mapped.
@@ -91,19 +103,20 @@ class VirtualPes(Doorbells):
         self._check_not_resident(vpe)
         self._check_mapping(vpe)
         with all_or_nothing() as undo:
-            undo.callback(self._configure_doorbell, vpe, self.lpi_configuration.read(vpe.doorbell_intid))
-            self._mask_doorbell(vpe)
-            for its in self.v4_its if self.eager else []:
+            if self._doorbells.unmasked(vpe):
+                undo.callback(self._doorbells.unmask, vpe)
+            self._doorbells.mask(vpe)
+            for its in self.gic.v4_its if self.eager else []:
                 self._unmap_vpe(its, vpe)
                 undo.callback(self._map_vpe, its, vpe)
 
-    def vpe_set_affinity(self, vpe: ItsVpe, cpu: int) -> None:
+    def set_affinity(self, vpe: ItsVpe, cpu: int) -> None:
         """Map a vPE to another CPU's redistributor (VMOVP).
 
         Raises:
             DriverError: EINVAL, no such CPU, or the vPE is unmapped where it should be mapped; EBUSY, it is resident.
         """
-        self._check_cpus(cpu)
+        self.gic.check_cpus(cpu)
         # Linux 1442ee001198: a vPE that is unmapped may be dying. Where vPEs are mapped on demand it only waits.
         self._check_mapping(vpe)
         if cpu == vpe.col_idx:
@@ -112,67 +125,91 @@ class VirtualPes(Doorbells):
         source, vpe.col_idx = vpe.col_idx, cpu
         if vpe.vmapp_count:
             self._vmovp(vpe)
-            self._move_doorbell(vpe, source, cpu)
+            self._doorbells.move(vpe, source, cpu)
 
-    def vpe_schedule(self, vpe: ItsVpe, cpu: int, vgrp0: bool = False, vgrp1: bool = True) -> None:
+    def schedule(self, vpe: ItsVpe, cpu: int, vgrp0: bool = False, vgrp1: bool = True) -> None:
         """Make a vPE resident on a CPU, which must be the one that it is mapped to, or one of its group on GICv4.1.
 
         Raises:
-            DriverError: EINVAL, as `vpe_set_affinity`; EBUSY, the vPE is resident or the CPU has another.
+            DriverError: EINVAL, as `set_affinity`; EBUSY, the vPE is resident or the CPU has another.
         """
-        self._check_cpus(cpu)
+        self.gic.check_cpus(cpu)
         self._check_mapping(vpe)
-        occupied = any(other.resident_cpu == cpu for other in self.vpes.values())
+        occupied = any(other.resident_cpu == cpu for other in self.by_id.values())
         if vpe.resident_cpu is not None or occupied:
             raise DriverError("EBUSY", f"vPE {vpe.vpe_id} or CPU {cpu} is in use")
-        if not self.is_v41:
+        if not self.gic.is_v41:
             # The guest is about to look for itself.
-            self._mask_doorbell(vpe)
-        self.drain()
-        residency.schedule(self.redistributors[cpu], vpe, vgrp0, vgrp1)
+            self._doorbells.mask(vpe)
+        self.gic.drain()
+        self.gic.redistributors[cpu].schedule(vpe, vgrp0, vgrp1)
         vpe.resident_cpu = cpu
 
-    def vpe_commit(self, vpe: ItsVpe) -> None:
-        """Wait until the VPT of a resident vPE is parsed, before the guest is entered; errors as `vpe_deschedule`."""
-        residency.commit(self._resident_on(vpe))
+    def commit(self, vpe: ItsVpe) -> None:
+        """Wait until the VPT of a resident vPE is parsed, before the guest is entered; errors as `deschedule`."""
+        self._resident_on(vpe).commit()
 
-    def vpe_deschedule(self, vpe: ItsVpe, doorbell: bool) -> None:
+    def deschedule(self, vpe: ItsVpe, doorbell: bool) -> None:
         """Make a vPE non-resident and set `pending_last`; with `doorbell` the next interrupt rings it.
 
         DriverError EINVAL if the vPE is not resident.
         """
         rd = self._resident_on(vpe)
-        if doorbell and not self.is_v41:
-            self._unmask_doorbell(vpe)
-        self.drain()
-        residency.deschedule(rd, vpe, doorbell)
+        if doorbell and not self.gic.is_v41:
+            self._doorbells.unmask(vpe)
+        self.gic.drain()
+        rd.deschedule(vpe, doorbell)
         vpe.resident_cpu = None
 
-    def vpe_invall(self, vpe: ItsVpe) -> None:
+    def invall(self, vpe: ItsVpe) -> None:
         """Have the configuration of all of a vPE's vLPIs reloaded."""
-        if self.is_v41:
-            self.drain()
-            self.redistributors[vpe.col_idx].invalidate_vlpis(vpe.vpe_id)
+        if self.gic.is_v41:
+            self.gic.drain()
+            self.gic.redistributors[vpe.col_idx].invalidate_vlpis(vpe.vpe_id)
             return
         # One ITS that has the vPE mapped is enough, as it reaches the redistributors.
-        for its in self.v4_its:
+        for its in self.gic.v4_its:
             if self.eager or vpe.vm.vlpi_count[its.number]:
                 its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
                 return
 
+    def of_doorbell(self, intid: int) -> ItsVpe | None:
+        """The vPE whose doorbell is LPI `intid`."""
+        return next((vpe for vpe in self.by_id.values() if vpe.doorbell_intid == intid), None)
+
+    def its_map_vm(self, its: ItsNode, vm: ItsVm, events: int) -> None:
+        """Map the VM's vPEs on the ITS that gets its first vLPIs of the VM, unless they are mapped already."""
+        if self.eager:
+            return
+        if not vm.vlpi_count[its.number]:
+            with all_or_nothing() as undo:
+                for vpe in vm.vpes:
+                    self._map_vpe(its, vpe)
+                    undo.callback(self._unmap_vpe, its, vpe)
+        vm.vlpi_count[its.number] += events
+
+    def its_unmap_vm(self, its: ItsNode, vm: ItsVm, events: int) -> None:
+        """Unmap the VM's vPEs on the ITS that has its last vLPIs of the VM no more."""
+        if self.eager:
+            return
+        vm.vlpi_count[its.number] -= events
+        if not vm.vlpi_count[its.number]:
+            for vpe in vm.vpes:
+                self._unmap_vpe(its, vpe)
+
     def _create_vpe(self, vm: ItsVm, doorbell_intid: int) -> None:
-        vpt_page = self.allocator.alloc(aligned(table_bytes(self.lpi_id_bits)), TABLE_ALIGN)
-        vpe_id = self.vpe_ids.take(1)
+        vpt_page = self.gic.allocator.alloc(aligned(table_bytes(self.gic.lpi_id_bits)), TABLE_ALIGN)
+        vpe_id = self.ids.take(1)
         if vpe_id is None:
-            self.allocator.free(vpt_page)
-            raise DriverError("ENOSPC", f"no vPEID of {self.vpe_id_bits} bits is free")
+            self.gic.allocator.free(vpt_page)
+            raise DriverError("ENOSPC", f"no vPEID of {self.gic.vpe_id_bits} bits is free")
         vpe = ItsVpe(vpe_id, vm, vpt_page, doorbell_intid)
         vm.vpes.append(vpe)
-        self.vpes[vpe_id] = vpe
+        self.by_id[vpe_id] = vpe
         # Every table that the GIC may look the vPE up in, before the first VMAPP (Linux' its_alloc_vpe_table).
-        for its in self.v4_its:
+        for its in self.gic.v4_its:
             its.require_vpe(vpe_id)
-        for rd in self.redistributors:
+        for rd in self.gic.redistributors:
             if rd.vpe_table is not None and not rd.vpe_table.require(vpe_id):
                 raise DriverError(
                     "EINVAL", f"vPEID {vpe_id:#x} is beyond the vPE table of CPU {rd.cpu}'s redistributor"
@@ -188,13 +225,13 @@ class VirtualPes(Doorbells):
     def _vmapp(self, its: ItsNode, vpe: ItsVpe, ptz: bool) -> Commands:
         target = its.targets[vpe.col_idx]
         if not its.is_v41:
-            return commands.vmapp_v40(vpe.vpe_id, target, vpe.vpt_page, self.lpi_id_bits)
+            return commands.vmapp_v40(vpe.vpe_id, target, vpe.vpt_page, self.gic.lpi_id_bits)
         return commands.vmapp(
             vpe.vpe_id,
             target,
             vpe.vpt_page,
             vpe.vm.vprop_page,
-            self.lpi_id_bits,
+            self.gic.lpi_id_bits,
             vpe.doorbell_intid,
             alloc=vpe.vmapp_count == 0,
             ptz=ptz and vpe.vmapp_count == 0,
@@ -211,10 +248,10 @@ class VirtualPes(Doorbells):
         vpe.vmapp_count -= 1
 
     def _vmovp(self, vpe: ItsVpe) -> None:
-        nodes, sequence, its_list = self.v4_its[:1], 0, 0
-        if self.its_list:
+        nodes, sequence, its_list = self.gic.v4_its[:1], 0, 0
+        if self.gic.its_list:
             # The same number to every ITS that has the vPE mapped (IHI0069 5.3, "VMOVP"; GITS_TYPER.VMOVP = 0).
-            nodes = [its for its in self.v4_its if self.eager or vpe.vm.vlpi_count[its.number]]
+            nodes = [its for its in self.gic.v4_its if self.eager or vpe.vm.vlpi_count[its.number]]
             its_list = sum(1 << its.list_number for its in nodes)
             sequence, self._vmovp_sequence = self._vmovp_sequence, (self._vmovp_sequence + 1) & 0xFFFF
         for its in nodes:
@@ -236,4 +273,4 @@ class VirtualPes(Doorbells):
     def _resident_on(self, vpe: ItsVpe) -> Redistributor:
         if vpe.resident_cpu is None:
             raise DriverError("EINVAL", f"vPE {vpe.vpe_id} is not resident")
-        return self.redistributors[vpe.resident_cpu]
+        return self.gic.redistributors[vpe.resident_cpu]

@@ -116,9 +116,9 @@ class DriverUnderCaching(RuleBasedStateMachine):
         if fire:
             self.fire(event)
         if enable:
-            self.both("irq_unmask", lambda host: host.driver.irq_unmask(*host.event(event)))
+            self.both("irq_unmask", lambda host: host.driver.lpis.unmask(*host.event(event)))
         else:
-            self.both("irq_mask", lambda host: host.driver.irq_mask(*host.event(event)))
+            self.both("irq_mask", lambda host: host.driver.lpis.mask(*host.event(event)))
 
     @rule(events=st.lists(EVENT, min_size=2, max_size=3, unique=True))
     def mask_in_one_batch(self, events: list[Event]) -> None:
@@ -130,22 +130,22 @@ class DriverUnderCaching(RuleBasedStateMachine):
     def move(self, event: Event, cpu: int) -> None:
         """irq_set_affinity."""
         if self.physical(event):
-            self.both("irq_set_affinity", lambda host: host.driver.irq_set_affinity(*host.event(event), cpu))
+            self.both("irq_set_affinity", lambda host: host.driver.lpis.set_affinity(*host.event(event), cpu))
 
     @rule(event=EVENT, cpu=CPU)
     def remap(self, event: Event, cpu: int) -> None:
         """irq_deactivate, or irq_activate."""
         if self.physical(event):
-            self.both("irq_deactivate", lambda host: host.driver.irq_deactivate(*host.event(event)))
+            self.both("irq_deactivate", lambda host: host.driver.lpis.deactivate(*host.event(event)))
         elif not self.forwarded(event):
-            self.both("irq_activate", lambda host: host.driver.irq_activate(*host.event(event), cpu))
+            self.both("irq_activate", lambda host: host.driver.lpis.activate(*host.event(event), cpu))
 
     @rule(event=EVENT, pending=st.booleans())
     def set_state(self, event: Event, pending: bool) -> None:
         """its_set_irqchip_state."""
         if self.physical(event) or self.forwarded(event):
             name = "its_set_irqchip_state"
-            self.both(name, lambda host: host.driver.its_set_irqchip_state(*host.event(event), pending))
+            self.both(name, lambda host: host.driver.lpis.set_irqchip_state(*host.event(event), pending))
 
     # vLPIs.
 
@@ -157,14 +157,14 @@ class DriverUnderCaching(RuleBasedStateMachine):
             vintid = FIRST_LPI + EVENTS * event[0] + event[1]
             self.both(
                 "its_map_vlpi",
-                lambda host: host.driver.its_map_vlpi(*host.event(event), host.vpes[vcpu], vintid, byte),
+                lambda host: host.driver.vlpis.map(*host.event(event), host.vpes[vcpu].vm, vcpu, vintid, byte),
             )
 
     @rule(event=EVENT)
     def unforward(self, event: Event) -> None:
         """its_unmap_vlpi."""
         if self.forwarded(event):
-            self.both("its_unmap_vlpi", lambda host: host.driver.its_unmap_vlpi(*host.event(event)))
+            self.both("its_unmap_vlpi", lambda host: host.driver.vlpis.unmap(*host.event(event)))
 
     @rule(event=EVENT, byte=BYTES, fire=st.booleans())
     def update(self, event: Event, byte: int, fire: bool) -> None:
@@ -173,7 +173,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
             if fire:
                 self.fire(event)
             name = "its_prop_update_vlpi"
-            self.both(name, lambda host: host.driver.its_prop_update_vlpi(*host.event(event), byte))
+            self.both(name, lambda host: host.driver.vlpis.prop_update(*host.event(event), byte))
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, byte=BYTES, fire=st.booleans())
@@ -193,7 +193,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
         vpe = self.here.vpes[vcpu]
         if vpe.resident_cpu is None and all(other.resident_cpu != vpe.col_idx for other in self.here.vpes):
             cpu = vpe.col_idx
-            self.both("vpe_schedule", lambda host: host.driver.vpe_schedule(host.vpes[vcpu], cpu))
+            self.both("vpe_schedule", lambda host: host.driver.vpes.schedule(host.vpes[vcpu], cpu))
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, doorbell=st.booleans(), fire=st.booleans())
@@ -215,20 +215,20 @@ class DriverUnderCaching(RuleBasedStateMachine):
     def move_vpe(self, vcpu: int, cpu: int) -> None:
         """vpe_set_affinity."""
         if self.here.vpes[vcpu].resident_cpu is None:
-            self.both("vpe_set_affinity", lambda host: host.driver.vpe_set_affinity(host.vpes[vcpu], cpu))
+            self.both("vpe_set_affinity", lambda host: host.driver.vpes.set_affinity(host.vpes[vcpu], cpu))
 
-    @precondition(lambda self: self.here.vpes and self.here.driver.eager)
+    @precondition(lambda self: self.here.vpes and self.here.driver.vpes.eager)
     @rule(vcpu=VCPU)
     def map_anew(self, vcpu: int) -> None:
         """vpe_deactivate and vpe_activate, as when a VM is saved."""
         if self.here.vpes[vcpu].resident_cpu is None:
-            self.both("vpe_deactivate", lambda host: host.driver.vpe_deactivate(host.vpes[vcpu]))
-            self.both("vpe_activate", lambda host: host.driver.vpe_activate(host.vpes[vcpu]))
+            self.both("vpe_deactivate", lambda host: host.driver.vpes.deactivate(host.vpes[vcpu]))
+            self.both("vpe_activate", lambda host: host.driver.vpes.activate(host.vpes[vcpu]))
 
-    @precondition(lambda self: self.here.driver.is_v41)
+    @precondition(lambda self: self.here.driver.gic.is_v41)
     @rule(vcpu=VCPU, number=VSGIS, enable=st.booleans(), pending=st.booleans())
     def vsgi(self, vcpu: int, number: int, enable: bool, pending: bool) -> None:
         """Configure a vSGI, make it pending or not, and ask."""
-        self.both("vsgi_configure", lambda host: host.driver.vsgi_configure(host.vpes[vcpu], number, enable, 1, 0xA0))
-        self.both("vsgi_set_pending", lambda host: host.driver.vsgi_set_pending(host.vpes[vcpu], number, pending))
-        self.same("vsgi_get_pending", lambda host: host.driver.vsgi_get_pending(host.vpes[vcpu], number))
+        self.both("vsgi_configure", lambda host: host.driver.vsgis.configure(host.vpes[vcpu], number, enable, 1, 0xA0))
+        self.both("vsgi_set_pending", lambda host: host.driver.vsgis.set_pending(host.vpes[vcpu], number, pending))
+        self.same("vsgi_get_pending", lambda host: host.driver.vsgis.get_pending(host.vpes[vcpu], number))

@@ -53,11 +53,11 @@ class TwinHost:
     @property
     def vpes(self) -> list[ItsVpe]:
         """The VM's vPEs by vCPU; none without a VM."""
-        return list(self.driver.vpes.values())
+        return list(self.driver.vpes.by_id.values())
 
     def device(self, device_id: int) -> ItsDevice:
         """The device, on whichever ITS it is: the last."""
-        return self.driver.devices[self.config.its - 1, device_id]
+        return self.driver.lpis.devices[self.config.its - 1, device_id]
 
     def event(self, event: tuple[int, int]) -> tuple[ItsDevice, int]:
         """(DeviceID, EventID) as the driver's operations want it."""
@@ -67,22 +67,22 @@ class TwinHost:
         """(DeviceID, EventID) of every event that is forwarded to a vCPU."""
         return [
             (device.device_id, event)
-            for device in self.driver.devices.values()
+            for device in self.driver.lpis.devices.values()
             for event in np.flatnonzero(device.forwarded & (device.vpe_id == self.vpes[vcpu].vpe_id)).tolist()
         ]
 
     def create_device(self, device_id: int, events: int) -> None:
         """Map a device on the last ITS."""
-        self.driver.its_create_device(device_id, events, self.config.its - 1)
+        self.driver.lpis.create_device(device_id, events, self.config.its - 1)
 
     def activate_all(self, device_id: int) -> None:
         """Map every event of a device, to CPU 0."""
         device = self.device(device_id)
-        self.driver.activate_events(device, 0, device.nr_events)
+        self.driver.lpis.activate(device, np.arange(device.nr_events))
 
     def create_vm(self, vcpus: int) -> None:
         """Create a VM."""
-        self.driver.its_vm_create(vcpus)
+        self.driver.vpes.create_vm(vcpus)
 
     def fire(self, device_id: int, event: int) -> None:
         """The device writes GITS_TRANSLATER."""
@@ -90,19 +90,19 @@ class TwinHost:
 
     def mask_all(self, events: list[tuple[int, int]]) -> None:
         """irq_mask of several events in one batch."""
-        with self.driver.batch():
+        with self.driver.gic.batch():
             for event in events:
-                self.driver.irq_mask(*self.event(event))
+                self.driver.lpis.mask(*self.event(event))
 
     def update_all(self, vcpu: int, events: list[tuple[int, int]], byte: int) -> None:
         """Write vLPIs' configuration bytes, then have all of them reloaded."""
         for event in events:
-            self.driver.its_prop_update_vlpi(*self.event(event), byte, inv=False)
-        self.driver.vpe_invall(self.vpes[vcpu])
+            self.driver.vlpis.prop_update(*self.event(event), byte, inv=False)
+        self.driver.vpes.invall(self.vpes[vcpu])
 
     def deschedule(self, vcpu: int, doorbell: bool) -> bool:
         """vpe_deschedule; GICR_VPENDBASER.PendingLast."""
-        self.driver.vpe_deschedule(self.vpes[vcpu], doorbell)
+        self.driver.vpes.deschedule(self.vpes[vcpu], doorbell)
         return self.vpes[vcpu].pending_last
 
     # What can be seen of it.
@@ -111,7 +111,7 @@ class TwinHost:
         """What is pending, and what comes next, wherever it is held."""
         bits = self.config.intid_bits
         seen = {f"LPIs of CPU {n}": pending_physical(self.gic, n).tolist() for n in range(self.config.redistributors)}
-        for vpe in self.driver.vpes.values():
+        for vpe in self.driver.vpes.by_id.values():
             seen[f"interrupts of vPE {vpe.vpe_id}"] = pending_virtual(self.gic, vpe.vpt_page, bits).tolist()
         for number, rd in enumerate(self.gic.redistributors):
             seen[f"ICC_HPPIR1 of CPU {number}"] = [rd.cpu.pending()]
@@ -125,9 +125,9 @@ class TwinHost:
     def _invalidations(self) -> Iterator[str]:
         """An INV, or INVDB, for each retained configuration byte that RAM contradicts."""
         for cpu in range(self.config.redistributors):
-            for intid in self._stale(cpu, self.driver.lpi_configuration.address):
+            for intid in self._stale(cpu, self.driver.gic.lpi_configuration.address):
                 yield f"{self._inv_of(intid)} is missing after the configuration byte of INTID {intid} was written"
-        for vpe in self.driver.vpes.values():
+        for vpe in self.driver.vpes.by_id.values():
             held = np.flatnonzero(self.gic.machine.slots[:, SLOT.tag] == np.uint64(vpe.vpt_page | 1))
             for vintid in self._stale(int(held[-1]), vpe.vm.vprop_page) if len(held) else ():
                 what = f"vINTID {vintid} of vPEID {vpe.vpe_id:#x}"
@@ -141,15 +141,15 @@ class TwinHost:
         return stale
 
     def _inv_of(self, intid: int) -> str:
-        for device in self.driver.devices.values():
+        for device in self.driver.lpis.devices.values():
             for event in range(device.nr_events):
                 if device.lpi_base + event == intid and device.mapped[event] and not device.forwarded[event]:
                     return f"INV of DeviceID {device.device_id:#x} EventID {event}"
-        vpe = self.driver.doorbell_vpe(intid)
+        vpe = self.driver.vpes.of_doorbell(intid)
         return f"INVDB of vPEID {vpe.vpe_id:#x}" if vpe is not None else "INVALL"
 
     def _inv_of_vlpi(self, vpe: ItsVpe, vintid: int) -> str:
-        for device in self.driver.devices.values():
+        for device in self.driver.lpis.devices.values():
             for event in np.flatnonzero(device.forwarded & (device.vintid == vintid)).tolist():
                 if device.vpe_id[event] == vpe.vpe_id:
                     return f"INV of DeviceID {device.device_id:#x} EventID {event}"

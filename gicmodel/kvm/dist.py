@@ -35,7 +35,7 @@ class VgicDist:
         self.lpis = Lpis()
         self._translation_caches: list[TranslationCache] = []
         self.initialised = False
-        self._driver = driver if driver is not None and driver.is_v4 else None
+        self._driver = driver if driver is not None and driver.gic.is_v4 else None
         self._vsgi_cpu_interface = vsgi_cpu_interface
         self._vlpis: Vlpis | None = None
         self.sgis = Sgis(nr_vcpus)
@@ -104,12 +104,12 @@ class VgicDist:
     @property
     def has_gicv4_1(self) -> bool:
         """Whether the pending state of vLPIs can be read."""
-        return self._vlpis is not None and self._vlpis.driver.is_v41
+        return self._vlpis is not None and self._vlpis.driver.gic.is_v41
 
     @property
     def host_has_vsgis(self) -> bool:
         """Whether the host's GIC can inject SGIs (Linux `system_supports_direct_sgis`)."""
-        return self._driver is not None and self._driver.is_v41 and self._vsgi_cpu_interface
+        return self._driver is not None and self._driver.gic.is_v41 and self._vsgi_cpu_interface
 
     @property
     def supports_direct_sgis(self) -> bool:

@@ -102,7 +102,7 @@ def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None) -> None:
         memory.octets,
         memory.page_state,
         tables,
-        (vlpis.driver.memory if vlpis else memory).octets,
+        (vlpis.driver.gic.memory if vlpis else memory).octets,
         vlpis.vpts(vlpis.vm.vpes) if vlpis else tables,
         dist.lpis.rows,
         dist.lpis.slots(),

@@ -74,7 +74,7 @@ class SavePlan:
         sources = []
         if vlpis is not None:
             forwarded = words(forwarded=True, others=False)
-            sources.append(_Source(forwarded, vlpis.driver.memory.words, vlpis.vpts(vlpis.vm.vpes)))
+            sources.append(_Source(forwarded, vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
         if not sources or sources[0].lpis.left_out:
             latched = words(forwarded=vlpis is None, others=True)
             sources.append(_Source(latched, self._latches, np.zeros_like(tables)))

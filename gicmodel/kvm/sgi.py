@@ -54,7 +54,7 @@ class Sgis:
         if not self.rows["hw"][vcpu, number]:
             return bool(self.rows["pending_latch"][vcpu, number])
         with host_refusals():
-            return self._gic.driver.vsgi_get_pending(self._gic.vpe(vcpu), number)
+            return self._gic.driver.vsgis.get_pending(self._gic.vpe(vcpu), number)
 
     def set_pending(self, vcpu: int, number: int, pending: bool) -> None:
         """Make an SGI pending or not."""
@@ -103,7 +103,7 @@ class Sgis:
         self.rows["pending_latch"][vcpu, number] = self.pending(vcpu, number)
         self.rows["hw"][vcpu, number] = False
         with host_refusals():
-            self._gic.driver.vsgi_deactivate(self._gic.vpe(vcpu), number)
+            self._gic.driver.vsgis.deactivate(self._gic.vpe(vcpu), number)
 
     def _update_properties(self, vcpu: int, number: int) -> None:
         """Linux' PROP_UPDATE_VSGI: group and priority go to the GIC with the enable that it has."""
@@ -113,8 +113,8 @@ class Sgis:
     def _configure_in_gic(self, vcpu: int, number: int, enabled: bool) -> None:
         vpe, row = self._gic.vpe(vcpu), self.rows[vcpu, number]
         with host_refusals():
-            self._gic.driver.vsgi_configure(vpe, number, enabled, int(row["group"]), int(row["priority"]))
+            self._gic.driver.vsgis.configure(vpe, number, enabled, int(row["group"]), int(row["priority"]))
 
     def _set_pending_in_gic(self, vcpu: int, number: int, pending: bool) -> None:
         with host_refusals():
-            self._gic.driver.vsgi_set_pending(self._gic.vpe(vcpu), number, pending)
+            self._gic.driver.vsgis.set_pending(self._gic.vpe(vcpu), number, pending)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
-from gicmodel.driver.undo import all_or_nothing
+from gicmodel.driver.errors import all_or_nothing
 from gicmodel.kvm.errors import HostStorm, KvmError
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
@@ -46,8 +46,8 @@ class Vlpis:
         self.unmaps = 0
         """How often a vPE was unmapped to look into its VPT."""
         with host_refusals():
-            self.vm = driver.its_vm_create(nr_vcpus)
-        self._vpts = np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - driver.memory.base
+            self.vm = driver.vpes.create_vm(nr_vcpus)
+        self._vpts = np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - driver.gic.memory.base
         self._lpis = lpis
         self._hosts: dict[int, HostIrq] = {}
         self._slots: dict[HostIrq, int] = {}
@@ -55,7 +55,7 @@ class Vlpis:
     def destroy(self) -> None:
         """Give the vPEs and their tables back to the host; nothing may be forwarded any more."""
         with host_refusals():
-            self.driver.its_vm_destroy(self.vm)
+            self.driver.vpes.destroy_vm(self.vm)
 
     def vpe(self, vcpu: int) -> ItsVpe:
         """The vPE of a vCPU."""
@@ -76,7 +76,7 @@ class Vlpis:
         properties = LPI_CONFIGURATION.encode(Priority=rows["priority"], Enable=rows["enabled"])[:, 0].astype(np.int64)
         vcpus = rows["target_vcpu"].astype(np.int64)
         with host_refusals():
-            self.driver.map_vlpis(device, events, self.vm, vcpus, rows["intid"], properties)
+            self.driver.vlpis.map(device, events, self.vm, vcpus, rows["intid"], properties)
         self._lpis.set_hw(slots, True)
         hosts = [HostIrq(device, event) for event in events.tolist()]
         self._hosts.update(zip(slots.tolist(), hosts, strict=True))
@@ -94,7 +94,7 @@ class Vlpis:
         host, row = self._host(slot), self._lpis.rows[slot]
         properties = LPI_CONFIGURATION.pack(Priority=int(row["priority"]), Enable=int(row["enabled"]))
         with host_refusals():
-            self.driver.its_map_vlpi(*host, self.vpe(row["target_vcpu"]), int(row["intid"]), properties)
+            self.driver.vlpis.map(*host, self.vm, int(row["target_vcpu"]), int(row["intid"]), properties)
 
     def unmap(self, slots: Sequence[int], ends_hw: bool = True) -> None:
         """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`).
@@ -108,7 +108,7 @@ class Vlpis:
             self._forget(slot)
         with host_refusals():
             for device, numbers in events:
-                self.driver.unmap_vlpis(device, numbers)
+                self.driver.vlpis.unmap(device, numbers)
 
     def unmap_by_route(self, slot: int, host: HostIrq) -> None:
         """End the forwarding of `host`, and think that of the LPI, whatever feeds it, ended: Linux before 6.16."""
@@ -116,12 +116,12 @@ class Vlpis:
         self._forget(slot)
         if self.feeds(host):
             with host_refusals():
-                self.driver.its_unmap_vlpi(*host)
+                self.driver.vlpis.unmap(*host)
 
     def update_properties(self, slot: int, properties: int, needs_inv: bool) -> None:
         """Copy a configuration byte to the VM's vLPI configuration table (Linux `its_prop_update_vlpi`)."""
         with host_refusals():
-            self.driver.its_prop_update_vlpi(*self._host(slot), properties, inv=needs_inv)
+            self.driver.vlpis.prop_update(*self._host(slot), properties, inv=needs_inv)
 
     def set_pending(self, slot: int, pending: bool) -> None:
         """Set or clear the vLPI's pending state through the host interrupt's event (INT, CLEAR).
@@ -135,18 +135,18 @@ class Vlpis:
                 f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
             )
         with host_refusals():
-            self.driver.its_set_irqchip_state(*self._host(slot), pending)
+            self.driver.lpis.set_irqchip_state(*self._host(slot), pending)
 
     def set_pending_many(self, slots: Sequence[int]) -> None:
         """Make vLPIs pending."""
         with host_refusals():
             for device, events in self._events_by_device(slots):
-                self.driver.set_irqchip_states(device, events, True)
+                self.driver.lpis.set_irqchip_state(device, events, True)
 
     def invall(self, vcpu: int) -> None:
         """Let the GIC reload the configuration of all vLPIs of the vCPU (Linux `its_invall_vpe`)."""
         with host_refusals():
-            self.driver.vpe_invall(self.vpe(vcpu))
+            self.driver.vpes.invall(self.vpe(vcpu))
 
     def load(self, vcpu: int, cpu: int, vgrp1: bool) -> None:
         """Move the vCPU's vPE to `cpu`'s redistributor (VMOVP) and make it resident, Group 1 enabled with `vgrp1`.
@@ -155,16 +155,16 @@ class Vlpis:
         """
         vpe = self.vpe(vcpu)
         with host_refusals():
-            self.driver.vpe_set_affinity(vpe, cpu)
-            self.driver.vpe_schedule(vpe, cpu, vgrp1=vgrp1)
-            if not self.driver.is_v41:
-                self.driver.vpe_clear_doorbell(vpe)
-            self.driver.vpe_commit(vpe)
+            self.driver.vpes.set_affinity(vpe, cpu)
+            self.driver.vpes.schedule(vpe, cpu, vgrp1=vgrp1)
+            if not self.driver.gic.is_v41:
+                self.driver.doorbells.clear(vpe)
+            self.driver.vpes.commit(vpe)
 
     def put(self, vcpu: int, doorbell: bool) -> None:
         """Make the vCPU's vPE non-resident."""
         with host_refusals():
-            self.driver.vpe_deschedule(self.vpe(vcpu), doorbell)
+            self.driver.vpes.deschedule(self.vpe(vcpu), doorbell)
 
     def unmap_all_vpes(self) -> None:
         """VMAPP V=0 for every vPE on every ITS; with the last, the GIC cleans its caches of the VPT into RAM.
@@ -191,7 +191,7 @@ class Vlpis:
         """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM. KvmError EACCES as `vpts`."""
         rows = self._lpis.rows[slots]
         tables = self.vpts(self.vpe(vcpu) for vcpu in np.unique(rows["target_vcpu"]).tolist())
-        octets = self.driver.memory.octets[tables[rows["target_vcpu"]] + byte_of(rows["intid"])]
+        octets = self.driver.gic.memory.octets[tables[rows["target_vcpu"]] + byte_of(rows["intid"])]
         bits: NDArray[np.uint8] = octets >> bit_of(rows["intid"]).astype(np.uint8) & 1
         return bits.astype(np.bool_)
 
@@ -200,7 +200,7 @@ class Vlpis:
 
         KvmError EACCES unless the host is GICv4.1 and these vPEs are unmapped: elsewhere RAM may be stale.
         """
-        if not self.driver.is_v41:
+        if not self.driver.gic.is_v41:
             raise KvmError("EACCES", "the pending state of a vLPI can only be read on GICv4.1")
         for vpe in vpes:
             if vpe.vmapp_count:
@@ -212,7 +212,7 @@ class Vlpis:
             unmapped: list[ItsVpe] = []
             undo.callback(self._map_vpes, unmapped)
             for vpe in vpes:
-                self.driver.vpe_deactivate(vpe)
+                self.driver.vpes.deactivate(vpe)
                 unmapped.append(vpe)
                 self.unmaps += 1
 
@@ -220,7 +220,7 @@ class Vlpis:
         """From the first to the last, as Linux does; one that the host driver refuses does not keep the others."""
         with host_refusals(), ExitStack() as maps:
             for vpe in reversed(vpes):
-                maps.callback(self.driver.vpe_activate, vpe, self._ptz)
+                maps.callback(self.driver.vpes.activate, vpe, self._ptz)
 
     def _host(self, slot: int) -> HostIrq:
         if slot not in self._hosts:

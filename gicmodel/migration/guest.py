@@ -58,9 +58,9 @@ def boot_guest(
     driver.probe()
     mapped = 0
     for number, (device_id, events) in enumerate(devices):
-        device = driver.its_create_device(device_id, max(events, default=0) + 1)
+        device = driver.lpis.create_device(device_id, max(events, default=0) + 1)
         cpus = (mapped + np.arange(len(events))) // in_a_row % len(vgic.redistributors)
-        driver.activate_events(device, 0, len(events), cpus)
+        driver.lpis.activate(device, np.arange(len(events)), cpus)
         mapped += len(events)
         progress("boot the guest", number + 1, len(devices))
     return driver

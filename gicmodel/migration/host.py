@@ -70,7 +70,7 @@ class Host:
     @property
     def commands(self) -> Counter[str]:
         """How many commands of each mnemonic the host's ITSs have executed."""
-        return +self.driver.commands_issued
+        return +self.driver.gic.commands_issued
 
     def registers(self) -> dict[str, dict[str, int]]:
         """The registers that describe this host's tables, by frame, for a registers file."""

@@ -31,7 +31,7 @@ class VirtualMachine:
     def __init__(self, host: Host, memory: GuestMemory, vcpus: int) -> None:
         self.host = host
         self.memory = memory
-        self.vgic = Vgic(memory, vcpus, host.driver if host.driver.is_v4 else None, behaviour=host.behaviour)
+        self.vgic = Vgic(memory, vcpus, host.driver if host.driver.gic.is_v4 else None, behaviour=host.behaviour)
         self.devices: list[VfioDevice] = []
         self._before_flush: dict[int, bytes] = {}
         """The pending tables as they were before a flush, by address, until the VM runs again."""
@@ -127,7 +127,7 @@ class VirtualMachine:
         doorbells = 0
         for intid in self.host.take_interrupts():
             try:
-                its_device, vector = self.host.driver.lpi_to_event(intid)
+                its_device, vector = self.host.driver.lpis.event_of(intid)
             except DriverError:
                 doorbells += 1
                 continue

@@ -43,5 +43,5 @@ def _in_vpts(vm: VirtualMachine) -> Iterator[Delivery]:
 
 
 def _pending_of(vm: VirtualMachine, vpe: ItsVpe) -> list[int]:
-    intids: list[int] = pending_virtual(vm.host.gic, vpe.vpt_page, vm.host.driver.lpi_id_bits).tolist()
+    intids: list[int] = pending_virtual(vm.host.gic, vpe.vpt_page, vm.host.driver.gic.lpi_id_bits).tolist()
     return intids

@@ -75,10 +75,10 @@ class VfioDevice:
         self.state = DeviceState.STOP
         self.resets = 0
         """How often the monitor had to reset it (VFIO_DEVICE_RESET)."""
-        self.its_device: ItsDevice = host.driver.its_create_device(host_device_id, max(len(events), 1))
+        self.its_device: ItsDevice = host.driver.lpis.create_device(host_device_id, max(len(events), 1))
         if self.events:
             cpus = np.arange(len(self.events)) % host.cpus
-            host.driver.activate_events(self.its_device, 0, len(self.events), cpus)
+            host.driver.lpis.activate(self.its_device, np.arange(len(self.events)), cpus)
 
     def enter(self, state: DeviceState) -> None:
         """Change the state.
@@ -146,7 +146,7 @@ class VfioDevice:
         """Stop, end every forwarding, and give the device's LPIs back to the host."""
         self.state = DeviceState.STOP
         self.unforward(vgic)
-        self.host.driver.its_free_device(self.its_device)
+        self.host.driver.lpis.free_device(self.its_device)
 
     def signal(self, vgic: Vgic, vector: int) -> bool:
         """What the host's handler does for a vector that is not forwarded: the eventfd makes KVM inject it.

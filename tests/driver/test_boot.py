@@ -99,15 +99,15 @@ def test_registers_after_boot(architecture: str) -> None:
         assert GICR_CTLR.unpack(host.rd("GICR_CTLR", cpu))["EnableLPIs"] == 1
         assert GICR_WAKER.unpack(host.rd("GICR_WAKER", cpu))["ChildrenAsleep"] == 0
         propbaser = GICR_PROPBASER.unpack(host.rd("GICR_PROPBASER", cpu))
-        assert propbaser["Physical_Address"] == host.driver.lpi_configuration.address
+        assert propbaser["Physical_Address"] == host.driver.gic.lpi_configuration.address
         assert (propbaser["IDbits"], propbaser["InnerCache"], propbaser["Shareability"]) == (15, 7, 1)
     pending_tables = {GICR_PENDBASER.unpack(host.rd("GICR_PENDBASER", cpu))["Physical_Address"] for cpu in range(4)}
     assert len(pending_tables) == 4
-    assert (host.driver.is_v4, host.driver.is_v41) == (architecture != "3", architecture == "4.1")
+    assert (host.driver.gic.is_v4, host.driver.gic.is_v41) == (architecture != "3", architecture == "4.1")
 
 
 def test_every_lpi_starts_disabled_at_priority_a0(host: Host) -> None:
-    table = host.memory.read(host.driver.lpi_configuration.address, (1 << 16) - 8192)
+    table = host.memory.read(host.driver.gic.lpi_configuration.address, (1 << 16) - 8192)
     assert table == bytes([0xA2]) * len(table)
 
 
@@ -123,7 +123,7 @@ def test_gicv41_redistributors_use_the_table_of_the_its_where_they_share_it(host
     assert not any(GICR_VPROPBASER.unpack(write.value)["Z"] for write in host.writes("GICR_VPROPBASER"))
     for name in ("Physical_Address", "Indirect", "Page_Size", "Size", "Shareability", "InnerCache", "Valid"):
         assert vprop[name] == baser[name], name
-    assert all(rd.vpe_table is host.driver.its[0].tables[2] for rd in host.driver.redistributors)
+    assert all(rd.vpe_table is host.driver.gic.its[0].tables[2] for rd in host.driver.gic.redistributors)
 
 
 def test_gicv41_without_sharing_one_table_per_group_of_redistributors() -> None:
@@ -158,22 +158,22 @@ def test_pta_collections_are_addresses_of_redistributors() -> None:
 
 def test_pta_needs_the_addresses_of_redistributors() -> None:
     host = Host(pta=True, boot=False)
-    host.driver.redistributor_bases = ()
+    host.driver.gic.redistributor_bases = ()
     with pytest.raises(DriverError, match=r"EINVAL: ITS 0 has GITS_TYPER.PTA = 1"):
         host.driver.probe()
 
 
 def test_its_list_numbers_are_kept_only_without_single_vmovp() -> None:
-    assert Host(its=3, vmovp=False).driver.its_list == [0, 1, 2]
-    assert Host(its=3).driver.its_list == []
+    assert Host(its=3, vmovp=False).driver.gic.its_list == [0, 1, 2]
+    assert Host(its=3).driver.gic.its_list == []
 
 
 @pytest.mark.parametrize("steps", [None, 2])
 def test_a_second_driver_takes_over_from_the_first(steps: int | None) -> None:
     """As a kernel after kexec: everything is on, and the tables are another's."""
     host = Host(commands_per_step=steps)
-    vm = host.driver.its_vm_create(1)
-    host.driver.vpe_schedule(vm.vpes[0], 1)
+    vm = host.driver.vpes.create_vm(1)
+    host.driver.vpes.schedule(vm.vpes[0], 1)
     old = host.rd("GICR_PROPBASER")
     driver = host.new_driver()
     driver.probe()
@@ -181,14 +181,14 @@ def test_a_second_driver_takes_over_from_the_first(steps: int | None) -> None:
     quiescent = {GITS_CTLR.unpack(write.before)["Quiescent"] for write in host.writes("GITS_CTLR") if write.value & 1}
     assert quiescent == {1}
     assert GICR_VPENDBASER.unpack(host.rd("GICR_VPENDBASER", 1))["Valid"] == 0
-    device = driver.its_create_device(3, 4)
-    driver.irq_activate(device, 2, cpu=3)
+    device = driver.lpis.create_device(3, 4)
+    driver.lpis.activate(device, 2, cpus=3)
     host.gic.its[0].translate(3, 2)
     assert host.gic.redistributors[3].cpu.acknowledge() == device.lpi_base + 2
 
 
 def test_an_its_number_that_is_taken_or_too_high_is_refused() -> None:
-    its = Host(vmovp=False).driver.its[0]
+    its = Host(vmovp=False).driver.gic.its[0]
     with pytest.raises(DriverError, match=r"EINVAL: ITS 0 has GITS_CTLR.ITS_Number 0, as another ITS does"):
         its.assign_list_number([0])
     with pytest.raises(DriverError, match="EINVAL: ITS 0 is beyond the 16 of an ITS list"):
@@ -252,7 +252,7 @@ def test_lpi_tables_that_cannot_be_changed_are_refused(plpis: int, errno: str) -
 
 def test_everything_boots_and_delivers_when_the_gic_runs_in_steps() -> None:
     host = Host(commands_per_step=1)
-    device = host.driver.its_create_device(1, 2)
-    host.driver.irq_activate(device, 1, cpu=2)
+    device = host.driver.lpis.create_device(1, 2)
+    host.driver.lpis.activate(device, 1, cpus=2)
     host.gic.its[0].translate(1, 1)
     assert host.gic.redistributors[2].cpu.acknowledge() == device.lpi_base + 1

@@ -67,7 +67,7 @@ def test_an_array_of_events_gives_the_same_commands_as_one_by_one() -> None:
 
 
 def test_vsyncs_name_each_vpe_once() -> None:
-    assert [int(word) >> 32 for word in commands.vsyncs(np.array([7, 3, 7]))[:, 1]] == [3, 7]
+    assert [int(word) >> 32 for word in commands.vsync(np.array([7, 3, 7]))[:, 1]] == [3, 7]
 
 
 def test_an_operand_too_wide_for_its_field_is_refused() -> None:

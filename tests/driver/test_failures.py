@@ -12,7 +12,7 @@ BAD = commands.int_(9, 0)
 
 def stall(host: Host, its: int) -> None:
     with pytest.raises(DriverError, match="EIO"):
-        host.driver.its[its].send(BAD)
+        host.driver.gic.its[its].send(BAD)
 
 
 def vmapps(host: Host, its: int) -> list[str]:
@@ -26,21 +26,21 @@ def test_a_batch_that_cannot_be_flushed_holds_no_its(stalled: int) -> None:
     host = Host(its=2)
 
     def batch() -> None:
-        with host.driver.batch():
-            host.driver.its[stalled].send(BAD)
-            host.driver.its[1 - stalled].send(commands.sync(2))
+        with host.driver.gic.batch():
+            host.driver.gic.its[stalled].send(BAD)
+            host.driver.gic.its[1 - stalled].send(commands.sync(2))
 
     with pytest.raises(DriverError, match=f"EIO: ITS {stalled} stalled"):
         batch()
     assert host.commands(1 - stalled) == ["SYNC RDbase=0x2"]
-    host.driver.its[1 - stalled].send(commands.sync(3))
+    host.driver.gic.its[1 - stalled].send(commands.sync(3))
     assert host.commands(1 - stalled) == ["SYNC RDbase=0x3"]
 
 
 def with_vm(stalled: int, **choices: object) -> tuple[Host, ItsVm]:
     """Two ITSs, a VM of two vPEs, and one of the ITSs stalled."""
     host = Host(its=2, **choices)  # type: ignore[arg-type]
-    vm = host.driver.its_vm_create(2)
+    vm = host.driver.vpes.create_vm(2)
     host.words(0), host.words(1)
     stall(host, stalled)
     host.words(stalled)
@@ -51,7 +51,7 @@ def with_vm(stalled: int, **choices: object) -> tuple[Host, ItsVm]:
 def test_a_vpe_is_unmapped_on_every_its_or_on_none(stalled: int) -> None:
     host, vm = with_vm(stalled)
     with pytest.raises(DriverError, match="EIO"):
-        host.driver.vpe_deactivate(vm.vpes[0])
+        host.driver.vpes.deactivate(vm.vpes[0])
     assert vm.vpes[0].vmapp_count == 2
     assert vmapps(host, 1 - stalled) in ([], ["V=0", "V=1"])
 
@@ -59,20 +59,20 @@ def test_a_vpe_is_unmapped_on_every_its_or_on_none(stalled: int) -> None:
 @pytest.mark.parametrize("stalled", [0, 1])
 def test_a_vpe_is_mapped_on_every_its_or_on_none(stalled: int) -> None:
     host = Host(its=2)
-    vm = host.driver.its_vm_create(2)
-    host.driver.vpe_deactivate(vm.vpes[0])
+    vm = host.driver.vpes.create_vm(2)
+    host.driver.vpes.deactivate(vm.vpes[0])
     host.words(0), host.words(1)
     stall(host, stalled)
     with pytest.raises(DriverError, match="EIO"):
-        host.driver.vpe_activate(vm.vpes[0])
+        host.driver.vpes.activate(vm.vpes[0])
     assert vm.vpes[0].vmapp_count == 0
     assert vmapps(host, 1 - stalled) in ([], ["V=1", "V=0"])
 
 
 def test_a_device_that_could_not_be_mapped_is_not_there() -> None:
     host = Host(its=2)
-    free = host.driver.lpi_ids.free
+    free = host.driver.lpis.intids.free
     stall(host, 0)
     with pytest.raises(DriverError, match="EIO"):
-        host.driver.its_create_device(1, 4, its=0)
-    assert (host.driver.devices, host.driver.lpi_ids.free) == ({}, free)
+        host.driver.lpis.create_device(1, 4, its=0)
+    assert (host.driver.lpis.devices, host.driver.lpis.intids.free) == ({}, free)

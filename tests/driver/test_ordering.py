@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from gicmodel.driver import GicDriver, ItsDevice, ItsVpe, commands
@@ -13,27 +14,27 @@ Operation = Callable[[GicDriver, ItsDevice, ItsVpe], object]
 
 
 def deschedule(driver: GicDriver, _: ItsDevice, vpe: ItsVpe) -> None:
-    driver.vpe_schedule(vpe, 0)
-    driver.its[0].send(commands.sync(0))
-    driver.vpe_deschedule(vpe, doorbell=True)
+    driver.vpes.schedule(vpe, 0)
+    driver.gic.its[0].send(commands.sync(0))
+    driver.vpes.deschedule(vpe, doorbell=True)
 
 
 def mask_doorbell(driver: GicDriver, device: ItsDevice, vpe: ItsVpe) -> None:
     deschedule(driver, device, vpe)
-    driver.its[0].send(commands.sync(0))
-    driver.vpe_schedule(vpe, 0)
+    driver.gic.its[0].send(commands.sync(0))
+    driver.vpes.schedule(vpe, 0)
 
 
 OPERATIONS: list[tuple[str, str, Operation]] = [
-    ("4.1", "GICR_INVLPIR", lambda driver, device, _: driver.irq_mask(device, 1)),
-    ("4.1", "GICR_INVLPIR", lambda driver, device, _: driver.its_prop_update_vlpi(device, 0, 0xA3)),
-    ("4.1", "GICR_INVALLR", lambda driver, _, vpe: driver.vpe_invall(vpe)),
-    ("4.1", "GICR_VPENDBASER", lambda driver, _, vpe: driver.vpe_schedule(vpe, 0)),
+    ("4.1", "GICR_INVLPIR", lambda driver, device, _: driver.lpis.mask(device, 1)),
+    ("4.1", "GICR_INVLPIR", lambda driver, device, _: driver.vlpis.prop_update(device, 0, 0xA3)),
+    ("4.1", "GICR_INVALLR", lambda driver, _, vpe: driver.vpes.invall(vpe)),
+    ("4.1", "GICR_VPENDBASER", lambda driver, _, vpe: driver.vpes.schedule(vpe, 0)),
     ("4.1", "GICR_VPENDBASER", deschedule),
-    ("4.1", "GICR_VSGIR", lambda driver, _, vpe: driver.vsgi_get_pending(vpe, 0)),
-    ("4.1", "GITS_SGIR", lambda driver, _, vpe: driver.vsgi_set_pending(vpe, 0, True)),
+    ("4.1", "GICR_VSGIR", lambda driver, _, vpe: driver.vsgis.get_pending(vpe, 0)),
+    ("4.1", "GITS_SGIR", lambda driver, _, vpe: driver.vsgis.set_pending(vpe, 0, True)),
     ("4.0", "GICR_INVLPIR", mask_doorbell),
-    ("4.0", "GICR_CLRLPIR", lambda driver, _, vpe: driver.vpe_set_affinity(vpe, 1)),
+    ("4.0", "GICR_CLRLPIR", lambda driver, _, vpe: driver.vpes.set_affinity(vpe, 1)),
 ]
 
 
@@ -41,13 +42,13 @@ OPERATIONS: list[tuple[str, str, Operation]] = [
 @pytest.mark.parametrize("steps", [None, 1])
 def test_commands_come_first(architecture: str, register: str, operation: Operation, steps: int | None) -> None:
     host = Host(architecture=architecture, commands_per_step=steps)
-    device = host.driver.its_create_device(1, 2)
-    host.driver.activate_events(device, 0, 2)
-    vpe = host.driver.its_vm_create(1).vpes[0]
-    host.driver.its_map_vlpi(device, 0, vpe, 8200, 0xA3)
+    device = host.driver.lpis.create_device(1, 2)
+    host.driver.lpis.activate(device, np.arange(2))
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
+    host.driver.vlpis.map(device, 0, vpe.vm, 0, 8200, 0xA3)
     host.writes()
-    with host.driver.batch():
-        host.driver.its[0].send(commands.sync(0))
+    with host.driver.gic.batch():
+        host.driver.gic.its[0].send(commands.sync(0))
         operation(host.driver, device, vpe)
         order = [write.register for write in host.writes("GITS_CWRITER", register)]
         assert order[-2:] == ["GITS_CWRITER", register]

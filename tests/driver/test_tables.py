@@ -38,7 +38,7 @@ def test_a_level_2_page_appears_with_the_first_device_that_needs_it(host: Host) 
     level1 = GITS_BASER.unpack(host.its("GITS_BASER0"))["Physical_Address"]
     per_page = 0x1_0000 // DTE.bytes
     assert host.memory.read(level1, 64) == bytes(64)
-    device = host.driver.its_create_device(3 * per_page + 5, 8)
+    device = host.driver.lpis.create_device(3 * per_page + 5, 8)
     entry = LEVEL1.unpack(host.memory.read_u64(level1 + 3 * 8))
     assert entry["Valid"] == 1
     assert host.memory.read(level1, 24) == bytes(24)
@@ -47,18 +47,18 @@ def test_a_level_2_page_appears_with_the_first_device_that_needs_it(host: Host) 
     dte = host.memory.read_u64(page + 5 * DTE.bytes)
     assert DTE.unpack(dte) == {"Valid": 1, "Size": 2, "ITT_addr": device.itt_addr}
     free = host.allocator.free_bytes
-    host.driver.its_create_device(3 * per_page + 6, 8)
+    host.driver.lpis.create_device(3 * per_page + 6, 8)
     assert host.allocator.free_bytes == free - 4096, "only an ITT more"
 
 
 def test_vpe_tables_get_level_2_pages_before_vmapp() -> None:
     host = Host(svpet=0)
     level1 = GITS_BASER.unpack(host.its("GITS_BASER2"))["Physical_Address"]
-    host.driver.vpe_ids.take(3 * 0x1_0000 // VPE_CONFIGURATION.bytes)
-    vm = host.driver.its_vm_create(1)
+    host.driver.vpes.ids.take(3 * 0x1_0000 // VPE_CONFIGURATION.bytes)
+    vm = host.driver.vpes.create_vm(1)
     assert vm.vpes[0].vpe_id == 6144
     assert [LEVEL1.unpack(host.memory.read_u64(level1 + 8 * n))["Valid"] for n in range(4)] == [0, 0, 0, 1]
-    table = host.driver.redistributors[0].vpe_table
+    table = host.driver.gic.redistributors[0].vpe_table
     assert table is not None
     assert [LEVEL1.unpack(host.memory.read_u64(table.base + 8 * n))["Valid"] for n in range(4)] == [0, 0, 0, 1]
 
@@ -66,7 +66,7 @@ def test_vpe_tables_get_level_2_pages_before_vmapp() -> None:
 @pytest.mark.parametrize("device_id", [1 << 16, (1 << 32) - 1])
 def test_a_device_beyond_the_table_is_refused(host: Host, device_id: int) -> None:
     with pytest.raises(DriverError, match=r"EINVAL: DeviceID .* is beyond ITS 0's device table"):
-        host.driver.its_create_device(device_id, 1)
+        host.driver.lpis.create_device(device_id, 1)
 
 
 @pytest.mark.parametrize(("levels", "key"), [(0, 0), (1, 0xAA00_0000), (2, 0xAABB_0000), (3, 0xAABB_CC00)])
@@ -113,18 +113,18 @@ def test_an_its_without_two_levels_gets_a_flat_table() -> None:
     shared = GICR_VPROPBASER.unpack(host.rd("GICR_VPROPBASER"))
     assert shared["Physical_Address"] == vpes["Physical_Address"]
     assert shared["Size"] + 1 == 128, "as many pages as GICR_VPROPBASER can name"
-    host.driver.vpe_ids.take(128 * 4096 // VPE_CONFIGURATION.bytes - 1)
-    host.driver.its_vm_create(1)
+    host.driver.vpes.ids.take(128 * 4096 // VPE_CONFIGURATION.bytes - 1)
+    host.driver.vpes.create_vm(1)
     with pytest.raises(DriverError, match="EINVAL: vPEID 0x4000 is beyond the vPE table of CPU 0's redistributor"):
-        host.driver.its_vm_create(1)
+        host.driver.vpes.create_vm(1)
 
 
 def test_a_flat_vpe_table_that_no_redistributor_shares() -> None:
     host = restricted(lambda _: {"Page_Size": 0, "Indirect": 0}, svpet=0)
-    host.driver.vpe_ids.take(256 * 4096 // VPE_CONFIGURATION.bytes - 1)
-    host.driver.its_vm_create(1)
+    host.driver.vpes.ids.take(256 * 4096 // VPE_CONFIGURATION.bytes - 1)
+    host.driver.vpes.create_vm(1)
     with pytest.raises(DriverError, match="EINVAL: vPEID 0x8000 is beyond ITS 0's vPE table"):
-        host.driver.its_vm_create(1)
+        host.driver.vpes.create_vm(1)
 
 
 def test_a_redistributor_without_two_levels_gets_a_flat_table() -> None:
@@ -141,15 +141,15 @@ def test_a_redistributor_without_two_levels_gets_a_flat_table() -> None:
     host.driver.probe()
     fields = GICR_VPROPBASER.unpack(host.rd("GICR_VPROPBASER"))
     assert (fields["Valid"], fields["Indirect"], fields["Page_Size"], fields["Size"]) == (1, 0, 0, 127)
-    host.driver.its_vm_create(1)
+    host.driver.vpes.create_vm(1)
     assert host.gic.errors == []
-    host.driver.vpe_ids.take(128 * 4096 // VPE_CONFIGURATION.bytes - 1)
+    host.driver.vpes.ids.take(128 * 4096 // VPE_CONFIGURATION.bytes - 1)
     with pytest.raises(DriverError, match="EINVAL: vPEID 0x4000 is beyond the vPE table of CPU 0's redistributor"):
-        host.driver.its_vm_create(1)
+        host.driver.vpes.create_vm(1)
 
 
 def test_a_two_level_table_ends_with_its_level_1() -> None:
-    table = Host(device_id_bits=16).driver.its[0].tables[1]
+    table = Host(device_id_bits=16).driver.gic.its[0].tables[1]
     last = table.size // LEVEL1.bytes * (table.page_bytes // table.entry_bytes) - 1
     assert table.require(last)
     assert not table.require(last + 1)

@@ -19,16 +19,16 @@ def pending_in_ram(host: Host, vpe: ItsVpe, vintid: int = VINTID) -> int:
 
 def with_vlpi(host: Host, vcpu: int = 0, vpes: int = 2) -> ItsVm:
     """A VM whose vLPI 8200 on `vcpu` is event 0 of device 1."""
-    device = host.driver.its_create_device(1, 2)
-    host.driver.irq_activate(device, 0, cpu=3)
-    vm = host.driver.its_vm_create(vpes)
-    host.driver.its_map_vlpi(device, 0, vm.vpes[vcpu], VINTID, 0xA3)
+    device = host.driver.lpis.create_device(1, 2)
+    host.driver.lpis.activate(device, 0, cpus=3)
+    vm = host.driver.vpes.create_vm(vpes)
+    host.driver.vlpis.map(device, 0, vm, vcpu, VINTID, 0xA3)
     host.words()
     return vm
 
 
 def test_a_new_vm_maps_every_vpe_on_cpu_0_and_unmasks_its_doorbell(host: Host) -> None:
-    vm = host.driver.its_vm_create(2)
+    vm = host.driver.vpes.create_vm(2)
     first, second = vm.vpes
     tables = f"VCONF_addr={vm.vprop_page:#x} Default_Doorbell={first.doorbell_intid:#x}"
     assert host.commands()[:6] == [
@@ -41,7 +41,7 @@ def test_a_new_vm_maps_every_vpe_on_cpu_0_and_unmasks_its_doorbell(host: Host) -
     ]
     assert (first.vpe_id, second.vpe_id) == (0, 1)
     assert second.doorbell_intid == first.doorbell_intid + 1
-    doorbells = host.driver.lpi_configuration.address + first.doorbell_intid - FIRST_LPI
+    doorbells = host.driver.gic.lpi_configuration.address + first.doorbell_intid - FIRST_LPI
     assert host.memory.read(doorbells, 3) == bytes([0xA3, 0xA3, 0xA2])
     assert host.memory.read(vm.vprop_page, 0xE000) == bytes([0xA2]) * 0xE000
     assert host.memory.read(first.vpt_page + 1024, 0x2000 - 1024) == bytes(0x2000 - 1024)
@@ -50,12 +50,12 @@ def test_a_new_vm_maps_every_vpe_on_cpu_0_and_unmasks_its_doorbell(host: Host) -
 
 def test_alloc_is_set_on_the_first_map_and_the_last_unmap_only() -> None:
     host = Host(its=3)
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     assert vpe.vmapp_count == 3
     mapped = [next(line for line in host.commands(its) if line.startswith("VMAPP")) for its in range(3)]
     assert ["Alloc=1" in line for line in mapped] == [False, False, True], "Linux maps on the last ITS first"
     assert host.gic.errors == []
-    host.driver.vpe_deactivate(vpe)
+    host.driver.vpes.deactivate(vpe)
     assert vpe.vmapp_count == 0
     unmapped = [host.commands(its)[-1] for its in range(3)]
     assert ["Alloc=1" in line for line in unmapped] == [True, False, False]
@@ -67,18 +67,18 @@ def test_alloc_is_set_on_the_first_map_and_the_last_unmap_only() -> None:
 def test_where_one_its_will_do_it_is_the_last_that_was_probed(vmovp: bool) -> None:
     """Linux' its_nodes: INVDB, VSGI and GITS_SGIR go to its first, and VMOVP, unless every ITS must have it."""
     host = Host(its=3, vmovp=vmovp)
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     mapped = "VMAPP VSYNC VINVALL VSYNC"
     assert [host.mnemonics(its) for its in range(3)] == [mapped, mapped, f"{mapped} INVDB VSYNC"]
     host.writes()
-    host.driver.vpe_set_affinity(vpe, 1)
+    host.driver.vpes.set_affinity(vpe, 1)
     moved = ["" if vmovp else "VMOVP VSYNC"] * 2 + ["VMOVP VSYNC"]
     assert [host.mnemonics(its) for its in range(3)] == moved
     assert [write.face for write in host.writes("GITS_CWRITER")] == ["ITS 2", "ITS 1", "ITS 0"][: 1 if vmovp else 3]
-    host.driver.vsgi_configure(vpe, 0, True, 1, 0xA0)
+    host.driver.vsgis.configure(vpe, 0, True, 1, 0xA0)
     assert [host.mnemonics(its) for its in range(3)] == ["", "", "VSGI VSYNC"]
     host.writes()
-    host.driver.vsgi_set_pending(vpe, 0, True)
+    host.driver.vsgis.set_pending(vpe, 0, True)
     assert [write.face for write in host.writes("GITS_SGIR")] == ["ITS 2"]
 
 
@@ -87,30 +87,30 @@ def test_unmapping_has_no_vsync_and_makes_the_vpt_current(host: Host) -> None:
     vpe = vm.vpes[0]
     host.gic.its[0].translate(1, 0)
     assert pending_in_ram(host, vpe) == 0, "the redistributor keeps what is pending"
-    host.driver.vpe_deactivate(vpe)
+    host.driver.vpes.deactivate(vpe)
     assert host.mnemonics() == "INVDB VSYNC VMAPP"
     assert pending_in_ram(host, vpe) == 1
-    host.driver.vpe_activate(vpe)
+    host.driver.vpes.activate(vpe)
     assert host.mnemonics() == "VMAPP VSYNC VINVALL VSYNC INVDB VSYNC"
-    host.driver.vpe_schedule(vpe, 0)
+    host.driver.vpes.schedule(vpe, 0)
     assert host.gic.redistributors[0].cpu.acknowledge_virtual() == VINTID
 
 
 def test_the_doorbells_of_a_vm_are_a_power_of_two(host: Host) -> None:
     """Linux' its_vpe_irq_domain_alloc: a VM of three vPEs takes four LPIs."""
-    free = host.driver.lpi_ids.free
-    vm = host.driver.its_vm_create(3)
-    assert (vm.nr_db_lpis, host.driver.lpi_ids.free) == (4, free - 4)
-    host.driver.its_vm_destroy(vm)
-    assert host.driver.lpi_ids.free == free
+    free = host.driver.lpis.intids.free
+    vm = host.driver.vpes.create_vm(3)
+    assert (vm.nr_db_lpis, host.driver.lpis.intids.free) == (4, free - 4)
+    host.driver.vpes.destroy_vm(vm)
+    assert host.driver.lpis.intids.free == free
 
 
 def test_a_vpe_that_is_mapped_again_is_on_cpu_0(host: Host) -> None:
-    vpe = host.driver.its_vm_create(1).vpes[0]
-    host.driver.vpe_set_affinity(vpe, 2)
-    host.driver.vpe_deactivate(vpe)
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
+    host.driver.vpes.set_affinity(vpe, 2)
+    host.driver.vpes.deactivate(vpe)
     host.words()
-    host.driver.vpe_activate(vpe)
+    host.driver.vpes.activate(vpe)
     assert vpe.col_idx == 0
     assert " RDbase=0x0 V=1 " in host.commands()[0]
 
@@ -121,25 +121,25 @@ def test_maps_and_unmaps_do_not_wait_for_the_end_of_a_batch() -> None:
     vm = with_vlpi(host)
     host.gic.its[0].translate(1, 0)
     host.words(1)
-    with host.driver.batch():
-        host.driver.vpe_deactivate(vm.vpes[0])
+    with host.driver.gic.batch():
+        host.driver.vpes.deactivate(vm.vpes[0])
         assert pending_in_ram(host, vm.vpes[0]) == 1
         assert (host.mnemonics(0), host.mnemonics(1)) == ("VMAPP", "INVDB VSYNC VMAPP")
-        host.driver.vpe_activate(vm.vpes[0])
+        host.driver.vpes.activate(vm.vpes[0])
         assert (host.mnemonics(0), host.mnemonics(1)) == ("VMAPP VSYNC VINVALL VSYNC",) * 2
 
 
 def test_vpes_that_are_mapped_or_unmapped_twice_are_refused(host: Host) -> None:
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     with pytest.raises(DriverError, match="EEXIST: vPE 0 is mapped"):
-        host.driver.vpe_activate(vpe)
-    host.driver.vpe_deactivate(vpe)
+        host.driver.vpes.activate(vpe)
+    host.driver.vpes.deactivate(vpe)
     host.words()
     for operation in (
-        lambda: host.driver.vpe_deactivate(vpe),
-        lambda: host.driver.vpe_set_affinity(vpe, 1),
-        lambda: host.driver.vpe_schedule(vpe, 0),
-        lambda: host.driver.vsgi_get_pending(vpe, 0),
+        lambda: host.driver.vpes.deactivate(vpe),
+        lambda: host.driver.vpes.set_affinity(vpe, 1),
+        lambda: host.driver.vpes.schedule(vpe, 0),
+        lambda: host.driver.vsgis.get_pending(vpe, 0),
     ):
         with pytest.raises(DriverError, match="EINVAL") as caught:
             operation()
@@ -148,45 +148,45 @@ def test_vpes_that_are_mapped_or_unmapped_twice_are_refused(host: Host) -> None:
 
 
 def test_affinity_is_one_vmovp_with_the_doorbell(host: Host) -> None:
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     host.words()
-    host.driver.vpe_set_affinity(vpe, 0)
+    host.driver.vpes.set_affinity(vpe, 0)
     assert host.commands() == [], "it is there already"
-    host.driver.vpe_set_affinity(vpe, 2)
+    host.driver.vpes.set_affinity(vpe, 2)
     assert host.commands() == [
         f"VMOVP SeqNum=0x0 ITSList=0x0 vPEID=0x0 RDbase=0x2 DB=1 Default_Doorbell={vpe.doorbell_intid:#x}",
         "VSYNC vPEID=0x0",
     ]
     with pytest.raises(DriverError, match=r"EINVAL: CPUs are 0\.\.3"):
-        host.driver.vpe_set_affinity(vpe, 4)
+        host.driver.vpes.set_affinity(vpe, 4)
 
 
 def test_without_single_vmovp_every_its_gets_the_same_sequence_number() -> None:
     host = Host(its=2, vmovp=False)
-    vpe = host.driver.its_vm_create(1).vpes[0]
-    host.driver.vpe_set_affinity(vpe, 3)
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
+    host.driver.vpes.set_affinity(vpe, 3)
     host.words(0), host.words(1)
-    host.driver.vpe_set_affinity(vpe, 2)
+    host.driver.vpes.set_affinity(vpe, 2)
     for its in range(2):
         move, sync = host.commands(its)
         assert move.startswith("VMOVP SeqNum=0x1 ITSList=0x3 vPEID=0x0 RDbase=0x2 DB=1")
         assert sync == "VSYNC vPEID=0x0"
-    host.driver._vmovp_sequence = 0xFFFF
-    host.driver.vpe_set_affinity(vpe, 1)
-    host.driver.vpe_set_affinity(vpe, 0)
+    host.driver.vpes._vmovp_sequence = 0xFFFF
+    host.driver.vpes.set_affinity(vpe, 1)
+    host.driver.vpes.set_affinity(vpe, 0)
     moves = [line for line in host.commands(1) if line.startswith("VMOVP")]
     assert [line.split()[1] for line in moves] == ["SeqNum=0xffff", "SeqNum=0x0"]
     assert host.gic.errors == []
 
 
 def test_gicv41_residency_registers(host: Host) -> None:
-    vpe = host.driver.its_vm_create(2).vpes[1]
-    host.driver.vpe_set_affinity(vpe, 2)
-    host.driver.vpe_schedule(vpe, 2, vgrp0=True, vgrp1=True)
-    host.driver.vpe_commit(vpe)
+    vpe = host.driver.vpes.create_vm(2).vpes[1]
+    host.driver.vpes.set_affinity(vpe, 2)
+    host.driver.vpes.schedule(vpe, 2, vgrp0=True, vgrp1=True)
+    host.driver.vpes.commit(vpe)
     register = GICR_VPENDBASER.unpack(host.rd("GICR_VPENDBASER", 2))
     assert (register["Valid"], register["vPEID"], register["VGrp0En"], register["VGrp1En"]) == (1, vpe.vpe_id, 1, 1)
-    host.driver.vpe_deschedule(vpe, doorbell=False)
+    host.driver.vpes.deschedule(vpe, doorbell=False)
     register = GICR_VPENDBASER.unpack(host.rd("GICR_VPENDBASER", 2))
     assert (register["Valid"], register["Doorbell"], register["PendingLast"]) == (0, 0, 1)
     assert vpe.pending_last, "whoever asks for no doorbell is told that something may be pending"
@@ -195,44 +195,44 @@ def test_gicv41_residency_registers(host: Host) -> None:
 @pytest.mark.parametrize("pending", [False, True])
 def test_a_blocking_vcpu_learns_what_is_pending_or_gets_one_doorbell(host: Host, pending: bool) -> None:
     vpe = with_vlpi(host).vpes[0]
-    host.driver.vpe_set_affinity(vpe, 1)
-    host.driver.vpe_schedule(vpe, 1)
+    host.driver.vpes.set_affinity(vpe, 1)
+    host.driver.vpes.schedule(vpe, 1)
     if pending:
         host.gic.its[0].translate(1, 0)
-    host.driver.vpe_deschedule(vpe, doorbell=True)
+    host.driver.vpes.deschedule(vpe, doorbell=True)
     assert vpe.pending_last == pending
     host.gic.its[0].translate(1, 0)
     doorbell = host.gic.redistributors[1].cpu.acknowledge()
     assert doorbell == (1023 if pending else vpe.doorbell_intid)
     if not pending:
-        assert host.driver.doorbell_vpe(doorbell) is vpe
-    assert host.driver.doorbell_vpe(FIRST_LPI) is None
+        assert host.driver.vpes.of_doorbell(doorbell) is vpe
+    assert host.driver.vpes.of_doorbell(FIRST_LPI) is None
 
 
 def test_a_new_gicv40_vpe_has_no_valid_implementation_defined_area() -> None:
     """Linux' its_alloc_vcpu_irqs: IDAI = 1 until a deschedule has read it back."""
     host = Host(architecture="4.0")
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     host.writes()
     for _ in range(2):
-        host.driver.vpe_schedule(vpe, 0)
-        host.driver.vpe_deschedule(vpe, doorbell=False)
+        host.driver.vpes.schedule(vpe, 0)
+        host.driver.vpes.deschedule(vpe, doorbell=False)
     valid = [GICR_VPENDBASER_V40.unpack(write.value) for write in host.writes("GICR_VPENDBASER")][::2]
     read_back = GICR_VPENDBASER_V40.unpack(host.rd("GICR_VPENDBASER"))["IDAI"]
     assert [(fields["Valid"], fields["IDAI"]) for fields in valid] == [(1, 1), (1, read_back)]
 
 
 def test_a_vpe_is_resident_in_one_place_and_a_cpu_has_one_vpe(host: Host) -> None:
-    first, second = host.driver.its_vm_create(2).vpes
-    host.driver.vpe_schedule(first, 0)
+    first, second = host.driver.vpes.create_vm(2).vpes
+    host.driver.vpes.schedule(first, 0)
     for errno, operation in (
-        ("EBUSY", lambda: host.driver.vpe_schedule(second, 0)),
-        ("EBUSY", lambda: host.driver.vpe_schedule(first, 1)),
-        ("EBUSY", lambda: host.driver.vpe_deactivate(first)),
-        ("EBUSY", lambda: host.driver.vpe_set_affinity(first, 1)),
-        ("EBUSY", lambda: host.driver.its_vm_destroy(first.vm)),
-        ("EINVAL", lambda: host.driver.vpe_deschedule(second, doorbell=False)),
-        ("EINVAL", lambda: host.driver.vpe_commit(second)),
+        ("EBUSY", lambda: host.driver.vpes.schedule(second, 0)),
+        ("EBUSY", lambda: host.driver.vpes.schedule(first, 1)),
+        ("EBUSY", lambda: host.driver.vpes.deactivate(first)),
+        ("EBUSY", lambda: host.driver.vpes.set_affinity(first, 1)),
+        ("EBUSY", lambda: host.driver.vpes.destroy_vm(first.vm)),
+        ("EINVAL", lambda: host.driver.vpes.deschedule(second, doorbell=False)),
+        ("EINVAL", lambda: host.driver.vpes.commit(second)),
     ):
         with pytest.raises(DriverError) as caught:
             operation()
@@ -243,15 +243,15 @@ def test_a_vpe_is_resident_in_one_place_and_a_cpu_has_one_vpe(host: Host) -> Non
 def test_residency_waits_for_dirty_when_the_gic_takes_its_time() -> None:
     """GICR_VPENDBASER is never written while Dirty is 1, preempted before the commit or not."""
     host = Host(commands_per_step=4)
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     host.writes()
     for commit in (True, False):
-        host.driver.vpe_schedule(vpe, 0)
+        host.driver.vpes.schedule(vpe, 0)
         assert GICR_VPENDBASER.unpack(host.rd("GICR_VPENDBASER"))["Dirty"] == 1
         if commit:
-            host.driver.vpe_commit(vpe)
+            host.driver.vpes.commit(vpe)
             assert GICR_VPENDBASER.unpack(host.rd("GICR_VPENDBASER"))["Dirty"] == 0
-        host.driver.vpe_deschedule(vpe, doorbell=True)
+        host.driver.vpes.deschedule(vpe, doorbell=True)
         assert GICR_VPENDBASER.unpack(host.rd("GICR_VPENDBASER"))["Dirty"] == 0
         assert not vpe.pending_last
     writes = host.writes("GICR_VPENDBASER")
@@ -264,55 +264,55 @@ def test_invall_reloads_every_vlpi(architecture: str, mnemonics: str) -> None:
     host = Host(architecture=architecture, caching="retain")
     vm = with_vlpi(host)
     vpe = vm.vpes[0]
-    host.driver.vpe_schedule(vpe, 0)
+    host.driver.vpes.schedule(vpe, 0)
     host.gic.its[0].translate(1, 0)
     assert host.gic.redistributors[0].cpu.acknowledge_virtual() == VINTID
     host.words()
     vm.vprop.write(VINTID, 0xA2)
-    host.driver.vpe_invall(vpe)
+    host.driver.vpes.invall(vpe)
     assert host.mnemonics() == mnemonics
     host.gic.its[0].translate(1, 0)
     assert host.gic.redistributors[0].cpu.acknowledge_virtual() == 1023
 
 
 def test_a_vm_gives_everything_back(host: Host) -> None:
-    host.driver.its_vm_destroy(host.driver.its_vm_create(3))
-    before = (host.allocator.free_bytes, host.driver.lpi_ids.free, host.driver.vpe_ids.free)
-    vm = host.driver.its_vm_create(3)
-    host.driver.vpe_deactivate(vm.vpes[1])
-    host.driver.its_vm_destroy(vm)
-    assert (host.allocator.free_bytes, host.driver.lpi_ids.free, host.driver.vpe_ids.free) == before
-    assert host.driver.vpes == {}
+    host.driver.vpes.destroy_vm(host.driver.vpes.create_vm(3))
+    before = (host.allocator.free_bytes, host.driver.lpis.intids.free, host.driver.vpes.ids.free)
+    vm = host.driver.vpes.create_vm(3)
+    host.driver.vpes.deactivate(vm.vpes[1])
+    host.driver.vpes.destroy_vm(vm)
+    assert (host.allocator.free_bytes, host.driver.lpis.intids.free, host.driver.vpes.ids.free) == before
+    assert host.driver.vpes.by_id == {}
     assert host.gic.errors == []
 
 
 @pytest.mark.parametrize("resource", ["vpe_ids", "lpi_ids", "memory"])
 def test_a_vm_that_does_not_fit_leaves_nothing_behind(resource: str) -> None:
     host = Host(vpe_id_bits=2)
-    host.driver.its_vm_destroy(host.driver.its_vm_create(1))
+    host.driver.vpes.destroy_vm(host.driver.vpes.create_vm(1))
     if resource == "lpi_ids":
-        host.driver.lpi_ids.take(host.driver.lpi_ids.free - 3)
+        host.driver.lpis.intids.take(host.driver.lpis.intids.free - 3)
     if resource == "memory":
         while host.allocator.free_bytes > 0x2_8000:
             host.allocator.alloc(0x4000 if host.allocator.free_bytes < 0x10_0000 else 0x4_0000)
-    before = (host.allocator.free_bytes, host.driver.lpi_ids.free, host.driver.vpe_ids.free)
+    before = (host.allocator.free_bytes, host.driver.lpis.intids.free, host.driver.vpes.ids.free)
     with pytest.raises(DriverError) as caught:
-        host.driver.its_vm_create(5)
+        host.driver.vpes.create_vm(5)
     assert caught.value.errno == ("ENOMEM" if resource == "memory" else "ENOSPC")
-    assert (host.allocator.free_bytes, host.driver.lpi_ids.free, host.driver.vpe_ids.free) == before
-    assert host.driver.vpes == {}
+    assert (host.allocator.free_bytes, host.driver.lpis.intids.free, host.driver.vpes.ids.free) == before
+    assert host.driver.vpes.by_id == {}
 
 
 def test_gicv40_maps_with_vsync_and_without_tables_of_the_redistributor() -> None:
     host = Host(architecture="4.0", **UNMAP_V40)
-    vpe = host.driver.its_vm_create(1).vpes[0]
+    vpe = host.driver.vpes.create_vm(1).vpes[0]
     assert host.commands() == [
         f"VMAPP vPEID=0x0 RDbase=0x0 V=1 VPT_size=0xf VPT_addr={vpe.vpt_page:#x}",
         "VSYNC vPEID=0x0",
         "VINVALL vPEID=0x0",
         "VSYNC vPEID=0x0",
     ]
-    host.driver.vpe_deactivate(vpe)
+    host.driver.vpes.deactivate(vpe)
     assert host.commands() == ["VMAPP vPEID=0x0 RDbase=0x0 V=0 VPT_size=0x0 VPT_addr=0x0", "VSYNC vPEID=0x0"]
 
 
@@ -321,47 +321,47 @@ def test_gicv40_residency_registers_name_the_tables() -> None:
     vm = with_vlpi(host)
     vpe = vm.vpes[0]
     vpe.idai = True
-    host.driver.vpe_schedule(vpe, 0)
+    host.driver.vpes.schedule(vpe, 0)
     vprop = GICR_VPROPBASER_V40.unpack(host.rd("GICR_VPROPBASER"))
     assert (vprop["Physical_Address"], vprop["IDbits"]) == (vm.vprop_page, 15)
     assert (vprop["InnerCache"], vprop["Shareability"]) == (3, 1)
     vpend = GICR_VPENDBASER_V40.unpack(host.rd("GICR_VPENDBASER"))
     assert (vpend["Valid"], vpend["IDAI"], vpend["PendingLast"]) == (1, 1, 1)
     assert (vpend["Physical_Address"], vpend["InnerCache"], vpend["Shareability"]) == (vpe.vpt_page, 7, 1)
-    host.driver.vpe_commit(vpe)
+    host.driver.vpes.commit(vpe)
     vpe.idai = False
-    host.driver.vpe_deschedule(vpe, doorbell=True)
+    host.driver.vpes.deschedule(vpe, doorbell=True)
     assert (vpe.pending_last, vpe.idai) == (False, True), "as the register says"
-    host.driver.vpe_schedule(vpe, 0)
+    host.driver.vpes.schedule(vpe, 0)
     host.gic.its[0].translate(1, 0)
-    host.driver.vpe_deschedule(vpe, doorbell=True)
+    host.driver.vpes.deschedule(vpe, doorbell=True)
     assert vpe.pending_last
 
 
 def test_gicv40_with_an_its_list_maps_vpes_where_the_vm_has_vlpis() -> None:
     host = Host(architecture="4.0", its=2, vmovp=False, **UNMAP_V40)
     driver = host.driver
-    device = driver.its_create_device(1, 2, its=1)
-    driver.irq_activate(device, 0)
-    driver.irq_activate(device, 1)
-    vm = driver.its_vm_create(2)
+    device = driver.lpis.create_device(1, 2, its=1)
+    driver.lpis.activate(device, 0)
+    driver.lpis.activate(device, 1)
+    vm = driver.vpes.create_vm(2)
     assert [vpe.vmapp_count for vpe in vm.vpes] == [0, 0]
-    driver.vpe_set_affinity(vm.vpes[0], 1)
+    driver.vpes.set_affinity(vm.vpes[0], 1)
     host.words(0), host.words(1)
-    driver.its_map_vlpi(device, 0, vm.vpes[0], VINTID, 0xA3)
+    driver.vlpis.map(device, 0, vm, 0, VINTID, 0xA3)
     assert host.mnemonics(1) == "VMAPP VSYNC VINVALL VSYNC VMAPP VSYNC VINVALL VSYNC DISCARD SYNC VMAPTI VSYNC"
-    driver.its_map_vlpi(device, 1, vm.vpes[0], VINTID + 1, 0xA3)
+    driver.vlpis.map(device, 1, vm, 0, VINTID + 1, 0xA3)
     assert host.mnemonics(1) == "DISCARD SYNC VMAPTI VSYNC"
-    driver.vpe_set_affinity(vm.vpes[0], 2)
+    driver.vpes.set_affinity(vm.vpes[0], 2)
     assert host.commands(1)[0].startswith("VMOVP SeqNum=0x0 ITSList=0x2 vPEID=0x0 RDbase=0x2 DB=0")
-    driver.vpe_invall(vm.vpes[0])
+    driver.vpes.invall(vm.vpes[0])
     assert host.mnemonics(1) == "VINVALL VSYNC"
-    driver.its_unmap_vlpi(device, 0)
+    driver.vlpis.unmap(device, 0)
     assert "VMAPP" not in host.mnemonics(1)
-    driver.its_unmap_vlpi(device, 1)
+    driver.vlpis.unmap(device, 1)
     assert host.mnemonics(1).endswith("VMAPP VSYNC VMAPP VSYNC")
     assert host.commands(0) == []
-    driver.vpe_deactivate(vm.vpes[0])
-    driver.vpe_activate(vm.vpes[0])
-    driver.vpe_invall(vm.vpes[0])
+    driver.vpes.deactivate(vm.vpes[0])
+    driver.vpes.activate(vm.vpes[0])
+    driver.vpes.invall(vm.vpes[0])
     assert host.commands(1) == [], "no ITS has the vPE"

@@ -13,6 +13,7 @@ from gicmodel.config import GicConfig
 from gicmodel.driver import DriverError, GicDriver, ItsVpe, commands
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.its import ItsNode
+from gicmodel.driver.vpes import VirtualPes
 from gicmodel.fuzzing.driver_machine import EVENT, VCPU, DriverUnderCaching, Event
 from gicmodel.fuzzing.twin_hosts import MissingCommand
 from gicmodel.layouts.commands import OPCODES
@@ -36,7 +37,7 @@ def machine(driver: type[GicDriver], **choices: object) -> type[DriverUnderCachi
                 lambda config: all(getattr(config, name) == value for name, value in choices.items())
             )
 
-        @precondition(lambda self: self.here.driver.is_v41)
+        @precondition(lambda self: self.here.driver.gic.is_v41)
         @rule(event=EVENT, vcpu=VCPU)
         def save_a_vpe_that_was_rung(self, event: Event, vcpu: int) -> None:
             """Masking the doorbell is then a change of a configuration byte that the redistributor has read."""
@@ -67,7 +68,7 @@ def forgets(mnemonic: str, booted: bool) -> type[GicDriver]:
         def probe(self) -> None:
             if booted:
                 super().probe()
-            for its in self.its:
+            for its in self.gic.its:
                 its.send = leaving_out(its, OPCODES[mnemonic])  # type: ignore[method-assign]
             if not booted:
                 super().probe()
@@ -114,14 +115,18 @@ def test_what_a_driver_never_sends_is_named(architecture: str, mnemonic: str, bo
         run_state_machine_as_test(machine(driver, architecture=architecture, direct_lpi=False), settings=SEARCH)
 
 
-class SyncsAnUnmappedVpe(GicDriver):
+class SyncsUnmapped(VirtualPes):
     """VSYNC after VMAPP V=0, as GICv4.0 needs it and GICv4.1 must not have it (Linux before 80e9963fb3b5)."""
 
-    def vpe_deactivate(self, vpe: ItsVpe) -> None:
-        super().vpe_deactivate(vpe)
-        self.v4_its[0].send(commands.vsync(vpe.vpe_id))
+    def deactivate(self, vpe: ItsVpe) -> None:
+        super().deactivate(vpe)
+        self.gic.v4_its[0].send(commands.vsync(vpe.vpe_id))
+
+
+class SyncsAnUnmappedVpe(GicDriver):
+    vpes_class = SyncsUnmapped
 
 
 def test_a_command_too_many_stalls_the_queue() -> None:
     with pytest.raises(DriverError, match=r"EIO: ITS 0 stalled at 0x\w+ on VSYNC vPEID=0x\d"):
-        run_state_machine_as_test(machine(SyncsAnUnmappedVpe, architecture="4.1"), settings=SEARCH)
+        run_state_machine_as_test(machine(SyncsAnUnmappedVpe, architecture="4.1", its=1), settings=SEARCH)

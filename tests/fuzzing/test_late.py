@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GIC that does what the architecture promises and no more names what a driver has forgotten."""
 
+import numpy as np
 import pytest
 
 from gicmodel.driver import GicDriver, PageAllocator
@@ -25,17 +26,17 @@ class Host:
         allocator = PageAllocator(self.memory, self.memory.base, self.memory.end)
         self.driver = GicDriver(self.late, self.memory, allocator, config.intid_bits)
         self.driver.probe()
-        self.device = self.driver.its_create_device(1, 4)
-        self.driver.activate_events(self.device, 0, 4)
-        self.vpe = self.driver.its_vm_create(1).vpes[0]
-        self.driver.its_map_vlpi(self.device, 0, self.vpe, FIRST_LPI, ENABLED)
-        self.driver.vpe_set_affinity(self.vpe, 1)
+        self.device = self.driver.lpis.create_device(1, 4)
+        self.driver.lpis.activate(self.device, np.arange(4))
+        self.vpe = self.driver.vpes.create_vm(1).vpes[0]
+        self.driver.vlpis.map(self.device, 0, self.vpe.vm, 0, FIRST_LPI, ENABLED)
+        self.driver.vpes.set_affinity(self.vpe, 1)
         assert self.late.missing == []
 
     def pending_last(self) -> bool:
         """Let the vPE run on CPU 1; whether something enabled is pending after that."""
-        self.driver.vpe_schedule(self.vpe, 1)
-        self.driver.vpe_deschedule(self.vpe, True)
+        self.driver.vpes.schedule(self.vpe, 1)
+        self.driver.vpes.deschedule(self.vpe, True)
         return self.vpe.pending_last
 
 
@@ -44,7 +45,7 @@ def test_invallr_outside_the_group_of_the_vpe():
     host = Host(redistributors=18, common_lpi_aff=3, svpet=3)
     host.gic.its[0].translate(1, 0)
     assert host.pending_last()
-    host.driver.its_prop_update_vlpi(host.device, 0, DISABLED, inv=False)
+    host.driver.vlpis.prop_update(host.device, 0, DISABLED, inv=False)
     for number, missing in [(17, True), (3, False)]:
         host.late.redistributors[number].write(INVALLR, GICR_INVALLR.pack(V=1, vPEID=host.vpe.vpe_id), 8)
         said = "GICR_INVALLR of vPEID 0x0 is missing: it was written on redistributor 17, not in the group of 1"
@@ -54,7 +55,7 @@ def test_invallr_outside_the_group_of_the_vpe():
 
 def test_vsgis_outside_the_group_of_the_vpe():
     host = Host(redistributors=18, common_lpi_aff=3, svpet=3)
-    host.driver.vsgi_set_pending(host.vpe, 2, True)
+    host.driver.vsgis.set_pending(host.vpe, 2, True)
     for number, pending in [(17, 0), (3, 0b100)]:
         host.late.redistributors[number].write(VSGIR, host.vpe.vpe_id, 4)
         answer = host.late.redistributors[number].read(VSGIPENDR, 4)
@@ -72,11 +73,11 @@ def test_invalidation_of_physical_lpis_has_no_group():
 def test_a_gicv40_vpe_that_runs_where_it_is_not_mapped(its):
     """Linux 6.12 its_vpe_set_affinity: a vPE that is mapped lazily is mapped to where it ran before."""
     host = Host(architecture="4.0", redistributors=3, its=its, vmovp=False)
-    host.driver.vpe_schedule(host.vpe, 1)
+    host.driver.vpes.schedule(host.vpe, 1)
     assert host.late.missing == []
-    host.driver.vpe_deschedule(host.vpe, False)
+    host.driver.vpes.deschedule(host.vpe, False)
     host.vpe.col_idx = 2  # as Linux does, without a VMOVP
-    host.driver.vpe_schedule(host.vpe, 2)
+    host.driver.vpes.schedule(host.vpe, 2)
     assert host.late.missing == ["VMOVP of vPEID 0x0 is missing: it runs on redistributor 2, mapped to 1"]
-    host.driver.vpe_deschedule(host.vpe, False)
+    host.driver.vpes.deschedule(host.vpe, False)
     assert host.late.missing == []

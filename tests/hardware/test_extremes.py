@@ -40,18 +40,18 @@ def work(host: Host) -> None:
     """
     config, driver = host.gic.config, host.driver
     device_id, its, cpu = (1 << config.device_id_bits) - 2, config.its - 1, config.redistributors - 1
-    device = driver.its_create_device(device_id, 2, its=its)
-    driver.irq_activate(device, 0, cpu)
+    device = driver.lpis.create_device(device_id, 2, its=its)
+    driver.lpis.activate(device, 0, cpu)
     host.gic.its[its].translate(device_id, 0)
     assert host.gic.redistributors[cpu].cpu.acknowledge() == device.lpi_base
     assert host.gic.redistributors[cpu].cpu.acknowledge() == 1023
     if config.virtual:
-        vpe = driver.its_vm_create(1).vpes[0]
-        driver.its_map_vlpi(device, 0, vpe, VINTID, BYTE)
-        driver.vpe_schedule(vpe, vpe.col_idx)
+        vpe = driver.vpes.create_vm(1).vpes[0]
+        driver.vlpis.map(device, 0, vpe.vm, 0, VINTID, BYTE)
+        driver.vpes.schedule(vpe, vpe.col_idx)
         host.gic.its[its].translate(device_id, 0)
         assert host.gic.redistributors[vpe.col_idx].cpu.acknowledge_virtual() == VINTID
-        driver.vpe_deschedule(vpe, False)
+        driver.vpes.deschedule(vpe, False)
     assert host.gic.errors == []
 
 

@@ -168,8 +168,8 @@ def test_a_machine_too_large_to_be_built_is_not_told_as_damage(directory, error)
 def test_ram_that_was_never_written_is_zero(tmp_path, architecture):
     """A machine of the model's own, as Linux boots it, with nothing wrong: half its tables were called absent."""
     host = Host(architecture=architecture)
-    device = host.driver.its_create_device(0x10, 4)
-    host.driver.irq_activate(device, 0, cpu=1)
+    device = host.driver.lpis.create_device(0x10, 4)
+    host.driver.lpis.activate(device, 0, cpus=1)
     save_snapshot(host.gic, tmp_path / "machine.npz")
     found = inspect(read_dump(tmp_path / "machine.npz"), read_registers(tmp_path / "machine.npz"))
     assert [finding.sentence for finding in find(found).told] == []

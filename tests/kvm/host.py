@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host for tests: RAM, a GIC and the driver that booted it, and devices whose events are active."""
 
+import numpy as np
+
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.hardware import Gic, GicConfig
 from gicmodel.memory import GuestMemory
@@ -22,9 +24,9 @@ class Host:
 
     def device(self, device_id, nr_events, its=0):
         """A physical device whose events are active, as VFIO leaves them when it has allocated its vectors."""
-        device = self.driver.its_create_device(device_id, nr_events, its)
-        self.driver.activate_events(device, 0, nr_events)
+        device = self.driver.lpis.create_device(device_id, nr_events, its)
+        self.driver.lpis.activate(device, np.arange(nr_events))
         return device
 
     def issued(self, mnemonic):
-        return self.driver.commands_issued[mnemonic]
+        return self.driver.gic.commands_issued[mnemonic]

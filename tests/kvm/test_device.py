@@ -101,7 +101,7 @@ def test_init_maps_the_vpes_once():
     host = Host()
     vgic = Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 3, host.driver, initialise=False)
     assert vgic.its_vm is None
-    assert not host.driver.vpes
+    assert not host.driver.vpes.by_id
     vgic.init()
     vpes = vgic.its_vm.vpes
     vgic.init()

@@ -154,15 +154,15 @@ def test_from_host_to_host(forwarded):
 
 
 def test_a_vm_that_ends_gives_everything_back(forwarded):
-    free = forwarded.host.driver.allocator.free_bytes
+    free = forwarded.host.driver.gic.allocator.free_bytes
     guest = Guest(driver=forwarded.host.driver)
     guest.vgic.destroy()
-    assert forwarded.host.driver.allocator.free_bytes == free
+    assert forwarded.host.driver.gic.allocator.free_bytes == free
     forwarded.forward()
     forwarded.vgic.destroy()
     assert not forwarded.host_device.forwarded.any()
-    assert not forwarded.host.driver.vpes
-    assert forwarded.host.driver.allocator.free_bytes > free
+    assert not forwarded.host.driver.vpes.by_id
+    assert forwarded.host.driver.gic.allocator.free_bytes > free
 
 
 def test_a_running_vm_does_not_end(forwarded):

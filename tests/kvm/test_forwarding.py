@@ -224,9 +224,9 @@ def test_what_does_not_resolve_is_quietly_left_to_software(forwarded):
 def test_forwarding_twice_changes_nothing(forwarded):
     forwarded.forward(1)
     forwarded.fire(1)
-    issued = forwarded.host.driver.commands_issued
+    issued = forwarded.host.driver.gic.commands_issued
     assert not forwarded.vgic.set_forwarding(0, DEVICE, 1, (forwarded.host_device, 1))
-    assert forwarded.host.driver.commands_issued == issued
+    assert forwarded.host.driver.gic.commands_issued == issued
     assert forwarded.vlpis(3) == [8193]
 
 
@@ -240,6 +240,6 @@ def test_two_events_of_one_lpi_have_one_host_interrupt(forwarded):
 
 
 def test_a_host_event_that_is_not_mapped_is_refused_as_a_whole(forwarded):
-    forwarded.host.driver.irq_deactivate(forwarded.host_device, 3)
+    forwarded.host.driver.lpis.deactivate(forwarded.host_device, 3)
     assert refusal(forwarded.forward, 2, 3) == "EINVAL"
     assert not forwarded.vgic.lpis.rows["hw"].any()

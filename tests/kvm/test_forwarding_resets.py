@@ -103,10 +103,10 @@ def test_retrieval_that_cannot_be_is_refused_and_changes_nothing(obstacle):
     guest.vgic.forwarding.devices_stopped = obstacle != "devices"
     if obstacle == "vcpu":
         guest.vgic.load(2, 1)
-    issued = guest.host.driver.commands_issued
+    issued = guest.host.driver.gic.commands_issued
     with pytest.raises(KvmError, match="EACCES" if obstacle == "gicv4.0" else "EBUSY"):
         guest.vgic.unset_forwarding((guest.host_device, 1), retrieve=True)
-    assert guest.host.driver.commands_issued == issued
+    assert guest.host.driver.gic.commands_issued == issued
     assert guest.vgic.lpis[8193].hw
     assert guest.vlpis(3) == [8193]
 

@@ -30,7 +30,7 @@ def guest():
 
 
 def test_a_plain_gicv3_is_probed(guest):
-    assert not guest.driver.is_v4
+    assert not guest.driver.gic.is_v4
     assert guest.vgic.dist.lpis_enabled == [True] * 3
     assert guest.vgic.its[0].enabled
     assert {icid: collection.target_addr for icid, collection in guest.vgic.its[0].collections.items()} == {
@@ -38,32 +38,32 @@ def test_a_plain_gicv3_is_probed(guest):
         1: 1,
         2: 2,
     }
-    assert guest.driver.nr_cpus == 3
+    assert guest.driver.gic.nr_cpus == 3
 
 
 def test_devices_events_affinity_and_masks(guest):
-    device = guest.driver.its_create_device(0x42, 32)
-    guest.driver.activate_events(device, 0, 32, np.arange(32) % 3)
+    device = guest.driver.lpis.create_device(0x42, 32)
+    guest.driver.lpis.activate(device, np.arange(32), np.arange(32) % 3)
     assert len(guest.vgic.lpis) == 32
     assert all(guest.vgic.inject_msi(0x42, event) == 1 for event in range(6))
     base = device.lpi_base
     assert guest.pending() == [[base, base + 3], [base + 1, base + 4], [base + 2, base + 5]]
-    guest.driver.irq_set_affinity(device, 4, 0)
-    guest.driver.irq_mask(device, 5)
+    guest.driver.lpis.set_affinity(device, 4, 0)
+    guest.driver.lpis.mask(device, 5)
     for event in (4, 5):
         guest.vgic.inject_msi(0x42, event)
     assert guest.pending() == [[base + 4], [], []]
-    guest.driver.irq_unmask(device, 5)
+    guest.driver.lpis.unmask(device, 5)
     assert guest.pending() == [[], [], [base + 5]]
-    guest.driver.irq_deactivate(device, 5)
+    guest.driver.lpis.deactivate(device, 5)
     assert guest.vgic.inject_msi(0x42, 5) == 0
 
 
 def test_its_vm_is_saved_and_restored(guest):
-    device = guest.driver.its_create_device(0x42, 32)
-    guest.driver.activate_events(device, 0, 32, np.arange(32) % 3)
-    far = guest.driver.its_create_device(0x8042, 4)
-    guest.driver.activate_events(far, 0, 4)
+    device = guest.driver.lpis.create_device(0x42, 32)
+    guest.driver.lpis.activate(device, np.arange(32), np.arange(32) % 3)
+    far = guest.driver.lpis.create_device(0x8042, 4)
+    guest.driver.lpis.activate(far, np.arange(4))
     guest.vgic.inject_msi(0x42, 7)
     guest.vgic.inject_msi(0x8042, 3)
     guest.vgic.its[0].save_tables()

@@ -222,7 +222,7 @@ def test_same_bytes_and_pages_as_lpi_by_lpi_where_vpts_are_read(unmapped, vm):
     slots = [dist.lpis.allocate(intid, target, 0, True, latch) for intid, target, latch, _ in lpis]
     dist.lpis.set_hw(np.array([slot for slot, lpi in zip(slots, lpis, strict=True) if lpi[3]], np.int64), True)
     for vpe in unmapped.vgic.its_vm.vpes:
-        dist.vlpis.driver.memory.write(vpe.vpt_page, rng.bytes(0x2000))
+        dist.vlpis.driver.gic.memory.write(vpe.vpt_page, rng.bytes(0x2000))
     before, images = rng.bytes(0x6_0000), []
     for lpi_by_lpi in (True, False):
         unmapped.memory.write(PENDING, before)

@@ -16,7 +16,7 @@ def guest() -> ForwardedGuest:
     guest = ForwardedGuest(Host())
     guest.forward()
     guest.fire(0, 1)
-    guest.host.driver.vpe_schedule(guest.vgic.its_vm.vpes[3], 0)
+    guest.host.driver.vpes.schedule(guest.vgic.its_vm.vpes[3], 0)
     return guest
 
 
@@ -27,7 +27,7 @@ def mapped(guest: ForwardedGuest) -> list[int]:
 def test_a_save_that_cannot_unmap_every_vpe_leaves_all_mapped(guest: ForwardedGuest) -> None:
     assert refusal(guest.vgic.save_pending_tables) == "EBUSY"
     assert mapped(guest) == [1, 1, 1, 1]
-    guest.host.driver.vpe_deschedule(guest.vgic.its_vm.vpes[3], doorbell=False)
+    guest.host.driver.vpes.deschedule(guest.vgic.its_vm.vpes[3], doorbell=False)
     guest.vgic.save_pending_tables()
     assert guest.saved_bits() == [1, 1, 0, 0, 0, 0, 0, 0]
 
@@ -48,6 +48,6 @@ def test_retrieving_that_cannot_unmap_every_vpe_leaves_all_mapped(guest: Forward
 def test_one_vpe_that_cannot_be_mapped_does_not_keep_the_others_from_it() -> None:
     guest = ForwardedGuest(Host())
     guest.vgic.unmap_all_vpes()
-    guest.host.driver.vpe_activate(guest.vgic.its_vm.vpes[1])
+    guest.host.driver.vpes.activate(guest.vgic.its_vm.vpes[1])
     assert refusal(guest.vgic.map_all_vpes) == "EEXIST"
     assert mapped(guest) == [1, 1, 1, 1]

@@ -114,7 +114,7 @@ def test_pending_state_moves_to_the_gic_and_back(guest):
     guest.vgic.send_sgi(1, 9)
     assert guest.read(1, "ISPENDR0") == 1 << 7 | 1 << 9
     guest.use_vsgis(False)
-    assert guest.host.driver.vpes[1].sgi_config[7].enabled is False
+    assert guest.host.driver.vpes.by_id[1].sgi_config[7].enabled is False
     assert guest.read(1, "ISPENDR0") == 1 << 7 | 1 << 9
     assert guest.taken(1) == ([], [7, 9])
 

@@ -50,4 +50,9 @@ def configure(vm, intid, octet):
 def resources(host):
     """What of a host is free or mapped: RAM, LPIs, vPEIDs, devices."""
     driver = host.driver
-    return driver.allocator.free_bytes, driver.lpi_ids.free, driver.vpe_ids.free, sorted(driver.devices)
+    return (
+        driver.gic.allocator.free_bytes,
+        driver.lpis.intids.free,
+        driver.vpes.ids.free,
+        sorted(driver.lpis.devices),
+    )

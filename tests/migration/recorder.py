@@ -42,7 +42,7 @@ class Table(NamedTuple):
 
 def host_tables(host: Host) -> Iterator[Table]:
     """What the ITS and the redistributors of a host keep in RAM, and its queue."""
-    node, driver = host.driver.its[0], host.driver
+    node, driver = host.driver.gic.its[0], host.driver
     yield Table(QUEUE, node.queue.base, QUEUE_BYTES, OCTETS)
     for kind, name, layout in (
         (TableType.DEVICES, "device table", DTE),
@@ -50,14 +50,14 @@ def host_tables(host: Host) -> Iterator[Table]:
         (TableType.VPES, "vPE table", VPE_CONFIGURATION),
     ):
         yield Table(name, node.tables[kind].base, node.tables[kind].size, layout.word_bits)
-    for device in driver.devices.values():
+    for device in driver.lpis.devices.values():
         yield Table(f"ITT of {device.device_id:#x}", device.itt_addr, (ITE.bytes << device.event_bits), ITE.word_bits)
-    lpis = (1 << driver.lpi_id_bits) - FIRST_LPI
-    yield Table("LPI configuration", driver.lpi_configuration.address, lpis, LPI_CONFIGURATION.word_bits)
-    for vm in dict.fromkeys(vpe.vm for vpe in driver.vpes.values()):
+    lpis = (1 << driver.gic.lpi_id_bits) - FIRST_LPI
+    yield Table("LPI configuration", driver.gic.lpi_configuration.address, lpis, LPI_CONFIGURATION.word_bits)
+    for vm in dict.fromkeys(vpe.vm for vpe in driver.vpes.by_id.values()):
         yield Table("vLPI configuration", vm.vprop_page, lpis, LPI_CONFIGURATION.word_bits)
-    for vpe in driver.vpes.values():
-        yield Table(f"VPT of vPE {vpe.vpe_id}", vpe.vpt_page, table_bytes(driver.lpi_id_bits), OCTETS)
+    for vpe in driver.vpes.by_id.values():
+        yield Table(f"VPT of vPE {vpe.vpe_id}", vpe.vpt_page, table_bytes(driver.gic.lpi_id_bits), OCTETS)
 
 
 def guest_tables(vm: VirtualMachine) -> Iterator[Table]:

@@ -138,15 +138,15 @@ def test_a_table_that_arrives_damaged(vm, destination, name):
 def host_with(free):
     """A destination whose driver has `free` bytes left once it has booted."""
     booted = Host("destination", CONFIG)
-    return Host("destination", CONFIG, RAM_BYTES - booted.driver.allocator.free_bytes + free)
+    return Host("destination", CONFIG, RAM_BYTES - booted.driver.gic.allocator.free_bytes + free)
 
 
 def memory_of_vpes(vm):
     """What the vPEs of such a VM need on the destination."""
     destination = Host("destination", CONFIG)
-    before = destination.driver.allocator.free_bytes
+    before = destination.driver.gic.allocator.free_bytes
     Migration(vm, destination)
-    return before - destination.driver.allocator.free_bytes
+    return before - destination.driver.gic.allocator.free_bytes
 
 
 def test_a_destination_without_memory_for_vpes(vm):
@@ -166,7 +166,7 @@ def test_a_destination_without_memory_for_devices(vm):
 def test_a_destination_without_lpis_for_devices(vm):
     """All LPIs but those for the doorbells are in use."""
     destination = Host("destination", CONFIG)
-    destination.driver.its_lpi_alloc(destination.driver.lpi_ids.free - VCPUS - VECTORS)
+    destination.driver.lpis.alloc(destination.driver.lpis.intids.free - VCPUS - VECTORS)
     fails(vm, destination, "set forwarding", "ENOSPC")
     goes_on(vm, Host("destination", CONFIG))
 

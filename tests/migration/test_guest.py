@@ -53,7 +53,7 @@ def test_its_tables_are_in_its_ram(vgic):
     its = vgic.its[0]
     for address in (its.device_table.address, its.collection_table.address, *vgic.dist.pending_tables):
         assert vgic.memory.covers(address, 0x1_0000)
-    assert driver.lpi_configuration.address == vgic.dist.configuration_table
+    assert driver.gic.lpi_configuration.address == vgic.dist.configuration_table
 
 
 def test_more_lpis_than_the_guest_has_intids_for(vgic):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 
 from gicmodel.hardware import GicConfig
@@ -38,15 +39,15 @@ def test_registers_lead_to_the_tables():
         baser = GITS_BASER.unpack(registers["GITS0"][f"BASER{n}"])
         if baser["Valid"]:
             tables[baser["Type"]] = baser["Physical_Address"]
-    assert tables == {kind: table.base for kind, table in host.driver.its[0].tables.items()}
+    assert tables == {kind: table.base for kind, table in host.driver.gic.its[0].tables.items()}
     propbaser = GICR_PROPBASER.unpack(registers["GICR0"]["PROPBASER"])
-    assert propbaser["Physical_Address"] == host.driver.lpi_configuration.address
+    assert propbaser["Physical_Address"] == host.driver.gic.lpi_configuration.address
 
 
 def test_interrupts_are_taken_once():
     host = new_host()
-    device = host.driver.its_create_device(5, 4)
-    host.driver.activate_events(device, 0, 4, [0, 1, 0, 1])
+    device = host.driver.lpis.create_device(5, 4)
+    host.driver.lpis.activate(device, np.arange(4), np.array([0, 1, 0, 1]))
     for event in (0, 1, 3):
         host.gic.its[0].translate(5, event)
     assert sorted(host.take_interrupts()) == [device.lpi_base + event for event in (0, 1, 3)]
@@ -72,4 +73,4 @@ def test_more_lpis_than_any_gic_has():
 
 def test_a_host_whose_rdbases_are_addresses():
     host = new_host(pta=True)
-    assert host.driver.its[0].targets == [0x80A, 0x80E]
+    assert host.driver.gic.its[0].targets == [0x80A, 0x80E]

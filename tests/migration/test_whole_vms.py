@@ -15,7 +15,7 @@ TestWholeVm = WholeVm.TestCase
 TestWholeVm.settings = settings(max_examples=max(1, settings.default.max_examples // 5), stateful_step_count=20)
 
 
-vpe_activate = VirtualPes.vpe_activate
+activate = VirtualPes.activate
 
 
 def keep_flushed_tables(vm):
@@ -32,13 +32,13 @@ def drop_what_is_pending(self, slots):
 
 def claim_that_the_vpt_is_zero(self, vpe, ptz=False):
     """As Linux did before c21bc068cdbe."""
-    vpe_activate(self, vpe, ptz=True)
+    activate(self, vpe, ptz=True)
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "mistake"),
     [
-        (VirtualPes, "vpe_activate", claim_that_the_vpt_is_zero),
+        (VirtualPes, "activate", claim_that_the_vpt_is_zero),
         (VirtualMachine, "_undo_flush", keep_flushed_tables),
         (Sgis, "restore_pending", forget_pending_sgis),
         (Forwarding, "_retrieve", drop_what_is_pending),

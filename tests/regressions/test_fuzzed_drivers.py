@@ -10,13 +10,13 @@ ENABLED, MASKED = 0xA3, 0xA2
 def test_an_lpi_masked_elsewhere_stays_masked_when_it_comes_back() -> None:
     """The redistributor that an LPI had left by MOVI still believed the configuration byte that it had read."""
     host = Host(architecture="3", redistributors=2, caching="retain", direct_lpi=False)
-    device = host.driver.its_create_device(1, 2)
-    host.driver.irq_activate(device, 0, cpu=0)
+    device = host.driver.lpis.create_device(1, 2)
+    host.driver.lpis.activate(device, 0, cpus=0)
     host.gic.its[0].translate(1, 0)
     assert host.gic.redistributors[0].cpu.pending() == device.lpi_base
-    host.driver.irq_set_affinity(device, 0, 1)
-    host.driver.irq_mask(device, 0)
-    host.driver.irq_set_affinity(device, 0, 0)
+    host.driver.lpis.set_affinity(device, 0, 1)
+    host.driver.lpis.mask(device, 0)
+    host.driver.lpis.set_affinity(device, 0, 0)
     assert host.gic.redistributors[0].cpu.pending() == SPURIOUS
 
 
@@ -25,20 +25,20 @@ def test_a_vlpi_masked_elsewhere_stays_masked_when_it_comes_back() -> None:
     for leave_by_discard in (True, False):
         host = Host(architecture="4.1", redistributors=2, caching="retain", direct_lpi=False)
         driver = host.driver
-        device = driver.its_create_device(1, 2)
-        driver.irq_activate(device, 0, cpu=0)
-        first, second = driver.its_vm_create(2).vpes
-        driver.its_map_vlpi(device, 0, first, 8192, ENABLED)
-        driver.vpe_schedule(first, first.col_idx)
+        device = driver.lpis.create_device(1, 2)
+        driver.lpis.activate(device, 0, cpus=0)
+        first, second = driver.vpes.create_vm(2).vpes
+        driver.vlpis.map(device, 0, first.vm, 0, 8192, ENABLED)
+        driver.vpes.schedule(first, first.col_idx)
         host.gic.its[0].translate(1, 0)
         cpu = host.gic.redistributors[first.col_idx].cpu
         assert cpu.acknowledge_virtual() == 8192
         if leave_by_discard:
-            driver.its_unmap_vlpi(device, 0)
-        driver.its_map_vlpi(device, 0, second, 8192, ENABLED)
-        driver.its_prop_update_vlpi(device, 0, MASKED)
+            driver.vlpis.unmap(device, 0)
+        driver.vlpis.map(device, 0, second.vm, 1, 8192, ENABLED)
+        driver.vlpis.prop_update(device, 0, MASKED)
         if leave_by_discard:
-            driver.its_unmap_vlpi(device, 0)
-        driver.its_map_vlpi(device, 0, first, 8192, MASKED)
+            driver.vlpis.unmap(device, 0)
+        driver.vlpis.map(device, 0, first.vm, 0, 8192, MASKED)
         host.gic.its[0].translate(1, 0)
         assert cpu.acknowledge_virtual() == SPURIOUS

@@ -7,6 +7,7 @@ Each runs with the fix and without it, and tells them apart; `test_kvm_catalogue
 import pytest
 
 from gicmodel.driver import DriverError, GicDriver
+from gicmodel.driver.lpis import PhysicalLpis
 from gicmodel.kvm import NEWEST, KvmError
 from gicmodel.kvm.forwarding import Forwarding
 from tests.kvm.forwarded import DEVICE, SPURIOUS, ForwardedGuest
@@ -65,9 +66,13 @@ def test_pending_state_is_not_in_two_places(monkeypatch):
     assert arrives(guest) == 2
 
 
-class DeafDriver(GicDriver):
-    def set_irqchip_states(self, device, events, pending):
+class Deaf(PhysicalLpis):
+    def set_irqchip_state(self, device, events, pending):
         raise DriverError("ETIMEDOUT", "INT is not accepted")
+
+
+class DeafDriver(GicDriver):
+    lpis_class = Deaf
 
 
 def test_a_transfer_that_fails_is_reported_and_not_repeated():

@@ -7,7 +7,9 @@ not here, and why.
 
 import pytest
 
-from gicmodel.driver import DriverError, GicDriver, commands, residency
+from gicmodel.driver import DriverError, GicDriver, commands
+from gicmodel.driver.redistributor import Redistributor
+from gicmodel.driver.vpes import VirtualPes
 from gicmodel.kvm import KvmBehaviour, KvmError
 from gicmodel.layouts.vpt import FIRST_LPI_BYTE
 from tests.kvm.forwarded import EVENTS, ForwardedGuest
@@ -71,7 +73,16 @@ def test_a_vpt_that_is_mapped_again_is_not_empty():
     assert resumed(without("drops_ptz")) == []
 
 
-class VsyncAfterUnmap(GicDriver):
+def driver_of(vpes):
+    """A driver whose part for vPEs is of another class."""
+
+    class Driver(GicDriver):
+        vpes_class = vpes
+
+    return Driver
+
+
+class VsyncAfterUnmap(VirtualPes):
     def _unmap_vpe(self, its, vpe):
         super()._unmap_vpe(its, vpe)
         its.send(commands.vsync(vpe.vpe_id))
@@ -81,21 +92,21 @@ class VsyncAfterUnmap(GicDriver):
 def test_no_vsync_of_an_unmapped_vpe():
     """Linux 80e9963fb3b5, "Fix VSYNC referencing an unmapped VPE on GIC v4.1"."""
 
-    def complaints(driver_class):
-        guest = ForwardedGuest(Host(driver=driver_class, command_errors="ignore"))
+    def complaints(vpes_class):
+        guest = ForwardedGuest(Host(driver=driver_of(vpes_class), command_errors="ignore"))
         guest.vgic.save_pending_tables()
         return len(guest.host.gic.errors)
 
-    assert complaints(GicDriver) == 0
+    assert complaints(VirtualPes) == 0
     assert complaints(VsyncAfterUnmap) == 4
 
 
-class VmovpOfTheDying(GicDriver):
+class VmovpOfTheDying(VirtualPes):
     def _check_mapping(self, vpe):
         """Whether it is mapped or not."""
 
-    def vpe_set_affinity(self, vpe, cpu):
-        super().vpe_set_affinity(vpe, cpu)
+    def set_affinity(self, vpe, cpu):
+        super().set_affinity(vpe, cpu)
         if not vpe.vmapp_count:
             self._vmovp(vpe)
 
@@ -103,8 +114,8 @@ class VmovpOfTheDying(GicDriver):
 def test_no_vmovp_of_an_unmapped_vpe():
     """Linux 1442ee001198, "Don't allow a VMOVP on a dying VPE"."""
 
-    def moved(driver_class):
-        guest = ForwardedGuest(Host(driver=driver_class, command_errors="ignore"))
+    def moved(vpes_class):
+        guest = ForwardedGuest(Host(driver=driver_of(vpes_class), command_errors="ignore"))
         guest.vgic.unmap_all_vpes()
         try:
             guest.vgic.load(3, 1)
@@ -112,11 +123,11 @@ def test_no_vmovp_of_an_unmapped_vpe():
             return error.errno, len(guest.host.gic.errors)
         return None, len(guest.host.gic.errors)
 
-    assert moved(GicDriver) == ("EINVAL", 0)
+    assert moved(VirtualPes) == ("EINVAL", 0)
     assert moved(VmovpOfTheDying)[1] > 0
 
 
-class RefusesTheUnmapped(GicDriver):
+class RefusesTheUnmapped(VirtualPes):
     def _check_mapping(self, vpe):
         if not vpe.vmapp_count:
             raise DriverError("EINVAL", f"vPE {vpe.vpe_id} is not mapped")
@@ -125,8 +136,8 @@ class RefusesTheUnmapped(GicDriver):
 def test_a_vpe_that_is_mapped_on_demand_may_move_before():
     """Linux, "Correctly deal with set_affinity on lazily-mapped VPEs": 1442ee001198 refused the first load."""
 
-    def delivered(driver_class):
-        guest = ForwardedGuest(Host("4.0", its=2, vmovp=False, driver=driver_class))
+    def delivered(vpes_class):
+        guest = ForwardedGuest(Host("4.0", its=2, vmovp=False, driver=driver_of(vpes_class)))
         assert guest.vgic.its_vm.vpes[3].vmapp_count == 0
         guest.vgic.load(3, 1)
         guest.vgic.put(3)
@@ -134,32 +145,32 @@ def test_a_vpe_that_is_mapped_on_demand_may_move_before():
         guest.fire(1)
         return guest.vlpis(3, cpu=1)
 
-    assert delivered(GicDriver) == [8193]
+    assert delivered(VirtualPes) == [8193]
     with pytest.raises(KvmError, match="EINVAL"):
         delivered(RefusesTheUnmapped)
 
 
-class ForgetsWhereItMaps(GicDriver):
+class ForgetsWhereItMaps(VirtualPes):
     """VMAPP goes to CPU 0's redistributor; the driver believes that the vPE is where it was."""
 
-    def vpe_activate(self, vpe, ptz=False):
+    def activate(self, vpe, ptz=False):
         remembered = vpe.col_idx
-        super().vpe_activate(vpe, ptz)
+        super().activate(vpe, ptz)
         vpe.col_idx = remembered
 
 
 def test_a_vpe_is_where_it_was_mapped():
     """Linux 7d2c2048a864, "Always configure affinity on VPE activation": CPU 17 shares no vPE table with CPU 0."""
 
-    def delivered(driver_class):
-        guest = ForwardedGuest(Host(redistributors=18, common_lpi_aff=3, driver=driver_class))
+    def delivered(vpes_class):
+        guest = ForwardedGuest(Host(redistributors=18, common_lpi_aff=3, driver=driver_of(vpes_class)))
         guest.forward()
         guest.vlpis(3, cpu=17)
         guest.fire(1)
         guest.vgic.save_pending_tables()
         return guest.vlpis(3, cpu=17)
 
-    assert delivered(GicDriver) == [8193]
+    assert delivered(VirtualPes) == [8193]
     assert delivered(ForgetsWhereItMaps) == []
 
 
@@ -168,15 +179,15 @@ def test_a_vpe_leaves_only_when_its_table_is_parsed(monkeypatch):
 
     def resident_after_preemption():
         host = Host(commands_per_step=4)
-        vpe = host.driver.its_vm_create(1).vpes[0]
-        host.driver.vpe_schedule(vpe, 0)
-        host.driver.vpe_deschedule(vpe, doorbell=False)
-        return host.driver.redistributors[0].frame.fields("GICR_VPENDBASER")["Valid"]
+        vpe = host.driver.vpes.create_vm(1).vpes[0]
+        host.driver.vpes.schedule(vpe, 0)
+        host.driver.vpes.deschedule(vpe, doorbell=False)
+        return host.driver.gic.redistributors[0].frame.fields("GICR_VPENDBASER")["Valid"]
 
     def clear_valid_at_once(rd, **fields):
         rd.frame.update("GICR_VPENDBASER", Valid=0, **fields)
         return rd.frame.fields("GICR_VPENDBASER")
 
     assert not resident_after_preemption()
-    monkeypatch.setattr(residency, "_clear_valid", clear_valid_at_once)
+    monkeypatch.setattr(Redistributor, "_clear_valid", clear_valid_at_once)
     assert resident_after_preemption()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From reset to a GIC that delivers LPIs: the boot of Linux' irq-gic-v3-its.c."""
+"""From reset to a GIC that delivers LPIs: the boot of Linux' irq-gic-v3-its.c, and what every part works with."""
 
 from __future__ import annotations
 
@@ -8,33 +8,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from gicmodel.driver import commands
-from gicmodel.driver.allocator import FreeRanges, PageAllocator
+from gicmodel.driver.allocator import PageAllocator
+from gicmodel.driver.commands import Operand, within
 from gicmodel.driver.configuration import TABLE_ALIGN, ConfigurationTable, aligned
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.residency import evict, forget_vpes, prepare
 from gicmodel.driver.vpe_tables import join_vpe_table
 from gicmodel.layouts.registers import TableType
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
 
 
-class Boot:
-    """The GIC as probing finds it, and what the driver keeps of it. Collection n belongs to CPU n.
+class HostGic:
+    """The GIC as probing finds it: ITSs, redistributors, the LPI configuration table. Collection n belongs to CPU n.
 
-    `devices` are found by (ITS, DeviceID), `vpes` by vPEID.
-
-    Args:
-        gic: the registers.
-        memory: the RAM that tables are in.
-        allocator: the part of `memory` that is this driver's.
-        lpi_id_bits: width of INTIDs, physical and virtual (GICD_TYPER.IDbits + 1).
-        vpe_id_bits: width of vPEIDs (GICD_TYPER2.VID + 1).
-        redistributor_bases: physical address of each RD_base, as firmware tells it; for GITS_TYPER.PTA = 1 only.
-        relax: called between two reads of a register that is polled, to let a GIC that runs in steps run.
+    The arguments are those of `GicDriver`.
     """
 
     def __init__(
@@ -42,10 +32,10 @@ class Boot:
         gic: GicPort,
         memory: GuestMemory,
         allocator: PageAllocator,
-        lpi_id_bits: int = 16,
-        vpe_id_bits: int = 16,
-        redistributor_bases: Sequence[int] = (),
-        relax: Relax = lambda: None,
+        lpi_id_bits: int,
+        vpe_id_bits: int,
+        redistributor_bases: Sequence[int],
+        relax: Relax,
     ) -> None:
         self.memory = memory
         self.allocator = allocator
@@ -60,12 +50,6 @@ class Boot:
         self.direct_lpi = all(rd.direct_lpi for rd in self.redistributors)
         self.its_list: list[int] = []
         self.lpi_configuration = ConfigurationTable(allocator, lpi_id_bits)
-        self.lpi_ids = FreeRanges(FIRST_LPI, 1 << lpi_id_bits)
-        self.vpe_ids = FreeRanges(0, 1 << vpe_id_bits)
-        self.devices: dict[tuple[int, int], ItsDevice] = {}
-        self.vpes: dict[int, ItsVpe] = {}
-        self._devices_by_lpi: list[ItsDevice] = []
-        self._vmovp_sequence = 0
 
     @property
     def nr_cpus(self) -> int:
@@ -102,25 +86,13 @@ class Boot:
         for its in self.its:
             its.queue.flush()
 
-    def probe(self) -> None:
-        """Boot: every ITS gets its tables and its queue, every redistributor its tables, every CPU its collections.
+    def check_cpus(self, cpus: Operand) -> None:
+        """DriverError EINVAL unless all of `cpus` are CPUs."""
+        if not within(cpus, self.nr_cpus):
+            raise DriverError("EINVAL", f"CPUs are 0..{self.nr_cpus - 1}")
 
-        The other CPUs come up when the first has set up the ITSs.
-
-        Raises:
-            DriverError: what the hardware refuses, or ENOMEM.
-        """
-        for rd in self.redistributors:
-            forget_vpes(rd)
-        first, *others = self.redistributors
-        first.wake()
-        self._its_init()
-        self._its_cpu_init(first)
-        for rd in others:
-            rd.wake()
-            self._its_cpu_init(rd)
-
-    def _its_init(self) -> None:
+    def its_init(self) -> None:
+        """Give every ITS its tables and its queue. DriverError: what the hardware refuses, or ENOMEM."""
         for its in self.its:
             its.quiesce()
         for its in self.its:
@@ -140,14 +112,15 @@ class Boot:
                 return other
         return None
 
-    def _its_cpu_init(self, rd: Redistributor) -> None:
+    def its_cpu_init(self, rd: Redistributor) -> None:
+        """Give a CPU's redistributor its tables, and the CPU its collections; errors as `its_init`."""
         pending_table = self.allocator.alloc(aligned(table_bytes(self.lpi_id_bits)), TABLE_ALIGN)
         rd.enable_lpis(self.lpi_configuration.address, pending_table, self.lpi_id_bits)
         if self.is_v41:
-            evict(rd)
+            rd.evict()
             join_vpe_table(rd, self.redistributors[: rd.cpu], self.its_nodes, self.allocator, self.vpe_id_bits)
         elif self.is_v4:
-            prepare(rd, self.lpi_id_bits)
+            rd.prepare(self.lpi_id_bits)
         for its in self.its_nodes:
             its.targets.append(self._rdbase(its, rd))
             its.send(commands.mapc(rd.cpu, its.targets[rd.cpu]), its.sync(rd.cpu))
