@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.benchmarks.harness import PeerMissing, require
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.qemu import RAM_BASE, QemuMissing, QemuPeer
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode_many
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
 from gicmodel.layouts.registers import (

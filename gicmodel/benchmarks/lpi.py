@@ -15,7 +15,7 @@ import numpy as np
 
 from gicmodel.benchmarks.boards import PENDING, PENDING_STRIDE, booted_model
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.registers import GICR_CTLR
 from gicmodel.layouts.vpt import table_bytes

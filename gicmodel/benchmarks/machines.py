@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.migration.guest import new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import VirtualMachine

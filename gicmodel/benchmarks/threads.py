@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gicmodel.benchmarks.harness import Benchmark, Case, Side, require
 from gicmodel.benchmarks.translater import MESSAGES, QUICK_MESSAGES
 from gicmodel.benchmarks.vpt import Cleaning, Vpes
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware.observe import pending_physical
 from gicmodel.migration.host import Host
 

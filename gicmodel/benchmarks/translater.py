@@ -25,8 +25,8 @@ from gicmodel.benchmarks.boards import (
     run,
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.qemu import RAM_BASE
-from gicmodel.hardware import GicConfig
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER
 from gicmodel.layouts.vpt import FIRST_LPI

@@ -30,8 +30,7 @@ from gicmodel.benchmarks.boards import (
     run,
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, require
-from gicmodel.config import WAYS
-from gicmodel.hardware import GicConfig
+from gicmodel.config import WAYS, GicConfig
 from gicmodel.hardware.kernels.pending import LINE_BYTES
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.commands import encode_many

@@ -11,9 +11,9 @@ from typing import Literal, cast
 
 from gicmodel.cli._migrate_compare import Comparison
 from gicmodel.cli._migrate_report import Outcome, Watcher
+from gicmodel.config import GicConfig
 from gicmodel.driver import DriverError
 from gicmodel.errors import Interrupted, UnusableInput
-from gicmodel.hardware import GicConfig
 from gicmodel.images.registers_file import write_registers
 from gicmodel.images.segments import Segment, write_elf
 from gicmodel.kvm import KvmError

@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from gicmodel.config import GicConfig
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.fuzzing.geometry import Geometry
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.device import DTE

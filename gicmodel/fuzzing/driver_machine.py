@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from hypothesis.strategies import DataObject, SearchStrategy
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver
 from gicmodel.fuzzing.strategies import configurations
 from gicmodel.fuzzing.twin_hosts import MissingCommand, TwinHost, check
-from gicmodel.hardware import GicConfig
 from gicmodel.layouts.vpt import FIRST_LPI
 
 CPUS, DEVICES, EVENTS, VCPUS = 2, 2, 4, 2

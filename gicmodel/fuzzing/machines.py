@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.strategies import DataObject, SearchStrategy
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.agreement import check_everything, check_vpts
 from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.rig import Rig
@@ -24,7 +25,6 @@ from gicmodel.fuzzing.strategies import (
     valid_commands,
     words,
 )
-from gicmodel.hardware import GicConfig
 from gicmodel.spec import SPURIOUS, Oracle
 from gicmodel.spec.state import VirtualEvent
 

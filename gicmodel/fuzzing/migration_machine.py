@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.strategies import DataObject, DrawFn, SearchStrategy
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
 from gicmodel.migration import (
     Delivery,

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.agreement import agree
 from gicmodel.fuzzing.board import QUEUE_SLOTS
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.strategies import Geometry, Words, words
-from gicmodel.hardware import GicConfig, error_name
+from gicmodel.hardware import error_name
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.spec import Oracle, Syndrome
 from gicmodel.spec.state import Command, Vpe

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from gicmodel.config import Architecture
+from gicmodel.config import Architecture, GicConfig
 from gicmodel.fuzzing.qemu import QemuPeer
 from gicmodel.fuzzing.qemu_differences import avoided
 from gicmodel.fuzzing.qemu_twins import UNMAPPED, Twins
@@ -23,7 +23,6 @@ from gicmodel.fuzzing.strategies import (
     some_mapping_commands,
     unknown_words,
 )
-from gicmodel.hardware import GicConfig
 from gicmodel.layouts.commands import COMMANDS, decode_command
 
 REDISTRIBUTORS = st.integers(0, 3)

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing import qemu, tables_seen
 from gicmodel.fuzzing.board import RAM_BASE
 from gicmodel.fuzzing.qemu import QemuPeer
 from gicmodel.fuzzing.qemu_differences import COMPARED, PENDING_LAST, avoided
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.strategies import Command, Geometry, words
-from gicmodel.hardware import GicConfig
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
 from gicmodel.layouts.registers import GICR_VPENDBASER_V40, GITS_CBASER, GITS_CWRITER, register
 from gicmodel.memory import PAGE_BYTES

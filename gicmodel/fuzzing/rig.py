@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.board import QUEUE_SLOTS, Board, place
 from gicmodel.fuzzing.geometry import Geometry
 from gicmodel.fuzzing.strategies import Words
-from gicmodel.hardware import CommandError, GicConfig
+from gicmodel.hardware import CommandError
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.itt import ITE
 from gicmodel.layouts.registers import (

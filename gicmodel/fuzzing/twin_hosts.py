@@ -12,10 +12,11 @@ from itertools import chain
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.fuzzing.late import LateGic
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.hardware.kernels.configuration import RETAINED
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.hardware.observe import pending_physical, pending_virtual

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.hardware import SPURIOUS, Gic, GicConfig
+from gicmodel.hardware import SPURIOUS, Gic
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.registers import host_registers

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import DriverError
 from gicmodel.errors import Interrupted
-from gicmodel.hardware import GicConfig
 from gicmodel.kvm import KvmError
 from gicmodel.migration.guest import enable_sgis, new_virtual_machine
 from gicmodel.migration.host import Host, config_for

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.images.qemu_trace.events import (
     Acknowledge,
     Command,

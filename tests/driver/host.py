@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.port import RegisterFace
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
 from gicmodel.layouts.registers import GITS_CBASER, ITS_REGISTERS, REDISTRIBUTOR_REGISTERS, register
 from gicmodel.memory import PAGE_BYTES, GuestMemory

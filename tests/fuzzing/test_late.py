@@ -4,9 +4,10 @@
 import numpy as np
 import pytest
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.fuzzing.late import LateGic
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.layouts.registers import GICR_INVALLR, GICR_VSGIPENDR, register
 from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuPeer
 from gicmodel.fuzzing.qemu_machine import QemuMachine, QemuMachineV4
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.registers import GICD_TYPER, REGISTERS, register
 from gicmodel.memory import GuestMemory

@@ -4,11 +4,11 @@
 import numpy as np
 import pytest
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.qemu import BINARY, QemuPeer
 from gicmodel.fuzzing.qemu_differences import AVOIDED, COMPARED, NEVER_DONE
 from gicmodel.fuzzing.qemu_twins import UNMAPPED, Twins
 from gicmodel.fuzzing.strategies import Geometry, words
-from gicmodel.hardware import GicConfig
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.registers import (
     GICR_PENDBASER,

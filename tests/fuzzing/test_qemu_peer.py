@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing import qemu_differences, tables_seen
 from gicmodel.fuzzing.campaign import Plan, run_chunk
@@ -19,7 +20,6 @@ from gicmodel.fuzzing.qemu import BINARY
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.shrink import minimal
 from gicmodel.fuzzing.strategies import Geometry, words
-from gicmodel.hardware import GicConfig
 from gicmodel.jit import COMPILED
 
 pytestmark = pytest.mark.qemu

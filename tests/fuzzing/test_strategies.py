@@ -160,7 +160,7 @@ INFERS = """
 import sys
 from hypothesis import strategies as st, find
 print(*sorted({"construct", "gicmodel.fuzzing.strategies", "numba"} & set(sys.modules)))
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.geometry import Geometry
 print(find(st.from_type(GicConfig), lambda config: config.its == 2).its, find(st.from_type(Geometry), bool).pages)
 print(find(st.lists(st.from_type(GicConfig), min_size=1), bool)[0].architecture, "numba" in sys.modules)

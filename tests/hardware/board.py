@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GIC and its RAM: where tables lie, registers by name, and what it takes to switch everything on."""
 
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.hardware.register_face import RegisterFace
 from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION

@@ -3,7 +3,8 @@
 
 import pytest
 
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.layouts.registers import GICD_TYPER, GICD_TYPER2, GICR_TYPER, GITS_BASER, GITS_TYPER, register
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 

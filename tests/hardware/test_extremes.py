@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from gicmodel.config import _CHOICES, _RANGES, MOST_COMMANDS
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.config import _CHOICES, _RANGES, MOST_COMMANDS, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.vpt import FIRST_LPI

@@ -3,7 +3,8 @@
 
 import pytest
 
-from gicmodel.hardware import Gic, GicConfig, error_name
+from gicmodel.config import GicConfig
+from gicmodel.hardware import Gic, error_name
 from gicmodel.hardware.kernels.state import LOG_ENTRIES
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, encode
 from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER

@@ -3,7 +3,8 @@
 
 import pytest
 
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.hardware.register_face import RegisterFace
 from gicmodel.layouts.registers import (
     DISTRIBUTOR_REGISTERS,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.hardware import gic as gic_module
 from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import COMPILED

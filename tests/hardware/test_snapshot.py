@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.hardware.kernels.state import CONFIG, SLOT
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.images import snapshot_file

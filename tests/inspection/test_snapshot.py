@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gicmodel.cli import UNUSABLE, main
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Gic, GicConfig, save_snapshot
+from gicmodel.hardware import Gic, save_snapshot
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.images.dump import Zeros, overlaid, with_zeros
 from gicmodel.images.segments import Segment, write_elf

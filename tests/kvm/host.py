@@ -3,8 +3,9 @@
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.memory import GuestMemory
 
 HOST_BASE = 0x80_0000_0000

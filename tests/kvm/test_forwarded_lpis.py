@@ -3,7 +3,7 @@
 
 import pytest
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.layouts.kvm_abi import KVM_ITE
 from tests.kvm.forwarded import DEVICE, EVENTS, SPURIOUS, ForwardedGuest, refusal
 from tests.kvm.guest import DEFAULT_BYTE, ITTS, Guest, offset_of

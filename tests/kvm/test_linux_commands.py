@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.commands import OPCODES, VMAPP
 from gicmodel.layouts.registers import GITS_CBASER, register

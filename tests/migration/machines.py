@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts and VMs for tests, and what a guest does to its LPIs."""
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
 from gicmodel.layouts.registers import register
 from gicmodel.layouts.vpt import FIRST_LPI

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gicmodel.hardware import Gic, GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.hardware import Gic
 from gicmodel.migration import Host, Migration, Policy, new_virtual_machine
 from gicmodel.migration.migrate import plan_of
 from tests.migration.recorder import Recorder, Watched, guest_tables, host_tables

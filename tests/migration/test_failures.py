@@ -3,7 +3,7 @@
 
 import pytest
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.kvm import KvmError
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.migration import DeviceState, Host, Migration, MigrationError, Options

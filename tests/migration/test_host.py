@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.layouts.registers import GICR_CTLR, GICR_PROPBASER, GITS_BASER, GITS_CTLR
 from gicmodel.migration import config_for
 from tests.migration.machines import new_host

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gicmodel.cli._migrate_run import save_ram
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers_file import read_registers
 from gicmodel.images.segments import read_image

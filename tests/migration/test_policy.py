@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.images.registers_file import read_registers
 from gicmodel.images.segments import read_image
 from gicmodel.kvm import KvmError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import GicConfig
 from gicmodel.images.registers_file import read_registers, write_registers
 from gicmodel.images.segments import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1

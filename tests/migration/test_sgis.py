@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.images.registers_file import read_registers, write_registers
 from gicmodel.images.segments import read_image, write_elf
 from gicmodel.kvm import KvmError

@@ -4,8 +4,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import Interrupted
-from gicmodel.hardware import GicConfig
 from gicmodel.kvm import KvmError
 from gicmodel.migration import Migration, MigrationError, Options, VirtualMachine
 from gicmodel.migration.pending import pending_interrupts, pending_vlpis

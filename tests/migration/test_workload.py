@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gicmodel.hardware import GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.layouts.registers import GITS_CREADR, GITS_CWRITER, register
 from gicmodel.migration import Options, Policy
 from gicmodel.migration.guest import send_command

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.board import RAM_BASE
 from gicmodel.fuzzing.generation import draw_packets
@@ -11,7 +12,6 @@ from gicmodel.fuzzing.qemu import BINARY, QemuPeer
 from gicmodel.fuzzing.qemu_differences import avoided
 from gicmodel.fuzzing.qemu_twins import Twins
 from gicmodel.fuzzing.strategies import Geometry, mapping_commands
-from gicmodel.hardware import GicConfig
 from gicmodel.images.segments import Segment
 from gicmodel.layouts.commands import COMMANDS, decode_command
 from gicmodel.replay import replay
