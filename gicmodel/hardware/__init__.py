@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The silicon: ITSs, redistributors and CPU interfaces over RAM. `gicmodel.config` says how a GIC is built."""
 
+from gicmodel.config import GicConfig
 from gicmodel.hardware.command_errors import CommandError, error_name
 from gicmodel.hardware.cpu_interface import SPURIOUS, CpuInterface
 from gicmodel.hardware.gic import Gic
@@ -13,6 +14,7 @@ __all__ = [
     "CommandError",
     "CpuInterface",
     "Gic",
+    "GicConfig",
     "Its",
     "Redistributor",
     "error_name",
