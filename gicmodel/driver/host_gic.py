@@ -15,8 +15,7 @@ from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.vpe_tables import join_vpe_table
-from gicmodel.layouts.registers import TableType
+from gicmodel.driver.vpe_tables import allocate_vpe_l1_table
 from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
 
@@ -42,8 +41,8 @@ class HostGic:
         self.lpi_id_bits = lpi_id_bits
         self.vpe_id_bits = vpe_id_bits
         self.redistributor_bases = redistributor_bases
-        self.redistributors = [Redistributor(cpu, face, relax) for cpu, face in enumerate(gic.redistributors)]
-        self.its = [ItsNode(number, face, allocator, relax) for number, face in enumerate(gic.its)]
+        self.redistributors = [Redistributor(cpu, frame, relax) for cpu, frame in enumerate(gic.redistributors)]
+        self.its = [ItsNode(number, frame, allocator, relax) for number, frame in enumerate(gic.its)]
         has_vlpis = all(rd.is_v4 for rd in self.redistributors)
         self.is_v4 = has_vlpis and any(its.is_v4 for its in self.its)
         self.is_v41 = self.is_v4 and all(rd.is_v41 for rd in self.redistributors)
@@ -107,8 +106,7 @@ class HostGic:
     def _vpe_table_sibling(self, its: ItsNode) -> ItsNode | None:
         """An ITS that is set up and whose vPE table `its` must use too (Linux' find_sibling_its)."""
         for other in reversed(self.its[: its.number]):
-            shares = its.svpet and other.svpet and its.affinity_group() == other.affinity_group()
-            if shares and TableType.VPES in other.tables:
+            if its.svpet and other.shares_vpe_table() and its.affinity_group() == other.affinity_group():
                 return other
         return None
 
@@ -118,7 +116,8 @@ class HostGic:
         rd.enable_lpis(self.lpi_configuration.address, pending_table, self.lpi_id_bits)
         if self.is_v41:
             rd.evict()
-            join_vpe_table(rd, self.redistributors[: rd.cpu], self.its_nodes, self.allocator, self.vpe_id_bits)
+            earlier = self.redistributors[: rd.cpu]
+            allocate_vpe_l1_table(rd, earlier, self.its_nodes, self.allocator, self.vpe_id_bits)
         elif self.is_v4:
             rd.prepare(self.lpi_id_bits)
         for its in self.its_nodes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.errors import DriverError
-from gicmodel.driver.port import Fields, Frame
+from gicmodel.driver.port import DriverRegisters, Fields
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, format_command
 from gicmodel.memory import GuestMemory
 
@@ -22,17 +22,16 @@ QUEUE_BYTES = 0x1_0000
 class CommandQueue:
     """The ring at `base`, of which the ITS has read everything when no batch is held.
 
-    Inside `hold`, commands stay in the ring until it is full or `flush` is called. `name` and `architecture` ("3",
-    "4.0" or "4.1") are for the message about a command on which the ITS stalls.
+    Inside `hold`, commands stay in the ring until it is full or `flush` is called. `name` is for the message about a
+    command on which the ITS stalls.
     """
 
-    def __init__(self, frame: Frame, memory: GuestMemory, base: int, name: str, architecture: str) -> None:
+    def __init__(self, registers: DriverRegisters, memory: GuestMemory, base: int, name: str) -> None:
         self.base = base
         self._holds = 0
-        self._frame = frame
+        self._registers = registers
         self._memory = memory
         self._name = name
-        self._architecture = architecture
         self._slots = memory.view(base, QUEUE_BYTES // 8, np.uint64).reshape(-1, COMMAND_BYTES // 8)
         self._next = 0
         self._taken = 0
@@ -71,8 +70,8 @@ class CommandQueue:
         if self._taken == self._next:
             return
         end = self._next * COMMAND_BYTES
-        self._frame.write("GITS_CWRITER", end)
-        creadr = self._frame.poll("GITS_CREADR", lambda fields: bool(fields["Stalled"]) or fields["Offset"] == end)
+        self._registers.write("GITS_CWRITER", end)
+        creadr = self._registers.poll("GITS_CREADR", lambda fields: bool(fields["Stalled"]) or fields["Offset"] == end)
         if creadr["Stalled"]:
             raise DriverError("EIO", self._stalled(creadr))
         self._taken = self._next
@@ -94,4 +93,4 @@ class CommandQueue:
 
     def _stalled(self, creadr: Fields) -> str:
         words = self._slots[creadr["Offset"] // COMMAND_BYTES]
-        return f"{self._name} stalled at {creadr['Offset']:#x} on {format_command(words, self._architecture)}"
+        return f"{self._name} stalled at {creadr['Offset']:#x} on {format_command(words, self._registers.architecture)}"

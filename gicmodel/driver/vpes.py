@@ -16,6 +16,7 @@ from gicmodel.driver.its import ItsNode
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
+from gicmodel.driver.tables import its_alloc_table_entry
 from gicmodel.layouts.vpt import table_bytes
 
 
@@ -210,7 +211,7 @@ class VirtualPes:
         for its in self.gic.v4_its:
             its.require_vpe(vpe_id)
         for rd in self.gic.redistributors:
-            if rd.vpe_table is not None and not rd.vpe_table.require(vpe_id):
+            if rd.vpe_table and not its_alloc_table_entry(rd.vpe_table, vpe_id, self.gic.allocator):
                 raise DriverError(
                     "EINVAL", f"vPEID {vpe_id:#x} is beyond the vPE table of CPU {rd.cpu}'s redistributor"
                 )

@@ -7,7 +7,6 @@ from gicmodel.driver import commands
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.objects import ItsVpe
-from gicmodel.layouts.registers import GITS_SGIR
 from gicmodel.layouts.vpt import VSGIS
 
 
@@ -38,7 +37,7 @@ class VirtualSgis:
             self._send(vpe, vintid, clear=True)
             return
         self.gic.drain()
-        self.gic.v4_its[0].frame.write("GITS_SGIR", GITS_SGIR.pack(vPEID=vpe.vpe_id, vINTID=vintid))
+        self.gic.v4_its[0].registers.set("GITS_SGIR", vPEID=vpe.vpe_id, vINTID=vintid)
 
     def get_pending(self, vpe: ItsVpe, vintid: int) -> bool:
         """Whether a vSGI is pending, as the redistributor that the vPE is mapped to says."""

@@ -3,22 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from gicmodel.hardware.gic import Gic
 from gicmodel.images.registers_file import Registers
-from gicmodel.layouts.registers import BASERS, Register, register
+from gicmodel.layouts.registers import BASERS, NamedRegisters, RegisterFrame
 
 ITS_NAMES = ("CTLR", "IIDR", "TYPER", "CBASER", "CWRITER", "CREADR", *(f"BASER{n}" for n in range(BASERS)))
 REDISTRIBUTOR_NAMES = ("CTLR", "TYPER", "PROPBASER", "PENDBASER")
 VIRTUAL_NAMES = ("VPROPBASER", "VPENDBASER")
 DISTRIBUTOR_NAMES = ("TYPER", "TYPER2")
-
-
-class Face(Protocol):
-    """Registers by offset, as a guest or host kernel reads them."""
-
-    def read(self, offset: int, size: int) -> int: ...
 
 
 def host_registers(gic: Gic) -> Registers:
@@ -33,7 +25,7 @@ def host_registers(gic: Gic) -> Registers:
     return frames
 
 
-def read_frame(face: Face, prefix: str, names: tuple[str, ...], architecture: str) -> dict[str, int]:
+def read_frame(frame: RegisterFrame, prefix: str, names: tuple[str, ...], architecture: str) -> dict[str, int]:
     """The named registers of a frame whose names begin with `prefix`."""
-    found: dict[str, Register] = {name: register(f"{prefix}_{name}", architecture) for name in names}
-    return {name: face.read(entry.offset, entry.bits // 8) for name, entry in found.items()}
+    registers = NamedRegisters(frame, architecture)
+    return {name: registers.read(f"{prefix}_{name}") for name in names}

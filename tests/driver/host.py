@@ -7,10 +7,15 @@ import numpy as np
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.driver.port import RegisterFace
 from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
-from gicmodel.layouts.registers import GITS_CBASER, ITS_REGISTERS, REDISTRIBUTOR_REGISTERS, register
+from gicmodel.layouts.registers import (
+    GITS_CBASER,
+    ITS_REGISTERS,
+    REDISTRIBUTOR_REGISTERS,
+    NamedRegisters,
+    RegisterFrame,
+)
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 RAM, RAM_BYTES = 0x8000_0000, 0x1000_0000
@@ -28,7 +33,7 @@ class Write(NamedTuple):
 class TracedFace:
     """A register face that notes each write in `trace`."""
 
-    def __init__(self, real: RegisterFace, name: str, registers: dict[int, str], trace: list[Write]) -> None:
+    def __init__(self, real: RegisterFrame, name: str, registers: dict[int, str], trace: list[Write]) -> None:
         self._real, self._name, self._registers, self._trace = real, name, registers, trace
 
     def read(self, offset: int, size: int) -> int:
@@ -84,15 +89,11 @@ class Host:
 
     def its(self, name: str, its: int = 0) -> int:
         """The register of an ITS."""
-        return self._register(self.gic.its[its], name)
+        return NamedRegisters(self.gic.its[its], self.gic.config.architecture).read(name)
 
     def rd(self, name: str, cpu: int = 0) -> int:
         """The register of a redistributor."""
-        return self._register(self.gic.redistributors[cpu], name)
-
-    def _register(self, face: object, name: str) -> int:
-        entry = register(name, self.gic.config.architecture)
-        return int(face.read(entry.offset, entry.bits // 8))  # type: ignore[attr-defined]
+        return NamedRegisters(self.gic.redistributors[cpu], self.gic.config.architecture).read(name)
 
     def writes(self, *registers: str) -> list[Write]:
         """The driver's writes since the last call; of some registers only, if any are named."""

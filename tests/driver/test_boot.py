@@ -123,7 +123,7 @@ def test_gicv41_redistributors_use_the_table_of_the_its_where_they_share_it(host
     assert not any(GICR_VPROPBASER.unpack(write.value)["Z"] for write in host.writes("GICR_VPROPBASER"))
     for name in ("Physical_Address", "Indirect", "Page_Size", "Size", "Shareability", "InnerCache", "Valid"):
         assert vprop[name] == baser[name], name
-    assert all(rd.vpe_table is host.driver.gic.its[0].tables[2] for rd in host.driver.gic.redistributors)
+    assert all(rd.vpe_table == host.driver.gic.its[0].tables[2] for rd in host.driver.gic.redistributors)
 
 
 def test_gicv41_without_sharing_one_table_per_group_of_redistributors() -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import pytest
 
 from gicmodel.driver import DriverError
-from gicmodel.driver.tables import affinity_key
+from gicmodel.driver.tables import affinity_key, its_alloc_table_entry
 from gicmodel.layouts import Layout
 from gicmodel.layouts.device import DTE
 from gicmodel.layouts.level1 import LEVEL1
@@ -60,7 +60,7 @@ def test_vpe_tables_get_level_2_pages_before_vmapp() -> None:
     assert [LEVEL1.unpack(host.memory.read_u64(level1 + 8 * n))["Valid"] for n in range(4)] == [0, 0, 0, 1]
     table = host.driver.gic.redistributors[0].vpe_table
     assert table is not None
-    assert [LEVEL1.unpack(host.memory.read_u64(table.base + 8 * n))["Valid"] for n in range(4)] == [0, 0, 0, 1]
+    assert [LEVEL1.unpack(host.memory.read_u64(table.address + 8 * n))["Valid"] for n in range(4)] == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("device_id", [1 << 16, (1 << 32) - 1])
@@ -149,10 +149,11 @@ def test_a_redistributor_without_two_levels_gets_a_flat_table() -> None:
 
 
 def test_a_two_level_table_ends_with_its_level_1() -> None:
-    table = Host(device_id_bits=16).driver.gic.its[0].tables[1]
+    host = Host(device_id_bits=16)
+    table = host.driver.gic.its[0].tables[1]
     last = table.size // LEVEL1.bytes * (table.page_bytes // table.entry_bytes) - 1
-    assert table.require(last)
-    assert not table.require(last + 1)
+    assert its_alloc_table_entry(table, last, host.allocator)
+    assert not its_alloc_table_entry(table, last + 1, host.allocator)
 
 
 def test_an_its_that_does_not_snoop_gets_non_cacheable_tables() -> None:

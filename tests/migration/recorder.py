@@ -49,7 +49,7 @@ def host_tables(host: Host) -> Iterator[Table]:
         (TableType.COLLECTIONS, "collection table", CTE),
         (TableType.VPES, "vPE table", VPE_CONFIGURATION),
     ):
-        yield Table(name, node.tables[kind].base, node.tables[kind].size, layout.word_bits)
+        yield Table(name, node.tables[kind].address, node.tables[kind].size, layout.word_bits)
     for device in driver.lpis.devices.values():
         yield Table(f"ITT of {device.device_id:#x}", device.itt_addr, (ITE.bytes << device.event_bits), ITE.word_bits)
     lpis = (1 << driver.gic.lpi_id_bits) - FIRST_LPI

@@ -39,7 +39,7 @@ def test_registers_lead_to_the_tables():
         baser = GITS_BASER.unpack(registers["GITS0"][f"BASER{n}"])
         if baser["Valid"]:
             tables[baser["Type"]] = baser["Physical_Address"]
-    assert tables == {kind: table.base for kind, table in host.driver.gic.its[0].tables.items()}
+    assert tables == {kind: table.address for kind, table in host.driver.gic.its[0].tables.items()}
     propbaser = GICR_PROPBASER.unpack(registers["GICR0"]["PROPBASER"])
     assert propbaser["Physical_Address"] == host.driver.gic.lpi_configuration.address
 

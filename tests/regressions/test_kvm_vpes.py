@@ -182,11 +182,11 @@ def test_a_vpe_leaves_only_when_its_table_is_parsed(monkeypatch):
         vpe = host.driver.vpes.create_vm(1).vpes[0]
         host.driver.vpes.schedule(vpe, 0)
         host.driver.vpes.deschedule(vpe, doorbell=False)
-        return host.driver.gic.redistributors[0].frame.fields("GICR_VPENDBASER")["Valid"]
+        return host.driver.gic.redistributors[0].registers.fields("GICR_VPENDBASER")["Valid"]
 
     def clear_valid_at_once(rd, **fields):
-        rd.frame.update("GICR_VPENDBASER", Valid=0, **fields)
-        return rd.frame.fields("GICR_VPENDBASER")
+        rd.registers.update("GICR_VPENDBASER", Valid=0, **fields)
+        return rd.registers.fields("GICR_VPENDBASER")
 
     assert not resident_after_preemption()
     monkeypatch.setattr(Redistributor, "_clear_valid", clear_valid_at_once)

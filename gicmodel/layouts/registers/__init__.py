@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory-mapped registers of the ITS and the redistributor, and those of the distributor that matter (DDI0601)."""
 
+from gicmodel.layouts.registers.by_name import REGISTERS, NamedRegisters, RegisterFrame, register
 from gicmodel.layouts.registers.codes import (
     INNER_SHAREABLE,
     NON_CACHEABLE,
@@ -160,23 +161,11 @@ __all__ = [
     "SGI_FRAME",
     "SGI_PRIORITIES",
     "VLPI_FRAME",
+    "NamedRegisters",
     "Register",
+    "RegisterFrame",
     "TableType",
     "baser_address",
     "baser_field",
     "register",
 ]
-
-REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS, *GUEST_REGISTERS)
-
-
-def register(name: str, architecture: str = "4.1") -> Register:
-    """The register of that name, as architecture "3", "4.0" or "4.1" has it.
-
-    Raises:
-        KeyError: the architecture has no such register.
-    """
-    for candidate in REGISTERS:
-        if candidate.name == name and architecture in candidate.architectures:
-            return candidate
-    raise KeyError(f"GICv{architecture} has no register {name}")
