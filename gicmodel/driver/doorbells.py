@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from gicmodel.driver import commands
 from gicmodel.driver.commands import Commands
-from gicmodel.driver.configuration import ENABLE
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
+from gicmodel.driver.lpi_tables import ENABLE
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 

@@ -10,13 +10,11 @@ from contextlib import ExitStack, contextmanager
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.commands import Operand, within
-from gicmodel.driver.configuration import TABLE_ALIGN, ConfigurationTable, aligned
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
+from gicmodel.driver.lpi_tables import ConfigurationTable, its_allocate_pending_table
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.vpe_tables import allocate_vpe_l1_table
-from gicmodel.layouts.vpt import table_bytes
 from gicmodel.memory import GuestMemory
 
 
@@ -112,12 +110,12 @@ class HostGic:
 
     def its_cpu_init(self, rd: Redistributor) -> None:
         """Give a CPU's redistributor its tables, and the CPU its collections; errors as `its_init`."""
-        pending_table = self.allocator.alloc(aligned(table_bytes(self.lpi_id_bits)), TABLE_ALIGN)
+        pending_table = its_allocate_pending_table(self.allocator, self.lpi_id_bits)
         rd.enable_lpis(self.lpi_configuration.address, pending_table, self.lpi_id_bits)
         if self.is_v41:
             rd.evict()
             earlier = self.redistributors[: rd.cpu]
-            allocate_vpe_l1_table(rd, earlier, self.its_nodes, self.allocator, self.vpe_id_bits)
+            rd.allocate_vpe_l1_table(earlier, self.its_nodes, self.allocator, self.vpe_id_bits)
         elif self.is_v4:
             rd.prepare(self.lpi_id_bits)
         for its in self.its_nodes:

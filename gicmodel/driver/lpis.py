@@ -16,9 +16,9 @@ import numpy as np
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
 from gicmodel.driver.commands import Commands, Operand
-from gicmodel.driver.configuration import DISABLED, ENABLED
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
+from gicmodel.driver.lpi_tables import DISABLED, ENABLED
 from gicmodel.driver.objects import ItsDevice
 from gicmodel.layouts.vpt import FIRST_LPI
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver.commands import Operand, within
-from gicmodel.driver.configuration import ConfigurationTable
 from gicmodel.driver.errors import DriverError
+from gicmodel.driver.lpi_tables import ConfigurationTable
 from gicmodel.layouts.vpt import VSGIS
 
 

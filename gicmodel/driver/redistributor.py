@@ -6,16 +6,23 @@ GICR_VPENDBASER has two formats, GICv4.0's and GICv4.1's (DDI0601, Linux' its_vp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.errors import DriverError
+from gicmodel.driver.its import ItsNode
 from gicmodel.driver.objects import ItsVpe
 from gicmodel.driver.port import DriverRegisters, Fields, Relax
-from gicmodel.driver.tables import affinity_key
-from gicmodel.layouts.registers import INNER_SHAREABLE, RAWAWB, RAWB, RegisterFrame
+from gicmodel.driver.tables import PAGE_CODES, affinity_key, pages_for
+from gicmodel.layouts.registers import INNER_SHAREABLE, RAWAWB, RAWB, RegisterFrame, TableType
 from gicmodel.layouts.table import Table
+
+_MOST_PAGES = 128
+"""What GICR_VPROPBASER.Size can say."""
 
 
 class Redistributor:
-    """The redistributor of one CPU. `vpe_table` is the vPE configuration table that it shares (GICv4.1)."""
+    """The redistributor of one CPU. `vpe_table` is the vPE configuration table that its group shares (GICv4.1)."""
 
     def __init__(self, cpu: int, frame: RegisterFrame, relax: Relax) -> None:
         self.cpu = cpu
@@ -62,6 +69,54 @@ class Redistributor:
         # Both tables may be changed only after the redistributor has let go of them (DDI0601 GICR_CTLR.RWP).
         if self.registers.poll("GICR_CTLR", lambda fields: not fields["RWP"])["EnableLPIs"]:
             raise DriverError("EBUSY", f"LPIs of CPU {self.cpu} stay enabled, with tables that are not this driver's")
+
+    def allocate_vpe_l1_table(
+        self, earlier: Sequence[Redistributor], nodes: Sequence[ItsNode], allocator: PageAllocator, vpe_bits: int
+    ) -> None:
+        """GICv4.1: take the table of the affinity group, another redistributor's, else an ITS', else a new one.
+
+        `earlier` and `nodes` are those that are set up. DriverError ENOMEM.
+        """
+        group = self.affinity_group()
+        other = next((other for other in earlier if other.affinity_group() == group), None)
+        its = next((its for its in nodes if its.shares_vpe_table() and its.affinity_group() == group), None)
+        if other is not None:
+            # Z reads as 0: the table is live, and the redistributor loads it.
+            self.registers.write("GICR_VPROPBASER", other.registers.read("GICR_VPROPBASER"))
+        elif its is not None:
+            self._inherit_from_its(its)
+        else:
+            self._allocate_new(allocator, 1 << vpe_bits)
+        self.vpe_table = Table.of_vpropbaser(self.registers.read("GICR_VPROPBASER"))
+
+    def _inherit_from_its(self, its: ItsNode) -> None:
+        """The ITS' GITS_BASER2, written in the format of GICR_VPROPBASER, whose Size is a bit narrower.
+
+        Of a larger table the redistributor knows only a part, as in Linux.
+        """
+        baser = its.registers.fields("GITS_BASER2")
+        same = {name: baser[name] for name in ("Indirect", "Page_Size", "Shareability", "InnerCache")}
+        size, address = baser["Size"] % _MOST_PAGES, its.tables[TableType.VPES].address
+        self.registers.set("GICR_VPROPBASER", Valid=1, Physical_Address=address, Size=size, **same)
+
+    def _allocate_new(self, allocator: PageAllocator, entries: int) -> None:
+        self.registers.set("GICR_VPROPBASER", Indirect=1, Page_Size=PAGE_CODES[0x1_0000])
+        probed = self.registers.read("GICR_VPROPBASER")
+        table, fields = Table.of_vpropbaser(probed), self.registers.layout("GICR_VPROPBASER").unpack(probed)
+        indirect = table.indirect and table.per_page < entries
+        pages = pages_for(entries, table.entry_bytes, table.page_bytes, indirect, _MOST_PAGES)
+        self.registers.set(
+            "GICR_VPROPBASER",
+            Valid=1,
+            Indirect=indirect,
+            Entry_Size=fields["Entry_Size"],
+            Page_Size=fields["Page_Size"],
+            Z=1,
+            Physical_Address=allocator.alloc(pages * table.page_bytes, table.page_bytes),
+            Shareability=INNER_SHAREABLE,
+            InnerCache=RAWB,
+            Size=pages - 1,
+        )
 
     def invalidate_lpi(self, intid: int) -> None:
         """Reload the configuration of one physical LPI."""

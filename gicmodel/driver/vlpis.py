@@ -11,9 +11,9 @@ import numpy as np
 
 from gicmodel.driver import commands
 from gicmodel.driver.commands import Operand
-from gicmodel.driver.configuration import ENABLE
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
+from gicmodel.driver.lpi_tables import ENABLE
 from gicmodel.driver.lpis import PhysicalLpis
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
 from gicmodel.driver.vpes import VirtualPes

@@ -8,16 +8,15 @@ import numpy as np
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
 from gicmodel.driver.commands import Commands
-from gicmodel.driver.configuration import TABLE_ALIGN, ConfigurationTable, aligned
 from gicmodel.driver.doorbells import Doorbells
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
+from gicmodel.driver.lpi_tables import ConfigurationTable, its_allocate_pending_table
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.tables import its_alloc_table_entry
-from gicmodel.layouts.vpt import table_bytes
 
 
 class VirtualPes:
@@ -199,7 +198,7 @@ class VirtualPes:
                 self._unmap_vpe(its, vpe)
 
     def _create_vpe(self, vm: ItsVm, doorbell_intid: int) -> None:
-        vpt_page = self.gic.allocator.alloc(aligned(table_bytes(self.gic.lpi_id_bits)), TABLE_ALIGN)
+        vpt_page = its_allocate_pending_table(self.gic.allocator, self.gic.lpi_id_bits)
         vpe_id = self.ids.take(1)
         if vpe_id is None:
             self.gic.allocator.free(vpt_page)

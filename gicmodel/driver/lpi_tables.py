@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An LPI configuration table as software writes it: one byte for each INTID from 8192 (IHI0069 5.1.1)."""
+"""LPI tables as software makes them: configuration, a byte for each INTID from 8192, and pending (IHI0069 5.1.1)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.commands import Operand
 from gicmodel.driver.errors import DriverError
 from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI
-
-TABLE_ALIGN = 0x1_0000
-"""Linux aligns and sizes LPI tables to 64 KiB, which GICR_PENDBASER, VPT_addr and VCONF_addr need."""
+from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 
 DISABLED = LPI_CONFIGURATION.pack(Priority=0xA0)
 ENABLED = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1)
 _GROUP1 = LPI_CONFIGURATION.pack()
 """The RES1 bit of every byte (Linux' LPI_PROP_GROUP1)."""
 ENABLE = LPI_CONFIGURATION.pack(Enable=1) ^ _GROUP1
+_ALIGN = 0x1_0000
 
 
 class ConfigurationTable:
@@ -26,7 +24,7 @@ class ConfigurationTable:
 
     def __init__(self, allocator: PageAllocator, id_bits: int) -> None:
         self.id_bits = id_bits
-        self.address = allocator.alloc(aligned((1 << id_bits) - FIRST_LPI), TABLE_ALIGN)
+        self.address = _alloc(allocator, (1 << id_bits) - FIRST_LPI)
         self._memory = allocator.memory
         self._octets = self._memory.view(self.address, (1 << id_bits) - FIRST_LPI, np.uint8)
         self._octets[:] = DISABLED
@@ -57,6 +55,11 @@ class ConfigurationTable:
             raise DriverError("EINVAL", f"INTIDs {first}..{last} are not all LPIs of {self.id_bits} bits")
 
 
-def aligned(size: int) -> int:
-    """`size` rounded up to what an LPI table occupies."""
-    return -(-size // TABLE_ALIGN) * TABLE_ALIGN
+def its_allocate_pending_table(allocator: PageAllocator, id_bits: int) -> int:
+    """The address of an LPI pending table, or of a VPT, for INTIDs of `id_bits` bits. DriverError ENOMEM."""
+    return _alloc(allocator, table_bytes(id_bits))
+
+
+def _alloc(allocator: PageAllocator, size: int) -> int:
+    """Linux aligns and sizes LPI tables to 64 KiB, which GICR_PENDBASER, VPT_addr and VCONF_addr need."""
+    return allocator.alloc(-(-size // _ALIGN) * _ALIGN, _ALIGN)
