@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error that every reader of hostile input raises, how text from outside is shown, and the end of long work."""
+"""Errors of input and of Linux, how text from outside is shown, and the end of long work."""
 
 from typing import Any
 
@@ -16,6 +16,19 @@ class UnusableInput(Exception):
 
     def __str__(self) -> str:
         return one_line(super().__str__())
+
+
+class LinuxError(Exception):
+    """A request that Linux refuses, or that the hardware did not complete.
+
+    `errno` is the name of the error number ("EACCES", "EBUSY", ...), `cause` one line that names what was refused and
+    why.
+    """
+
+    def __init__(self, errno: str, cause: str) -> None:
+        super().__init__(f"{errno}: {cause}")
+        self.errno = errno
+        self.cause = cause
 
 
 class Interrupted(KeyboardInterrupt):

@@ -6,17 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from gicmodel.errors import LinuxError
 
-class DriverError(Exception):
-    """An operation that Linux' irq-gic-v3-its.c would refuse, or that the hardware did not complete.
 
-    `errno` is the name of the error number ("EINVAL", "EIO", ...), `cause` one line that names the value and the rule.
-    """
-
-    def __init__(self, errno: str, cause: str) -> None:
-        super().__init__(f"{errno}: {cause}")
-        self.errno = errno
-        self.cause = cause
+class DriverError(LinuxError):
+    """An operation that Linux' irq-gic-v3-its.c would refuse, or that the hardware did not complete."""
 
 
 @contextmanager
