@@ -27,7 +27,7 @@ Fixed choices, where no public source states the rule
 * Register writes that the architecture calls UNPREDICTABLE are ignored: GITS_CBASER and GITS_BASER<n> while enabled or
   not quiescent, Enabled 0 to 1 while not quiescent, GICR_PROPBASER and GICR_PENDBASER with EnableLPIs = 1 or RWP = 1,
   EnableLPIs 0 to 1 with RWP = 1, a schedule or deschedule with GICR_VPENDBASER.Dirty = 1.
-* vSGI state lives in the first KiB of the VPT (`layouts.vpt`), so it survives VMAPP {V,Alloc} = {0,1} and back.
+* vSGI state lives in the first KiB of the VPT (`layouts.lpi_tables`), so it survives VMAPP {V,Alloc} = {0,1} and back.
 * Error numbers that no source gives follow 0x01·opcode·reason, see `kernels.errors`.
 """
 

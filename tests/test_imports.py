@@ -18,7 +18,7 @@ WITHOUT_NUMBA = [
     "gicmodel.config",
     "gicmodel.images.segments",
     "gicmodel.inspection",
-    "gicmodel.layouts.registers",
+    "gicmodel.layouts.registers.by_name",
     "gicmodel.images.qemu_trace",
     "gicmodel.cli",
     "gicmodel.cli.bench",

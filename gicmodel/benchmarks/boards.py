@@ -19,20 +19,10 @@ from gicmodel.config import GicConfig
 from gicmodel.fuzzing.qemu import RAM_BASE, QemuMissing, QemuPeer
 from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode_many
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GICR_PROPBASER,
-    GICR_VPROPBASER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CREADR,
-    GITS_CTLR,
-    GITS_CWRITER,
-    register,
-)
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER
 from gicmodel.memory import GuestMemory
 
 MIB = 1 << 20

@@ -33,8 +33,8 @@ from gicmodel.benchmarks.boards import (
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.layouts.commands import encode_many
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 ARCHITECTURE = "4.0"
 INTID_BITS = 16

@@ -16,7 +16,7 @@ from gicmodel.inspection import Dump
 from gicmodel.inspection.profiles.profile import Decoded
 from gicmodel.inspection.profiles.qemu import DEVICE
 from gicmodel.inspection.table import Entries, nonzero
-from gicmodel.layouts.device import DTE
+from gicmodel.layouts.its_tables import DTE
 
 DTES, QUICK_DTES = 1 << 16, 1 << 10
 TABLE = 0x8000_0000

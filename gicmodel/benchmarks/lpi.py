@@ -17,8 +17,8 @@ from gicmodel.benchmarks.boards import PENDING, PENDING_STRIDE, booted_model
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.config import GicConfig
 from gicmodel.hardware.kernels.state import SLOT
-from gicmodel.layouts.registers import GICR_CTLR
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.lpi_tables import table_bytes
+from gicmodel.layouts.registers.redistributor import GICR_CTLR
 
 REDISTRIBUTORS = 64
 

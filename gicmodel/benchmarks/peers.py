@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from gicmodel.hardware.kernels.ram import copy_words
 from gicmodel.hardware.kernels.words import get
 from gicmodel.jit import kernel
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.vpt import BIT_MASK, WORD_SHIFT
+from gicmodel.layouts.its_tables import CTE, DTE, ITE
+from gicmodel.layouts.lpi_tables import BIT_MASK, WORD_SHIFT
 
 DTE_ITT_ADDR, ITE_INTID, ITE_ICID, CTE_RDBASE = DTE["ITT_addr"], ITE["IntID"], ITE["ICID"], CTE["RDbase"]
 WORD, HALF, ITE_HALVES = np.uint64(8), np.uint64(4), np.uint64(ITE.bytes // 4)

@@ -16,8 +16,8 @@ import numpy as np
 from gicmodel.benchmarks.boards import VCONFIGURATION, VPTS, Board, booted_twins
 from gicmodel.benchmarks.commands import INTID_BITS
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
-from gicmodel.layouts.registers import GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
-from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 
 DENSITIES = {"empty": 0.0, "1 % pending": 0.01, "all pending": 1.0}
 REPEATS = 20

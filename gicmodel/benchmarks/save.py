@@ -20,8 +20,9 @@ from gicmodel.benchmarks import peers
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, Work, require
 from gicmodel.benchmarks.machines import running_machine, size_of
 from gicmodel.kvm.pending_tables import write_pending_tables
-from gicmodel.layouts.registers import GICR_PROPBASER, register
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.lpi_tables import table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from gicmodel.migration.machine import VirtualMachine
 
 VLPIS, VCPUS = 57_344, 64

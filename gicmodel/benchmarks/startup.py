@@ -17,9 +17,8 @@ from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, Unproven
 from gicmodel.engine import VARIABLE, Engine
 from gicmodel.images.registers_file import write_registers
 from gicmodel.images.segments import write_elf
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.registers import GITS_BASER, GITS_TYPER
+from gicmodel.layouts.its_tables import DTE, ITE
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_TYPER
 from gicmodel.memory import GuestMemory
 
 RUN = "import sys; from gicmodel.cli import main; main(sys.argv[1:])"

@@ -28,8 +28,8 @@ from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.qemu import RAM_BASE
 from gicmodel.layouts.commands import encode_many
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
 
 MESSAGES, QUICK_MESSAGES = 57_344, 512
 

@@ -34,8 +34,8 @@ from gicmodel.config import WAYS, GicConfig
 from gicmodel.hardware.kernels.pending import LINE_BYTES
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.commands import encode_many
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, table_bytes
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, table_bytes
 
 LINE_INTIDS = int(LINE_BYTES) * 8
 QUICK_VPES = 4

@@ -24,8 +24,8 @@ from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import KERNELS, declared_types
 from gicmodel.kernel_cache import can_be_written, mark_whole
 from gicmodel.kvm.lpi import LPI
+from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Field
-from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 IMPORT_ALL = ("gicmodel.hardware.gic", "gicmodel.kvm.vgic")

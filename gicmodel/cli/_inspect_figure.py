@@ -13,7 +13,7 @@ from gicmodel.images.files import replacing
 from gicmodel.inspection import Inspection
 from gicmodel.inspection.heat import BINS, Heat, heat
 from gicmodel.inspection.regions import KIND_TITLES, Regions
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 FORMATS = (".svg", ".png", ".pdf")
 _ROW_INCHES, _WIDTH_INCHES, _MAP_INCHES = 0.22, 11, 3

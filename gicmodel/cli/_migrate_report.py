@@ -12,7 +12,7 @@ import click
 
 from gicmodel.cli._columns import show as show_columns
 from gicmodel.errors import UnusableInput
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.layouts.lpi_tables import VSGIS
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

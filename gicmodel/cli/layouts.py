@@ -14,7 +14,8 @@ from gicmodel.layouts.catalogue import CATALOGUE, KINDS, NAMES
 from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.diagram import to_ascii
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import REGISTERS, Register
+from gicmodel.layouts.registers.by_name import REGISTERS
+from gicmodel.layouts.registers.register import Register
 
 
 @click.command(name="layouts")

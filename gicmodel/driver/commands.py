@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.layouts import Layout
 from gicmodel.layouts import commands as layouts
-from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.layout import Layout
 
 Commands: TypeAlias = NDArray[np.uint64]
 """Commands in queue order, uint64 [n, 4]."""

@@ -14,8 +14,8 @@ from gicmodel.driver.errors import DriverError
 from gicmodel.driver.port import DriverRegisters, Relax
 from gicmodel.driver.queue import QUEUE_BYTES, CommandQueue
 from gicmodel.driver.tables import affinity_key, its_alloc_table_entry, its_probe_baser_psz, its_setup_baser
-from gicmodel.layouts.registers import RegisterFrame, TableType
-from gicmodel.layouts.table import Table
+from gicmodel.layouts.registers.by_name import RegisterFrame
+from gicmodel.layouts.table import Table, TableType
 from gicmodel.memory import PAGE_BYTES
 
 BASERS = tuple(f"GITS_BASER{n}" for n in range(8))

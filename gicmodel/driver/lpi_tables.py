@@ -8,8 +8,7 @@ import numpy as np
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.commands import Operand
 from gicmodel.driver.errors import DriverError
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
 
 DISABLED = LPI_CONFIGURATION.pack(Priority=0xA0)
 ENABLED = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1)

@@ -20,7 +20,7 @@ from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.lpi_tables import DISABLED, ENABLED
 from gicmodel.driver.objects import ItsDevice
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 _ITT_ALIGN = 256
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gicmodel.driver.commands import Operand, within
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.lpi_tables import ConfigurationTable
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.layouts.lpi_tables import VSGIS
 
 
 @dataclass(eq=False)

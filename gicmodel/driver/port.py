@@ -7,14 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from gicmodel.driver.errors import DriverError
-from gicmodel.layouts.registers import (
-    INNER_SHAREABLE,
-    NON_CACHEABLE,
-    NON_SHAREABLE,
-    RAWAWB,
-    NamedRegisters,
-    RegisterFrame,
-)
+from gicmodel.layouts.registers.by_name import NamedRegisters, RegisterFrame
+from gicmodel.layouts.registers.register import INNER_SHAREABLE, NON_CACHEABLE, NON_SHAREABLE, RAWAWB
 
 Fields: TypeAlias = dict[str, int]
 Relax: TypeAlias = Callable[[], object]

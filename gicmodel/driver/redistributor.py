@@ -14,8 +14,9 @@ from gicmodel.driver.its import ItsNode
 from gicmodel.driver.objects import ItsVpe
 from gicmodel.driver.port import DriverRegisters, Fields, Relax
 from gicmodel.driver.tables import PAGE_CODES, affinity_key, pages_for
-from gicmodel.layouts.registers import INNER_SHAREABLE, RAWAWB, RAWB, RegisterFrame, TableType
-from gicmodel.layouts.table import Table
+from gicmodel.layouts.registers.by_name import RegisterFrame
+from gicmodel.layouts.registers.register import INNER_SHAREABLE, RAWAWB, RAWB
+from gicmodel.layouts.table import Table, TableType
 
 _MOST_PAGES = 128
 """What GICR_VPROPBASER.Size can say."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.port import DriverRegisters
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import INNER_SHAREABLE, PAGE_SIZES, RAWAWB, TableType, baser_field
-from gicmodel.layouts.table import Table
+from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.registers.register import INNER_SHAREABLE, RAWAWB
+from gicmodel.layouts.table import PAGE_SIZES, Table, TableType, baser_field
 
 PAGE_CODES = {PAGE_SIZES[code]: code for code in (2, 1, 0)}
 """Bytes of a page to the code in a Page_Size field, in the order that Linux tries them."""

@@ -17,7 +17,7 @@ from gicmodel.driver.lpi_tables import ENABLE
 from gicmodel.driver.lpis import PhysicalLpis
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
 from gicmodel.driver.vpes import VirtualPes
-from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.its_tables import NO_DOORBELL
 
 
 class VirtualLpis:

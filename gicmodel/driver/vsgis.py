@@ -7,7 +7,7 @@ from gicmodel.driver import commands
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.objects import ItsVpe
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.layouts.lpi_tables import VSGIS
 
 
 class VirtualSgis:

@@ -11,24 +11,13 @@ from gicmodel.driver.allocator import PageAllocator
 from gicmodel.fuzzing.geometry import Geometry
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.hardware import Gic
-from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GICR_PROPBASER,
-    GICR_VPROPBASER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
-    register,
-)
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.lpi_tables import table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER
 from gicmodel.memory import GuestMemory
 
 RAM_BASE, RAM_BYTES = 0x8000_0000, 64 << 20

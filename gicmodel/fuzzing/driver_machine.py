@@ -19,7 +19,7 @@ from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver
 from gicmodel.fuzzing.strategies import configurations
 from gicmodel.fuzzing.twin_hosts import MissingCommand, TwinHost, check
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 CPUS, DEVICES, EVENTS, VCPUS = 2, 2, 4, 2
 EVENT = st.tuples(st.integers(0, DEVICES - 1), st.integers(0, EVENTS - 1))

@@ -9,9 +9,9 @@ import numpy as np
 
 from gicmodel.fuzzing.program import Event
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.registers import GICR_VPENDBASER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
 
 _BYTES = (0xA3, 0xA2, 0x13, 0xFF, 0xA1)
 """Configuration bytes, mostly enabled: what is disabled never gets far."""

@@ -15,16 +15,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gicmodel.images.segments import Segment
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GICR_PROPBASER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
-    TableType,
-)
-from gicmodel.layouts.vpt import FIRST_LPI, bit_of, byte_of
+from gicmodel.layouts.lpi_tables import FIRST_LPI, bit_of, byte_of
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.table import TableType
 
 RAM_BASE, BLOCK = 0x4000_0000, 0x1_0000
 DEVICE_TABLE, COLLECTION_TABLE, QUEUE, CONFIGURATION_TABLE, PENDING_TABLES = (RAM_BASE + n * BLOCK for n in range(5))

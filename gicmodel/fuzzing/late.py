@@ -26,7 +26,8 @@ from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.hardware.kernels.vpe_tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.words import get
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
 from gicmodel.memory import PAGE_BYTES
 
 STALE = 0x02

@@ -13,7 +13,8 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.kernels.residency import same_group
 from gicmodel.hardware.kernels.vpe_commands import find_allocated
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import GICR_VPENDBASER_V40, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40
 
 _ABOUT_A_VPE = {
     register(name).offset: (name, register(name).layout) for name in ("GICR_INVLPIR", "GICR_INVALLR", "GICR_VSGIR")

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.strategies import DataObject, DrawFn, SearchStrategy
 
 from gicmodel.config import GicConfig
-from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, table_bytes
 from gicmodel.migration import (
     Delivery,
     DeviceState,

@@ -19,8 +19,8 @@ from gicmodel.fuzzing.generation import boot_steps, commands_for
 from gicmodel.fuzzing.peers import engine
 from gicmodel.fuzzing.program import EVENTS, Event, Machine, Step, limits
 from gicmodel.fuzzing.strategies import commands, malformed_words, words
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 VERBS = sorted(EVENTS)
 

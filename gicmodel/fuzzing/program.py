@@ -100,7 +100,7 @@ def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Eve
 def limits(machine: Machine) -> dict[str, range]:
     """The values that each field of an event may have."""
     from gicmodel.fuzzing.board import ITTS, VCONFS, VPTS
-    from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
+    from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
     config = machine.config
     word, flag = range(1 << 32), range(2)

@@ -11,23 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import (
-    BASERS,
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import BASERS, GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
     GICR_WAKER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CREADR,
-    GITS_CTLR,
-    GITS_CWRITER,
 )
-from gicmodel.layouts.vpt import FIRST_LPI
 
 _ID_BITS = 16
 _PROCESSOR_NUMBERS = 1 << 16

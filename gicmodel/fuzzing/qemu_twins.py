@@ -22,7 +22,9 @@ from gicmodel.fuzzing.qemu_differences import COMPARED, PENDING_LAST, avoided
 from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.strategies import Command, Geometry, words
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
-from gicmodel.layouts.registers import GICR_VPENDBASER_V40, GITS_CBASER, GITS_CWRITER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40
 from gicmodel.memory import PAGE_BYTES
 
 UNMAPPED = 0x3_0000_0000

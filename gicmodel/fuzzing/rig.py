@@ -17,20 +17,17 @@ from gicmodel.fuzzing.geometry import Geometry
 from gicmodel.fuzzing.strategies import Words
 from gicmodel.hardware import CommandError
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.its_tables import ITE
+from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER, GITS_SGIR, GITS_STATUSR
+from gicmodel.layouts.registers.redistributor import (
     GICR_INVALLR,
     GICR_INVLPIR,
     GICR_VPENDBASER,
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
     GICR_VSGIPENDR,
-    GITS_CREADR,
-    GITS_CWRITER,
-    GITS_SGIR,
-    GITS_STATUSR,
 )
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
 
 
 class Rig(Board):

@@ -16,7 +16,7 @@ from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
 from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
 from gicmodel.fuzzing.strategies import Geometry
 from gicmodel.layouts.commands import COMMANDS
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 Fails = Callable[[Program], bool]
 

@@ -21,8 +21,8 @@ from gicmodel.fuzzing.guest_images import GuestImage as GuestImage
 from gicmodel.fuzzing.guest_images import guest_images as guest_images
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 Command = tuple[str, dict[str, int]]
 """A mnemonic, and the values of its fields."""

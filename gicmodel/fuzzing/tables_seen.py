@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gicmodel.fuzzing.board import Table
 from gicmodel.fuzzing.rig import Rig
-from gicmodel.layouts.itt import INTTYPE_PHYSICAL, ITE
-from gicmodel.layouts.vpt import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
+from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE
+from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
 from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent
 
 Fields = dict[str, int]

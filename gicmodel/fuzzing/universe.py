@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
 Pool = tuple[int, ...]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from gicmodel.config import GicConfig
 from gicmodel.hardware.identification import identification
 from gicmodel.hardware.register_face import RegisterFace
-from gicmodel.layouts.registers import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
+from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
 
 
 class Distributor(RegisterFace):

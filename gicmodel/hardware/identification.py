@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from gicmodel.layouts.registers import CIDR0, CIDR1, CIDR2, CIDR3, GITS_IIDR, PIDR0, PIDR1, PIDR2, PIDR4
+from gicmodel.layouts.registers.identification import CIDR0, CIDR1, CIDR2, CIDR3, PIDR0, PIDR1, PIDR2, PIDR4
+from gicmodel.layouts.registers.its import GITS_IIDR
 
 IIDR = GITS_IIDR.pack(Implementer=0x43B)
 """GITS_IIDR, GICR_IIDR: JEP106 code of Arm, product 0."""

@@ -19,11 +19,9 @@ from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
 from gicmodel.hardware.register_face import RegisterFace, changed, field_mask
 from gicmodel.jit import direct
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.registers.its import (
     BASERS,
     GITS_BASER,
     GITS_CBASER,
@@ -37,11 +35,8 @@ from gicmodel.layouts.registers import (
     GITS_STATUSR,
     GITS_TYPER,
     ITS_REGISTERS,
-    PAGE_SIZES,
-    TableType,
 )
-from gicmodel.layouts.table import Table
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
+from gicmodel.layouts.table import PAGE_SIZES, Table, TableType
 
 TRANSLATER, EVENT_ID_BYTES = 0x1_0040, 2
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import SLOT
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, register
-from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 
 
 def pending_virtual(gic: Gic, vpt_addr: int, id_bits: int) -> NDArray[np.int64]:

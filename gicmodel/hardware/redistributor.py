@@ -21,7 +21,8 @@ from gicmodel.hardware.kernels.residency import write_vpendbaser
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
 from gicmodel.hardware.register_face import RegisterFace, field_mask
 from gicmodel.jit import direct
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.its_tables import VPE_CONFIGURATION
+from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_INVALLR,
     GICR_INVLPIR,
@@ -42,10 +43,9 @@ from gicmodel.layouts.registers import (
     GICR_WAKER,
     REDISTRIBUTOR_REGISTERS,
     VLPI_FRAME,
-    Register,
 )
+from gicmodel.layouts.registers.register import Register
 from gicmodel.layouts.table import Table
-from gicmodel.layouts.vpe import VPE_CONFIGURATION
 
 SGI_FRAME = 0x1_0000
 CPUS_PER_CLUSTER = 16

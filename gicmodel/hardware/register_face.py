@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import GITS_STATUSR, Register
+from gicmodel.layouts.registers.its import GITS_STATUSR
+from gicmodel.layouts.registers.register import Register
 
 HALF_BITS = 32
 HALF_MASK = (1 << HALF_BITS) - 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from gicmodel.hardware.gic import Gic
 from gicmodel.images.registers_file import Registers
-from gicmodel.layouts.registers import BASERS, NamedRegisters, RegisterFrame
+from gicmodel.layouts.registers.by_name import NamedRegisters, RegisterFrame
+from gicmodel.layouts.registers.its import BASERS
 
 ITS_NAMES = ("CTLR", "IIDR", "TYPER", "CBASER", "CWRITER", "CREADR", *(f"BASER{n}" for n in range(BASERS)))
 REDISTRIBUTOR_NAMES = ("CTLR", "TYPER", "PROPBASER", "PENDBASER")

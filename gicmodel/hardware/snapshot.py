@@ -15,7 +15,7 @@ from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Machine
 from gicmodel.hardware.registers import host_registers
 from gicmodel.images.snapshot_file import Arrays, reading, sparse, write_snapshot
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
 
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from gicmodel.inspection.frames import Frames
-from gicmodel.layouts.registers import BASERS, TableType
-from gicmodel.layouts.vpe import VTE
+from gicmodel.layouts.its_tables import VTE
+from gicmodel.layouts.registers.its import BASERS
+from gicmodel.layouts.table import TableType
 
 
 def architecture_of(frames: Frames) -> str:

@@ -13,7 +13,7 @@ from gicmodel.inspection import told
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.regions import LEVEL2, Regions
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 
 _LOW = 0xFFFF_FFFF
 Keys = NDArray[np.uint64]

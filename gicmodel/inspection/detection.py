@@ -18,7 +18,7 @@ from gicmodel.inspection.its import Its
 from gicmodel.inspection.profiles import OPAQUE, PROFILES, Entry, Profile
 from gicmodel.inspection.redistributors import LPI_ID_BITS
 from gicmodel.inspection.table import Occupied
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 SAMPLE = 1 << 12
 """How many entries of a table speak."""

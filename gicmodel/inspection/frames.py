@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.registers_file import RD_BASE, Registers
-from gicmodel.layouts.registers import REGISTERS, register
+from gicmodel.layouts.registers.by_name import REGISTERS, register
 
 _PAIR = re.compile(
     r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gicmodel.inspection import lpis
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import vpt_id_bits
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 BINS = 128
 ROWS = 64

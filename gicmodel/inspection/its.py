@@ -16,8 +16,8 @@ from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.itt import Events, read_events
 from gicmodel.inspection.profiles import Entry, Profile
 from gicmodel.inspection.table import ItsTable, Occupied, its_table, occupied
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.registers import BASERS
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.registers.its import BASERS
 
 
 @dataclass

@@ -20,7 +20,7 @@ from gicmodel.inspection.distinct import distinct
 from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.table import nonzero, used_of
-from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.its_tables import NO_DOORBELL
 
 _BATCH = 1 << 20
 """Bytes of tables decoded at once: what is made of them on the way stays in the processor's caches."""

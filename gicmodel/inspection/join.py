@@ -12,7 +12,7 @@ from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
 from gicmodel.inspection.entries import PENDING, UNKNOWN, table
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
-from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes
 
 _ID16 = 1 << 16
 """ICIDs, vPEIDs and processor numbers have at most 16 bits."""

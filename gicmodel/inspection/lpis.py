@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import Addresses, Dump
 from gicmodel.inspection.entries import UNKNOWN
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, bit_of, byte_of
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, LPI_CONFIGURATION, bit_of, byte_of
 
 _BATCH = 1 << 24
 _ENABLE = LPI_CONFIGURATION["Enable"]

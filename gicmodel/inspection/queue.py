@@ -12,7 +12,7 @@ from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.entries import UNKNOWN, VPES, table
 from gicmodel.inspection.frames import Frames
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, decode_command, format_command
-from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.its_tables import NO_DOORBELL
 
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""

@@ -11,7 +11,7 @@ from gicmodel.inspection.entries import UNKNOWN, table
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.redistributors import LPI_ID_BITS
 from gicmodel.inspection.table import ItsTable, Occupied
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 
 REGIONS = np.dtype(
     [("kind", np.int8), ("owner", np.int64), ("address", np.int64), ("size", np.int64), ("offset", np.int64)]

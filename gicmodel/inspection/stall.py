@@ -10,7 +10,7 @@ from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import physical_id_bits
 from gicmodel.inspection.queue import Command
 from gicmodel.layouts.commands import decode_command
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 Fields = dict[str, int]
 

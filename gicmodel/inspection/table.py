@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from gicmodel.images.dump import Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import is_first
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER, TableType
-from gicmodel.layouts.table import Table
+from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.table import Table, TableType
 
 _KINDS: dict[int, str] = {TableType.DEVICES: "device", TableType.VPES: "vpe", TableType.COLLECTIONS: "collection"}
 _BATCH = 1 << 24

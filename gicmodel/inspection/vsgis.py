@@ -15,17 +15,17 @@ from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.entries import UNKNOWN, VSGIS, table
 from gicmodel.inspection.frames import Missing
 from gicmodel.inspection.profiles.profile import VsgiStorage
-from gicmodel.layouts import vpt
+from gicmodel.layouts import lpi_tables
 
 UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
 
 
 def read_vsgis(dump: Dump, vpes: NDArray[np.void], storage: VsgiStorage, budget: Budget) -> NDArray[np.void]:
     """The vSGIs that are configured, pending, or absent from the dump; `address` is the configuration byte's."""
-    most = budget.keep(vpes.size * vpt.VSGIS, "vSGIs") // vpt.VSGIS
+    most = budget.keep(vpes.size * lpi_tables.VSGIS, "vSGIs") // lpi_tables.VSGIS
     vpes, dump = vpes[:most], dump.pending
-    words, pending_held = dump.gather(vpes["VPT_addr"] + storage.pending_byte, vpt.VSGIS // 8)
-    octets, held = dump.gather(vpes["VPT_addr"] + storage.configuration_byte, vpt.VSGIS)
+    words, pending_held = dump.gather(vpes["VPT_addr"] + storage.pending_byte, lpi_tables.VSGIS // 8)
+    octets, held = dump.gather(vpes["VPT_addr"] + storage.configuration_byte, lpi_tables.VSGIS)
     pending = np.unpackbits(words, axis=1, bitorder="little").astype(np.int8)
     pending[~pending_held] = UNKNOWN
     configuration = octets.astype(np.int16)

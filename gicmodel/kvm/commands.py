@@ -23,7 +23,7 @@ from gicmodel.kvm.interrupts import (
 from gicmodel.kvm.its import ID_BITS, Collection, Device, Ite, VgicIts
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.commands import COMMANDS, SYNC
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 Operands = dict[str, int]
 Handler = Callable[[VgicIts, Operands], None]

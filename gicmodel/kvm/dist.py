@@ -9,7 +9,7 @@ from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.sgi import Sgis
 from gicmodel.kvm.translation_cache import TranslationCache
 from gicmodel.kvm.vlpi import Vlpis
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
 
 

@@ -5,7 +5,9 @@ from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
 from gicmodel.kvm.register_face import IMPLEMENTER, Handler, RegisterFace
-from gicmodel.layouts.registers import GICD_CTLR, GICD_IIDR, GICD_TYPER, GICD_TYPER2, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
+from gicmodel.layouts.registers.guest import GICD_CTLR, GICD_IIDR
 
 REVISIONS = (2, 3)
 """What GICD_IIDR.Revision may be. From 3 on GICR_CTLR.IR and CES are 1."""

@@ -13,8 +13,7 @@ from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import read_u8
 from gicmodel.kvm.pending_tables import take_pending_bit
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
 
 _CONFIGURATIONS = LPI_CONFIGURATION.decode(np.arange(256))
 _PRIORITIES: list[int] = _CONFIGURATIONS["Priority"].tolist()

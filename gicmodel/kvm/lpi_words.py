@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gicmodel.jit import kernel
 from gicmodel.kvm.lpi import NO_VCPU
-from gicmodel.layouts.vpt import BIT_MASK, WORD_SHIFT
+from gicmodel.layouts.lpi_tables import BIT_MASK, WORD_SHIFT
 
 _PIECE_WORDS = 128
 """A quarter of a page of the table: no piece lies on two."""

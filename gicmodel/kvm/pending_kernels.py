@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.jit import kernel
 from gicmodel.kvm.lpi import NO_VCPU
-from gicmodel.layouts.vpt import BIT_MASK, WORD_SHIFT, bit_of, byte_of
+from gicmodel.layouts.lpi_tables import BIT_MASK, WORD_SHIFT, bit_of, byte_of
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
 NO_FAULT = -1

@@ -15,7 +15,7 @@ from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.kvm.pending_kernels import NO_FAULT, save_lpi_by_lpi
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.vlpi import Vlpis
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.lpi_tables import bit_of, byte_of
 
 _WHAT = "LPI pending table byte"
 

@@ -8,7 +8,14 @@ from gicmodel.kvm.interrupts import update_configuration, update_configurations
 from gicmodel.kvm.pending_tables import sync_pending_table
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.sgi_frame import sgi_handlers
-from gicmodel.layouts.registers import GICR_CTLR, GICR_IIDR, GICR_INVLPIR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
+from gicmodel.layouts.registers.redistributor import (
+    GICR_CTLR,
+    GICR_IIDR,
+    GICR_INVLPIR,
+    GICR_PENDBASER,
+    GICR_PROPBASER,
+    GICR_TYPER,
+)
 
 _PIDR2_GICV3 = 0x3B
 _IIDR = GICR_IIDR.pack(**IMPLEMENTER)

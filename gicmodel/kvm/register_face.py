@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.register import (
     INNER_SHAREABLE,
     NON_CACHEABLE,
     OUTER_SHAREABLE,
     RAWB,
     SAME_AS_INNER,
     Register,
-    register,
 )
 
 IMPLEMENTER = {"ProductID": ord("K"), "Implementer": 0x43B}

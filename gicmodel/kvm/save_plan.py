@@ -16,7 +16,7 @@ from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
 from gicmodel.kvm.lpi_words import LpiWords
 from gicmodel.kvm.pending_kernels import gather_latches, save_words
 from gicmodel.kvm.vlpi import Vlpis
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.memory import GuestMemory
 
 _WORD_BYTES = 8

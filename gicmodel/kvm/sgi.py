@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.vlpi import Vlpis, host_refusals
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.layouts.lpi_tables import VSGIS
 
 SGI = np.dtype(
     [

@@ -17,7 +17,7 @@ from gicmodel.kvm.guest_ram import ENTRY_BYTES, outside, readable_entries, write
 from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, GuestTable, VgicIts
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 Entry = dict[str, int]
 

@@ -18,7 +18,7 @@ from gicmodel.kvm.pending_tables import save_pending_tables
 from gicmodel.kvm.redistributor import VirtualRedistributor
 from gicmodel.kvm.virtual_its import VirtualIts
 from gicmodel.kvm.vlpi import HostIrq
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.memory import GuestMemory
 
 SPURIOUS = 1023

@@ -14,7 +14,8 @@ from gicmodel.kvm.its import ID_BITS, VgicIts
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.tables import restore_tables, save_tables
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import (
     BASERS,
     GITS_BASER,
     GITS_CBASER,
@@ -23,9 +24,8 @@ from gicmodel.layouts.registers import (
     GITS_CWRITER,
     GITS_IIDR,
     GITS_TYPER,
-    TableType,
-    register,
 )
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import PAGE_BYTES
 
 _PAGES_64K = 2

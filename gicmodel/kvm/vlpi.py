@@ -12,8 +12,7 @@ from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
 from gicmodel.driver.errors import all_or_nothing
 from gicmodel.kvm.errors import HostStorm, KvmError
 from gicmodel.kvm.lpi import Lpis
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, bit_of, byte_of
 
 
 class HostIrq(NamedTuple):

@@ -2,17 +2,12 @@
 """Every layout, by kind and by name."""
 
 from gicmodel.layouts.architecture import ARCHITECTURES
-from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMANDS
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import REGISTERS
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
-from gicmodel.layouts.vpt import VSGI_CONFIGURATION
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, VSGI_CONFIGURATION
+from gicmodel.layouts.registers.by_name import REGISTERS
 
 _TABLES = (
     *(LEVEL1, DTE, ITE, CTE, VTE, VPE_CONFIGURATION, LPI_CONFIGURATION, VSGI_CONFIGURATION),

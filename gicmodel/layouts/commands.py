@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gicmodel.layouts.architecture import ARCHITECTURES
-from gicmodel.layouts.declaration import Declared
-from gicmodel.layouts.layout import RES0, Address, Bits, Flag, Layout
+from gicmodel.layouts.declaration import RES0, Address, Bits, Declared, Flag
+from gicmodel.layouts.layout import Layout
 
 COMMAND_BYTES = 32
 CommandWords: TypeAlias = Sequence[int] | NDArray[np.uint64]

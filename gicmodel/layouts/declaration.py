@@ -5,7 +5,7 @@ Each is a named subconstruct of a `construct.BitStruct`, made by a helper for wh
 and addresses whose low bits are implied. One made by hand, such as `"Size" / BitsInteger(5) * "text"`, serves as well.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import construct
 
@@ -13,6 +13,26 @@ RESERVED = ("RES0", "RES1", "IMPDEF")
 
 Declared: TypeAlias = construct.Construct
 """One field."""
+
+
+class Span(NamedTuple):
+    """The bits [high:low] of one word that a field occupies; it holds the value's bits from `scale` up."""
+
+    name: str
+    word: int
+    high: int
+    low: int
+    scale: int
+    doc: str
+
+    @property
+    def bits(self) -> int:
+        return self.high - self.low + 1
+
+    @property
+    def reserved(self) -> str:
+        """`RES0`, `RES1` or `IMPDEF`; empty for a field that has a name."""
+        return self.name[1:].split("_")[0].upper() if self.name.startswith("_") else ""
 
 
 class Scaled(construct.Adapter):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gicmodel.layouts.span import Span
+from gicmodel.layouts.declaration import Span
 
 ROW_BITS = 32
 _TO_ASCII = str.maketrans("┌┬┐├┼┤└┴┘─│", "+++++++++-|")

@@ -5,7 +5,8 @@ Linux Documentation/virt/kvm/devices/arm-vgic-its.rst. Every entry is 64 bits. T
 indexed by ICID.
 """
 
-from gicmodel.layouts.layout import RES0, Address, Bits, Flag, Layout
+from gicmodel.layouts.declaration import RES0, Address, Bits, Flag
+from gicmodel.layouts.layout import Layout
 
 COLLECTION_NOT_MAPPED = 0xFFFF_FFFF
 """RDBase of a collection without a vCPU (Linux vgic.h)."""

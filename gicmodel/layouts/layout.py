@@ -15,21 +15,7 @@ import numpy as np
 from construct import Container
 from numpy.typing import ArrayLike, NDArray
 
-from gicmodel.layouts.declaration import (
-    IMPDEF,
-    RES0,
-    RES1,
-    RESERVED,
-    Address,
-    Bits,
-    Declared,
-    Flag,
-    default_of,
-    scale_of,
-)
-from gicmodel.layouts.span import Span
-
-__all__ = ["IMPDEF", "RES0", "RES1", "Address", "Bits", "Field", "Flag", "Layout"]
+from gicmodel.layouts.declaration import RESERVED, Declared, Span, default_of, scale_of
 
 Words: TypeAlias = "int | Sequence[int] | NDArray[np.uint64]"
 

@@ -4,15 +4,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Self
 
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers.codes import PAGE_SIZES, baser_address
+from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER
 from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
 
+PAGE_SIZES = (0x1000, 0x4000, 0x1_0000, 0x1_0000)
+"""Bytes of a page, by Page_Size; 3 is reserved and treated as 2."""
+
+_HIGH_BITS, _LOW_BITS = 48, 12
 _DOUBLEWORD = 8
 """The unit of GICR_VPROPBASER.Entry_Size."""
+
+
+class TableType(IntEnum):
+    """GITS_BASER<n>.Type."""
+
+    DEVICES = 1
+    VPES = 2
+    COLLECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -62,3 +74,18 @@ class Table:
         if self.indirect:
             return self.size // LEVEL1.bytes * self.per_page
         return self.size // self.entry_bytes
+
+
+def baser_address(field: int, page_bytes: int) -> int:
+    """The address that GITS_BASER<n>.Physical_Address means: with 64 KiB pages its bits [15:12] are PA[51:48]."""
+    if page_bytes < PAGE_SIZES[2]:
+        return field
+    low = field & PAGE_SIZES[2] - 1
+    return field - low | low >> _LOW_BITS << _HIGH_BITS
+
+
+def baser_field(address: int, page_bytes: int) -> int:
+    """GITS_BASER<n>.Physical_Address for a table at a page-aligned address; the reverse of `baser_address`."""
+    if page_bytes < PAGE_SIZES[2]:
+        return address
+    return address & (1 << _HIGH_BITS) - 1 | address >> _HIGH_BITS << _LOW_BITS

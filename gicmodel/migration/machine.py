@@ -9,7 +9,7 @@ from gicmodel.driver import DriverError
 from gicmodel.hardware import SPURIOUS
 from gicmodel.kvm import Vgic
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
-from gicmodel.layouts.vpt import VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import VSGIS, table_bytes
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.registers import guest_registers

@@ -9,7 +9,7 @@ import numpy as np
 
 from gicmodel.driver import ItsVpe
 from gicmodel.hardware.observe import pending_virtual
-from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 from gicmodel.migration.machine import Delivery, VirtualMachine
 
 

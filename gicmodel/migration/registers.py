@@ -6,7 +6,7 @@ from __future__ import annotations
 from gicmodel.hardware.registers import ITS_NAMES, REDISTRIBUTOR_NAMES, host_registers, read_frame
 from gicmodel.images.registers_file import Registers
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.registers import SGI_PRIORITIES
+from gicmodel.layouts.registers.guest import SGI_PRIORITIES
 
 __all__ = ["GUEST_DISTRIBUTOR_NAMES", "SGI_NAMES", "Registers", "guest_registers", "host_registers"]
 

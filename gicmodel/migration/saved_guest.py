@@ -13,8 +13,9 @@ from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments
 from gicmodel.kvm import HostOops, KvmError
-from gicmodel.layouts.registers import GICR_ISPENDR0, GICR_PENDBASER, GICR_PROPBASER
-from gicmodel.layouts.vpt import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.registers.guest import GICR_ISPENDR0
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.machine import Delivery, VirtualMachine

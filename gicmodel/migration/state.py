@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.registers import BASERS, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import BASERS
 from gicmodel.migration.registers import GUEST_DISTRIBUTOR_NAMES, SGI_NAMES, Registers, guest_registers
 
 BEFORE_TABLES = ("IIDR", "CBASER", "CREADR", "CWRITER", *(f"BASER{n}" for n in range(BASERS)))

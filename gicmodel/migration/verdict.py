@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.migration.machine import Delivery, VirtualMachine
 from gicmodel.migration.migrate import Migration, MigrationError
 from gicmodel.migration.pending import pending_interrupts, pending_lpis, pending_sgis

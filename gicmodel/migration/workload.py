@@ -12,8 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from gicmodel.layouts.kvm_abi import KVM_ITE
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI, VSGIS
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, VSGIS
 from gicmodel.migration.guest import send_command
 from gicmodel.migration.machine import Delivery, VirtualMachine
 

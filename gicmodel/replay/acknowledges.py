@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.images.qemu_trace.events import Acknowledge
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import INTTYPE_VIRTUAL, ITE
-from gicmodel.layouts.registers import GICR_CTLR, GICR_VPENDBASER_V40, TableType, register
-from gicmodel.layouts.vpe import VTE
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, ITE, VTE
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_VPENDBASER_V40
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.tables import Table
 

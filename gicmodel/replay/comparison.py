@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, Its, Redistributor
 from gicmodel.images.registers_file import Registers
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VTE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, TableType, register
-from gicmodel.layouts.vpe import VTE
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.table import TableType
 from gicmodel.replay.software import INTID_BITS, Image
 from gicmodel.replay.tables import Table
 

@@ -17,7 +17,8 @@ from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Its
 from gicmodel.images.qemu_trace.events import ItsWrite
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 from gicmodel.memory import ExternalAbort, GuestMemory
 
 CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))

@@ -24,20 +24,13 @@ from gicmodel.images.qemu_trace.events import (
     UnknownCommand,
 )
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, OPCODES, encode
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import DTE, ITE, VTE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GITS_CREADR,
-    GITS_CTLR,
-    VLPI_FRAME,
-    TableType,
-    register,
-)
-from gicmodel.layouts.vpe import VTE
-from gicmodel.layouts.vpt import table_bytes
+from gicmodel.layouts.lpi_tables import table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, VLPI_FRAME
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.completeness import Late

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware import Its, Redistributor
 from gicmodel.images.segments import Segment
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER_V40, TableType, register
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.its_tables import ITE, LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER_V40
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.tables import Table
 

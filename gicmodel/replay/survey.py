@@ -13,7 +13,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import Processors, read_trace
 from gicmodel.images.qemu_trace.events import Command, Event, Glued, RedistributorWrite, Unknown
 from gicmodel.layouts.commands import COMMANDS
-from gicmodel.layouts.registers import VLPI_FRAME
+from gicmodel.layouts.registers.redistributor import VLPI_FRAME
 
 _PHYSICAL = {layout.name for layout in COMMANDS("3").values()}
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware import Its
 from gicmodel.layouts import table
+from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import BASERS, GITS_BASER, TableType, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import BASERS, GITS_BASER
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.layouts.catalogue import CATALOGUE, KINDS
-from gicmodel.layouts.device import DTE
+from gicmodel.layouts.its_tables import DTE
 
 
 def run(*arguments):

@@ -10,7 +10,8 @@ from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.registers_file import read_registers, write_registers
 from gicmodel.images.segments import memory_for, read_image, write_elf, write_raw
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_PROPBASER, GITS_BASER, GITS_CBASER
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"

@@ -11,10 +11,9 @@ from click.testing import CliRunner
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.registers_file import read_registers
 from gicmodel.images.segments import memory_for, read_image, write_raw
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER
-from gicmodel.layouts.vpe import VPE_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.its_tables import LEVEL1, VPE_CONFIGURATION
+from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
+from gicmodel.layouts.registers.its import GITS_BASER
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 IMAGE = CAPTURE / "guest-saved-tables.elf.xz"

@@ -9,13 +9,9 @@ from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
-from gicmodel.layouts.registers import (
-    GITS_CBASER,
-    ITS_REGISTERS,
-    REDISTRIBUTOR_REGISTERS,
-    NamedRegisters,
-    RegisterFrame,
-)
+from gicmodel.layouts.registers.by_name import NamedRegisters, RegisterFrame
+from gicmodel.layouts.registers.its import GITS_CBASER, ITS_REGISTERS
+from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 RAM, RAM_BYTES = 0x8000_0000, 0x1000_0000

@@ -4,8 +4,10 @@
 import pytest
 
 from gicmodel.driver import DriverError
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.its_tables import CTE
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_PENDBASER,
     GICR_PROPBASER,
@@ -15,10 +17,6 @@ from gicmodel.layouts.registers import (
     GICR_VPROPBASER,
     GICR_VPROPBASER_V40,
     GICR_WAKER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
-    register,
 )
 from tests.driver.host import Host
 

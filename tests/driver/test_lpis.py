@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from gicmodel.driver import DriverError, ItsDevice
-from gicmodel.layouts.itt import INTTYPE_PHYSICAL, ITE, NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE, NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from tests.driver.host import Host
 
 

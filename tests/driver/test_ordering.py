@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gicmodel.driver import GicDriver, ItsDevice, ItsVpe, commands
-from gicmodel.layouts.registers import GICR_SYNCR
+from gicmodel.layouts.registers.redistributor import GICR_SYNCR
 from tests.driver.host import Host
 
 Operation = Callable[[GicDriver, ItsDevice, ItsVpe], object]

@@ -6,7 +6,7 @@ import pytest
 
 from gicmodel.driver import DriverError, commands
 from gicmodel.driver.queue import QUEUE_BYTES
-from gicmodel.layouts.registers import GITS_CREADR
+from gicmodel.layouts.registers.its import GITS_CREADR
 from tests.driver.host import Host
 
 SLOTS = QUEUE_BYTES // 32

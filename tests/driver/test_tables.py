@@ -8,11 +8,11 @@ import pytest
 
 from gicmodel.driver import DriverError
 from gicmodel.driver.tables import affinity_key, its_alloc_table_entry
-from gicmodel.layouts import Layout
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_VPROPBASER, GITS_BASER, register
-from gicmodel.layouts.vpe import VPE_CONFIGURATION
+from gicmodel.layouts.its_tables import DTE, LEVEL1, VPE_CONFIGURATION
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
 from tests.driver.host import Host
 
 Restriction: TypeAlias = Callable[[dict[str, int]], dict[str, int]]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVm
-from gicmodel.layouts.itt import INTTYPE_PHYSICAL, INTTYPE_VIRTUAL, ITE, NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, INTTYPE_VIRTUAL, ITE, NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from tests.driver.host import Host
 
 DEVICE_ID, CPU = 0x42, 3

@@ -4,8 +4,8 @@
 import pytest
 
 from gicmodel.driver import DriverError, ItsVm, ItsVpe
-from gicmodel.layouts.registers import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
-from gicmodel.layouts.vpt import FIRST_LPI, bit_of, byte_of
+from gicmodel.layouts.lpi_tables import FIRST_LPI, bit_of, byte_of
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 from tests.driver.host import Host
 
 VINTID = 8200

@@ -8,8 +8,9 @@ from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.fuzzing.late import LateGic
 from gicmodel.hardware import Gic
-from gicmodel.layouts.registers import GICR_INVALLR, GICR_VSGIPENDR, register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_VSGIPENDR
 from gicmodel.memory import GuestMemory
 
 ENABLED, DISABLED = 0xA3, 0xA2

@@ -15,7 +15,7 @@ from gicmodel.fuzzing.machines import HardwareAgainstOracle
 from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.strategies import Geometry, mapping_commands, words
 from gicmodel.jit import COMPILED
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 from gicmodel.spec import Oracle
 from gicmodel.spec.state import Event, Vpe
 

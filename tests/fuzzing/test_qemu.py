@@ -19,7 +19,8 @@ from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuP
 from gicmodel.fuzzing.qemu_machine import QemuMachine, QemuMachineV4
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
-from gicmodel.layouts.registers import GICD_TYPER, REGISTERS, register
+from gicmodel.layouts.registers.by_name import REGISTERS, register
+from gicmodel.layouts.registers.distributor import GICD_TYPER
 from gicmodel.memory import GuestMemory
 
 pytestmark = pytest.mark.qemu

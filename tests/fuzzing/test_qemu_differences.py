@@ -9,16 +9,9 @@ from gicmodel.fuzzing.qemu import BINARY, QemuPeer
 from gicmodel.fuzzing.qemu_differences import AVOIDED, COMPARED, NEVER_DONE
 from gicmodel.fuzzing.qemu_twins import UNMAPPED, Twins
 from gicmodel.fuzzing.strategies import Geometry, words
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import (
-    GICR_PENDBASER,
-    GICR_PROPBASER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CREADR,
-    GITS_CTLR,
-    GITS_CWRITER,
-)
+from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 
 pytestmark = [
     pytest.mark.qemu,

@@ -6,19 +6,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.registers import (
-    GICR_VPENDBASER,
-    GICR_VPENDBASER_V40,
-    GICR_VPROPBASER_V40,
-    GITS_CREADR,
-    GITS_CWRITER,
-)
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 from gicmodel.memory import PAGE_BYTES
 from tests.hardware.board import DOORBELL, INTID_BITS, Board
 

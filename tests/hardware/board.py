@@ -4,19 +4,11 @@
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.hardware.register_face import RegisterFace
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GICR_PROPBASER,
-    GICR_VPROPBASER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
-    register,
-)
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 RAM, RAM_BYTES = 0x8000_0000, 0x50_0000

@@ -5,15 +5,13 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import ITS_REGISTERS, REDISTRIBUTOR_REGISTERS, Register
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import ITS_REGISTERS
+from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.register import Register
 from tests.hardware.bench import Bench
 from tests.hardware.board import ITTS, OUTSIDE, PENDING_TABLES, RAM, RAM_BYTES, SPARE, UNIT, VCONFS, VPTS
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import pytest
 
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_PENDBASER, GICR_VPROPBASER, GITS_BASER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import DTE, LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_VPROPBASER
 from tests.hardware.bench import NO_DOORBELL, Bench, furnished
 from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DOORBELL, OUTSIDE, UNIT
 

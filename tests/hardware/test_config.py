@@ -5,7 +5,10 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
-from gicmodel.layouts.registers import GICD_TYPER, GICD_TYPER2, GICR_TYPER, GITS_BASER, GITS_TYPER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_TYPER
+from gicmodel.layouts.registers.redistributor import GICR_TYPER
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 ARCHITECTURES = ("3", "4.0", "4.1")

@@ -3,8 +3,9 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_INVALLR, GICR_INVLPIR, GITS_SGIR
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_SGIR
+from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_INVLPIR
 from tests.hardware.bench import Bench
 from tests.hardware.board import DISABLED, DOORBELL, ENABLED, INTID_BITS
 from tests.hardware.test_residency import EVENT, VLPI, doorbell, with_vpe

@@ -10,7 +10,7 @@ from gicmodel.config import _CHOICES, _RANGES, MOST_COMMANDS, GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.jit import COMPILED
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from tests.driver.host import Host
 

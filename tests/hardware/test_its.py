@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from gicmodel.hardware.observe import pending_physical
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_SGIR, GITS_STATUSR, GITS_UMSIR, register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import DTE, LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_SGIR, GITS_STATUSR, GITS_UMSIR
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, OUTSIDE, SPARE, UNIT, VPE_TABLES
 

@@ -16,8 +16,8 @@ import gicmodel.hardware
 from gicmodel.config import GicConfig
 from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import COMPILED
+from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Field
-from gicmodel.layouts.level1 import LEVEL1
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from tests.typed_ir import differences, infer_as_declared, infer_only
 

@@ -4,8 +4,9 @@
 import pytest
 
 from gicmodel.hardware.observe import pending_physical, pending_virtual
-from gicmodel.layouts.registers import GICR_PROPBASER, GITS_SGIR
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_SGIR
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from gicmodel.memory import ExternalAbort
 from tests.hardware.bench import furnished
 from tests.hardware.board import INTID_BITS, OUTSIDE, PROPERTIES

@@ -3,8 +3,9 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_PENDBASER, register
-from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import INTID_BITS, OUTSIDE, UNIT
 

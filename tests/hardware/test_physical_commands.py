@@ -3,8 +3,8 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_PROPBASER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DISABLED, ENABLED, INTID_BITS, PROPERTIES
 

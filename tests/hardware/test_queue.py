@@ -7,7 +7,7 @@ from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic, error_name
 from gicmodel.hardware.kernels.state import LOG_ENTRIES
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, encode
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
 from gicmodel.memory import GuestMemory
 from tests.hardware.bench import QUEUE_SLOTS, Bench
 from tests.hardware.board import OUTSIDE, RAM, UNIT

@@ -4,7 +4,9 @@
 import pytest
 
 from gicmodel.driver import DriverError, GicDriver, PageAllocator
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_INVALLR,
     GICR_INVLPIR,
@@ -12,9 +14,7 @@ from gicmodel.layouts.registers import (
     GICR_PROPBASER,
     GICR_STATUSR,
     GICR_WAKER,
-    register,
 )
-from gicmodel.layouts.vpt import FIRST_LPI
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import INTID_BITS, OUTSIDE, PROPERTIES
 

@@ -6,15 +6,11 @@ import pytest
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.hardware.register_face import RegisterFace
-from gicmodel.layouts.registers import (
-    DISTRIBUTOR_REGISTERS,
-    GICR_STATUSR,
-    GITS_STATUSR,
-    ITS_REGISTERS,
-    REDISTRIBUTOR_REGISTERS,
-    Register,
-    register,
-)
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.its import GITS_STATUSR, ITS_REGISTERS
+from gicmodel.layouts.registers.redistributor import GICR_STATUSR, REDISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.register import Register
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 ARCHITECTURES = ("3", "4.0", "4.1")

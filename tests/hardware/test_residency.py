@@ -3,12 +3,8 @@
 
 import pytest
 
-from gicmodel.layouts.registers import (
-    GICR_VPENDBASER,
-    GICR_VPENDBASER_V40,
-    GICR_VPROPBASER,
-)
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import DISABLED, DOORBELL, ENABLED, OUTSIDE
 

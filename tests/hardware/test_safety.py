@@ -14,8 +14,8 @@ from gicmodel.config import GicConfig
 from gicmodel.hardware import gic as gic_module
 from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import COMPILED
-from gicmodel.layouts.registers import GICR_VPENDBASER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.hostile import CONFIGS, actions

@@ -18,8 +18,8 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.kernels.state import CONFIG, SLOT
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.images import snapshot_file
-from gicmodel.layouts.registers import GITS_SGIR
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.memory import GuestMemory
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import OUTSIDE, RAM

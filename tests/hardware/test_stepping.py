@@ -4,18 +4,16 @@
 import pytest
 
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CTLR, GITS_SGIR
+from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_INVLPIR,
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_SYNCR,
     GICR_VSGIPENDR,
-    GITS_BASER,
-    GITS_CTLR,
-    GITS_SGIR,
 )
-from gicmodel.layouts.vpt import FIRST_LPI
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import PROPERTIES, SPARE
 

@@ -22,12 +22,9 @@ from gicmodel.hardware.kernels.table_cache import (
     cache_tag,
     ite_identifier,
 )
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_INVALLR, GICR_INVLPIR
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_INVLPIR
 from tests.hardware.bench import NO_DOORBELL, Bench, furnished
 from tests.hardware.board import DEVICE_TABLES, DISABLED, PROPERTIES, SPARE
 

@@ -3,12 +3,9 @@
 
 import pytest
 
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GICR_VPROPBASER
-from gicmodel.layouts.vpe import VPE_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import CTE, ITE, LEVEL1, VPE_CONFIGURATION
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import OUTSIDE, SPARE
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from tests.hardware.bench import NO_DOORBELL, Bench, furnished
 from tests.hardware.board import DOORBELL, INTID_BITS
 

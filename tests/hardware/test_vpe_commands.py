@@ -3,8 +3,9 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_VPROPBASER, GITS_BASER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import DISABLED, DOORBELL, INTID_BITS, SPARE, VPE_TABLES
 

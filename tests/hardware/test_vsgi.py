@@ -3,8 +3,10 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_VSGIPENDR, GITS_SGIR, register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_SGIR
+from gicmodel.layouts.registers.redistributor import GICR_VSGIPENDR
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import DOORBELL, OUTSIDE
 

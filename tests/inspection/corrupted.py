@@ -23,11 +23,9 @@ from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.files import opened
 from gicmodel.images.registers_file import read_registers, write_registers
 from gicmodel.images.segments import write_elf
-from gicmodel.layouts.device import DTE
+from gicmodel.layouts.its_tables import DTE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.kvm_abi import KVM_DTE, KVM_ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
+from gicmodel.layouts.registers.its import GITS_BASER
 from gicmodel.memory import PAGE_BYTES
 from tests.inspection.machine import Machine, SavedGuest
 from tests.inspection.museum import GUEST, HOST, TABLES

@@ -5,30 +5,20 @@ import numpy as np
 
 from gicmodel.images.segments import Segment
 from gicmodel.inspection import Dump, inspect
-from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import encode
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import INTTYPE_PHYSICAL, INTTYPE_VIRTUAL, ITE, NO_DOORBELL
+from gicmodel.layouts.its_tables import CTE, DTE, INTTYPE_PHYSICAL, INTTYPE_VIRTUAL, ITE, LEVEL1, NO_DOORBELL, VTE
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import (
-    GICD_TYPER,
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, bit_of, byte_of
+from gicmodel.layouts.registers.distributor import GICD_TYPER
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER, GITS_TYPER
+from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_TYPER,
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CREADR,
-    GITS_CTLR,
-    GITS_CWRITER,
-    GITS_TYPER,
 )
-from gicmodel.layouts.vpe import VTE
-from gicmodel.layouts.vpt import bit_of, byte_of
 from gicmodel.memory import GuestMemory
 
 BASE = 0x4000_0000

@@ -5,7 +5,7 @@ import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection.diff import MOST, Change, compare
-from gicmodel.layouts.registers import GITS_BASER
+from gicmodel.layouts.registers.its import GITS_BASER
 from tests.inspection.machine import (
     COLLECTIONS,
     CONFIGURATION,

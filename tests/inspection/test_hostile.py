@@ -19,10 +19,8 @@ from gicmodel.inspection.diff import compare
 from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import find
 from gicmodel.inspection.selection import TABLES, Selection, entries, select
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER, GITS_TYPER
-from gicmodel.layouts.vpe import VTE
+from gicmodel.layouts.its_tables import DTE, LEVEL1, VTE
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_TYPER
 from tests.inspection.machine import (
     BASE,
     COLLECTIONS,

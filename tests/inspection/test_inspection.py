@@ -9,7 +9,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.segments import read_image
 from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.inspection import Dump
-from gicmodel.layouts.itt import NO_DOORBELL
+from gicmodel.layouts.its_tables import NO_DOORBELL
 from tests.inspection.museum import CAPTURE, GUEST, HOST, TABLES, inspected
 
 FACTS = json.loads((CAPTURE / "facts.json").read_text())

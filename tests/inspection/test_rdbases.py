@@ -9,7 +9,8 @@ from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.rules import find
 from gicmodel.inspection.views import vpes
-from gicmodel.layouts.registers import GICR_TYPER, GITS_TYPER
+from gicmodel.layouts.registers.its import GITS_TYPER
+from gicmodel.layouts.registers.redistributor import GICR_TYPER
 from tests.hardware.bench import furnished
 from tests.inspection.machine import VPT1, Machine, SavedGuest
 

@@ -4,15 +4,8 @@
 import pytest
 
 from gicmodel.inspection.rules import RULES, find
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PROPBASER,
-    GICR_VPENDBASER_V40,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
-    GITS_TYPER,
-)
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_TYPER
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PROPBASER, GICR_VPENDBASER_V40
 from tests.inspection.machine import (
     BASE,
     COLLECTIONS,

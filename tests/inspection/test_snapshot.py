@@ -25,8 +25,8 @@ from gicmodel.inspection import ABSENT, Dump, inspect, views
 from gicmodel.inspection.diff import compare
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.rules import find
-from gicmodel.layouts.registers import GITS_SGIR
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.memory import GuestMemory
 from tests.driver.host import Host
 from tests.hardware.bench import furnished

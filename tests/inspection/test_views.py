@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.inspection import views
-from gicmodel.layouts.registers import GICR_PROPBASER
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from tests.inspection.machine import ITT8, ITT16, PENDING0, PENDING1, VPT0, VPT1, Machine
 
 

@@ -13,8 +13,8 @@ from gicmodel.images.segments import Segment, read_image, write_elf
 from gicmodel.images.sources import read_dump, read_registers
 from gicmodel.inspection import PROFILES, Dump, inspect
 from gicmodel.inspection.entries import UNKNOWN
-from gicmodel.layouts.registers import GITS_SGIR
-from gicmodel.layouts.vpt import VSGI_CONFIGURATION_BYTE, VSGIS
+from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION_BYTE, VSGIS
+from gicmodel.layouts.registers.its import GITS_SGIR
 from tests.hardware.bench import furnished
 from tests.inspection.museum import HOST, inspected
 

@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.kvm import NEWEST, KvmError
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from tests.kvm.guest import Guest
 
 SPURIOUS = 1023

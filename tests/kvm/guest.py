@@ -5,16 +5,10 @@ from dataclasses import replace
 
 from gicmodel.kvm import NEWEST, Vgic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GICR_PROPBASER,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
-    register,
-)
-from gicmodel.layouts.vpt import FIRST_LPI, bit_of, byte_of
+from gicmodel.layouts.lpi_tables import FIRST_LPI, bit_of, byte_of
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
 
 RAM_BASE = 0x4000_0000

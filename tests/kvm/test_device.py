@@ -5,7 +5,7 @@ import pytest
 
 from gicmodel.kvm import KvmError, Vgic
 from gicmodel.kvm.attributes import ITS_ADDRESS, Control, Group
-from gicmodel.layouts.registers import GITS_CTLR
+from gicmodel.layouts.registers.its import GITS_CTLR
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import DEVICES, RAM_BASE, RAM_BYTES, offset_of
 from tests.kvm.host import Host

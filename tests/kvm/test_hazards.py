@@ -8,7 +8,7 @@ import pytest
 
 from gicmodel.kvm import KvmError
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
 from tests.kvm.forwarded import DEVICE, ForwardedGuest
 from tests.kvm.guest import COLLECTIONS, DEFAULT_BYTE, DEVICES, ITTS, PAGE, RAM_BASE, Guest, offset_of, pending_table
 from tests.kvm.host import Host

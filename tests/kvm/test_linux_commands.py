@@ -11,7 +11,8 @@ from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.hardware import Gic
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.commands import OPCODES, VMAPP
-from gicmodel.layouts.registers import GITS_CBASER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER
 from gicmodel.memory import GuestMemory
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.1-kvm-el2-gicv4.1"

@@ -6,7 +6,7 @@ import pytest
 
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.registers import register
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.memory import GuestMemory
 
 RAM_BASE, RAM_BYTES = 0x4000_0000, 0x200_0000

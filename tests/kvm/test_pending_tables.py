@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.kvm.pending_tables import write_pending_tables
-from gicmodel.layouts.registers import GICR_PENDBASER, register
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.lpi_tables import bit_of, byte_of
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 from gicmodel.memory import ExternalAbort
 from tests.kvm.guest import ITTS, PENDING, RAM_END, Guest, pending_table
 from tests.kvm.host import Host

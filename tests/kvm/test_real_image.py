@@ -8,7 +8,7 @@ import pytest
 from gicmodel.images.registers_file import read_registers
 from gicmodel.images.segments import memory_for, read_image
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.registers import register
+from gicmodel.layouts.registers.by_name import register
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 ITS_ORDER = ("IIDR", "CBASER", "CREADR", "CWRITER", "BASER0", "BASER1")

@@ -4,8 +4,8 @@
 import pytest
 
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_TYPER
 from tests.kvm.guest import CONFIGURATION, ITTS, RAM_BASE, RAM_END, Guest, offset_of, pending_table, read_words
 
 CTLR, IIDR, TYPER = (offset_of(f"GICR_{name}") for name in ("CTLR", "IIDR", "TYPER"))

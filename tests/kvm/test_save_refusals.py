@@ -5,7 +5,7 @@ import pytest
 
 from gicmodel.kvm import NEWEST, HostOops, KvmError, Vgic
 from gicmodel.layouts.kvm_abi import KVM_DTE, KVM_ITE, KVM_LEVEL1
-from gicmodel.layouts.vpt import byte_of
+from gicmodel.layouts.lpi_tables import byte_of
 from gicmodel.memory import GuestMemory
 from tests.kvm.forwarded import ForwardedGuest
 from tests.kvm.guest import DEVICES, ITTS, LEVEL2, PAGE, RAM_BASE, RAM_BYTES, RAM_END, Guest, pending_table, without

@@ -5,7 +5,7 @@ import pytest
 
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.attributes import Control, Group
-from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_TYPER
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_TYPER
 from tests.kvm.guest import COLLECTIONS, DEVICES, QUEUE, RAM_BASE, Guest, offset_of
 
 CTLR, IIDR, TYPER = offset_of("GITS_CTLR"), offset_of("GITS_IIDR"), offset_of("GITS_TYPER")

@@ -4,9 +4,10 @@
 import pytest
 
 from gicmodel.layouts.catalogue import KINDS
+from gicmodel.layouts.declaration import IMPDEF, RES0, RES1, Address, Bits, Flag
 from gicmodel.layouts.diagram import to_ascii
-from gicmodel.layouts.layout import IMPDEF, RES0, RES1, Address, Bits, Flag, Layout
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 
 EVERYTHING = Layout(
     "EVERYTHING",

@@ -8,7 +8,8 @@ import construct
 import numpy as np
 import pytest
 
-from gicmodel.layouts.layout import IMPDEF, RES0, RES1, Address, Bits, Field, Flag, Layout
+from gicmodel.layouts.declaration import IMPDEF, RES0, RES1, Address, Bits, Flag
+from gicmodel.layouts.layout import Field, Layout
 
 ENTRY = Layout(
     "ENTRY",
@@ -185,6 +186,6 @@ def test_a_field_may_be_any_named_construct():
 
 
 def test_no_layout_without_construct():
-    program = "import sys; sys.modules['construct'] = None; import gicmodel.layouts.device"
+    program = "import sys; sys.modules['construct'] = None; import gicmodel.layouts.its_tables"
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "ModuleNotFoundError: import of construct halted" in outcome.stderr

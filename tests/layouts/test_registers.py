@@ -6,7 +6,9 @@ from collections import Counter
 import pytest
 
 from gicmodel.layouts.catalogue import CATALOGUE, NAMES
-from gicmodel.layouts.registers import ITS_REGISTERS, REDISTRIBUTOR_REGISTERS, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import ITS_REGISTERS
+from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
 
 INNER_WRITE_BACK = {"InnerCache": 7, "Shareability": 1}
 

@@ -3,8 +3,9 @@
 
 import pytest
 
-from gicmodel.layouts.registers import GICR_VPROPBASER, GITS_BASER
-from gicmodel.layouts.table import Table
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
+from gicmodel.layouts.table import PAGE_SIZES, Table, baser_address, baser_field
 
 
 @pytest.mark.parametrize(("code", "page"), [(0, 0x1000), (1, 0x4000), (2, 0x1_0000), (3, 0x1_0000)])
@@ -34,3 +35,21 @@ def test_vpropbaser_counts_an_entry_in_doublewords():
 
 def test_a_table_that_is_not_valid_says_so():
     assert not Table.of_baser(GITS_BASER.pack(Size=3)).valid
+
+
+def test_page_sizes_are_4_16_and_64_kib():
+    assert [size >> 10 for size in PAGE_SIZES] == [4, 16, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("page_bytes", "address", "field"),
+    [
+        (0x1000, 0xABCD_1234_5000, 0xABCD_1234_5000),
+        (0x4000, 0xABCD_1234_4000, 0xABCD_1234_4000),
+        (0x1_0000, 0xF_ABCD_1234_0000, 0xABCD_1234_F000),
+        (0x1_0000, 0xABCD_1234_0000, 0xABCD_1234_0000),
+    ],
+)
+def test_64_kib_pages_fold_the_top_of_a_52_bit_address(page_bytes, address, field):
+    assert baser_field(address, page_bytes) == field
+    assert baser_address(field, page_bytes) == address

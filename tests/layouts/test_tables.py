@@ -9,14 +9,27 @@ import numpy as np
 import pytest
 
 from gicmodel.layouts.catalogue import CATALOGUE
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import INTTYPE_PHYSICAL, INTTYPE_VIRTUAL, ITE, NO_DOORBELL
+from gicmodel.layouts.its_tables import (
+    CTE,
+    DTE,
+    INTTYPE_PHYSICAL,
+    INTTYPE_VIRTUAL,
+    ITE,
+    LEVEL1,
+    NO_DOORBELL,
+    VPE_CONFIGURATION,
+    VTE,
+)
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
-from gicmodel.layouts.vpt import FIRST_LPI, FIRST_LPI_BYTE, VSGI_CONFIGURATION, bit_of, byte_of, table_bytes
+from gicmodel.layouts.lpi_tables import (
+    FIRST_LPI,
+    FIRST_LPI_BYTE,
+    LPI_CONFIGURATION,
+    VSGI_CONFIGURATION,
+    bit_of,
+    byte_of,
+    table_bytes,
+)
 
 PHYSICAL = {"Valid": 1, "IntType": INTTYPE_PHYSICAL, "Doorbell": NO_DOORBELL}
 VIRTUAL = {"Valid": 1, "IntType": INTTYPE_VIRTUAL}

@@ -2,9 +2,8 @@
 """Hosts and VMs for tests, and what a guest does to its LPIs."""
 
 from gicmodel.config import GicConfig
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.migration import Host, Migration, new_virtual_machine
 from gicmodel.migration.steps import no_progress
 

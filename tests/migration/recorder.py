@@ -10,15 +10,13 @@ import numpy as np
 from gicmodel.driver.queue import QUEUE_BYTES
 from gicmodel.hardware import Gic
 from gicmodel.kvm.its import PAGE_ENTRIES, TABLE_PAGE_BYTES
-from gicmodel.layouts.collection import CTE
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CWRITER, TableType, register
-from gicmodel.layouts.vpe import VPE_CONFIGURATION
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration import Host, VirtualMachine
 

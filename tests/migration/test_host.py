@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.layouts.registers import GICR_CTLR, GICR_PROPBASER, GITS_BASER, GITS_CTLR
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PROPBASER
 from gicmodel.migration import config_for
 from tests.migration.machines import new_host
 

@@ -7,7 +7,7 @@ devices before those of the GIC flush its tables.
 
 import pytest
 
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from gicmodel.migration import STEPS, DeviceState, Migration
 from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.vfio import V1_RUNNING, V1_SAVING

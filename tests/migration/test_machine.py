@@ -2,7 +2,8 @@
 import pytest
 
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.registers import GICR_PROPBASER, GITS_BASER, GITS_CTLR
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from gicmodel.memory import GuestMemory
 from gicmodel.migration import VirtualMachine
 from gicmodel.migration.pending import pending_vlpis

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.vpt import byte_of
+from gicmodel.layouts.lpi_tables import byte_of
 from gicmodel.migration import MigrationError, new_virtual_machine
 from gicmodel.migration.pending import pending_vlpis
 from tests.migration.machines import DISABLED, ENABLED, configure, expected, fire_all, migrate, new_host, new_vm

@@ -6,7 +6,7 @@ import pytest
 
 from gicmodel.driver import DriverError
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.vpt import bit_of, byte_of
+from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from gicmodel.memory import PAGE_BYTES
 from gicmodel.migration import STEPS, DeviceState, Migration, MigrationError, new_virtual_machine
 from gicmodel.migration.pending import pending_interrupts, pending_vlpis

@@ -13,7 +13,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.registers_file import read_registers, write_registers
 from gicmodel.images.segments import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
-from gicmodel.layouts.vpt import FIRST_LPI_BYTE, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, table_bytes
 from gicmodel.migration import Host, VirtualMachine, config_for
 from gicmodel.migration.guest import send_command
 from gicmodel.migration.migrate import DEFAULTS

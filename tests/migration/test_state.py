@@ -4,7 +4,9 @@
 import pytest
 
 from gicmodel.kvm import KvmError, Vgic
-from gicmodel.layouts.registers import GICR_CTLR, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_IIDR, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_IIDR
+from gicmodel.layouts.registers.redistributor import GICR_CTLR
 from gicmodel.migration import state
 from tests.migration.machines import new_vm
 

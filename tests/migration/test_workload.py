@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.layouts.registers import GITS_CREADR, GITS_CWRITER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER
 from gicmodel.migration import Options, Policy
 from gicmodel.migration.guest import send_command
 from gicmodel.migration.pending import pending_interrupts

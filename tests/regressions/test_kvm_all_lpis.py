@@ -5,7 +5,7 @@ import pytest
 
 from gicmodel.kvm import NEWEST
 from gicmodel.layouts.kvm_abi import KVM_CTE
-from gicmodel.layouts.registers import GICR_PENDBASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 from tests.kvm.forwarded import ForwardedGuest
 from tests.kvm.guest import COLLECTIONS, DEFAULT_BYTE, RAM_BASE, Guest, offset_of, without
 from tests.kvm.host import Host

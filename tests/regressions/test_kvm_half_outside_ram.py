@@ -6,7 +6,7 @@ import pytest
 from gicmodel.kvm import KvmError
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.kvm_abi import KVM_ITE
-from gicmodel.layouts.registers import GITS_CBASER
+from gicmodel.layouts.registers.its import GITS_CBASER
 from tests.kvm.guest import PAGE, RAM_BASE, RAM_END, Guest, offset_of
 
 BELOW = RAM_BASE - PAGE

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from gicmodel.layouts.commands import encode
-from gicmodel.layouts.registers import GICR_PENDBASER, GITS_BASER
+from gicmodel.layouts.registers.its import GITS_BASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 from tests.kvm.guest import ITTS, QUEUE, Guest, offset_of
 
 MAPD_9 = encode("MAPD", "3", DeviceID=9, Size=3, ITT_addr=ITTS, V=1)

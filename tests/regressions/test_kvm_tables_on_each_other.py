@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
-from gicmodel.layouts.vpt import byte_of
+from gicmodel.layouts.lpi_tables import byte_of
 from tests.kvm.guest import COLLECTIONS, DEVICES, ITTS, LEVEL2, PAGE, Guest
 from tests.kvm.tables import put_device, put_event
 

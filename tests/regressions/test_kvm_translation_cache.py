@@ -7,7 +7,7 @@ The second is a bug that no release of Linux has fixed; `cached_msis_stay_in_sof
 import pytest
 
 from gicmodel.kvm import NEWEST, KvmError
-from gicmodel.layouts.registers import GITS_CTLR
+from gicmodel.layouts.registers.its import GITS_CTLR
 from tests.kvm.forwarded import DEVICE, ForwardedGuest
 from tests.kvm.guest import Guest, offset_of, without
 from tests.kvm.host import Host

@@ -11,7 +11,7 @@ from gicmodel.driver import DriverError, GicDriver, commands
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.vpes import VirtualPes
 from gicmodel.kvm import KvmBehaviour, KvmError
-from gicmodel.layouts.vpt import FIRST_LPI_BYTE
+from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE
 from tests.kvm.forwarded import EVENTS, ForwardedGuest
 from tests.kvm.guest import Guest, pending_table, without
 from tests.kvm.host import Host

@@ -6,8 +6,9 @@ A test names the commit that fixed it; those without one are open in gem5 24.0.
 
 import pytest
 
-from gicmodel.layouts.registers import GITS_BASER, GITS_CTLR, register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CTLR
 from tests.hardware.bench import QUEUE_SLOTS, Bench, furnished
 from tests.hardware.board import DISABLED, ENABLED, PROPERTIES, SPARE
 

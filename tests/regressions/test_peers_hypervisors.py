@@ -7,8 +7,10 @@ A test names the commit that fixed it, the function, or the issue; those without
 import pytest
 
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.registers import GICR_PENDBASER, GITS_BASER, GITS_CBASER, register
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import DEVICE_TABLES, OUTSIDE, SPARE
 

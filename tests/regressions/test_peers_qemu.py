@@ -7,17 +7,15 @@ A test names the commit that fixed it; those without one are open in QEMU 10.1.
 import pytest
 
 from gicmodel.hardware import load_snapshot, save_snapshot
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.its_tables import ITE, LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
+from gicmodel.layouts.registers.redistributor import (
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
-    GITS_BASER,
-    GITS_CBASER,
 )
-from gicmodel.layouts.vpt import FIRST_LPI
 from tests.hardware.bench import QUEUE_SLOTS, Bench, furnished
 from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DOORBELL, OUTSIDE, PROPERTIES, SPARE, UNIT
 

@@ -8,8 +8,8 @@ of the last kernel's (IHI0069 5.3.19: "PTZ = 0", the VPT is what it is in RAM).
 import pytest
 
 from gicmodel.hardware.observe import pending_virtual
-from gicmodel.layouts.registers import GITS_SGIR
-from gicmodel.layouts.vpt import FIRST_LPI, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
+from gicmodel.layouts.registers.its import GITS_SGIR
 from tests.hardware.bench import Bench, furnished
 from tests.hardware.board import INTID_BITS, PAGE_BYTES
 

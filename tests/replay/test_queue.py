@@ -6,7 +6,7 @@ import pytest
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.layouts.commands import encode
-from gicmodel.layouts.registers import GITS_CBASER
+from gicmodel.layouts.registers.its import GITS_CBASER
 from gicmodel.replay.replayer import Replayer
 from gicmodel.replay.survey import survey
 from tests.replay.tracelog import DEVICE, EVENT, ITT, LPI, QUEUE, QUEUE_BYTES

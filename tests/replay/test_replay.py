@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.layouts.registers import GICR_VPENDBASER_V40
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40
 from gicmodel.replay import replay, survey
 from tests.replay.tracelog import DEVICE, DOORBELL, EVENT, LPI, VIRTUAL_EVENT, VLPI, VPT
 

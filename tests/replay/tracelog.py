@@ -4,14 +4,12 @@
 import re
 from pathlib import Path
 
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
+from gicmodel.layouts.registers.redistributor import (
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
-    GITS_BASER,
-    GITS_CBASER,
-    GITS_CTLR,
 )
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"

@@ -14,8 +14,8 @@ from gicmodel.hardware.kernels.ram import covers_aligned, load8
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Truth, Word, retains
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from gicmodel.jit import inlined, kernel
-from gicmodel.layouts.lpi_configuration import LPI_CONFIGURATION
-from gicmodel.layouts.registers import GICR_PROPBASER
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 
 ENABLE, PRIORITY = LPI_CONFIGURATION["Enable"], LPI_CONFIGURATION["Priority"]
 RETAINED = np.uint64(LPI_CONFIGURATION.pack())

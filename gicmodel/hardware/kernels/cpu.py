@@ -31,7 +31,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
 from gicmodel.hardware.kernels.vpt_cache import vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from gicmodel.jit import kernel
-from gicmodel.layouts.registers import GICR_PROPBASER, GICR_WAKER
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER, GICR_WAKER
 
 PROPBASER_ADDRESS = GICR_PROPBASER["Physical_Address"]
 PROCESSOR_SLEEP = GICR_WAKER["ProcessorSleep"]

@@ -55,11 +55,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
 from gicmodel.hardware.kernels.vpt_cache import vpt_bits, vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import inlined, kernel, unlikely
-from gicmodel.layouts.registers import (
-    GICR_CTLR,
-    GICR_PENDBASER,
-    GICR_VPENDBASER_V40,
-)
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_VPENDBASER_V40
 
 ENABLE_LPIS = GICR_CTLR["EnableLPIs"]
 PENDBASER_ADDRESS = GICR_PENDBASER["Physical_Address"]

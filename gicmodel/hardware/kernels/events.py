@@ -19,7 +19,7 @@ from gicmodel.hardware.kernels.vpe_tables import VPE_VPT_ADDR
 from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, get
 from gicmodel.jit import inlined, kernel
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import ITE
 
 ITE_DOORBELL = ITE["Doorbell"]
 

@@ -47,9 +47,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
 )
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from gicmodel.jit import inlined, kernel, unlikely
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import INTTYPE_PHYSICAL, ITE
+from gicmodel.layouts.its_tables import CTE, DTE, INTTYPE_PHYSICAL, ITE
 
 DTE_SIZE, CTE_RDBASE = DTE["Size"], CTE["RDbase"]
 ITE_TYPE, ITE_INTID, ITE_ICID, ITE_VPE_ID = ITE["IntType"], ITE["IntID"], ITE["ICID"], ITE["vPEID"]

@@ -18,7 +18,7 @@ from gicmodel.hardware.kernels.vpe_tables import VPE_VALID, VPE_VPT_ADDR, read_v
 from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
 from gicmodel.jit import kernel
-from gicmodel.layouts.registers import GICR_PENDBASER
+from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 
 PTZ = GICR_PENDBASER["PTZ"]
 

@@ -24,7 +24,7 @@ from gicmodel.hardware.kernels.ram import (
 from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Index, Machine, Packet, Slot, Truth, Word, retains
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
 from gicmodel.jit import inlined, kernel, unlikely
-from gicmodel.layouts.vpt import BIT_MASK, FIRST_LPI, WORD_SHIFT
+from gicmodel.layouts.lpi_tables import BIT_MASK, FIRST_LPI, WORD_SHIFT
 
 FIRST_LPI_ID = np.uint64(FIRST_LPI)
 FIRST_LPI_WORD = FIRST_LPI // 64

@@ -67,7 +67,7 @@ from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL
-from gicmodel.layouts.itt import ITE
+from gicmodel.layouts.its_tables import ITE
 
 DEVICE_ID, EVENT_ID, PINTID, ICID = (MAPTI[name] for name in ("DeviceID", "EventID", "pINTID", "ICID"))
 SIZE, ITT_ADDR, VALID = MAPD["Size"], MAPD["ITT_addr"], MAPD["V"]

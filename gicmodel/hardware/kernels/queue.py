@@ -40,7 +40,7 @@ from gicmodel.hardware.kernels.vpe_tables import NOTHING
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import COMMAND_BYTES, MAPD, OPCODES
-from gicmodel.layouts.registers import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 
 OPCODE = MAPD["Opcode"]
 ENABLED = GITS_CTLR["Enabled"]

@@ -40,7 +40,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
 from gicmodel.hardware.kernels.vpt_cache import vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import kernel
-from gicmodel.layouts.registers import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 
 VALID, DOORBELL, PENDING_LAST = (GICR_VPENDBASER[name] for name in ("Valid", "Doorbell", "PendingLast"))
 GROUP0, GROUP1, VPE_ID = (GICR_VPENDBASER[name] for name in ("VGrp0En", "VGrp1En", "vPEID"))

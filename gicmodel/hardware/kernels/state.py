@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig, power_of_two
 from gicmodel.jit import kernel
-from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.table import Table
-from gicmodel.layouts.vpt import FIRST_LPI
 from gicmodel.memory import GuestMemory
 
 Word = np.uint64

@@ -26,11 +26,8 @@ from gicmodel.hardware.kernels.table_cache import (
 )
 from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, get
 from gicmodel.jit import inlined, kernel, unlikely
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.level1 import LEVEL1
-from gicmodel.layouts.registers import GITS_BASER
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1
+from gicmodel.layouts.registers.its import GITS_BASER
 
 DEVICE_TABLE, COLLECTION_TABLE, VPE_TABLE = 0, 1, 2
 """GITS_BASER<n> by table, the allocation that GICv4.1 mandates."""

@@ -35,7 +35,7 @@ from gicmodel.hardware.kernels.tables import (
 from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
 from gicmodel.jit import inlined, kernel
-from gicmodel.layouts.registers import GITS_STATUSR, GITS_UMSIR
+from gicmodel.layouts.registers.its import GITS_STATUSR, GITS_UMSIR
 
 UMSI, OVERFLOW, SYNDROME = GITS_STATUSR["UMSI"], GITS_STATUSR["Overflow"], GITS_STATUSR["Syndrome"]
 UMSIR_DEVICE, UMSIR_EVENT = GITS_UMSIR["DeviceID"], GITS_UMSIR["EventID"]

@@ -49,7 +49,7 @@ from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID, VPE_VPT_ADDR, v
 from gicmodel.hardware.kernels.words import ONE, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import VMAPTI, VMOVI, VSGI
-from gicmodel.layouts.itt import INTTYPE_VIRTUAL
+from gicmodel.layouts.its_tables import INTTYPE_VIRTUAL
 
 DEVICE_ID, EVENT_ID, VPE_ID = VMAPTI["DeviceID"], VMAPTI["EventID"], VMAPTI["vPEID"]
 VINTID, DOORBELL = VMAPTI["vINTID"], VMAPTI["Doorbell"]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """vPE entries: the ITS's vPE table (GITS_BASER2) and, in GICv4.1, the redistributors' vPE configuration table.
 
-Kernels see one form, the four words of `layouts.vpe.VPE_CONFIGURATION`; a GICv4.0 VTE is widened on reading and
+Kernels see one form, the four words of `layouts.its_tables.VPE_CONFIGURATION`; a GICv4.0 VTE is widened on reading and
 narrowed on writing. With GITS_TYPER.SVPET != 0 both tables are the same bytes. `DoorbellArmed` and the group enables
 are kept in the redistributors' copy only.
 """
@@ -37,8 +37,7 @@ from gicmodel.hardware.kernels.table_cache import (
 from gicmodel.hardware.kernels.tables import VPE_TABLE, entry_address, unless_absent
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
 from gicmodel.jit import inlined, kernel, unlikely
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpe import VPE_CONFIGURATION, VTE
+from gicmodel.layouts.its_tables import NO_DOORBELL, VPE_CONFIGURATION, VTE
 
 VTE_VALID, VTE_VPT_SIZE, VTE_VPT_ADDR, VTE_RDBASE = VTE["Valid"], VTE["VPT_size"], VTE["VPT_addr"], VTE["RDbase"]
 VPE_VALID, VPE_VPT_SIZE = VPE_CONFIGURATION["Valid"], VPE_CONFIGURATION["VPT_size"]

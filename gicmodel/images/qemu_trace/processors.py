@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace.events import Acknowledge, Event, Glued, RedistributorRead, RedistributorWrite
-from gicmodel.layouts.registers import GICR_TYPER
+from gicmodel.layouts.registers.redistributor import GICR_TYPER
 
 MAX_PROCESSORS = 512
 """As many CPUs as QEMU's `virt` machine can have."""

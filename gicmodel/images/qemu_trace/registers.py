@@ -29,9 +29,9 @@ from gicmodel.images.qemu_trace.reader import read_trace
 from gicmodel.images.registers_file import Registers
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers import (
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import (
     BASERS,
-    GICR_STATUSR,
     GITS_BASER,
     GITS_CBASER,
     GITS_CREADR,
@@ -39,10 +39,9 @@ from gicmodel.layouts.registers import (
     GITS_CWRITER,
     GITS_STATUSR,
     ITS_REGISTERS,
-    REDISTRIBUTOR_REGISTERS,
-    Register,
-    register,
 )
+from gicmodel.layouts.registers.redistributor import GICR_STATUSR, REDISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.register import Register
 
 WORD_BYTES = 4
 PAGE_BYTES = 4096

@@ -3,8 +3,8 @@
 
 from gicmodel.inspection.profiles.profile import Entry, Profile, VsgiStorage
 from gicmodel.inspection.profiles.qemu import COLLECTION, DEVICE, EVENT
-from gicmodel.layouts.vpe import VPE_CONFIGURATION
-from gicmodel.layouts.vpt import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE
+from gicmodel.layouts.its_tables import VPE_CONFIGURATION
+from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE
 
 VPE = Entry(
     VPE_CONFIGURATION,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.vpt import VSGIS
+from gicmodel.layouts.lpi_tables import VSGIS
 
 Rows = slice | NDArray[np.bool_]
 """Which entries, as an index: a mask, or one of the slices ALL and NONE, which need no pass over memory."""

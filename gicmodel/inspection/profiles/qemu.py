@@ -2,10 +2,7 @@
 """QEMU's TCG model, GICv3 and GICv4.0 (hw/intc/gicv3_internal.h)."""
 
 from gicmodel.inspection.profiles.profile import Entry, Profile
-from gicmodel.layouts.collection import CTE
-from gicmodel.layouts.device import DTE
-from gicmodel.layouts.itt import ITE
-from gicmodel.layouts.vpe import VTE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, VTE
 
 DEVICE = Entry(DTE, "Valid", {"ITT_addr": "ITT_addr", "Size": "Size"})
 EVENT = Entry(

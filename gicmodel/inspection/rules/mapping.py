@@ -14,8 +14,8 @@ from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import out_of_range, physical_id_bits
 from gicmodel.inspection.rules.rule import MOST, Group, Rule, place
-from gicmodel.layouts.itt import NO_DOORBELL
-from gicmodel.layouts.vpt import FIRST_LPI
+from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 DEVICE_OUT_OF_RANGE = Rule(
     "device-out-of-range",

@@ -17,7 +17,7 @@ from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.inspection.table import ItsTable, Level1, Occupied
-from gicmodel.layouts.level1 import LEVEL1
+from gicmodel.layouts.its_tables import LEVEL1
 
 OVERLAP = Rule(
     "overlap",

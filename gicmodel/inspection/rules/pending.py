@@ -14,7 +14,7 @@ from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, vpt_id_bits
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
-from gicmodel.layouts.vpt import FIRST_LPI_BYTE, byte_of, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, byte_of, table_bytes
 
 PENDING_DISABLED = Rule(
     "pending-disabled",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GICD_* registers that size LPIs and vLPIs (DDI0601)."""
 
-from gicmodel.layouts.layout import RES0, Bits, Flag
+from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.register import GICV4_1, Register, register32
 

@@ -5,7 +5,8 @@ GICD_CTLR is the view of one Security state, which KVM shows its guests (DDI0601
 registers of SGI_base, bits 0 to 15 are the SGIs and bits 16 to 31 the PPIs of a PE.
 """
 
-from gicmodel.layouts.layout import RES0, Bits, Flag, Layout
+from gicmodel.layouts.declaration import RES0, Bits, Flag
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.register import Register, register32
 
 GICD_CTLR = register32(

@@ -4,7 +4,7 @@
 The GIC architecture fixes PIDR2.ArchRev alone; the others follow the CoreSight scheme.
 """
 
-from gicmodel.layouts.layout import RES0, Bits, Flag
+from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.registers.register import Register, register32
 
 PIDR0 = register32("PIDR0", "Peripheral identification 0", RES0(24), Bits("PART_0", 8, "Part number [7:0]"))

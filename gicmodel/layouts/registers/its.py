@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GITS_* registers: control frame at 0, translation frame at 0x1_0000, vSGI frame at 0x2_0000 (DDI0601)."""
 
-from gicmodel.layouts.layout import IMPDEF, RES0, Address, Bits, Flag
+from gicmodel.layouts.declaration import IMPDEF, RES0, Address, Bits, Flag
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.register import (
     GICV4_1,

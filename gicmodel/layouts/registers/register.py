@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from gicmodel.layouts.architecture import ARCHITECTURES
-from gicmodel.layouts.declaration import Declared
-from gicmodel.layouts.layout import Bits, Layout
+from gicmodel.layouts.declaration import Bits, Declared
+from gicmodel.layouts.layout import Layout
 
 GICV4_1 = ("4.1",)
 _NO_RESET: Mapping[str, int] = MappingProxyType({})
@@ -16,6 +16,12 @@ _NO_RESET: Mapping[str, int] = MappingProxyType({})
 INNER_CACHE = Bits("InnerCache", 3, "Inner cacheability")
 OUTER_CACHE = Bits("OuterCache", 3, "Outer cacheability, 0: as InnerCache")
 SHAREABILITY = Bits("Shareability", 2, "0: not, 1: inner, 2: outer shareable")
+NON_SHAREABLE, INNER_SHAREABLE, OUTER_SHAREABLE = 0, 1, 2
+"""Shareability."""
+NON_CACHEABLE, RAWB, RAWAWB = 1, 3, 7
+"""InnerCache: Normal memory that is not cached, or that is cached and written back."""
+SAME_AS_INNER = 0
+"""OuterCache."""
 
 
 class Register(NamedTuple):

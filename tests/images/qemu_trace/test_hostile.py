@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import registers_of_trace
-from gicmodel.layouts.registers import REGISTERS
+from gicmodel.layouts.registers.by_name import REGISTERS
 from tests.images.qemu_trace.mutations import mutated
 from tests.images.qemu_trace.places import DATA
 

@@ -7,7 +7,8 @@ import pytest
 from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuPeer
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.layouts.commands import encode
-from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, register
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
 
 pytestmark = [
     pytest.mark.qemu,

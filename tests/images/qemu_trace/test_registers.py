@@ -8,7 +8,7 @@ import pytest
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import read_trace, registers_of_trace
 from gicmodel.images.registers_file import read_registers
-from gicmodel.layouts.registers import GITS_BASER, GITS_CBASER, GITS_CREADR
+from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR
 from tests.images.qemu_trace.places import CAPTURE, DATA
 
 TRACE = CAPTURE / "host-vm-stopped.trace.xz"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LPI pending table and the virtual pending table: one bit for each INTID, from INTID 0.
+"""The configuration and pending tables of LPIs and vLPIs.
 
-The first KiB, INTIDs 0 to 8191, is IMPLEMENTATION DEFINED (IHI0069, "LPI Pending tables"). In a GICv4.1 VPT this model
-keeps the vSGIs there: the pending bits of vSGI 0..15 are bits 0..15 of the table, and their configuration bytes follow
-from byte 16.
+A configuration table has a byte for each LPI, a pending table and a virtual pending table (VPT) one bit for each INTID,
+from INTID 0 (IHI0069, "LPI Configuration tables", "LPI Pending tables"). The first KiB of bits, INTIDs 0 to 8191, is
+IMPLEMENTATION DEFINED. In a GICv4.1 VPT this model keeps the vSGIs there: the pending bits of vSGI 0..15 are bits 0..15
+of the table, and their configuration bytes follow from byte 16.
 """
 
 from typing import TypeVar
@@ -11,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.layouts.layout import RES0, Address, Flag, Layout
+from gicmodel.layouts.declaration import RES0, RES1, Address, Flag
+from gicmodel.layouts.layout import Layout
 
 FIRST_LPI = 8192
 FIRST_LPI_BYTE = FIRST_LPI // 8
@@ -23,6 +25,15 @@ WORD_SHIFT, BIT_MASK = np.uint64(6), np.uint64(63)
 """A table as 64-bit words: INTID n is bit n & BIT_MASK of word n >> WORD_SHIFT."""
 
 IntId = TypeVar("IntId", int, NDArray[np.integer])
+
+LPI_CONFIGURATION = Layout(
+    "LPI_CONFIGURATION",
+    Address("Priority", 7, 2, "Priority; its two lowest bits are zero"),
+    RES1(1),
+    Flag("Enable", "The LPI is enabled"),
+    words=(8,),
+    doc="LPI configuration table entry, at (INTID - 8192) bytes",
+)
 
 VSGI_CONFIGURATION = Layout(
     "VSGI_CONFIGURATION",
