@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gicmodel.images.files import opened
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import memory_for, read_image
 
 CAPTURE = Path(__file__).parent.parent / "tables" / "linux-6.12-kvm-2vcpu"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, Unproven
 from gicmodel.engine import VARIABLE, Engine
-from gicmodel.images.registers_file import write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import write_elf
 from gicmodel.layouts.its_tables import DTE, ITE
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_TYPER

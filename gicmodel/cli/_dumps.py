@@ -11,9 +11,8 @@ import click
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import registers_of_trace
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.sources import is_snapshot, read_registers, registers_in
-from gicmodel.inspection.frames import from_pairs, merged
 
 CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
 """Printed wherever pending bits are."""
@@ -56,7 +55,7 @@ def gather_registers(
     if not sources and not pairs:
         sources.append(_own_registers(file, image))
     if pairs:
-        sources.append(("--set", from_pairs(pairs)))
+        sources.append((PAIRS, from_pairs(pairs)))
     return merged(registers for _, registers in sources), [name for name, _ in sources]
 
 

@@ -14,7 +14,7 @@ from gicmodel.cli._migrate_report import Outcome, Watcher
 from gicmodel.config import GicConfig
 from gicmodel.driver import DriverError
 from gicmodel.errors import Interrupted, UnusableInput
-from gicmodel.images.registers_file import write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import Segment, write_elf
 from gicmodel.kvm import KvmError
 from gicmodel.migration import Options, Policy, VirtualMachine

@@ -21,7 +21,7 @@ from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
 from gicmodel.inspection.rules import RULES, Findings, find
-from gicmodel.inspection.selection import TABLES, Selection, dump_of, entries, parse_device, select
+from gicmodel.inspection.selection import ON_DEMAND, TABLES, Selection, dump_of, entries, parse_device, select
 
 MOST_NAMED = 4
 """How many tables that were not read to their end are named."""
@@ -41,7 +41,7 @@ MOST_EXPLAINED = 64
 @click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
 @click.option("--vpe", type=Number(), help="One vPE.")
 @click.option("--pending", is_flag=True, help="What is pending.")
-@click.option("--table", type=click.Choice(TABLES), help="One table of the output.")
+@click.option("--table", type=click.Choice(TABLES + ON_DEMAND), help="One table of the output.")
 @click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")

@@ -15,7 +15,7 @@ from gicmodel.cli._migrate_report import Report, Watcher
 from gicmodel.cli._output import Directory, publish, require_writable
 from gicmodel.cli._ranges import Real
 from gicmodel.errors import Interrupted, UnusableInput
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 
 POLICIES = ("avoid-unset", "dedicated-interface", "retrieve-on-unset", "rfc")

@@ -18,7 +18,7 @@ from gicmodel.cli import UNUSABLE
 from gicmodel.cli._engine import choose_engine, engine_option
 from gicmodel.cli._output import publish, require_writable
 from gicmodel.errors import Interrupted
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ class GuestImage:
         return [Segment(RAM_BASE, ram)]
 
     def registers(self) -> dict[str, dict[str, int]]:
-        """The registers beside it, by frame, as `gicmodel.images.registers_file` has them."""
+        """The registers beside it, by frame, as `gicmodel.images.registers` has them."""
         redistributor = {
             "CTLR": GICR_CTLR.pack(EnableLPIs=1),
             "PROPBASER": GICR_PROPBASER.pack(Physical_Address=CONFIGURATION_TABLE, IDbits=INTID_BITS - 1),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from gicmodel.hardware.gic import Gic
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Registers
 from gicmodel.layouts.registers.by_name import NamedRegisters, RegisterFrame
 from gicmodel.layouts.registers.its import BASERS
 

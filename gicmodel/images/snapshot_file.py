@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.files import MAX_UNPACKED, opened_whole, refusing, replacing
-from gicmodel.images.registers_file import RD_BASE, Registers, check_registers
+from gicmodel.images.registers import RD_BASE, Registers, check_registers, given
 from gicmodel.images.segments import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
@@ -135,7 +135,7 @@ def registers_in(file: IO[bytes], path: Path) -> Registers:
         for frame, address in _redistributor_addresses(header["config"]):
             registers.get(frame, {})[RD_BASE] = address
         check_registers(path, registers)
-        return registers
+        return given(registers, str(path))
 
 
 def _redistributor_addresses(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import registers_file
+from gicmodel.images import registers
 from gicmodel.images.dump import Dump, overlaid, with_zeros
 from gicmodel.images.files import opened_whole, refusing
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment, mapped, segments_in
 from gicmodel.memory import ADDRESS_BITS
 
@@ -84,7 +84,7 @@ def registers_in(file: IO[bytes], path: Path) -> Registers:
         from gicmodel.images import snapshot_file
 
         return snapshot_file.registers_in(file, path)
-    return registers_file.registers_in(file, path)
+    return registers.registers_in(file, path)
 
 
 def _head(file: IO[bytes], path: Path) -> bytes:

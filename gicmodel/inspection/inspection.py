@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Registers
 from gicmodel.inspection import join
 from gicmodel.inspection.architecture import architecture_of
 from gicmodel.inspection.budget import ENTRIES, Budget

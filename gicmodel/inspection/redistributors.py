@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gicmodel.images.registers_file import RD_BASE
+from gicmodel.images.registers import RD_BASE
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.table import ItsTable

@@ -28,7 +28,9 @@ TABLES = (
     "memory",
     "findings",
 )
-"""The names of the views."""
+"""The names of the views that show all that was decoded."""
+ON_DEMAND = ("origins",)
+"""The names of those that only show up when they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def _view(found: Inspection, findings: Findings, selection: Selection, name: str
         return views.pending(found, pending(found, selection))
     if name == "queue":
         return views.queue(found)
+    if name == "origins":
+        return views.origins(found)
     return views.memory(found) if name == "memory" else views.findings(findings)
 
 

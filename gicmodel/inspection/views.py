@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.errors import printable
+from gicmodel.images.registers import origin_of
 from gicmodel.inspection import lpis
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
@@ -211,6 +213,22 @@ def redistributors(found: Inspection) -> View:
                 maybe=True,
             ),
             Column("resident", "hex", [row.resident for row in rows], maybe=True),
+        ],
+    )
+
+
+def origins(found: Inspection) -> View:
+    """The registers that were given, and where each value comes from."""
+    rows = [
+        (f"{frame}_{name}", value) for frame, values in found.frames.values.items() for name, value in values.items()
+    ]
+    return View(
+        "origins",
+        "registers and their origins",
+        [
+            Column("register", "text", [name for name, _ in rows]),
+            Column("value", "hex", [value for _, value in rows]),
+            Column("origin", "text", [printable(origin_of(value) or "-") for _, value in rows]),
         ],
     )
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from gicmodel.hardware.registers import ITS_NAMES, REDISTRIBUTOR_NAMES, host_registers, read_frame
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Registers
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.registers.guest import SGI_PRIORITIES
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, Its, Redistributor
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Registers
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes

@@ -12,7 +12,7 @@ from gicmodel.errors import Interrupted, UnusableInput
 from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.images.qemu_trace.events import Acknowledge
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment
 from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
 from gicmodel.replay.completeness import lacking, unjudged

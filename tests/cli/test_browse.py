@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.cli._browse_outline import STEP, Item, Outline
-from gicmodel.images.registers_file import write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import write_elf
 from gicmodel.inspection import Dump
 from gicmodel.inspection.entries import DEVICES

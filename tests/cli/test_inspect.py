@@ -56,6 +56,18 @@ def test_registers_from_pairs_and_what_is_missing():
     assert document["missing"]["GICR0_PENDBASER"] == "configuration and pending state of LPIs cannot be decoded"
 
 
+def test_a_register_tells_which_source_it_comes_from():
+    trace = CAPTURE / "host-vm-stopped.trace.xz"
+    options = ("--trace", trace, "--registers", HOST[1], "--set", "GITS_CTLR=1", "--table", "origins", "--json")
+    document = json.loads(run(HOST[0], *options).stdout)
+    rows = {row["register"]: (row["value"], row["origin"]) for row in document["origins"]}
+    assert rows["GITS0_CTLR"] == ("0x1", "--set")
+    assert rows["GITS0_BASER0"] == ("0xf9070000431d0600", str(HOST[1]))
+    told_by_trace = {origin for _, origin in rows.values()} - {"--set", str(HOST[1])}
+    assert told_by_trace
+    assert all(origin.startswith(f"{trace}: ") for origin in told_by_trace)
+
+
 def test_json_has_the_events_and_the_pending_interrupts():
     document = json.loads(host("--json").stdout)
     assert [*document][-len(TABLES) :] == list(TABLES)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import memory_for, read_image, write_raw
 from gicmodel.layouts.its_tables import LEVEL1, VPE_CONFIGURATION
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes

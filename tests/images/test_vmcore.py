@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.dump import ABSENT
 from gicmodel.images.kdump import Kdump
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import Segment, read_image
 from gicmodel.images.sources import read_dump
 from gicmodel.inspection import Dump, inspect

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 from gicmodel.inspection import Dump, inspect
 

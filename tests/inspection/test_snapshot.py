@@ -18,6 +18,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, save_snapshot
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.images.dump import Zeros, overlaid, with_zeros
+from gicmodel.images.registers import origin_of
 from gicmodel.images.segments import Segment, write_elf
 from gicmodel.images.snapshot_file import reading
 from gicmodel.images.sources import read_dump, read_registers
@@ -52,6 +53,9 @@ def directory(tmp_path_factory):
 
 def test_a_snapshot_decodes_as_its_ram_and_registers_do(directory):
     registers = read_registers(directory / "machine.npz")
+    assert {origin_of(value) for values in registers.values() for value in values.values()} == {
+        str(directory / "machine.npz")
+    }
     assert {"GITS0", "GICR0", "GICD"} <= set(registers)
     image, snapshot = read_dump(directory / "ram.elf"), read_dump(directory / "machine.npz")
     written = [one for one in snapshot.segments if one.offset != ABSENT]

@@ -9,7 +9,7 @@ import pytest
 from gicmodel.cli._migrate_run import save_ram
 from gicmodel.config import GicConfig
 from gicmodel.images.dump import Dump
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 from gicmodel.inspection import inspect
 from gicmodel.inspection.rules import find

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 from gicmodel.kvm import KvmError
 from gicmodel.migration import DeviceState, Migration, Options, Policy

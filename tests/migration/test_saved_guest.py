@@ -10,7 +10,7 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers_file import read_registers, write_registers
+from gicmodel.images.registers import read_registers, write_registers
 from gicmodel.images.segments import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, table_bytes

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.images.registers_file import read_registers, write_registers
+from gicmodel.images.registers import read_registers, write_registers
 from gicmodel.images.segments import read_image, write_elf
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gicmodel.images.qemu_trace import read_trace
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import Segment, read_image
 from gicmodel.replay import replay, survey
 from gicmodel.replay.comparison import compare_tables

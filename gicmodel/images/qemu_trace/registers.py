@@ -26,7 +26,7 @@ from gicmodel.images.qemu_trace.events import (
 )
 from gicmodel.images.qemu_trace.processors import Processors
 from gicmodel.images.qemu_trace.reader import read_trace
-from gicmodel.images.registers_file import Registers
+from gicmodel.images.registers import Given, Registers
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.by_name import register
@@ -43,6 +43,8 @@ from gicmodel.layouts.registers.its import (
 from gicmodel.layouts.registers.redistributor import GICR_STATUSR, REDISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.register import Register
 
+Access = ItsWrite | ItsRead | RedistributorWrite | RedistributorRead
+
 WORD_BYTES = 4
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""
@@ -58,15 +60,17 @@ _BASER_RO = GITS_BASER.pack(Type=0b111, Entry_Size=0b11111)
 def registers_of_trace(path: Path) -> Registers:
     """The registers of ITS 0 and of each redistributor, `GICR<Processor_Number>`, at the end of a QEMU trace.
 
+    The origin of each is the last line that told of it.
+
     Raises UnusableInput for a file that is no trace or tells no register.
     """
-    its, redistributors, processors = TracedIts(), dict[int, Words](), Processors(path)
+    its, redistributors, processors = TracedIts(path), dict[int, Words](), Processors(path)
     for event in read_trace(path):
         processors.note(event)
         its.feed(event)
         if isinstance(event, RedistributorWrite | RedistributorRead):
-            words = redistributors.setdefault(event.cpu, Words(REDISTRIBUTOR_REGISTERS, "GICR_"))
-            words.access(event.offset, event.data, event.size, isinstance(event, RedistributorWrite))
+            words = redistributors.setdefault(event.cpu, Words(path, REDISTRIBUTOR_REGISTERS, "GICR_"))
+            words.access(event, event.data, isinstance(event, RedistributorWrite))
     numbers = processors.numbers()
     frames = {"GITS0": its.values()}
     frames |= {f"GICR{numbers[cpu]}": words.values() for cpu, words in redistributors.items()}
@@ -79,23 +83,26 @@ def registers_of_trace(path: Path) -> Registers:
 class Words:
     """The registers of one frame, word by word."""
 
-    def __init__(self, entries: tuple[Register, ...], prefix: str) -> None:
+    def __init__(self, path: Path, entries: tuple[Register, ...], prefix: str) -> None:
+        self._path = path
         self._entries = entries
         self._prefix = prefix
         self._words: dict[int, int] = {}
+        self._lines: dict[int, int] = {}
         self._accesses = {
             entry.offset + at: "RO" if entry.layout in _CLEARED_BY_ONES else entry.access
             for entry in entries
             for at in range(0, entry.bits // 8, WORD_BYTES)
         }
 
-    def access(self, offset: int, data: int, size: int, written: bool) -> None:
-        """A write, or a read and what it returned; only one of whole words is of a register that counts here."""
-        if offset % WORD_BYTES or size % WORD_BYTES:
+    def access(self, event: Access, data: int, written: bool) -> None:
+        """A write of `data`, or a read that returned it; only one of whole words is of a register that counts here."""
+        if event.offset % WORD_BYTES or event.size % WORD_BYTES:
             return
-        for at in range(0, size, WORD_BYTES):
-            if self._accesses.get(offset + at) in (("RW",) if written else ("RW", "RO")):
-                self._words[offset + at] = data >> 8 * at & _WORD
+        for at in range(0, event.size, WORD_BYTES):
+            if self._accesses.get(event.offset + at) in (("RW",) if written else ("RW", "RO")):
+                self._words[event.offset + at] = data >> 8 * at & _WORD
+                self._lines[event.offset + at] = event.line
 
     def word(self, offset: int) -> int | None:
         """The word at an offset, if it was seen."""
@@ -108,7 +115,8 @@ class Words:
             return None
         if any(word is None and _fields(entry.layout) >> 8 * at & _WORD for at, word in words):
             return None
-        return sum((word or 0) << 8 * at for at, word in words)
+        line = max(self._lines.get(entry.offset + at, 0) for at, _ in words)
+        return Given(sum((word or 0) << 8 * at for at, word in words), f"{self._path}: line {line}")
 
     def values(self) -> dict[str, int]:
         """Every register that is known, by its name without the frame's prefix."""
@@ -119,13 +127,17 @@ class Words:
 class TracedIts:
     """The control frame of QEMU's ITS. While it is enabled, GITS_CBASER and GITS_BASER<n> cannot be written there."""
 
-    def __init__(self) -> None:
-        self._words = Words(ITS_REGISTERS, "GITS_")
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._words = Words(path, ITS_REGISTERS, "GITS_")
         self._reader = _Reader()
+        self._line = 0
         self._read_only: dict[int, int] = {}
 
     def feed(self, event: Event | Glued) -> None:
         """Take in what the event tells of the ITS."""
+        if isinstance(event, ItsWrite | ItsRead | ProcessCommand | Command | UnknownCommand):
+            self._line = event.line
         match event:
             case ItsWrite():
                 self._write(event)
@@ -146,10 +158,12 @@ class TracedIts:
         values = self._words.values()
         creadr = self._reader.value(self._settled())
         values.pop("CREADR", None)
-        return values if creadr is None or "CBASER" not in values else values | {"CREADR": creadr}
+        if creadr is not None and "CBASER" in values:
+            values["CREADR"] = Given(creadr, f"{self._path}: commands executed up to line {self._line}")
+        return values
 
     def _read(self, event: ItsRead) -> None:
-        self._words.access(event.offset, event.data, event.size, written=False)
+        self._words.access(event, event.data, written=False)
         if event.offset == _CREADR:
             self._reader.told(event.data)
         half = event.offset % 8
@@ -162,7 +176,7 @@ class TracedIts:
             return
         if event.offset == _CTLR and self._enabled() and self._reader.value(self._settled()) is None:
             self._reader.lost()
-        self._words.access(event.offset, self._writable(event), event.size, written=True)
+        self._words.access(event, self._writable(event), written=True)
         if _CBASER <= event.offset < _CWRITER:
             self._reader.told(0)
         if event.offset == _CWRITER or event.offset == _CTLR:

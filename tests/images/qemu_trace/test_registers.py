@@ -7,7 +7,7 @@ import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import read_trace, registers_of_trace
-from gicmodel.images.registers_file import read_registers
+from gicmodel.images.registers import origin_of, read_registers
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR
 from tests.images.qemu_trace.places import CAPTURE, DATA
 
@@ -81,6 +81,17 @@ def test_registers_written_in_halves_are_whole(registers, upper_first):
 def test_a_register_of_which_a_half_was_never_seen_is_not_known(registers):
     assert registers(its(0x80, 0x4400_0000, 4), its(0x88, 0x20, 4), redistributor(0x74, 1, 4)) == {
         "GITS0": {"CWRITER": 0x20}
+    }
+
+
+def test_a_register_tells_the_line_that_told_of_it_last(registers, tmp_path):
+    found = registers(*QUEUE, ENABLE, its(0x84, 0, 4), its(0x90, 0x20, access="read"), DISABLE)["GITS0"]
+    path = tmp_path / "gic.trace"
+    assert {name: origin_of(value) for name, value in found.items()} == {
+        "CBASER": f"{path}: line 1",
+        "CWRITER": f"{path}: line 2",
+        "CREADR": f"{path}: commands executed up to line 6",
+        "CTLR": f"{path}: line 6",
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registers files: what is written is read again, and anything but 64-bit values in named tables is refused."""
+"""Registers from files and pairs: what is written is read again, each value tells its origin, others are refused."""
 
 import resource
 
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers_file import MAX_BYTES, read_registers, write_registers
+from gicmodel.images.registers import MAX_BYTES, from_pairs, merged, origin_of, read_registers, write_registers
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.dictionaries(NAMES, st.integers(0, 2**64 - 1), max_size=4)
@@ -110,3 +110,54 @@ def test_a_value_that_cannot_be_read_again_is_not_written(tmp_path):
         with pytest.raises(UnusableInput):
             write_registers(path, registers)
     assert not path.exists()
+
+
+def test_pairs():
+    assert from_pairs(["GITS_CTLR=1", "GITS1_BASER0=0x10", "GICR12_PENDBASER=0x20000", "GICD_TYPER=0b11"]) == {
+        "GITS0": {"CTLR": 1},
+        "GITS1": {"BASER0": 0x10},
+        "GICR12": {"PENDBASER": 0x20000},
+        "GICD": {"TYPER": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "",
+        "GITS_BASER0",
+        "GITS_BASER8=1",
+        "GICX_CTLR=1",
+        "GITS_CTLR=0x",
+        "GITS_CTLR=-1",
+        f"GITS_CBASER={1 << 64:#x}",
+        "CTLR=1",
+    ],
+)
+def test_a_pair_that_is_none_is_one_line(pair):
+    with pytest.raises(UnusableInput) as refused:
+        from_pairs([pair])
+    assert repr(pair) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_later_sources_count():
+    assert merged([{"GITS0": {"CTLR": 1, "IIDR": 2}}, {"GITS0": {"CTLR": 3}, "GICD": {"TYPER": 4}}]) == {
+        "GITS0": {"CTLR": 3, "IIDR": 2},
+        "GICD": {"TYPER": 4},
+    }
+
+
+def test_the_address_of_a_redistributor_is_given_beside_its_registers():
+    assert from_pairs(["GICR3_RD_base=0x80a0000"]) == {"GICR3": {"RD_base": 0x80A_0000}}
+    for pair in ("GITS_RD_base=1", "GICR0_rd_base=1", "GICD_RD_base=1"):
+        with pytest.raises(UnusableInput, match="is not NAME=VALUE"):
+            from_pairs([pair])
+
+
+def test_each_value_tells_where_it_comes_from(tmp_path):
+    path = tmp_path / "host.toml"
+    write_registers(path, {"GITS0": {"CTLR": 1, "IIDR": 2}})
+    found = merged([read_registers(path), from_pairs(["GITS_CTLR=3"]), {"GICD": {"TYPER": 4}}])
+    origins = {frame: {name: origin_of(value) for name, value in values.items()} for frame, values in found.items()}
+    assert origins == {"GITS0": {"CTLR": "--set", "IIDR": str(path)}, "GICD": {"TYPER": None}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registers that belong to a RAM image, as a TOML file beside it.
+"""The registers that belong to a RAM image, each with where its value comes from; and the TOML file beside an image.
 
 One table a frame (`GITS0`, `GICR0`, `GICD`, ...), one key a register, each value the register's 32 or 64 bits:
 
@@ -14,27 +14,93 @@ An image of a guest's RAM has a table `guest` as well, with what is not in a reg
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.files import opened, refusing, replacing
+from gicmodel.layouts.registers.by_name import REGISTERS
 
 Registers = dict[str, dict[str, int]]
+"""Values by frame and register; those that somebody gave are `Given`, and tell where they come from."""
 
 RD_BASE = "RD_base"
+PAIRS = "--set"
+"""The origin of values given as `NAME=VALUE`."""
 MAX_BYTES = 1 << 20
 MAX_DOTS = 16
 """Dots on a line that is no comment. tomllib's work and memory grow with the square of the parts of a dotted key."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_PAIR = re.compile(
+    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII
+)
+_KNOWN = {entry.name for entry in REGISTERS} | {f"GICR_{RD_BASE}"}
 _COLLECTIONS: dict[type, str] = {dict: "a table", list: "an array"}
 """What is not shown: it may be nested more deeply than Python can print."""
 
 
+class Given(int):
+    """The value of a register, and its origin: the file that it was read from, with the place there, or an option."""
+
+    origin: str
+
+    def __new__(cls, value: int, origin: str) -> Self:
+        given = super().__new__(cls, value)
+        given.origin = origin
+        return given
+
+
+def origin_of(value: int) -> str | None:
+    """Where a register's value comes from, if it tells."""
+    return value.origin if isinstance(value, Given) else None
+
+
+def given(registers: Mapping[str, Mapping[str, int]], origin: str) -> Registers:
+    """The same registers, all from one origin."""
+    return {
+        frame: {name: Given(value, origin) for name, value in values.items()} for frame, values in registers.items()
+    }
+
+
+def merged(sources: Iterable[Registers]) -> Registers:
+    """One set of registers; where sources differ the later one counts."""
+    registers: Registers = {}
+    for source in sources:
+        for frame, values in source.items():
+            registers.setdefault(frame, {}).update(values)
+    return registers
+
+
+def from_pairs(pairs: Iterable[str]) -> Registers:
+    """The registers of `GITS_BASER0=0xf9...` (ITS 0), `GITS1_BASER0=...`, `GICR3_PENDBASER=...`, `GICD_TYPER=...`.
+
+    Raises UnusableInput for a name or a value that is none.
+    """
+    registers: Registers = {}
+    for pair in pairs:
+        match = _PAIR.fullmatch(pair)
+        if match is None or f"{match['unit']}_{match['name']}" not in _KNOWN:
+            raise UnusableInput(
+                f"{pair!r} is not NAME=VALUE with a register's name, such as GITS0_BASER0=0xf9070000..."
+            )
+        try:
+            value = int(match["value"], 0)
+        except ValueError as error:
+            raise UnusableInput(f"{pair!r}: {match['value']!r} is not a number") from error
+        if value >= 1 << 64:
+            raise UnusableInput(f"{pair!r} is not a value of 64 bits")
+        frame = match["unit"] if match["unit"] == "GICD" else f"{match['unit']}{int(match['number'] or 0)}"
+        registers.setdefault(frame, {})[match["name"]] = Given(value, PAIRS)
+    return registers
+
+
 def read_registers(path: Path) -> Registers:
-    """Return {frame: {register: value}}; raise UnusableInput for anything else than 64-bit values in named tables."""
+    """Return {frame: {register: value}}, each from `path`.
+
+    Raises UnusableInput for anything else than 64-bit values in named tables.
+    """
     path = Path(path)
     with opened(path) as file:
         return _read(file, path)
@@ -60,7 +126,7 @@ def _read(file: IO[bytes], path: Path) -> Registers:
     except (ValueError, RecursionError, MemoryError) as error:
         raise UnusableInput(f"{path}: is not TOML: {error}") from error
     check_registers(path, document)
-    return document
+    return given(document, str(path))
 
 
 def check_registers(path: Path, document: Mapping[str, object]) -> None:
