@@ -2,6 +2,7 @@
 """The silicon: ITSs, redistributors and CPU interfaces over RAM. `gicmodel.config` says how a GIC is built."""
 
 from gicmodel.config import GicConfig
+from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.command_errors import CommandError, error_name
 from gicmodel.hardware.cpu_interface import SPURIOUS, CpuInterface
 from gicmodel.hardware.gic import Gic
@@ -11,6 +12,7 @@ from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 
 __all__ = [
     "SPURIOUS",
+    "Bus",
     "CommandError",
     "CpuInterface",
     "Gic",
