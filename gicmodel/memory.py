@@ -89,14 +89,6 @@ class GuestMemory:
         """Return the byte at any address; raise ExternalAbort outside the window."""
         return self._read_word(address, 1)
 
-    def read_u16(self, address: int) -> int:
-        """Return the little-endian 16-bit word at any address; raise ExternalAbort outside the window."""
-        return self._read_word(address, 2)
-
-    def read_u32(self, address: int) -> int:
-        """Return the little-endian 32-bit word at any address; raise ExternalAbort outside the window."""
-        return self._read_word(address, 4)
-
     def read_u64(self, address: int) -> int:
         """Return the little-endian 64-bit word at any address; raise ExternalAbort outside the window."""
         return self._read_word(address, 8)
@@ -104,14 +96,6 @@ class GuestMemory:
     def write_u8(self, address: int, value: int) -> None:
         """Store a byte; raise ExternalAbort outside the window, OverflowError if the value is wider."""
         self.write(address, int(value).to_bytes(1, "little"))
-
-    def write_u16(self, address: int, value: int) -> None:
-        """Store 16 bits, little-endian; raise ExternalAbort outside the window, OverflowError if the value is wider."""
-        self.write(address, int(value).to_bytes(2, "little"))
-
-    def write_u32(self, address: int, value: int) -> None:
-        """Store 32 bits, little-endian; raise ExternalAbort outside the window, OverflowError if the value is wider."""
-        self.write(address, int(value).to_bytes(4, "little"))
 
     def write_u64(self, address: int, value: int) -> None:
         """Store 64 bits, little-endian; raise ExternalAbort outside the window, OverflowError if the value is wider."""

@@ -16,8 +16,8 @@ BASE = 0x4000_0000
 SIZE = 4 * PAGE_BYTES
 END = BASE + SIZE
 
-READS = [(1, "read_u8"), (2, "read_u16"), (4, "read_u32"), (8, "read_u64")]
-WRITES = [(1, "write_u8"), (2, "write_u16"), (4, "write_u32"), (8, "write_u64")]
+READS = [(1, "read_u8"), (8, "read_u64")]
+WRITES = [(1, "write_u8"), (8, "write_u64")]
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.images.segments import Segment
 from gicmodel.inspection import Dump
-from gicmodel.inspection.profiles.profile import Decoded
-from gicmodel.inspection.profiles.qemu import DEVICE
+from gicmodel.inspection.profiles import DEVICE, Decoded
 from gicmodel.inspection.table import Entries, nonzero
 from gicmodel.layouts.its_tables import DTE
 

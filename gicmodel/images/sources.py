@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files that RAM is read from.
 
-They are ELF cores and raw bytes (`images.segments`), LiME's format, kdump's vmcores (`images.vmcore`), and snapshots of
+They are ELF cores and raw bytes (`images.segments`), LiME's format, kdump's vmcores (`images.kdump`), and snapshots of
 this package's hardware (`images.snapshot_file`), which have their registers with them.
 
 A LiME file is a sequence of ranges, each with a header of 32 bytes: the magic "EMiL", version 1, the first and the last
@@ -49,7 +49,7 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}")
     if start.startswith(_KDUMP):
-        from gicmodel.images.vmcore import pages_in
+        from gicmodel.images.kdump import pages_in
 
         return Dump(pages_in(file, path))
     if start.startswith(_ZIP):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two dumps are compared by: things by key, with their values, and whether a dump tells that one is not there."""
+"""What two dumps are compared by: things by key, with their values, and whether a dump tells that one is not there.
+
+It does so only where it has the memory that would say so.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection import told
+from gicmodel.inspection import lpis
+from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.its import Its
+from gicmodel.inspection.join import vpt_id_bits
 from gicmodel.inspection.regions import LEVEL2, Regions
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 
@@ -49,7 +55,7 @@ def events(found: Inspection, its: int) -> Column:
         values,
         lambda key: f"device {key >> 32:#x} event {key & _LOW}",
         _event_value,
-        lambda missing: told.of_events(found, its, missing >> np.uint64(32)),
+        lambda missing: _tells_events(found, its, missing >> np.uint64(32)),
     )
 
 
@@ -70,7 +76,7 @@ def collections(found: Inspection, its: int) -> Column:
         rows["RDbase"],
         lambda key: f"collection {key}",
         _rdbase,
-        _all_or_none(told.of_collections(found, its)),
+        _all_or_none(_tells_collections(found, its)),
     )
 
 
@@ -79,12 +85,12 @@ def vpes(found: Inspection) -> Column:
     _, first = np.unique(found.vpes["vPEID"], return_index=True)
     rows = found.vpes[first]
     keys = rows["vPEID"].astype(np.uint64)
-    return Column("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(told.of_vpes(found)))
+    return Column("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(_tells_vpes(found)))
 
 
 def _no_event(found: Inspection, mapped: Keys) -> Callable[[Keys], NDArray[np.bool_]]:
     """An interrupt without an event has no configuration; one with an event and none lacks its byte."""
-    every = told.of_all_events(found)
+    every = _tells_all_events(found)
     return lambda missing: every & ~np.isin(missing, mapped)
 
 
@@ -124,7 +130,7 @@ def pending(found: Inspection) -> Column:
         np.ones(keys.size, np.int64),
         _interrupt_name,
         lambda value: "pending",
-        lambda missing: told.of_pending(found, *_parts(missing)),
+        lambda missing: _tells_pending(found, *_parts(missing)),
     )
 
 
@@ -159,11 +165,11 @@ def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[l
     def in_vpts(missing: Keys) -> NDArray[np.bool_]:
         _, target, intids = _parts(missing)
         vpe_ids = np.array([vpe_of[vcpu] for vcpu in target.tolist()], np.int64)
-        return told.of_pending(host, np.ones(missing.size, np.bool_), vpe_ids, intids)
+        return _tells_pending(host, np.ones(missing.size, np.bool_), vpe_ids, intids)
 
     def in_tables(missing: Keys) -> NDArray[np.bool_]:
         _, target, intids = _parts(missing)
-        return told.of_pending(guest, np.zeros(missing.size, np.bool_), target, intids)
+        return _tells_pending(guest, np.zeros(missing.size, np.bool_), target, intids)
 
     return (
         _sides(host, mapped, forwarded["configuration"][first], set_in_vpts, in_vpts),
@@ -183,7 +189,7 @@ def _sides(
     ones = np.ones(mapped.size, np.int64), np.ones(pending.size, np.int64)
     values = configuration[known].astype(np.int64)
     return [
-        Column("mapping", mapped, ones[0], _vlpi_name, lambda value: "mapped", _all_or_none(told.of_all_events(found))),
+        Column("mapping", mapped, ones[0], _vlpi_name, lambda value: "mapped", _all_or_none(_tells_all_events(found))),
         Column(
             "configuration",
             mapped[known],
@@ -225,3 +231,58 @@ def _vlpi_name(key: int) -> str:
 def _configuration_value(value: int) -> str:
     fields = LPI_CONFIGURATION.unpack(value)
     return f"{'enabled' if fields['Enable'] else 'disabled'}, priority {fields['Priority']:#x}"
+
+
+Told = NDArray[np.bool_]
+
+
+def _tells_events(found: Inspection, its: int, device_ids: NDArray[np.uint64]) -> Told:
+    """Of each device, whether an event of it that is not among the decoded ones is not mapped."""
+    unit = next((unit for unit in found.its if unit.number == its), None)
+    if unit is None or not _is_whole(found, unit, "device", also_absent=True):
+        return np.zeros(device_ids.size, np.bool_)
+    told = ~among(device_ids, unit.devices["DeviceID"][unit.events.absent].tolist())
+    if unit.occupied["device"].absent:
+        told &= among(device_ids, unit.devices["DeviceID"].tolist())
+    return told
+
+
+def _tells_all_events(found: Inspection) -> bool:
+    """Whether an event that is not among the decoded ones, of any device, is not mapped."""
+    return bool(found.its) and all(
+        _is_whole(found, unit, "device") and _is_whole(found, unit, "collection") and not unit.events.absent.size
+        for unit in found.its
+    )
+
+
+def _tells_collections(found: Inspection, its: int) -> bool:
+    """Whether a collection that is not among the decoded ones is not mapped."""
+    return any(unit.number == its and _is_whole(found, unit, "collection") for unit in found.its)
+
+
+def _tells_vpes(found: Inspection) -> bool:
+    """Whether a vPE that is not among the decoded ones is not mapped."""
+    units = [unit for unit in found.its if "vpe" in unit.tables]
+    own = [entries.absent for _, entries in found.vpe_tables]
+    return bool(units or own) and all(_is_whole(found, unit, "vpe") for unit in units) and not any(own)
+
+
+def _tells_pending(found: Inspection, virtual: Told, target: NDArray[np.int64], intids: NDArray[np.int64]) -> Told:
+    """Of each interrupt of a vPE, if `virtual`, or redistributor `target`, whether its bit can be read ([n] each).
+
+    That of a vPE that is not mapped has none to be read, which tells as much; nor has an INTID beyond its table.
+    """
+    if found.truncated:
+        return np.zeros(intids.size, np.bool_)
+    tables = {(True, int(vpe["vPEID"])): (int(vpe["VPT_addr"]), vpt_id_bits(vpe)) for vpe in found.vpes}
+    tables |= {(False, one.processor_number): (one.pending, one.id_bits) for one in found.redistributors}
+    places = [tables.get(interrupt, (UNKNOWN, 0)) for interrupt in zip(virtual.tolist(), target.tolist(), strict=True)]
+    address, bits = np.array(places, np.int64).reshape(-1, 2).T
+    unmapped = virtual & (address == UNKNOWN) & _tells_vpes(found)
+    beyond = (address != UNKNOWN) & (intids >> bits > 0)
+    return np.asarray(unmapped | beyond | (lpis.pending(found.dump, address, intids) != UNKNOWN))
+
+
+def _is_whole(found: Inspection, unit: Its, kind: str, also_absent: bool = False) -> bool:
+    """Whether a table was decoded to its end and, unless bytes of it may be absent, the dump has all of it."""
+    return unit.maps(kind) and not found.truncated and (also_absent or not unit.occupied[kind].absent)

@@ -12,20 +12,19 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers import Registers
 from gicmodel.inspection import join
-from gicmodel.inspection.architecture import architecture_of
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
-from gicmodel.inspection.frames import Frames, Missing
+from gicmodel.inspection.frames import Frames, Missing, architecture_of
 from gicmodel.inspection.its import Its, check_size, decode_its, decode_vpes, open_its
+from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue, vpes_mapped
-from gicmodel.inspection.rdbases import RDbases
-from gicmodel.inspection.redistributors import Redistributor, read_redistributors, vpe_configuration_table
+from gicmodel.inspection.redistributors import RDbases, Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, Occupied, occupied
-from gicmodel.inspection.vsgis import UNPUBLISHED, read_vsgis
 
+UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
 MOST = {"GITS": 64, "GICR": 4096}
 """How many ITSs and redistributors a machine may have here."""
 

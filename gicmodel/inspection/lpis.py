@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LPI configuration and pending tables, physical and virtual: bytes and bits by INTID, all of them architected."""
+"""LPI configuration and pending tables, physical and virtual: bytes and bits by INTID, all of them architected.
+
+And the vSGIs of GICv4.1 vPEs, in a virtual pending table's first KiB, which is IMPLEMENTATION DEFINED (IHI0069, "LPI
+Pending tables"): a profile says where they are, if that is known.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Addresses, Dump
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.budget import Budget
+from gicmodel.inspection.entries import UNKNOWN, VSGIS, table
+from gicmodel.inspection.profiles import VsgiStorage
+from gicmodel.layouts import lpi_tables
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, LPI_CONFIGURATION, bit_of, byte_of
 
 _BATCH = 1 << 24
@@ -85,3 +92,27 @@ def _expanded(octets: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np
     bits = np.unpackbits(octets[:, np.newaxis], axis=1, bitorder="little")
     row, bit = np.nonzero(bits)
     return places[row].astype(np.int64) * 8 + bit
+
+
+def read_vsgis(dump: Dump, vpes: NDArray[np.void], storage: VsgiStorage, budget: Budget) -> NDArray[np.void]:
+    """The vSGIs that are configured, pending, or absent from the dump; `address` is the configuration byte's."""
+    most = budget.keep(vpes.size * lpi_tables.VSGIS, "vSGIs") // lpi_tables.VSGIS
+    vpes, dump = vpes[:most], dump.pending
+    words, pending_held = dump.gather(vpes["VPT_addr"] + storage.pending_byte, lpi_tables.VSGIS // 8)
+    octets, held = dump.gather(vpes["VPT_addr"] + storage.configuration_byte, lpi_tables.VSGIS)
+    pending = np.unpackbits(words, axis=1, bitorder="little").astype(np.int8)
+    pending[~pending_held] = UNKNOWN
+    configuration = octets.astype(np.int16)
+    configuration[~held] = UNKNOWN
+    of_vpe, vintid = np.nonzero((pending != 0) | (configuration != 0))
+    address = vpes["VPT_addr"][of_vpe] + storage.configuration_byte + vintid
+    return table(
+        VSGIS,
+        of_vpe.size,
+        vPEID=vpes["vPEID"][of_vpe],
+        vINTID=vintid,
+        pending=pending[of_vpe, vintid],
+        configuration=configuration[of_vpe, vintid],
+        address=address,
+        offset=dump.offsets(address),
+    )

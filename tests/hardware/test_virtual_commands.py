@@ -32,7 +32,7 @@ def test_vmapti_writes_and_discard_zeroes_the_twelve_bytes_of_the_ite(architectu
     bench.run("VMAPTI", **EVENT, vINTID=VLPI, vPEID=1, Doorbell=DOORBELL)
     entry = bench.itt(1) + 7 * 12
     assert bench.memory.read_u64(entry) == 1 << 48 | VLPI << 2 | 0b01
-    assert bench.memory.read_u32(entry + 8) == DOORBELL
+    assert int.from_bytes(bench.memory.read(entry + 8, 4), "little") == DOORBELL
     bench.run("INT", **EVENT)
     bench.run("DISCARD", **EVENT)
     assert bench.memory.read(entry, 12) == bytes(12)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gicmodel.inspection import PROFILES
-from gicmodel.inspection.profiles.profile import ALL, NONE
+from gicmodel.inspection.profiles import ALL, NONE
 
 ENTRIES = {
     entry.layout.name: entry for profile in PROFILES.values() for entry in profile.entries.values() if entry is not None

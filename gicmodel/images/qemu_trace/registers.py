@@ -23,9 +23,9 @@ from gicmodel.images.qemu_trace.events import (
     RedistributorWrite,
     TableAccess,
     UnknownCommand,
+    read_trace,
 )
 from gicmodel.images.qemu_trace.processors import Processors
-from gicmodel.images.qemu_trace.reader import read_trace
 from gicmodel.images.registers import Given, Registers
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.layout import Layout

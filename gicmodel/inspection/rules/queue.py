@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the command queue: does it move?"""
+"""Rules of the command queue: does it move, and if not, why, as far as the dump tells?"""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 from gicmodel.images.dump import ABSENT
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.queue import Queue
+from gicmodel.inspection.its import Its
+from gicmodel.inspection.join import physical_id_bits
+from gicmodel.inspection.queue import Command, Queue
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
-from gicmodel.inspection.stall import likely_reason
+from gicmodel.layouts.commands import decode_command
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 STALLED = Rule(
     "queue-stalled",
@@ -77,3 +80,112 @@ def _unknown(queue: Queue) -> Group:
     waiting = [command for command in queue.commands if command.state == "waiting"]
     rows = [place(one.address, one.file_offset, text=one.text) for one in waiting if not one.known]
     return Group(UNKNOWN_COMMAND, rows, lambda row: f"GITS{queue.its} has a command waiting that is {row['text']}")
+
+
+Fields = dict[str, int]
+
+_NEEDS_NO_EVENT = {"MAPTI", "MAPI", "VMAPTI", "VMAPI"}
+_NEEDS_COLLECTION = {"MOVI", "INVALL"}
+_NEEDS_VPE = {"VMOVI", "VMOVP", "VSYNC", "VINVALL", "INVDB", "VSGI"}
+_UNMAPS = {"MAPD", "MAPC", "VMAPP"}
+
+
+def likely_reason(found: Inspection, unit: Its, command: Command) -> str:
+    """One clause: the first rule that the command breaks, or that none is seen."""
+    if command.words is None:
+        return "the command is not in the dump"
+    if not command.known:
+        return f"GICv{found.architecture} has no such command"
+    mnemonic, fields = decode_command(command.words, found.architecture)
+    for check in (_device, _event, _intid, _collection, _vpe, _redistributor):
+        for reason in check(found, unit, mnemonic, fields):
+            return reason
+    return "no reason is seen in the tables"
+
+
+def _device(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
+    if "DeviceID" not in fields:
+        return
+    device_id, table = fields["DeviceID"], unit.tables.get("device")
+    bits = unit.device_id_bits
+    if bits is not None and device_id >> bits:
+        yield f"DeviceID {device_id:#x} is wider than the {bits} bits of {unit.frame}"
+    yield from _no_room(unit, "device", "DeviceID", device_id)
+    most = unit.event_id_bits
+    if mnemonic == "MAPD" and fields["V"] and most is not None and fields["Size"] + 1 > most:
+        yield f"Size asks for EventIDs of {fields['Size'] + 1} bits; {unit.frame} has {most}"
+    if mnemonic != "MAPD" and table is not None and unit.maps("device") and device_id not in unit.devices["DeviceID"]:
+        yield f"device {device_id:#x} is not mapped"
+
+
+def _no_room(unit: Its, kind: str, name: str, identifier: int) -> Iterator[str]:
+    """A table too small for an identifier, or without a level 2 page for it."""
+    table = unit.tables.get(kind)
+    if table is None:
+        return
+    if not table.valid:
+        yield f"{table.register} is not valid"
+    elif identifier >= table.capacity:
+        yield f"{name} {identifier:#x} is beyond the {table.capacity:#x} entries of {table.register}"
+    level1 = unit.occupied[kind].level1 if table.valid else None
+    if level1 is not None and identifier // table.per_page not in level1.indices[level1.used]:
+        yield f"{table.register} has no level 2 page for {name} {identifier:#x}"
+
+
+def _event(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
+    if "EventID" not in fields or not unit.maps("device"):
+        return
+    rows = unit.devices[unit.devices["DeviceID"] == fields["DeviceID"]]
+    event_id = fields["EventID"]
+    if rows.size and event_id >> int(rows["Size"][0]) + 1:
+        yield f"EventID {event_id:#x} is beyond the {int(rows['Size'][0]) + 1} bits of device {fields['DeviceID']:#x}"
+    if mnemonic in _NEEDS_NO_EVENT:
+        return
+    events = unit.events.rows
+    mine = events[(events["DeviceID"] == fields["DeviceID"]) & (events["EventID"] == event_id)]
+    if not mine.size:
+        yield f"event {event_id} of device {fields['DeviceID']:#x} is not mapped"
+    elif mnemonic in ("MOVI", "VMOVI") and bool(mine["virtual"][0]) != (mnemonic == "VMOVI"):
+        yield f"event {event_id} of device {fields['DeviceID']:#x} is {'virtual' if mine['virtual'][0] else 'physical'}"
+
+
+def _intid(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
+    bits = physical_id_bits(found.redistributors)
+    intid = fields["EventID"] if mnemonic == "MAPI" else fields.get("pINTID", FIRST_LPI)
+    if not FIRST_LPI <= intid < 1 << bits:
+        yield f"INTID {intid} is no LPI of {bits} bits"
+    if mnemonic in ("VMAPTI", "VMAPI"):
+        vintid = fields.get("vINTID", fields["EventID"])
+        if vintid < FIRST_LPI:
+            yield f"vINTID {vintid} is no LPI"
+
+
+def _collection(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
+    icid = fields.get("ICID")
+    if icid is None or icid < unit.collections_in_hardware:
+        return
+    yield from _no_room(unit, "collection", "ICID", icid)
+    if mnemonic in _NEEDS_COLLECTION and unit.maps("collection") and icid not in unit.collections["ICID"]:
+        yield f"collection {icid} is not mapped"
+
+
+def _vpe(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
+    vpe_id = fields.get("vPEID")
+    if vpe_id is None:
+        return
+    yield from _no_room(unit, "vpe", "vPEID", vpe_id)
+    mapped = found.vpes["vPEID"]
+    if mnemonic in _NEEDS_VPE and unit.maps("vpe") and vpe_id not in mapped:
+        yield f"vPE {vpe_id} is not mapped"
+    if mnemonic == "VMAPP" and fields["V"] and vpe_id in mapped:
+        yield f"vPE {vpe_id} is mapped already"
+    if mnemonic == "VMAPP" and not fields["V"] and (found.vpes["resident"][mapped == vpe_id] >= 0).any():
+        yield f"vPE {vpe_id} is resident"
+
+
+def _redistributor(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
+    if mnemonic in _UNMAPS and not fields["V"]:
+        return
+    for name in ("RDbase", "RDbase2"):
+        if name in fields and found.rdbases.is_none(fields[name], unit.pta):
+            yield f"{name} {fields[name]:#x} is no redistributor"

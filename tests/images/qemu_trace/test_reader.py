@@ -158,7 +158,7 @@ def test_an_unknown_event_behind_other_text_is_counted_by_its_name(events):
 
 
 def test_a_file_that_never_ends_is_no_trace(events, monkeypatch):
-    monkeypatch.setattr("gicmodel.images.qemu_trace.reader.MOST_OTHER_LINES", 100)
+    monkeypatch.setattr("gicmodel.images.qemu_trace.events.MOST_OTHER_LINES", 100)
     with pytest.raises(UnusableInput, match="none of its first 100 lines is a GICv3 trace event"):
         events("y\n" * 200 + ITS_WRITE)
     assert len(events("y\n" * 99 + ITS_WRITE)) == 100

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a profile says about an implementation's table entries, declared over their layouts.
+"""The formats of table entries that the inspection can read, declared over their layouts.
 
 IHI0069 fixes what the entries of ITS tables must hold and leaves their formats to the implementation. A profile names
-the layouts and which of their fields are what; the decoder knows no other difference between implementations.
+the layouts and which of their fields are what; the decoder knows no other difference between implementations. A new
+one is a `Profile` here.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
+from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.lpi_tables import VSGIS
+from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS
 
 Rows = slice | NDArray[np.bool_]
 """Which entries, as an index: a mask, or one of the slices ALL and NONE, which need no pass over memory."""
@@ -119,3 +122,50 @@ class Profile:
     def entries(self) -> dict[str, Entry | None]:
         """The kinds of entry by name."""
         return {"device": self.device, "event": self.event, "collection": self.collection, "vpe": self.vpe}
+
+
+DEVICE = Entry(DTE, "Valid", {"ITT_addr": "ITT_addr", "Size": "Size"})
+EVENT = Entry(
+    ITE,
+    "Valid",
+    {"INTID": "IntID", "physical": "IntType", "ICID": "ICID", "vPEID": "vPEID", "Doorbell": "Doorbell"},
+)
+COLLECTION = Entry(CTE, "Valid", {"RDbase": "RDbase"})
+VPE = Entry(VTE, "Valid", {"VPT_addr": "VPT_addr", "VPT_size": "VPT_size", "RDbase": "RDbase"})
+
+QEMU = Profile("qemu", "QEMU's GICv3 and GICv4.0", DEVICE, EVENT, COLLECTION, VPE)
+"""QEMU's TCG model (hw/intc/gicv3_internal.h)."""
+
+_VPE_FIELDS = ("VPT_addr", "VPT_size", "RDbase", "VCONF_addr", "Default_Doorbell", "DoorbellArmed", "ITSMap")
+GICMODEL = Profile(
+    "gicmodel",
+    "this model's GICv4.1",
+    DEVICE,
+    EVENT,
+    COLLECTION,
+    Entry(VPE_CONFIGURATION, "Valid", {name: name for name in _VPE_FIELDS}),
+    vsgi=VsgiStorage(
+        0,
+        VSGI_CONFIGURATION_BYTE,
+        Entry(VSGI_CONFIGURATION, "Enable", {name: name for name in ("Enable", "Group", "Priority")}),
+    ),
+)
+"""This package's own GICv4.1: QEMU's device, translation and collection entries, its own vPE configuration entry."""
+
+KVM = Profile(
+    "kvm-rev0",
+    "tables that KVM saved, ABI revision 0",
+    Entry(KVM_DTE, "V", {"ITT_addr": "ITT_addr", "Size": "Size", "next": "next"}),
+    Entry(KVM_ITE, "pINTID", {"INTID": "pINTID", "ICID": "ICID", "next": "next"}),
+    Entry(KVM_CTE, "V", {"RDbase": "RDBase", "ICID": "ICID"}),
+    collection_list=True,
+    not_mapped=COLLECTION_NOT_MAPPED,
+    next_bits={"device": KVM_DTE.spans["next"].bits, "event": KVM_ITE.spans["next"].bits},
+)
+"""A guest's RAM after KVM_DEV_ARM_ITS_SAVE_TABLES (Linux Documentation/virt/kvm/devices/arm-vgic-its.rst)."""
+
+OPAQUE = Profile("opaque", "unknown entries; level-1 entries, configuration and pending tables are architected")
+"""Hardware whose entries nobody published: what the architecture fixes still decodes."""
+
+PROFILES = {profile.name: profile for profile in (QEMU, GICMODEL, KVM, OPAQUE)}
+"""Every profile by its name."""
