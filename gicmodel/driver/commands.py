@@ -28,6 +28,11 @@ def within(values: Operand, end: int) -> bool:
     return 0 <= values < end
 
 
+def every(flags: np.bool_ | NDArray[np.bool_]) -> bool:
+    """Whether all flags are set. A single one is spared NumPy's reduction, which takes longer than most checks."""
+    return bool(flags.all() if isinstance(flags, np.ndarray) else flags)
+
+
 def mapd(device_id: int, event_bits: int, itt_addr: int) -> Commands:
     """Give a device the ITT at `itt_addr`: 256-byte aligned, 2**event_bits zeroed entries."""
     return _command(layouts.MAPD, DeviceID=device_id, Size=event_bits - 1, ITT_addr=itt_addr, V=1)

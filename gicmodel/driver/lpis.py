@@ -15,7 +15,7 @@ import numpy as np
 
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
-from gicmodel.driver.commands import Commands, Operand
+from gicmodel.driver.commands import Commands, Operand, every
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.lpi_tables import DISABLED, ENABLED
@@ -122,7 +122,7 @@ class PhysicalLpis:
         device.check_physical(events)
         self.gic.check_cpus(cpu)
         there = device.col[events] == cpu
-        if there.all():
+        if every(there):
             return
         if isinstance(events, np.ndarray):
             events = events[~there]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.driver.commands import Operand, within
+from gicmodel.driver.commands import Operand, every, within
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.lpi_tables import ConfigurationTable
 from gicmodel.layouts.lpi_tables import VSGIS
@@ -112,17 +112,17 @@ class ItsDevice:
     def check_mapped(self, events: Operand) -> None:
         """DriverError EINVAL unless all of `events` are mapped."""
         self.check_events(events)
-        if not self.mapped[events].all():
+        if not every(self.mapped[events]):
             raise DriverError("EINVAL", f"events {events} of device {self.device_id:#x} are not all mapped")
 
     def check_physical(self, events: Operand) -> None:
         """DriverError EINVAL unless all of `events` are mapped to physical LPIs."""
         self.check_events(events)
-        if not (self.mapped[events] & ~self.forwarded[events]).all():
+        if not every(self.mapped[events] & ~self.forwarded[events]):
             raise DriverError("EINVAL", f"events {events} of device {self.device_id:#x} are not all physical LPIs")
 
     def check_forwarded(self, events: Operand) -> None:
         """DriverError EINVAL unless all of `events` are forwarded."""
         self.check_events(events)
-        if not self.forwarded[events].all():
+        if not every(self.forwarded[events]):
             raise DriverError("EINVAL", f"events {events} of device {self.device_id:#x} are not all forwarded")

@@ -168,10 +168,8 @@ class VirtualPes:
             self.gic.redistributors[vpe.col_idx].invalidate_vlpis(vpe.vpe_id)
             return
         # One ITS that has the vPE mapped is enough, as it reaches the redistributors.
-        for its in self.gic.v4_its:
-            if self.eager or vpe.vm.vlpi_count[its.number]:
-                its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
-                return
+        for its in self._nodes_with(vpe.vm)[:1]:
+            its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
 
     def of_doorbell(self, intid: int) -> ItsVpe | None:
         """The vPE whose doorbell is LPI `intid`."""
@@ -251,7 +249,7 @@ class VirtualPes:
         nodes, sequence, its_list = self.gic.v4_its[:1], 0, 0
         if self.gic.its_list:
             # The same number to every ITS that has the vPE mapped (IHI0069 5.3, "VMOVP"; GITS_TYPER.VMOVP = 0).
-            nodes = [its for its in self.gic.v4_its if self.eager or vpe.vm.vlpi_count[its.number]]
+            nodes = self._nodes_with(vpe.vm)
             its_list = sum(1 << its.list_number for its in nodes)
             sequence, self._vmovp_sequence = self._vmovp_sequence, (self._vmovp_sequence + 1) & 0xFFFF
         for its in nodes:
@@ -261,6 +259,10 @@ class VirtualPes:
             else:
                 vmovp = commands.vmovp_v40(vpe.vpe_id, target, sequence, its_list)
             its.send(vmovp, commands.vsync(vpe.vpe_id))
+
+    def _nodes_with(self, vm: ItsVm) -> list[ItsNode]:
+        """The ITSs on which the VM's vPEs are to be mapped."""
+        return [its for its in self.gic.v4_its if self.eager or vm.vlpi_count[its.number]]
 
     def _check_mapping(self, vpe: ItsVpe) -> None:
         if self.eager and not vpe.vmapp_count:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Protocol
 
@@ -17,16 +18,21 @@ REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS, *
 
 
 @cache
+def registers_of(architecture: str) -> Mapping[str, Register]:
+    """The registers that architecture "3", "4.0" or "4.1" has, by name."""
+    return {entry.name: entry for entry in REGISTERS if architecture in entry.architectures}
+
+
 def register(name: str, architecture: str = "4.1") -> Register:
     """The register of that name, as architecture "3", "4.0" or "4.1" has it.
 
     Raises:
         KeyError: the architecture has no such register.
     """
-    for candidate in REGISTERS:
-        if candidate.name == name and architecture in candidate.architectures:
-            return candidate
-    raise KeyError(f"GICv{architecture} has no register {name}")
+    try:
+        return registers_of(architecture)[name]
+    except KeyError:
+        raise KeyError(f"GICv{architecture} has no register {name}") from None
 
 
 class RegisterFrame(Protocol):
@@ -46,29 +52,30 @@ class NamedRegisters:
     def __init__(self, frame: RegisterFrame, architecture: str) -> None:
         self.architecture = architecture
         self._frame = frame
+        self._registers = registers_of(architecture)
 
     def layout(self, name: str) -> Layout:
         """The layout of a register."""
-        return register(name, self.architecture).layout
+        return self._registers[name].layout
 
     def read(self, name: str) -> int:
         """The value of a register."""
-        entry = register(name, self.architecture)
+        entry = self._registers[name]
         return self._frame.read(entry.offset, entry.bits // 8)
 
     def write(self, name: str, value: int) -> None:
         """Write a register."""
-        entry = register(name, self.architecture)
+        entry = self._registers[name]
         self._frame.write(entry.offset, value, entry.bits // 8)
 
     def fields(self, name: str) -> dict[str, int]:
         """The fields of a register, read once."""
-        return self.layout(name).unpack(self.read(name))
+        return self._registers[name].layout.unpack(self.read(name))
 
     def set(self, name: str, **fields: int) -> None:
         """Write a register: these fields, and 0 in the others."""
-        self.write(name, self.layout(name).pack(**fields))
+        self.write(name, self._registers[name].layout.pack(**fields))
 
     def update(self, name: str, **fields: int) -> None:
         """Read a register, and write it with these fields replaced."""
-        self.write(name, self.layout(name).pack(**(self.fields(name) | fields)))
+        self.set(name, **(self.fields(name) | fields))
