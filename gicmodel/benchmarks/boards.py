@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gicmodel.benchmarks.harness import PeerMissing, require
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.qemu import RAM_BASE, QemuMissing, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import RAM_BASE, QemuMissing, QemuPeer
 from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode_many
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION

@@ -26,7 +26,7 @@ from gicmodel.benchmarks.boards import (
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.qemu import RAM_BASE
+from gicmodel.fuzzing.peers.qemu.process import RAM_BASE
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER

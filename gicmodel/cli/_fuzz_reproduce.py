@@ -13,7 +13,7 @@ from gicmodel.cli._output import publish
 from gicmodel.errors import printable, utf8
 from gicmodel.fuzzing.comparison import peer
 from gicmodel.fuzzing.execution import run
-from gicmodel.fuzzing.program_text import format_step, read_program
+from gicmodel.fuzzing.text import format_step, read_program
 
 
 def reproduce_program(path: Path, json_file: str | None) -> int:

@@ -18,8 +18,8 @@ from gicmodel.cli._output import publish
 from gicmodel.errors import UnusableInput, printable, utf8
 from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, shrunk_of
 from gicmodel.fuzzing.comparison import Peer, peer
-from gicmodel.fuzzing.program_text import format_program, write_program
 from gicmodel.fuzzing.results import Results, distinct, document, named_outcomes, without_copies
+from gicmodel.fuzzing.text import format_program, write_program
 from gicmodel.fuzzing.workers import Workers, WorkersLost, cluster, local
 
 AGREED, DIFFERENT = 0, 1

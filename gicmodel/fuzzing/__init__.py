@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzzing command sequences: the oracle, Hypothesis strategies, state machines, and campaigns.
+"""Fuzzing command sequences: programs, campaigns against `peers`, and `hypothesis`: strategies and state machines.
 
-`oracle` and `strategies` never import numba. State machines, all to be subclassed, drive the real hardware and do:
-`machines` (against the oracle), `qemu_machine` (against QEMU), `peer_machine` (against any peer of a campaign; the two
-engines), `driver_machine` (a driver on hardware that retains), `migration_machine` (whole VMs that are migrated).
+State machines, all to be subclassed, drive the real hardware: `hypothesis.machines` (against the specification),
+`hypothesis.qemu_machine`, `hypothesis.peer_machine` (against any peer of a campaign; the two engines),
+`hypothesis.driver_machine` (a driver on hardware that retains), `hypothesis.migration_machine` (whole VMs).
 """

@@ -12,8 +12,9 @@ import numpy as np
 from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.execution import divergence_of, locate, run
 from gicmodel.fuzzing.program import Program
-from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.shrink import minimal
+from gicmodel.fuzzing.universe import universe_of
+from gicmodel.lab.rig import Rig
 from gicmodel.layouts.architecture import ARCHITECTURES
 
 Outcomes = Counter[tuple[str, int]]
@@ -67,7 +68,7 @@ def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
         [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
     )
     machine = peer.machine(random, offered[chunk % len(offered)])
-    universe = Rig(machine.config, machine.geometry).universe
+    universe = universe_of(Rig(machine.config, machine.geometry))
     commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
     return Program(peer.name, machine, tuple(peer.steps(random, universe, commands)))
 

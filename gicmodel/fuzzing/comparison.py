@@ -16,7 +16,8 @@ from gicmodel.fuzzing.generation import draw_steps
 from gicmodel.fuzzing.program import Machine, Step
 from gicmodel.fuzzing.universe import Universe
 
-PEERS = ("oracle", "qemu", "engine")
+PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine"}
+"""The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
 
 
 class Comparison(ABC):
@@ -43,7 +44,7 @@ class Comparison(ABC):
 
 
 class Peer(ABC):
-    """One of `PEERS`, which a module of that name in `gicmodel.fuzzing.peers` has as `PEER`."""
+    """One of `PEERS`."""
 
     name: ClassVar[str]
     architectures: ClassVar[tuple[str, ...]] = ("3", "4.0", "4.1")
@@ -71,5 +72,5 @@ def peer(name: str) -> Peer:
     """The peer of a name. Raises UnusableInput if there is none."""
     if name not in PEERS:
         raise UnusableInput(f"{name!r:.60} is no peer: one of {', '.join(PEERS)}")
-    found: Peer = import_module(f"gicmodel.fuzzing.peers.{name}").PEER
+    found: Peer = import_module(f"gicmodel.fuzzing.peers.{PEERS[name]}").PEER
     return found

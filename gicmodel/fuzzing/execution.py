@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.program import Program, Step
 
 EXCEPTION = "exception"

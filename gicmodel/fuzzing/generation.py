@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.events import Events
+from gicmodel.fuzzing.hypothesis.strategies import mapping_commands, mnemonics, words
 from gicmodel.fuzzing.program import Command, CommandWords, Event, Step
-from gicmodel.fuzzing.strategies import mapping_commands, mnemonics, words
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode_many
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from gicmodel.fuzzing.strategies import Geometry
+from gicmodel.fuzzing.hypothesis.strategies import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,7 +99,7 @@ def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Eve
 
 def limits(machine: Machine) -> dict[str, range]:
     """The values that each field of an event may have."""
-    from gicmodel.fuzzing.board import ITTS, VCONFS, VPTS
+    from gicmodel.lab.board import ITTS, VCONFS, VPTS
     from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
     config = machine.config

@@ -10,7 +10,7 @@ from typing import Any
 
 from gicmodel.fuzzing.campaign import ChunkResult, Finding, Outcomes
 from gicmodel.fuzzing.program import Program
-from gicmodel.fuzzing.program_text import format_program
+from gicmodel.fuzzing.text import format_program
 from gicmodel.hardware import error_name
 from gicmodel.layouts.commands import OPCODES
 

@@ -13,8 +13,8 @@ from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import Peer
 from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
+from gicmodel.fuzzing.hypothesis.strategies import Geometry
 from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
-from gicmodel.fuzzing.strategies import Geometry
 from gicmodel.layouts.commands import COMMANDS
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 

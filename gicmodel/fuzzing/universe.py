@@ -8,11 +8,15 @@ last that is in range, and values that only fit the field.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
+
+if TYPE_CHECKING:
+    from gicmodel.lab.board import Board
 
 Pool = tuple[int, ...]
 
@@ -130,6 +134,21 @@ class Universe:
         layout = COMMANDS(self.config.architecture).get(OPCODES[mnemonic], COMMANDS("4.1")[OPCODES[mnemonic]])
         widest = int(layout[name].mask) << int(layout[name].scale)
         return tuple(value for value in pool if value <= widest)
+
+
+def universe_of(board: Board) -> Universe:
+    """The IDs that the tables of a board have room for, and the addresses that its software has set aside."""
+    config = board.config
+    return Universe(
+        config,
+        devices=board.device_tables[0].count,
+        collections=config.hcc + board.collection_tables[0].count,
+        vpes=board.vpe_tables[0].count if config.virtual else 0,
+        itts=board.itts,
+        vpts=board.vpts,
+        vconfs=board.vconfs,
+        shared_itts=config.caching == "none",
+    )
 
 
 def _low_and_last(entries: int, bits: int, low: int) -> Pool:

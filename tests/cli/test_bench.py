@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gicmodel.benchmarks import catalogue
 from gicmodel.benchmarks.harness import Benchmark, Unproven
 from gicmodel.cli import main
-from gicmodel.fuzzing.qemu import QemuMissing
+from gicmodel.fuzzing.peers.qemu.process import QemuMissing
 from gicmodel.jit import COMPILED
 from tests.conftest import needed
 

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.campaign import Plan, generate, run_chunk
 from gicmodel.fuzzing.execution import first_divergence
+from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.engine import PEER, other_engine
 from gicmodel.jit import COMPILED
 

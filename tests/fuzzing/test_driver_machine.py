@@ -14,8 +14,8 @@ from gicmodel.driver import DriverError, GicDriver, ItsVpe, commands
 from gicmodel.driver.commands import Commands
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.vpes import VirtualPes
-from gicmodel.fuzzing.driver_machine import EVENT, VCPU, DriverUnderCaching, Event
-from gicmodel.fuzzing.twin_hosts import MissingCommand
+from gicmodel.fuzzing.hypothesis.driver_machine import EVENT, VCPU, DriverUnderCaching, Event
+from gicmodel.fuzzing.hypothesis.twin_hosts import MissingCommand
 from gicmodel.layouts.commands import OPCODES
 
 QUIET = settings(

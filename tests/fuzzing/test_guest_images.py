@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.strategies import GuestImage, guest_images
+from gicmodel.fuzzing.hypothesis.strategies import GuestImage, guest_images
 from gicmodel.jit import COMPILED
 from gicmodel.migration import Host, VirtualMachine, config_for
 from gicmodel.migration.pending import pending_vlpis

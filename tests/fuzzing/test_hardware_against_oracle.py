@@ -7,8 +7,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.machines import HardwareAgainstOracle
-from gicmodel.fuzzing.strategies import configurations
+from gicmodel.fuzzing.hypothesis.machines import HardwareAgainstOracle
+from gicmodel.fuzzing.hypothesis.strategies import configurations
 from gicmodel.jit import COMPILED
 
 EXAMPLES = settings(

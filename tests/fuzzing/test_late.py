@@ -6,7 +6,7 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.fuzzing.late import LateGic
+from gicmodel.fuzzing.hypothesis.late import LateGic
 from gicmodel.hardware import Gic
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register

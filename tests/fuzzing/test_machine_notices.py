@@ -10,10 +10,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy, just
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.agreement import Divergence, check_everything
-from gicmodel.fuzzing.machines import HardwareAgainstOracle
-from gicmodel.fuzzing.pair import Pair
-from gicmodel.fuzzing.strategies import Geometry, mapping_commands, words
+from gicmodel.fuzzing.hypothesis.machines import HardwareAgainstOracle
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, mapping_commands, words
+from gicmodel.fuzzing.peers.agreement import Divergence, check_everything
+from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 from gicmodel.spec import Oracle

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gicmodel.fuzzing.driver_machine import DriverUnderCaching
 from gicmodel.fuzzing.execution import divergence_of
-from gicmodel.fuzzing.twin_hosts import MissingCommand
+from gicmodel.fuzzing.hypothesis.driver_machine import DriverUnderCaching
+from gicmodel.fuzzing.hypothesis.twin_hosts import MissingCommand
 from gicmodel.jit import COMPILED
 from tests.fuzzing.mutants import MUTANTS
 from tests.fuzzing.mutants.hunting import MutantPeer, hunt_for

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuPeer
-from gicmodel.fuzzing.qemu_machine import QemuMachine, QemuMachineV4
+from gicmodel.fuzzing.hypothesis.qemu_machine import QemuMachine, QemuMachineV4
+from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuPeer
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.registers.by_name import REGISTERS, register
@@ -67,7 +67,7 @@ def test_the_process_and_its_files_end_with_the_block():
 @needs_qemu
 def test_the_process_and_its_files_end_with_a_killed_parent():
     program = (
-        "import os\nfrom gicmodel.fuzzing.qemu import QemuPeer\n"
+        "import os\nfrom gicmodel.fuzzing.peers.qemu.process import QemuPeer\n"
         "peer = QemuPeer()\nprint(peer.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
     with tempfile.TemporaryDirectory() as left_behind:

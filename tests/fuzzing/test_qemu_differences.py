@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.qemu import BINARY, QemuPeer
-from gicmodel.fuzzing.qemu_differences import AVOIDED, COMPARED, NEVER_DONE
-from gicmodel.fuzzing.qemu_twins import UNMAPPED, Twins
-from gicmodel.fuzzing.strategies import Geometry, words
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
+from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, NEVER_DONE
+from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuPeer
+from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER

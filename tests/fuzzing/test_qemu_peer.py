@@ -10,17 +10,19 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing import qemu_differences, tables_seen
 from gicmodel.fuzzing.campaign import Plan, run_chunk
 from gicmodel.fuzzing.execution import divergence_of, run
-from gicmodel.fuzzing.peers.qemu import PEER, AgainstQemu, Qemu
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
+from gicmodel.fuzzing.peers.qemu import differences
+from gicmodel.fuzzing.peers.qemu.peer import PEER, AgainstQemu, Qemu
+from gicmodel.fuzzing.peers.qemu.process import BINARY
 from gicmodel.fuzzing.program import Command, Machine, Program
-from gicmodel.fuzzing.program_text import write_program
-from gicmodel.fuzzing.qemu import BINARY
-from gicmodel.fuzzing.rig import Rig
 from gicmodel.fuzzing.shrink import minimal
-from gicmodel.fuzzing.strategies import Geometry, words
+from gicmodel.fuzzing.text import write_program
+from gicmodel.fuzzing.universe import universe_of
 from gicmodel.jit import COMPILED
+from gicmodel.lab import tables_seen
+from gicmodel.lab.rig import Rig
 
 pytestmark = pytest.mark.qemu
 needs_qemu = pytest.mark.needs(BINARY)
@@ -37,7 +39,7 @@ class AnyChoice(Qemu):
 
 def program_for(config: GicConfig, commands: int, seed: int = 0) -> Program:
     machine = Machine(config, Geometry(indirect=True))
-    universe = Rig(machine.config, machine.geometry).universe
+    universe = universe_of(Rig(machine.config, machine.geometry))
     return Program("qemu", machine, tuple(PEER.steps(np.random.default_rng(seed), universe, commands)))
 
 
@@ -96,7 +98,7 @@ def test_a_difference_is_shrunk_saved_and_reproduced(monkeypatch, tmp_path: Path
     avoided = words(("MAPC", {"ICID": 2, "RDbase": 0x1_0000, "V": 1}), "3")
     program = program.of((*program.steps[:20], Command(0, avoided)))
     with monkeypatch.context() as patch:
-        patch.setattr(qemu_differences, "AVOIDED", ())
+        patch.setattr(differences, "AVOIDED", ())
         found = minimal(PEER, program)
         assert found.commands == len(found.steps) == 1
         write_program(tmp_path / "found", found)

@@ -4,8 +4,8 @@
 from gicmodel.fuzzing.campaign import Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.program import EVENTS, Command, Event, Program, limits
-from gicmodel.fuzzing.program_text import format_step
 from gicmodel.fuzzing.shrink import shrink
+from gicmodel.fuzzing.text import format_step
 from gicmodel.layouts.commands import OPCODES
 
 

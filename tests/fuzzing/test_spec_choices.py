@@ -9,9 +9,9 @@ import pytest
 from gicmodel.config import _CHOICES, _RANGES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, run_chunk
-from gicmodel.fuzzing.geometry import Geometry
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.program import Machine
+from gicmodel.lab.geometry import Geometry
 
 COMMANDS = 800
 NUMBERS = {name: values for name, values in _RANGES.items() if name not in ("intid_bits", "redistributor_base")}

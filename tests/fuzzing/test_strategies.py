@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis import strategies as st
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.strategies import (
+from gicmodel.fuzzing.hypothesis.strategies import (
     Command,
     Geometry,
     boundary_commands,
@@ -159,9 +159,9 @@ def installed(tmp_path: Path) -> dict[str, str]:
 INFERS = """
 import sys
 from hypothesis import strategies as st, find
-print(*sorted({"construct", "gicmodel.fuzzing.strategies", "numba"} & set(sys.modules)))
+print(*sorted({"construct", "gicmodel.fuzzing.hypothesis.strategies", "numba"} & set(sys.modules)))
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.geometry import Geometry
+from gicmodel.lab.geometry import Geometry
 print(find(st.from_type(GicConfig), lambda config: config.its == 2).its, find(st.from_type(Geometry), bool).pages)
 print(find(st.lists(st.from_type(GicConfig), min_size=1), bool)[0].architecture, "numba" in sys.modules)
 """
@@ -174,5 +174,7 @@ def test_where_the_package_is_installed_types_are_inferred_without_numba(tmp_pat
 
 
 def test_strategies_do_not_import_numba() -> None:
-    script = "import sys, gicmodel.fuzzing.strategies as s; s.configurations(); sys.exit('numba' in sys.modules)"
+    script = (
+        "import sys, gicmodel.fuzzing.hypothesis.strategies as s; s.configurations(); sys.exit('numba' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

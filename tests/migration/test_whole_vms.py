@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole VMs, see `gicmodel.fuzzing.migration_machine`: nothing is lost or invented, and mistakes are noticed."""
+"""Whole VMs (`gicmodel.fuzzing.hypothesis.migration_machine`): nothing is lost or invented; mistakes are noticed."""
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from gicmodel.driver.vpes import VirtualPes
-from gicmodel.fuzzing.migration_machine import WholeVm
+from gicmodel.fuzzing.hypothesis.migration_machine import WholeVm
 from gicmodel.kvm.forwarding import Forwarding
 from gicmodel.kvm.sgi import Sgis
 from gicmodel.migration import VirtualMachine

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from gicmodel.fuzzing.execution import first_divergence
-from gicmodel.fuzzing.pair import Pair
 from gicmodel.fuzzing.peers.oracle import PEER
+from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.program import Program
-from gicmodel.fuzzing.program_text import parse_program
+from gicmodel.fuzzing.text import parse_program
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.spec import Reason, Syndrome
 from gicmodel.spec.commands import error_number

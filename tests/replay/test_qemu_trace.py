@@ -6,13 +6,13 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.board import RAM_BASE
 from gicmodel.fuzzing.generation import draw_packets
-from gicmodel.fuzzing.qemu import BINARY, QemuPeer
-from gicmodel.fuzzing.qemu_differences import avoided
-from gicmodel.fuzzing.qemu_twins import Twins
-from gicmodel.fuzzing.strategies import Geometry, mapping_commands
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, mapping_commands
+from gicmodel.fuzzing.peers.qemu.differences import avoided
+from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuPeer
+from gicmodel.fuzzing.peers.qemu.twins import Twins
 from gicmodel.images.segments import Segment
+from gicmodel.lab.board import RAM_BASE
 from gicmodel.layouts.commands import COMMANDS, decode_command
 from gicmodel.replay import replay
 

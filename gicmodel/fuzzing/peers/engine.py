@@ -21,10 +21,10 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from gicmodel.engine import VARIABLE, Engine
-from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.comparison import Comparison, Peer
-from gicmodel.fuzzing.pair import Pair
+from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.oracle import boot_pair, draw_machine
+from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.program import Event, Machine, Step, runs
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED

@@ -11,11 +11,11 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.agreement import check_cpu_interfaces, check_everything, check_queues
 from gicmodel.fuzzing.comparison import Comparison, Peer
-from gicmodel.fuzzing.pair import Pair
+from gicmodel.fuzzing.hypothesis.strategies import MACHINE_CHOICES, Geometry
+from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everything, check_queues
+from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.program import Event, Machine, Step, runs
-from gicmodel.fuzzing.strategies import MACHINE_CHOICES, Geometry
 from gicmodel.memory import ExternalAbort
 from gicmodel.spec import Oracle
 

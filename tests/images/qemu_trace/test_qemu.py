@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from gicmodel.fuzzing.qemu import BINARY, RAM_BASE, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuPeer
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.registers.by_name import register

@@ -11,10 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.config import Architecture, GicConfig
-from gicmodel.fuzzing.qemu import QemuPeer
-from gicmodel.fuzzing.qemu_differences import avoided
-from gicmodel.fuzzing.qemu_twins import UNMAPPED, Twins
-from gicmodel.fuzzing.strategies import (
+from gicmodel.fuzzing.hypothesis.strategies import (
     Geometry,
     Words,
     commands,
@@ -23,6 +20,9 @@ from gicmodel.fuzzing.strategies import (
     some_mapping_commands,
     unknown_words,
 )
+from gicmodel.fuzzing.peers.qemu.differences import avoided
+from gicmodel.fuzzing.peers.qemu.process import QemuPeer
+from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
 from gicmodel.layouts.commands import COMMANDS, decode_command
 
 REDISTRIBUTORS = st.integers(0, 3)

@@ -11,10 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.agreement import check_everything, check_vpts
-from gicmodel.fuzzing.pair import Pair
-from gicmodel.fuzzing.rig import Rig
-from gicmodel.fuzzing.strategies import (
+from gicmodel.fuzzing.hypothesis.strategies import (
     Command,
     commands,
     configurations,
@@ -25,6 +22,9 @@ from gicmodel.fuzzing.strategies import (
     valid_commands,
     words,
 )
+from gicmodel.fuzzing.peers.agreement import check_everything, check_vpts
+from gicmodel.fuzzing.peers.pair import Pair
+from gicmodel.lab.rig import Rig
 from gicmodel.spec import SPURIOUS, Oracle
 from gicmodel.spec.state import VirtualEvent
 
@@ -97,7 +97,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @rule(data=st.data(), its=ITS_NUMBERS, recover=st.just(True) | st.booleans())
     def command(self, data: DataObject, its: int, recover: bool) -> None:
         """Push commands. `recover`: replace one that stalls by a harmless one, until the queue is empty."""
-        batch = st.lists(commands(self.rig.universe), min_size=1, max_size=4)
+        batch = st.lists(commands(self.pair.universe), min_size=1, max_size=4)
         self.push(its, data.draw(batch, "commands"), recover)
 
     @precondition(lambda self: self.mapped_events())
@@ -108,7 +108,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         if pending:
             self.pair.translate(its, device, event)
         chosen = data.draw(st.sampled_from(EVENT_COMMANDS[self.config.virtual]), "mnemonic")
-        mnemonic, fields = data.draw(valid_commands(self.rig.universe, [chosen]), "command")
+        mnemonic, fields = data.draw(valid_commands(self.pair.universe, [chosen]), "command")
         self.push(its, [(mnemonic, fields | {"DeviceID": device, "EventID": event})])
 
     @precondition(lambda self: self.mapped_vpes())
@@ -117,7 +117,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         """Push a command that names a mapped vPE."""
         its, vpeid = data.draw(st.sampled_from(self.mapped_vpes()), "vPE")
         chosen = data.draw(st.sampled_from(VPE_COMMANDS[self.config.v41]), "mnemonic")
-        mnemonic, fields = data.draw(valid_commands(self.rig.universe, [chosen]), "command")
+        mnemonic, fields = data.draw(valid_commands(self.pair.universe, [chosen]), "command")
         self.push(its, [(mnemonic, fields | {"vPEID": vpeid})])
 
     @precondition(lambda self: self.config.v41 and self.mapped_vpes())
@@ -133,13 +133,13 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
             self.rig.zero_vpt(vpe.vpt)
             self.oracle.vpts.pop(vpe.vpt, None)
         tables = {"VPT_addr": vpe.vpt, "VPT_size": vpe.vintid_bits - 1, "VCONF_addr": vpe.vconf}
-        target = {"RDbase": self.rig.universe.rdbase(vpe.redistributor), "Default_Doorbell": vpe.default_doorbell}
+        target = {"RDbase": self.pair.universe.rdbase(vpe.redistributor), "Default_Doorbell": vpe.default_doorbell}
         self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": int(promised), **tables, **target})])
 
     @rule(data=st.data(), its=ITS_NUMBERS)
     def malformed_command(self, data: DataObject, its: int) -> None:
         """Push a command of an unknown opcode, or one with RES0 bits set."""
-        malformed = unknown_words(self.rig.universe) | reserved_words(self.rig.universe)
+        malformed = unknown_words(self.pair.universe) | reserved_words(self.pair.universe)
         self.pair.push(its % self.config.its, [data.draw(malformed, "words")])
         self.pair.recover(its % self.config.its)
 
@@ -185,7 +185,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @rule(data=st.data(), its=ITS_NUMBERS)
     def device_write(self, data: DataObject, its: int) -> None:
         """A device writes GITS_TRANSLATER."""
-        universe, its = self.rig.universe, its % self.config.its
+        universe, its = self.pair.universe, its % self.config.its
         devices, events = (*universe.device_ids, 7, universe.devices), (0, 1, 3, 8192, 1 << self.config.event_id_bits)
         anything = st.tuples(st.just(its), st.sampled_from(devices), st.sampled_from(events))
         mapped = self.mapped_events()
@@ -195,7 +195,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @rule(data=st.data(), rd=REDISTRIBUTORS, pending=st.booleans())
     def direct_lpi(self, data: DataObject, rd: int, pending: bool) -> None:
         """Write GICR_SETLPIR or GICR_CLRLPIR."""
-        intid = data.draw(st.sampled_from((*self.rig.universe.intids, 8191, 1 << self.config.intid_bits)), "INTID")
+        intid = data.draw(st.sampled_from((*self.pair.universe.intids, 8191, 1 << self.config.intid_bits)), "INTID")
         (self.pair.set_lpi if pending else self.pair.clear_lpi)(rd % self.config.redistributors, intid)
 
     @precondition(lambda self: self.config.v41)
@@ -209,14 +209,14 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     @rule(data=st.data(), byte=CONFIGURATION_BYTES)
     def configure(self, data: DataObject, byte: int) -> None:
         """Write an LPI's configuration byte."""
-        self.pair.configure(data.draw(st.sampled_from(self.rig.universe.intids), "INTID"), byte)
+        self.pair.configure(data.draw(st.sampled_from(self.pair.universe.intids), "INTID"), byte)
 
     @precondition(lambda self: self.config.virtual)
     @rule(data=st.data(), byte=CONFIGURATION_BYTES)
     def configure_virtual(self, data: DataObject, byte: int) -> None:
         """Write a vLPI's configuration byte."""
         vconf = data.draw(st.integers(0, len(self.rig.vconfs) - 1), "VCONF")
-        self.pair.configure_virtual(vconf, data.draw(st.sampled_from(self.rig.universe.intids), "vINTID"), byte)
+        self.pair.configure_virtual(vconf, data.draw(st.sampled_from(self.pair.universe.intids), "vINTID"), byte)
 
     @precondition(lambda self: self.config.v41 and self.oracle.vpes)
     @rule(data=st.data(), whole=st.booleans())
@@ -226,7 +226,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         if whole:
             self.pair.invalidate_all(vpeid)
         else:
-            self.pair.invalidate(vpeid, data.draw(st.sampled_from(self.rig.universe.intids), "vINTID"))
+            self.pair.invalidate(vpeid, data.draw(st.sampled_from(self.pair.universe.intids), "vINTID"))
 
     @rule(rd=REDISTRIBUTORS, seldom=SELDOM, ptz=st.booleans())
     def toggle_lpis(self, rd: int, seldom: bool, ptz: bool) -> None:
@@ -277,7 +277,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
 
     def any_vpeid(self) -> SearchStrategy[int]:
         """A vPEID that exists, if one does; or one of the universe, or the first out of range."""
-        anything = st.sampled_from((*self.rig.universe.vpeids, self.oracle.vpe_limit))
+        anything = st.sampled_from((*self.pair.universe.vpeids, self.oracle.vpe_limit))
         return st.sampled_from(sorted(self.oracle.vpes)) | anything if self.oracle.vpes else anything
 
     # Acknowledge.

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing import qemu, tables_seen
-from gicmodel.fuzzing.board import RAM_BASE
-from gicmodel.fuzzing.qemu import QemuPeer
-from gicmodel.fuzzing.qemu_differences import COMPARED, PENDING_LAST, avoided
-from gicmodel.fuzzing.rig import Rig
-from gicmodel.fuzzing.strategies import Command, Geometry, words
+from gicmodel.fuzzing.hypothesis.strategies import Command, Geometry, words
+from gicmodel.fuzzing.peers.qemu import process
+from gicmodel.fuzzing.peers.qemu.differences import COMPARED, PENDING_LAST, avoided
+from gicmodel.fuzzing.peers.qemu.process import QemuPeer
+from gicmodel.fuzzing.universe import universe_of
+from gicmodel.lab import tables_seen
+from gicmodel.lab.board import RAM_BASE
+from gicmodel.lab.rig import Rig
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
@@ -56,6 +58,7 @@ class Twins(Rig):
         self.commands = 0
         self.pending_lasts: Counter[bool] = Counter()
         super().__init__(config, geometry)
+        self.universe = universe_of(self)
         self.queue = self._alloc(QUEUE_BYTES)
         self._end = self._alloc(PAGE_BYTES)
         self._slot = 0
@@ -207,5 +210,5 @@ class Twins(Rig):
         self.memory.clear_dirty()
 
     def _qemu_ram(self, address: int, length: int) -> NDArray[np.uint8]:
-        offset = address - qemu.RAM_BASE
+        offset = address - process.RAM_BASE
         return self.peer.ram[offset : offset + length]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.geometry import Geometry
+from gicmodel.lab.geometry import Geometry
 
 
 def register() -> None:
@@ -20,12 +20,12 @@ def register() -> None:
 
 
 def _configurations(_: type[GicConfig]) -> SearchStrategy[GicConfig]:
-    from gicmodel.fuzzing.strategies import configurations
+    from gicmodel.fuzzing.hypothesis.strategies import configurations
 
     return configurations()
 
 
 def _geometries(_: type[Geometry]) -> SearchStrategy[Geometry]:
-    from gicmodel.fuzzing.strategies import geometries
+    from gicmodel.fuzzing.hypothesis.strategies import geometries
 
     return geometries()

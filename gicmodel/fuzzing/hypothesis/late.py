@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gicmodel.fuzzing.late_redistributor import LateRedistributor
+from gicmodel.fuzzing.hypothesis.late_redistributor import LateRedistributor
 from gicmodel.hardware import Gic, Its
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of

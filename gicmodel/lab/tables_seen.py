@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.fuzzing.board import Table
-from gicmodel.fuzzing.rig import Rig
+from gicmodel.lab.board import Table
+from gicmodel.lab.rig import Rig
 from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE
 from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
 from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent

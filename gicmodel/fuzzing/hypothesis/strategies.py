@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.geometry import Geometry as Geometry
-from gicmodel.fuzzing.guest_images import GuestImage as GuestImage
-from gicmodel.fuzzing.guest_images import guest_images as guest_images
+from gicmodel.fuzzing.hypothesis.guest_images import GuestImage as GuestImage
+from gicmodel.fuzzing.hypothesis.guest_images import guest_images as guest_images
 from gicmodel.fuzzing.universe import Universe
+from gicmodel.lab.geometry import Geometry as Geometry
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI

@@ -6,14 +6,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from gicmodel.fuzzing import tables_seen
-from gicmodel.fuzzing.board import QUEUE_SLOTS
 from gicmodel.hardware.observe import pending_physical, pending_virtual
+from gicmodel.lab import tables_seen
+from gicmodel.lab.board import QUEUE_SLOTS
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.spec.state import Vpe
 
 if TYPE_CHECKING:
-    from gicmodel.fuzzing.pair import Pair
+    from gicmodel.fuzzing.peers.pair import Pair
 
 
 class Divergence(AssertionError):

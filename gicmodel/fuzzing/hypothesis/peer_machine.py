@@ -16,9 +16,9 @@ from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.fuzzing.comparison import Comparison, Peer
 from gicmodel.fuzzing.generation import boot_steps, commands_for
+from gicmodel.fuzzing.hypothesis.strategies import commands, malformed_words, words
 from gicmodel.fuzzing.peers import engine
 from gicmodel.fuzzing.program import EVENTS, Event, Machine, Step, limits
-from gicmodel.fuzzing.strategies import commands, malformed_words, words
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 

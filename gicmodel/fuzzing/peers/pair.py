@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.agreement import agree
-from gicmodel.fuzzing.board import QUEUE_SLOTS
-from gicmodel.fuzzing.rig import Rig
-from gicmodel.fuzzing.strategies import Geometry, Words, words
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, Words, words
+from gicmodel.fuzzing.peers.agreement import agree
+from gicmodel.fuzzing.universe import universe_of
 from gicmodel.hardware import error_name
+from gicmodel.lab.board import QUEUE_SLOTS
+from gicmodel.lab.rig import Rig
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.spec import Oracle, Syndrome
 from gicmodel.spec.state import Command, Vpe
@@ -32,7 +33,7 @@ class Pair:
     def __init__(self, config: GicConfig, geometry: Geometry, oracle_class: type[Oracle] = Oracle) -> None:
         self.config = config
         self.rig = Rig(config, geometry)
-        self.universe = self.rig.universe
+        self.universe = universe_of(self.rig)
         self.oracle = oracle_class(config, self.universe.devices, self.universe.collections, self.universe.vpes)
         for number in range(config.redistributors):
             self.oracle.enable_lpis(number)

@@ -8,9 +8,8 @@ from functools import cache
 
 from gicmodel.config import GicConfig
 from gicmodel.driver.allocator import PageAllocator
-from gicmodel.fuzzing.geometry import Geometry
-from gicmodel.fuzzing.universe import Universe
 from gicmodel.hardware import Gic
+from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
@@ -48,16 +47,6 @@ class Board:
         self.gic = Gic(config, self.memory)
         self._pages = PageAllocator(self.memory, RAM_BASE, self.memory.end)
         self._allocate()
-        self.universe = Universe(
-            config,
-            devices=self.device_tables[0].count,
-            collections=config.hcc + self.collection_tables[0].count,
-            vpes=self.vpe_tables[0].count if config.virtual else 0,
-            itts=self.itts,
-            vpts=self.vpts,
-            vconfs=self.vconfs,
-            shared_itts=config.caching == "none",
-        )
         self._boot()
 
     # Boot.

@@ -17,8 +17,8 @@ from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver
-from gicmodel.fuzzing.strategies import configurations
-from gicmodel.fuzzing.twin_hosts import MissingCommand, TwinHost, check
+from gicmodel.fuzzing.hypothesis.strategies import configurations
+from gicmodel.fuzzing.hypothesis.twin_hosts import MissingCommand, TwinHost, check
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 CPUS, DEVICES, EVENTS, VCPUS = 2, 2, 4, 2

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """QEMU as a peer: GICv3 and GICv4.0 with QEMU's choices, and what qtest can see, which is registers and RAM.
 
-Left out is what `qemu_differences` says QEMU takes differently, and what qtest has no access to: CPU interfaces, and
+Left out is what `differences` says QEMU takes differently, and what qtest has no access to: CPU interfaces, and
 messages of another device than 0.
 """
 
@@ -16,16 +16,16 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing import tables_seen
-from gicmodel.fuzzing.agreement import Divergence
 from gicmodel.fuzzing.comparison import Comparison, Peer
 from gicmodel.fuzzing.generation import commands_for, draw_packets, draw_steps
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
+from gicmodel.fuzzing.peers.agreement import Divergence
+from gicmodel.fuzzing.peers.qemu.differences import avoided
+from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuPeer, find_binary
+from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.program import CommandWords, Event, Machine, Step, runs
-from gicmodel.fuzzing.qemu import QemuMissing, QemuPeer, find_binary
-from gicmodel.fuzzing.qemu_differences import avoided
-from gicmodel.fuzzing.qemu_twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
-from gicmodel.fuzzing.strategies import Geometry, words
 from gicmodel.fuzzing.universe import Universe
+from gicmodel.lab import tables_seen
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.memory import ExternalAbort
 

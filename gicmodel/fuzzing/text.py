@@ -26,8 +26,8 @@ from typing import Any
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import PEERS
+from gicmodel.fuzzing.hypothesis.strategies import Geometry
 from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
-from gicmodel.fuzzing.strategies import Geometry
 from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
 

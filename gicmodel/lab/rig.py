@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.board import QUEUE_SLOTS, Board, place
-from gicmodel.fuzzing.geometry import Geometry
-from gicmodel.fuzzing.strategies import Words
 from gicmodel.hardware import CommandError
+from gicmodel.lab.board import QUEUE_SLOTS, Board, place
+from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import ITE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
@@ -39,7 +38,7 @@ class Rig(Board):
 
     # Commands.
 
-    def push(self, its: int, commands: Sequence[Words]) -> None:
+    def push(self, its: int, commands: Sequence[Sequence[int]]) -> None:
         """Write commands, fewer than QUEUE_SLOTS, into the next slots of an ITS's queue, and CWRITER once."""
         octets = np.array(commands, "<u8").tobytes()
         first = self._written[its] % QUEUE_SLOTS
@@ -49,7 +48,7 @@ class Rig(Board):
         self._written[its] += len(commands)
         self.write_its(its, "GITS_CWRITER", GITS_CWRITER.pack(Offset=self._offset(self._written[its])))
 
-    def retry(self, its: int, replacement: Words | None = None) -> None:
+    def retry(self, its: int, replacement: Sequence[int] | None = None) -> None:
         """Write CWRITER.Retry, after overwriting the command that stalled if there is a `replacement`."""
         if replacement is not None:
             self._store(its, self.creadr(its) // COMMAND_BYTES, replacement)
@@ -72,7 +71,7 @@ class Rig(Board):
     def _offset(self, slot: int) -> int:
         return slot % QUEUE_SLOTS * COMMAND_BYTES
 
-    def _store(self, its: int, slot: int, command: Words) -> None:
+    def _store(self, its: int, slot: int, command: Sequence[int]) -> None:
         for index, word in enumerate(command):
             self.memory.write_u64(self.queues[its] + self._offset(slot) + 8 * index, word)
 

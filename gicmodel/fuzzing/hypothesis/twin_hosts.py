@@ -15,7 +15,7 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice, ItsVpe
-from gicmodel.fuzzing.late import LateGic
+from gicmodel.fuzzing.hypothesis.late import LateGic
 from gicmodel.hardware import Gic
 from gicmodel.hardware.kernels.configuration import RETAINED
 from gicmodel.hardware.kernels.state import SLOT
