@@ -15,6 +15,7 @@ GROUPS = {
     "commands": "commands from a full queue",
     "translater": "GITS_TRANSLATER writes in bulk",
     "decode": "table decode",
+    "dumps": "a Linux machine's RAM with nothing beside it",
     "migration": "a whole migration",
     "startup": "start-up of whole processes",
     "threads": "two threads beside one",

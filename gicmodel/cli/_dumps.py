@@ -4,20 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.dump import Dump
+from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
-from gicmodel.images.sources import is_snapshot, read_registers, registers_in
+from gicmodel.images.sources import dump_in, is_snapshot, read_registers, registers_in
+
+if TYPE_CHECKING:
+    from gicmodel.inspection.linux.kernels import FoundKernel
 
 CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
 """Printed wherever pending bits are."""
 
 REGISTERS_NAME = "registers.toml"
+_GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
 
 
 class Number(click.ParamType[int]):
@@ -34,6 +41,20 @@ class Number(click.ParamType[int]):
         return number if number >= 0 else self.fail(f"{value!r} is negative", param, ctx)
 
 
+@dataclass
+class Source:
+    """An image with its registers, and where they come from.
+
+    `kernels` are those that were found in it, if any were looked for; `kernel` is the one whose registers these are.
+    """
+
+    dump: Dump
+    registers: Registers
+    sources: list[str]
+    kernels: list[FoundKernel] = field(default_factory=list)
+    kernel: FoundKernel | None = None
+
+
 def beside(image: Path) -> Path | None:
     """The registers file that belongs to an image: NAME.toml beside NAME.elf.xz, else registers.toml there."""
     name = image.name.partition(".")[0]
@@ -41,30 +62,58 @@ def beside(image: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def gather_registers(
-    file: IO[bytes], image: Path, files: Sequence[Path], trace: Path | None, pairs: Sequence[str]
-) -> tuple[Registers, list[str]]:
-    """The registers of an open image and where they come from: a trace, then files, then pairs; the later ones count.
+def open_source(
+    image: Path,
+    base: int | None,
+    files: Sequence[Path] = (),
+    trace: Path | None = None,
+    pairs: Sequence[str] = (),
+    node: int | None = None,
+) -> Source:
+    """An image with its registers: of a trace, then of files, then of pairs; the later ones count.
 
-    Without any, the image itself if it is a snapshot, or the file beside it. Raises UnusableInput if there is none.
+    Without any: of the image itself if it is a snapshot, or of the file beside it, or of the Linux kernel whose RAM it
+    is; of kernel number `node` in any case, below the others, if that is given. Raises UnusableInput if there is none.
     """
-    sources: list[tuple[str, Registers]] = []
-    if trace is not None:
-        sources.append((str(trace), registers_of_trace(trace)))
-    sources += [(str(path), read_registers(path)) for path in files]
-    if not sources and not pairs:
-        sources.append(_own_registers(file, image))
+    with opened_whole(image) as file:
+        given = [] if trace is None else [(str(trace), registers_of_trace(trace))]
+        given += [(str(path), read_registers(path)) for path in files]
+        if not given and not pairs and node is None:
+            given += _own_registers(file, image)
+        source = Source(dump_in(file, image, base), {}, [])
+        if not (given or pairs) or node is not None:
+            _look_for_kernels(source, image, node, needed=not given)
     if pairs:
-        sources.append((PAIRS, from_pairs(pairs)))
-    return merged(registers for _, registers in sources), [name for name, _ in sources]
+        given.append((PAIRS, from_pairs(pairs)))
+    source.registers = merged([source.registers, *(registers for _, registers in given)])
+    source.sources += [name for name, _ in given]
+    return source
 
 
-def _own_registers(file: IO[bytes], image: Path) -> tuple[str, Registers]:
+def _own_registers(file: IO[bytes], image: Path) -> list[tuple[str, Registers]]:
     if is_snapshot(file, image):
-        return str(image), registers_in(file, image)
+        return [(str(image), registers_in(file, image))]
     found = beside(image)
-    if found is None:
+    return [] if found is None else [(str(found), read_registers(found))]
+
+
+def _look_for_kernels(source: Source, image: Path, node: int | None, needed: bool) -> None:
+    """Take the registers of a kernel whose RAM the dump is; UnusableInput if they are needed and there is none."""
+    from gicmodel.inspection.linux.kernels import find_kernels
+    from gicmodel.inspection.linux.registers import registers_of
+
+    found = find_kernels(source.dump)
+    source.kernels, source.kernel = found.kernels, found.choose(node)
+    if source.kernel is not None:
+        source.registers = registers_of(source.kernel)
+        source.sources.append(f"in the dump: {source.kernel}")
+        source.dump = source.kernel.ram(source.dump)
+    elif needed and found.kernels:
         raise UnusableInput(
-            f"{image}: its registers are not known: give --registers FILE, --set NAME=VALUE or --trace FILE"
+            f"{image}: its registers are not known: the kernels in it see other addresses (a wrong --base, or guests', "
+            f"which --node shows); {_GIVE}"
         )
-    return str(found), read_registers(found)
+    elif needed:
+        raise UnusableInput(
+            f"{image}: its registers are not known: {_GIVE}; a Linux kernel that drives an ITS was not found in it"
+        )

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import click
 
-from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
+from gicmodel.cli._dumps import CAVEAT, Number, open_source
 from gicmodel.cli._inspect_text import show
 from gicmodel.errors import UnusableInput, printable
-from gicmodel.images.files import opened_whole
-from gicmodel.images.sources import dump_in
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
 from gicmodel.inspection.views import Column, View
@@ -65,10 +63,8 @@ def command(
 
 
 def _read(image: Path, files: tuple[Path, ...], base: int | None, profile: str | None) -> Inspection:
-    with opened_whole(image) as file:
-        registers, _ = gather_registers(file, image, files, None, ())
-        dump = dump_in(file, image, base)
-    return inspect(dump, registers, PROFILES[profile] if profile else None)
+    source = open_source(image, base, files)
+    return inspect(source.dump, source.registers, PROFILES[profile] if profile else None)
 
 
 def _numbers(text: str) -> list[int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -11,12 +12,11 @@ from typing import Any
 
 import click
 
-from gicmodel.cli._dumps import CAVEAT, Number, gather_registers
+from gicmodel.cli._dumps import CAVEAT, Number, Source, open_source
 from gicmodel.cli._inspect_text import print_lines, show, write_csv
 from gicmodel.cli._output import require_writable
 from gicmodel.errors import UnusableInput, printable
-from gicmodel.images.files import opened_whole
-from gicmodel.images.sources import dump_in
+from gicmodel.images.registers import origin_of
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
@@ -24,7 +24,7 @@ from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import ON_DEMAND, TABLES, Selection, dump_of, entries, parse_device, select
 
 MOST_NAMED = 4
-"""How many tables that were not read to their end are named."""
+"""How many tables that were not read to their end, or registers of one place, are named."""
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""
 
@@ -37,6 +37,7 @@ MOST_EXPLAINED = 64
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One register, such as GITS0_BASER0=0xf907..."
 )
 @click.option("--trace", type=click.Path(path_type=Path), help="Registers from a QEMU trace log.")
+@click.option("--node", type=Number(), metavar="N", help="Registers of the Nth Linux kernel found in IMAGE, from 0.")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Format of the entries; detected if not given.")
 @click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
 @click.option("--vpe", type=Number(), help="One vPE.")
@@ -55,7 +56,8 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
 
     IMAGE is an ELF core, a LiME file, a kdump vmcore, a snapshot of the model's hardware, or raw bytes with --base;
     .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the snapshot
-    itself or from NAME.toml or registers.toml beside the image.
+    itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel
+    whose RAM it is: its struct its_node, and its log.
 
     Exit status: 0 nothing found, 1 findings, 2 unusable input.
     """
@@ -72,16 +74,14 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
         require_matplotlib(options["figure"])
     if options["browse"]:
         _require_terminal()
-    with opened_whole(image) as file:
-        registers, sources = gather_registers(file, image, options["files"], options["trace"], options["pairs"])
-        dump = dump_in(file, image, options["base"])
+    source = open_source(image, options["base"], options["files"], options["trace"], options["pairs"], options["node"])
     profile = PROFILES[options["profile"]] if options["profile"] else None
-    found = inspect(dump, registers, profile, options["limit"])
+    found = inspect(source.dump, source.registers, profile, options["limit"])
     findings = find(found)
     if options["browse"]:
         _browse(image, found, findings)
     else:
-        _print(image, sources, found, findings, selection, options)
+        _print(image, source, found, findings, selection, options)
     if options["figure"] is not None:
         from gicmodel.cli._inspect_figure import draw
 
@@ -110,7 +110,7 @@ def _selection(options: dict[str, Any]) -> Selection:
 
 def _print(
     image: Path,
-    sources: list[str],
+    source: Source,
     found: Inspection,
     findings: Findings,
     selection: Selection,
@@ -122,14 +122,29 @@ def _print(
     elif options["as_json"]:
         from gicmodel.cli._inspect_json import about, document
 
-        print_lines(document(about(image, sources, found, findings), views))
+        print_lines(document(about(image, source.sources, found, findings), views))
     elif options["as_csv"]:
         write_csv(views[0])
     else:
-        _print_head(image, sources, found)
+        _print_head(image, source, found)
         for view in views:
             show(view)
         click.echo(f"\n{summary(found, findings)}")
+
+
+def origins(source: Source) -> Iterator[str]:
+    """Lines that say which registers of a kernel were read where, and which kernels there are."""
+    by_place: dict[str, list[str]] = {}
+    for frame, values in source.registers.items() if source.kernel else ():
+        for name, value in values.items():
+            by_place.setdefault(origin_of(value) or "", []).append(f"{frame}_{name}")
+    yield from (f"{origin}: {', '.join(names[:MOST_NAMED])}{_and_more(names)}" for origin, names in by_place.items())
+    if len(source.kernels) > 1:
+        yield from (f"--node {number}: {kernel}" for number, kernel in enumerate(source.kernels))
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
 
 
 def _require_terminal() -> None:
@@ -153,9 +168,11 @@ def _print_octets(found: Inspection, selection: Selection) -> None:
         print_lines(explain(dump_of(found, entry), entry, row))
 
 
-def _print_head(image: Path, sources: list[str], found: Inspection) -> None:
+def _print_head(image: Path, source: Source, found: Inspection) -> None:
     click.echo(f"{printable(str(image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
-    click.echo(printable(f"registers: {', '.join(sources)}"))
+    click.echo(printable(f"registers: {', '.join(source.sources)}"))
+    for line in origins(source):
+        click.echo(f"  {line}")
     click.echo(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
     for line in found.evidence:
         click.echo(f"  {line}")

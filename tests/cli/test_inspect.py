@@ -139,7 +139,7 @@ def test_unusable_input_is_one_line(arguments, message):
 
 
 def test_an_image_without_registers_is_one_line(tmp_path):
-    shutil.copy(HOST[0], tmp_path / "ram.elf.xz")
+    shutil.copy(GUEST[0], tmp_path / "ram.elf.xz")
     result = run(tmp_path / "ram.elf.xz")
     assert result.exit_code == UNUSABLE
     assert "its registers are not known: give --registers FILE" in result.stderr

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`inspect` and `diff` of Linux dumps with nothing beside them."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from gicmodel.cli import main
+from gicmodel.images.files import opened
+from tests.inspection.linux import dumps
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("name", "pending"),
+    list(zip(dumps.NAMES, [(0, 8197), (0, 8197), (1, 8194), (0, 8193), (0, 8197)], strict=True)),
+)
+def test_a_dump_alone_tells_what_is_pending(name, pending):
+    result = run("inspect", dumps.path(name), "--pending", "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert [(row["target"], row["INTID"]) for row in document["pending"]] == [pending]
+    assert document["registers_from"][0].startswith("in the dump: the dumped kernel, Linux 6.")
+
+
+def test_the_text_says_where_registers_are_from():
+    lines = run("inspect", dumps.path("v3run"), "--table", "pending").stdout.splitlines()
+    assert lines[1] == (
+        "registers: in the dump: the dumped kernel, Linux 6.1.0-50-cloud-arm64, ITS at 0x8080000, "
+        "struct its_node with cmd_base at 0x42109a50"
+    )
+    assert "  struct its_node, cmd_base at 0x42109a50: GITS0_CBASER, GITS0_CWRITER, GITS0_TYPER, GITS0_B" in lines[2]
+    assert "  the kernel's log at 0x41c118b0: GICR0_PENDBASER, GICR0_RD_base, GICR1_PENDBASER, GICR1_RD_base" in lines
+
+
+def test_what_is_given_counts_and_is_not_the_kernels():
+    given = ("--node", "0", "--set", "GITS0_CWRITER=0x20")
+    document = json.loads(run("inspect", dumps.path("v3run"), *given, "--json").stdout)
+    assert document["registers"]["GITS0"]["CWRITER"] == "0x20"
+    (origins,) = [run("inspect", dumps.path("v3run"), *given, "--table", "origins").stdout.splitlines()]
+    assert [line.split()[-1] for line in origins if "GITS0_CWRITER" in line][-1] == "--set"
+    assert document["registers"]["GITS0"]["BASER0"] == "0xf907000042180600"
+
+
+def test_a_dump_through_a_name_that_says_nothing(tmp_path):
+    with opened(dumps.path("v3run")) as file, (tmp_path / "fd").open("wb") as copy:
+        shutil.copyfileobj(file, copy)
+    assert run("inspect", tmp_path / "fd").exit_code == 0
+
+
+def test_a_node_that_there_is_not_is_one_line():
+    result = run("inspect", dumps.path("v3run"), "--node", "1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "gicmodel: --node 1: Linux kernels with an ITS in this dump: 1, from 0 on\n"
+
+
+def test_diff_of_dumps_alone():
+    result = run("diff", dumps.path("v3run"), dumps.path("v3crash"))
+    assert result.exit_code == 0, result.output
+    assert "table moved" in result.stdout or "no difference" in result.stdout
