@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gicmodel.cli._inspect_text import cell
 from gicmodel.inspection import Inspection, views
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN, device_keys
 from gicmodel.inspection.octets import explain, hexdump
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.regions import Regions
@@ -77,8 +77,8 @@ class Outline:
             "vsgis": lambda rows: views.vsgis(found, rows),
             "pending": lambda rows: views.pending(found, rows),
         }
-        self._device_keys = _device_keys(found.devices)
-        self._event_keys = _device_keys(found.events)
+        self._device_keys = device_keys(found.devices)
+        self._event_keys = device_keys(found.events)
 
     def roots(self) -> list[Item]:
         """A group for each kind that there is."""
@@ -194,11 +194,6 @@ class Outline:
 
     def _hex(self, address: int, size: int) -> Iterator[str]:
         return hexdump(self.found.dump, address, size)
-
-
-def _device_keys(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    keys: NDArray[np.int64] = rows["its"].astype(np.int64) << 32 | rows["DeviceID"]
-    return keys
 
 
 def _folded(group: Item) -> list[Item]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import SLOT
-from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 
@@ -44,6 +44,6 @@ def _intids(gic: Gic, slot: int | None, base: int, id_bits: int) -> NDArray[np.i
         held = row[SLOT.bits :].view(np.uint8)[: table_bytes(min(id_bits, int(row[SLOT.id_bits])))]
     rest = gic.memory.read(base + held.size, table_bytes(id_bits) - held.size)
     octets = np.concatenate([held, np.frombuffer(rest, np.uint8)])
-    pending: NDArray[np.int64] = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
+    pending = intids_of(octets)
     # Between them a VPT keeps the configuration of its vSGIs.
     return pending[(pending < VSGIS) | (pending >= FIRST_LPI)]

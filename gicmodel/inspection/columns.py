@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection import lpis
 from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN, Keys, event_keys, interrupt_keys, interrupts_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import vpt_id_bits
@@ -22,7 +22,6 @@ from gicmodel.inspection.regions import LEVEL2, Regions
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 
 _LOW = 0xFFFF_FFFF
-Keys = NDArray[np.uint64]
 
 
 def _every(keys: Keys) -> NDArray[np.bool_]:
@@ -48,10 +47,9 @@ def events(found: Inspection, its: int) -> Column:
     rows = found.events[found.events["its"] == its]
     target = np.where(rows["virtual"], rows["vPEID"], rows["ICID"]).astype(np.int64)
     values = rows["virtual"].astype(np.int64) << 48 | target << 32 | rows["INTID"].astype(np.int64)
-    keys = rows["DeviceID"].astype(np.uint64) << np.uint64(32) | rows["EventID"].astype(np.uint64)
     return Column(
         "mapping",
-        keys,
+        event_keys(rows),
         values,
         lambda key: f"device {key >> 32:#x} event {key & _LOW}",
         _event_value,
@@ -105,7 +103,7 @@ def _rdbase(value: int) -> str:
 def configuration(found: Inspection) -> Column:
     """The interrupts that events map to: the configuration byte of each."""
     rows = found.events
-    every = _interrupt(rows["virtual"], np.where(rows["virtual"], rows["vPEID"], 0), rows["INTID"])
+    every = interrupt_keys(rows["virtual"], np.where(rows["virtual"], rows["vPEID"], 0), rows["INTID"])
     known = rows["configuration"] >= 0
     rows, keys = rows[known], every[known]
     keys, first = np.unique(keys, return_index=True)
@@ -123,14 +121,14 @@ def configuration(found: Inspection) -> Column:
 def pending(found: Inspection) -> Column:
     """The pending interrupts."""
     rows = found.pending
-    keys = np.unique(_interrupt(rows["virtual"], rows["target"], rows["INTID"]))
+    keys = np.unique(interrupt_keys(rows["virtual"], rows["target"], rows["INTID"]))
     return Column(
         "pending",
         keys,
         np.ones(keys.size, np.int64),
         _interrupt_name,
         lambda value: "pending",
-        lambda missing: _tells_pending(found, *_parts(missing)),
+        lambda missing: _tells_pending(found, *interrupts_of(missing)),
     )
 
 
@@ -152,23 +150,23 @@ def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[l
     """
     forwarded = host.events[host.events["virtual"] & np.isin(host.events["vPEID"], list(order))]
     vcpus = _vcpus(order, forwarded["vPEID"])
-    mapped, first = np.unique(_interrupt(True, vcpus, forwarded["INTID"]), return_index=True)
+    mapped, first = np.unique(interrupt_keys(True, vcpus, forwarded["INTID"]), return_index=True)
     bits = host.pending[host.pending["virtual"] & np.isin(host.pending["target"], list(order))]
-    set_in_vpts = _interrupt(True, _vcpus(order, bits["target"]), bits["INTID"])
-    own = _interrupt(True, guest.events["RDbase"], guest.events["INTID"])
+    set_in_vpts = interrupt_keys(True, _vcpus(order, bits["target"]), bits["INTID"])
+    own = interrupt_keys(True, guest.events["RDbase"], guest.events["INTID"])
     own, second = np.unique(own, return_index=True)
     mine = np.isin(own, mapped)
-    saved = _interrupt(True, guest.pending["target"], guest.pending["INTID"])
+    saved = interrupt_keys(True, guest.pending["target"], guest.pending["INTID"])
     saved = saved[np.isin(saved, np.concatenate([mapped, set_in_vpts]))]
     vpe_of = {vcpu: vpe for vpe, vcpu in order.items()}
 
     def in_vpts(missing: Keys) -> NDArray[np.bool_]:
-        _, target, intids = _parts(missing)
+        _, target, intids = interrupts_of(missing)
         vpe_ids = np.array([vpe_of[vcpu] for vcpu in target.tolist()], np.int64)
         return _tells_pending(host, np.ones(missing.size, np.bool_), vpe_ids, intids)
 
     def in_tables(missing: Keys) -> NDArray[np.bool_]:
-        _, target, intids = _parts(missing)
+        _, target, intids = interrupts_of(missing)
         return _tells_pending(guest, np.zeros(missing.size, np.bool_), target, intids)
 
     return (
@@ -206,26 +204,19 @@ def _vcpus(order: dict[int, int], vpe_ids: NDArray[np.integer]) -> NDArray[np.in
     return np.array([order[vpe] for vpe in vpe_ids.tolist()], np.int64)
 
 
-def _interrupt(virtual: NDArray[np.bool_] | bool, target: NDArray[np.integer], intid: NDArray[np.uint32]) -> Keys:
-    """One key for kind, target and INTID."""
-    kind = np.asarray(virtual).astype(np.uint64) << np.uint64(60)
-    low = (target.astype(np.uint64) & np.uint64(0xFFF_FFFF)) << np.uint64(32) | intid.astype(np.uint64)
-    return np.asarray(kind | low, np.uint64)
-
-
-def _parts(keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """Of keys: whether virtual, the target, the INTID."""
-    rest = keys.astype(np.int64)
-    return rest >> 60 > 0, rest >> 32 & 0xFFF_FFFF, rest & _LOW
-
-
 def _interrupt_name(key: int) -> str:
-    target, intid = key >> 32 & 0xFFF_FFFF, key & _LOW
-    return f"vINTID {intid} of vPE {target}" if key >> 60 else f"INTID {intid} of redistributor {target}"
+    virtual, target, intid = _interrupt(key)
+    return f"vINTID {intid} of vPE {target}" if virtual else f"INTID {intid} of redistributor {target}"
 
 
 def _vlpi_name(key: int) -> str:
-    return f"vLPI {key & _LOW} of vCPU {key >> 32 & 0xFFF_FFFF}"
+    _, target, intid = _interrupt(key)
+    return f"vLPI {intid} of vCPU {target}"
+
+
+def _interrupt(key: int) -> tuple[bool, int, int]:
+    virtual, target, intid = interrupts_of(np.array([key], np.uint64))
+    return bool(virtual[0]), int(target[0]), int(intid[0])
 
 
 def _configuration_value(value: int) -> str:
@@ -242,7 +233,7 @@ def _tells_events(found: Inspection, its: int, device_ids: NDArray[np.uint64]) -
     if unit is None or not _is_whole(found, unit, "device", also_absent=True):
         return np.zeros(device_ids.size, np.bool_)
     told = ~among(device_ids, unit.devices["DeviceID"][unit.events.absent].tolist())
-    if unit.occupied["device"].absent:
+    if unit.tables["device"].absent:
         told &= among(device_ids, unit.devices["DeviceID"].tolist())
     return told
 
@@ -263,7 +254,7 @@ def _tells_collections(found: Inspection, its: int) -> bool:
 def _tells_vpes(found: Inspection) -> bool:
     """Whether a vPE that is not among the decoded ones is not mapped."""
     units = [unit for unit in found.its if "vpe" in unit.tables]
-    own = [entries.absent for _, entries in found.vpe_tables]
+    own = [table.absent for table in found.vpe_tables]
     return bool(units or own) and all(_is_whole(found, unit, "vpe") for unit in units) and not any(own)
 
 
@@ -285,4 +276,4 @@ def _tells_pending(found: Inspection, virtual: Told, target: NDArray[np.int64], 
 
 def _is_whole(found: Inspection, unit: Its, kind: str, also_absent: bool = False) -> bool:
     """Whether a table was decoded to its end and, unless bytes of it may be absent, the dump has all of it."""
-    return unit.maps(kind) and not found.truncated and (also_absent or not unit.occupied[kind].absent)
+    return unit.maps(kind) and not found.truncated and (also_absent or not unit.tables[kind].absent)

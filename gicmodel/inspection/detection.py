@@ -17,7 +17,7 @@ from gicmodel.images.dump import Dump
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.profiles import OPAQUE, PROFILES, Entry, Profile
 from gicmodel.inspection.redistributors import LPI_ID_BITS
-from gicmodel.inspection.table import Occupied
+from gicmodel.inspection.table import ItsTable
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 SAMPLE = 1 << 12
@@ -64,16 +64,16 @@ def _judge(dump: Dump, units: Sequence[Its], profile: Profile) -> Verdict:
         excluded = _excluded(its, profile)
         if excluded:
             return Verdict(profile, 0, 0, excluded)
-        for kind, found in its.occupied.items():
-            good, many = _sample(dump, _head(found), profile, kind)
+        for found in its.valid_tables.values():
+            good, many = _sample(dump, found, profile)
             sense, seen = sense + good, seen + many
     return Verdict(profile, sense, seen, "")
 
 
 def _excluded(its: Its, profile: Profile) -> str:
     """Why the registers rule a profile out; empty if they do not."""
-    for kind in its.occupied:
-        entry, found = profile.entries[kind], its.tables[kind]
+    for kind, found in its.valid_tables.items():
+        entry = profile.entries[kind]
         if entry is None:
             return f"it has no {kind} table, and {found.register} is one"
         if entry.layout.bytes != found.entry_bytes:
@@ -86,22 +86,18 @@ def _excluded(its: Its, profile: Profile) -> str:
     return ""
 
 
-def _sample(dump: Dump, found: Occupied, profile: Profile, kind: str) -> tuple[int, int]:
-    entry = profile.entries[kind]
+def _sample(dump: Dump, found: ItsTable, profile: Profile) -> tuple[int, int]:
+    entry = profile.entries[found.kind]
     assert entry is not None
-    words = entry.words(found.octets)
+    words = entry.words(found.octets[:SAMPLE])
     sense = entry.in_use(words) & ~entry.reserved(words)
-    if kind == "device":
+    if found.kind == "device":
         sense &= _points(dump, entry, words, "ITT_addr")
         good, many = _events(dump, profile, entry, words[sense])
         return int(sense.sum()) + good, sense.size + many
-    if kind == "vpe":
+    if found.kind == "vpe":
         sense &= _points(dump, entry, words, "VPT_addr")
     return int(sense.sum()), sense.size
-
-
-def _head(found: Occupied) -> Occupied:
-    return found._replace(ids=found.ids[:SAMPLE], addresses=found.addresses[:SAMPLE], octets=found.octets[:SAMPLE])
 
 
 def _points(dump: Dump, entry: Entry, words: NDArray[np.uint64], column: str) -> NDArray[np.bool_]:

@@ -10,7 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.layouts.its_tables import NO_DOORBELL
+
 UNKNOWN = -1
+
+Keys = NDArray[np.uint64]
+"""Numbers that tell rows apart: [n]."""
+_HIGH, _LOW = np.uint64(32), np.uint64(0xFFFF_FFFF)
+_VIRTUAL, _TARGET = np.uint64(60), np.uint64(0xFFF_FFFF)
 
 _PLACE = [("address", np.int64), ("offset", np.int64)]
 
@@ -81,9 +88,46 @@ VSGIS = np.dtype(
 """A vSGI of a vPE; `pending` is 0 or 1, `configuration` the byte in the format's own layout; both may be UNKNOWN."""
 
 
+_NOTHING = {
+    **dict.fromkeys(("RDbase", "VCONF_addr", "resident", "configuration", "pending"), UNKNOWN),
+    **dict.fromkeys(("Doorbell", "Default_Doorbell"), NO_DOORBELL),
+}
+
+
 def table(dtype: np.dtype[np.void], count: int, **columns: object) -> NDArray[np.void]:
-    """A structured array of `count` rows from its columns; those not given are zero."""
+    """A structured array of `count` rows from columns, of which the type may lack some.
+
+    A column that is not given has the value that means nothing, else zero.
+    """
     rows = np.zeros(count, dtype)
-    for name, values in columns.items():
-        rows[name] = values
+    for name, values in {**_NOTHING, **columns}.items():
+        if name in (dtype.names or ()):
+            rows[name] = values
     return rows
+
+
+def count_of(wanted: Keys, keys: Keys) -> NDArray[np.int64]:
+    """How often each of the wanted is among the keys."""
+    ordered = np.sort(keys)
+    return np.searchsorted(ordered, wanted, "right") - np.searchsorted(ordered, wanted, "left")
+
+
+def device_keys(rows: NDArray[np.void]) -> Keys:
+    """One number for the ITS and the DeviceID of devices or events."""
+    return np.asarray(rows["its"].astype(np.uint64) << _HIGH | rows["DeviceID"])
+
+
+def event_keys(rows: NDArray[np.void]) -> Keys:
+    """One number for the DeviceID and the EventID of an ITS's events."""
+    return np.asarray(rows["DeviceID"].astype(np.uint64) << _HIGH | rows["EventID"])
+
+
+def interrupt_keys(virtual: NDArray[np.bool_] | bool, target: NDArray[np.integer], intid: NDArray[np.integer]) -> Keys:
+    """One number for an interrupt: of which vPE, if `virtual`, or redistributor it is, and its INTID."""
+    kind = np.asarray(virtual).astype(np.uint64) << _VIRTUAL
+    return np.asarray(kind | (target.astype(np.uint64) & _TARGET) << _HIGH | intid.astype(np.uint64))
+
+
+def interrupts_of(keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Of keys that `interrupt_keys` gave: whether virtual, the target, the INTID."""
+    return keys >> _VIRTUAL != 0, (keys >> _HIGH & _TARGET).astype(np.int64), (keys & _LOW).astype(np.int64)

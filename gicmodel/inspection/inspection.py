@@ -17,12 +17,12 @@ from gicmodel.inspection.detection import detect
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, Missing, architecture_of
-from gicmodel.inspection.its import Its, check_size, decode_its, decode_vpes, open_its
+from gicmodel.inspection.its import Its, decode_its, decode_table, open_its
 from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue, vpes_mapped
 from gicmodel.inspection.redistributors import RDbases, Redistributor, read_redistributors, vpe_configuration_table
-from gicmodel.inspection.table import ItsTable, Occupied, occupied
+from gicmodel.inspection.table import ItsTable, read_table
 
 UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
 MOST = {"GITS": 64, "GICR": 4096}
@@ -47,12 +47,17 @@ class Inspection:
     events: NDArray[np.void]
     collections: NDArray[np.void]
     vpes: NDArray[np.void]
-    vpe_tables: list[tuple[ItsTable, Occupied]]
+    vpe_tables: list[ItsTable]
     """The vPE configuration tables of redistributors that are no ITS's vPE table too."""
     pending: NDArray[np.void]
     vsgis: NDArray[np.void]
     truncated: list[str]
     """What was not read to its end, because a limit was reached."""
+
+    @property
+    def tables(self) -> list[ItsTable]:
+        """Every table that has memory, of ITSs and of redistributors."""
+        return [table for unit in self.its for table in unit.valid_tables.values()] + self.vpe_tables
 
     @property
     def missing(self) -> list[Missing]:
@@ -139,19 +144,18 @@ def _vpes(
     units: list[Its],
     redistributors: list[Redistributor],
     budget: Budget,
-) -> tuple[NDArray[np.void], list[tuple[ItsTable, Occupied]]]:
+) -> tuple[NDArray[np.void], list[ItsTable]]:
     """The vPEs of the ITSs' tables, and of GICR_VPROPBASER's where it is none of them (GITS_TYPER.SVPET)."""
-    known = {unit.tables["vpe"].address for unit in units if "vpe" in unit.occupied}
+    known = {unit.tables["vpe"].address for unit in units if "vpe" in unit.valid_tables}
     parts = [unit.vpes for unit in units]
-    own: list[tuple[ItsTable, Occupied]] = []
+    own: list[ItsTable] = []
     for redistributor in redistributors:
         table = vpe_configuration_table(frames, redistributor)
         if table is None or table.address in known or profile.vpe is None:
             continue
         known.add(table.address)
-        check_size(table.register, table.entry_bytes, profile.vpe)
-        own.append((table, occupied(dump, table, budget)))
-        parts.append(decode_vpes(dump, own[-1][1], profile, UNKNOWN)[0])
+        own.append(read_table(dump, table, budget))
+        parts.append(decode_table(dump, own[-1], profile.vpe, UNKNOWN)[0])
     vpes = _joined(VPES, parts)
     # ITSs that share the table show each vPE once.
     vpes = vpes[is_first(vpes["address"])]

@@ -15,24 +15,22 @@ from gicmodel.inspection.entries import COLLECTIONS, DEVICES, UNKNOWN, VPES, tab
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.itt import Events, read_events
 from gicmodel.inspection.profiles import Entry, Profile
-from gicmodel.inspection.table import ItsTable, Occupied, its_table, occupied
-from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.inspection.table import ItsTable, its_table, read_table
 from gicmodel.layouts.registers.its import BASERS
 
 
 @dataclass
 class Its:
-    """The tables of ITS `number` by kind, what is in them, and the entries that have a RES0 bit set.
+    """The tables of ITS `number` by kind, and the addresses of entries that have a RES0 bit set.
 
-    `occupied` has a table's entries as they are in memory; `devices`, `events`, `collections` and `vpes` what they mean
-    in the profile's formats (none, where the format is not known).
+    `devices`, `events`, `collections` and `vpes` are what the entries mean in the profile's formats (none, where the
+    format is not known).
     """
 
     number: int
     typer: dict[str, int] | None
     enabled: bool | None
     tables: dict[str, ItsTable] = field(default_factory=dict)
-    occupied: dict[str, Occupied] = field(default_factory=dict)
     reserved: dict[str, Addresses] = field(default_factory=dict)
     devices: NDArray[np.void] = field(default_factory=lambda: np.empty(0, DEVICES))
     collections: NDArray[np.void] = field(default_factory=lambda: np.empty(0, COLLECTIONS))
@@ -69,6 +67,11 @@ class Its:
         """Whether its device table was decoded, or GITS_BASER<n>.Valid says that there is none."""
         return self.maps("device") or ("device" in self.tables and not self.tables["device"].valid)
 
+    @property
+    def valid_tables(self) -> dict[str, ItsTable]:
+        """The tables that have memory, by kind."""
+        return {kind: found for kind, found in self.tables.items() if found.valid}
+
     def maps(self, kind: str) -> bool:
         """Whether the table of that kind is there and was decoded."""
         return kind in self.reserved
@@ -94,8 +97,7 @@ def open_its(dump: Dump, frames: Frames, number: int, budget: Budget) -> Its:
     typer = frames.want(frame, "TYPER", "DeviceID and EventID widths are not checked")
     ctlr = frames.want(frame, "CTLR", "whether the ITS is enabled")
     its = Its(number, typer, None if ctlr is None else bool(ctlr["Enabled"]))
-    its.tables = find_tables(frames, number)
-    its.occupied = {kind: occupied(dump, found, budget) for kind, found in its.tables.items() if found.valid}
+    its.tables = {kind: read_table(dump, found, budget) for kind, found in find_tables(frames, number).items()}
     return its
 
 
@@ -104,24 +106,20 @@ def decode_its(dump: Dump, its: Its, profile: Profile, budget: Budget) -> None:
 
     Raises UnusableInput if the profile's entries are not of the size that the registers give.
     """
-    if fits(profile.device, its, "device"):
-        its.devices = _devices(dump, its, profile)
-    if fits(profile.collection, its, "collection"):
-        its.collections = _collections(dump, its, profile)
-    if fits(profile.vpe, its, "vpe"):
-        its.vpes, its.reserved["vpe"] = decode_vpes(dump, its.occupied["vpe"], profile, its.number)
+    known = {kind: entry for kind, entry in profile.entries.items() if entry is not None and kind in its.valid_tables}
+    for kind, entry in known.items():
+        rows, its.reserved[kind] = decode_table(dump, its.tables[kind], entry, its.number)
+        if kind == "device":
+            its.devices = rows
+        elif kind == "collection":
+            rows["RDbase"][rows["RDbase"] == profile.not_mapped] = UNKNOWN
+            its.collections = rows
+        else:
+            its.vpes = rows
     if profile.event is not None and its.devices.size:
         if its.typer is not None:
             check_size(f"{its.frame}_TYPER.ITT_entry_size", its.typer["ITT_entry_size"] + 1, profile.event)
         its.events = read_events(dump, its.devices, profile.event, budget)
-
-
-def fits(entry: Entry | None, its: Its, kind: str) -> bool:
-    """Whether the ITS has the table and the profile its format; raises UnusableInput if their sizes differ."""
-    if entry is None or kind not in its.occupied:
-        return False
-    check_size(its.tables[kind].register, its.tables[kind].entry_bytes, entry)
-    return True
 
 
 def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
@@ -130,62 +128,23 @@ def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
         raise UnusableInput(f"{where}: entries are {entry_bytes} bytes; {entry.layout.name} has {entry.layout.bytes}")
 
 
-def _devices(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
-    entry, found = profile.device, its.occupied["device"]
-    assert entry is not None
+def decode_table(dump: Dump, found: ItsTable, entry: Entry, its: int) -> tuple[NDArray[np.void], Addresses]:
+    """The entries in use of a table, and the addresses of those with a RES0 bit set.
+
+    Raises UnusableInput if the entries are not of the size that the registers give.
+    """
+    check_size(found.register, found.entry_bytes, entry)
     used, reserved, columns = entry.decode(found.octets)
-    its.reserved["device"] = found.addresses[reserved]
+    dtype, identifier = _KINDS[found.kind]
     addresses = found.addresses[used]
-    return table(
-        DEVICES,
-        addresses.size,
-        its=its.number,
-        DeviceID=found.ids[used],
-        **columns,
-        address=addresses,
-        offset=dump.offsets(addresses),
-    )
+    place = {"address": addresses, "offset": dump.offsets(addresses)}
+    ids = found.ids[used]
+    rows = table(dtype, addresses.size, **{identifier: ids, **columns}, its=its, **place)
+    if identifier in columns:
+        # A list, which ends at the first entry that is not in use, and a zero entry is such a one.
+        rows = rows[ids == np.arange(ids.size)]
+    return rows, found.addresses[reserved]
 
 
-def _collections(dump: Dump, its: Its, profile: Profile) -> NDArray[np.void]:
-    entry, found = profile.collection, its.occupied["collection"]
-    assert entry is not None
-    used, reserved, columns = entry.decode(found.octets)
-    its.reserved["collection"] = found.addresses[reserved]
-    ids, addresses = found.ids[used], found.addresses[used]
-    rows = table(
-        COLLECTIONS,
-        addresses.size,
-        its=its.number,
-        **{"ICID": ids, **columns},
-        address=addresses,
-        offset=dump.offsets(addresses),
-    )
-    if profile.not_mapped is not None:
-        rows["RDbase"][rows["RDbase"] == profile.not_mapped] = UNKNOWN
-    # A list ends at the first entry that is not in use, and a zero entry is such a one.
-    return rows[ids == np.arange(ids.size)] if profile.collection_list else rows
-
-
-def decode_vpes(dump: Dump, found: Occupied, profile: Profile, its: int) -> tuple[NDArray[np.void], Addresses]:
-    """The vPEs of a vPE table or vPE configuration table, and the addresses of entries with a RES0 bit set."""
-    entry = profile.vpe
-    assert entry is not None
-    used, reserved, columns = entry.decode(found.octets)
-    addresses = found.addresses[used]
-    vpes = table(
-        VPES,
-        addresses.size,
-        its=its,
-        vPEID=found.ids[used],
-        resident=UNKNOWN,
-        RDbase=columns["RDbase"],
-        VPT_addr=columns["VPT_addr"],
-        VPT_size=columns["VPT_size"],
-        VCONF_addr=columns.get("VCONF_addr", UNKNOWN),
-        Default_Doorbell=columns.get("Default_Doorbell", NO_DOORBELL),
-        DoorbellArmed=columns.get("DoorbellArmed", 0),
-        address=addresses,
-        offset=dump.offsets(addresses),
-    )
-    return vpes, found.addresses[reserved]
+_KINDS = {"device": (DEVICES, "DeviceID"), "collection": (COLLECTIONS, "ICID"), "vpe": (VPES, "vPEID")}
+"""What the entries of a table become, and the identifier that its index is."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gicmodel.images.dump import Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.entries import EVENTS, UNKNOWN, table
+from gicmodel.inspection.entries import EVENTS, event_keys, table
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.table import nonzero, used_of
 from gicmodel.layouts.its_tables import NO_DOORBELL
@@ -61,8 +61,8 @@ def read_events(dump: Dump, devices: NDArray[np.void], entry: Entry, budget: Bud
         if parts[-1].size < rows.size:
             break
     events = np.concatenate(parts)
-    keys = events["DeviceID"].astype(np.int64) << 32 | events["EventID"]
-    if (np.diff(keys) < 0).any():
+    keys = event_keys(events)
+    if (keys[1:] < keys[:-1]).any():
         events = events[np.argsort(keys, kind="stable")]
     return Events(events, np.concatenate(reserved), np.sort(np.array(reader.absent, np.intp)))
 
@@ -125,9 +125,6 @@ def _decode(dump: Dump, devices: NDArray[np.void], entry: Entry, block: _Block) 
         vPEID=np.where(physical, 0, columns.get("vPEID", 0)),
         Doorbell=np.where(physical, NO_DOORBELL, columns.get("Doorbell", NO_DOORBELL)),
         next=columns.get("next", 0),
-        RDbase=UNKNOWN,
-        configuration=UNKNOWN,
-        pending=UNKNOWN,
         address=addresses,
         offset=dump.offsets(addresses),
     )

@@ -10,7 +10,7 @@ from gicmodel.images.dump import Dump
 from gicmodel.inspection import lpis
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.entries import PENDING, UNKNOWN, table
+from gicmodel.inspection.entries import PENDING, UNKNOWN, count_of, interrupt_keys, table
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes
 
@@ -159,11 +159,5 @@ def _events_of(pending: NDArray[np.void], events: NDArray[np.void]) -> NDArray[n
     if not pending.size:
         return np.zeros(0, np.int64)
     target = np.where(events["virtual"], events["vPEID"].astype(np.int64), events["RDbase"])
-    keys = np.sort(_key(events["virtual"], target, events["INTID"]))
-    wanted = _key(pending["virtual"], pending["target"], pending["INTID"])
-    return np.searchsorted(keys, wanted, "right") - np.searchsorted(keys, wanted, "left")
-
-
-def _key(virtual: NDArray[np.bool_], target: NDArray[np.int64], intid: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """One number for kind, target and INTID; targets have at most 16 bits, apart from UNKNOWN."""
-    return (virtual.astype(np.int64) << 52) + (target << 32) + intid.astype(np.int64)
+    keys = interrupt_keys(events["virtual"], target, events["INTID"])
+    return count_of(interrupt_keys(pending["virtual"], pending["target"], pending["INTID"]), keys)

@@ -17,7 +17,7 @@ from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.entries import UNKNOWN, VSGIS, table
 from gicmodel.inspection.profiles import VsgiStorage
 from gicmodel.layouts import lpi_tables
-from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, LPI_CONFIGURATION, bit_of, byte_of
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, LPI_CONFIGURATION, bit_of, byte_of, intids_of
 
 _BATCH = 1 << 24
 _ENABLE = LPI_CONFIGURATION["Enable"]
@@ -52,7 +52,7 @@ def bits_set(dump: Dump, address: int, start: int, end: int, limit: int) -> Bits
             places = np.flatnonzero(octets)
             total += int(np.bitwise_count(octets[places]).sum(dtype=np.int64))
             places = places[: max(0, limit - kept)]
-            intids = _expanded(octets[places], piece.address + first + places - address)[: max(0, limit - kept)]
+            intids = intids_of(octets[places], piece.address + first + places - address)[: max(0, limit - kept)]
             kept += intids.size
             found.append(intids)
     return Bits(np.concatenate(found), total)
@@ -86,12 +86,6 @@ def _bytes(dump: Dump, tables: Addresses, places: NDArray[np.int64], wanted: NDA
     found, held = dump.gather((tables + places)[wanted], 1)
     octets[wanted] = np.where(held, found[:, 0].astype(np.int16), np.int16(UNKNOWN))
     return octets
-
-
-def _expanded(octets: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.int64]:
-    bits = np.unpackbits(octets[:, np.newaxis], axis=1, bitorder="little")
-    row, bit = np.nonzero(bits)
-    return places[row].astype(np.int64) * 8 + bit
 
 
 def read_vsgis(dump: Dump, vpes: NDArray[np.void], storage: VsgiStorage, budget: Budget) -> NDArray[np.void]:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import ABSENT, Dump
-from gicmodel.inspection.entries import UNKNOWN, VPES, table
+from gicmodel.inspection.entries import VPES, table
 from gicmodel.inspection.frames import Frames
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, decode_command, format_command
-from gicmodel.layouts.its_tables import NO_DOORBELL
 
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""
@@ -102,26 +101,14 @@ def vpes_mapped(dump: Dump, queue: Queue, architecture: str) -> NDArray[np.void]
         mapped.pop(fields["vPEID"], None)
         if fields["V"]:
             mapped[fields["vPEID"]] = (fields, int(slots[row]))
-    rows = [_vpe(vpe, fields, address, queue.its) for vpe, (fields, address) in sorted(mapped.items())]
+    rows = [_vpe(fields, address, queue.its) for _, (fields, address) in sorted(mapped.items())]
     vpes = np.concatenate([np.empty(0, VPES), *rows])
     vpes["offset"] = dump.offsets(vpes["address"])
     return vpes
 
 
-def _vpe(vpe_id: int, fields: dict[str, int], address: int, its: int) -> NDArray[np.void]:
-    return table(
-        VPES,
-        1,
-        its=its,
-        vPEID=vpe_id,
-        RDbase=fields["RDbase"],
-        VPT_addr=fields["VPT_addr"],
-        VPT_size=fields["VPT_size"],
-        VCONF_addr=fields.get("VCONF_addr", UNKNOWN),
-        Default_Doorbell=fields.get("Default_Doorbell", NO_DOORBELL),
-        resident=UNKNOWN,
-        address=address,
-    )
+def _vpe(fields: dict[str, int], address: int, its: int) -> NDArray[np.void]:
+    return table(VPES, 1, **{**fields, "its": its, "address": address})
 
 
 def _state(distance: int, stalled: bool, creadr: int | None, waiting: int | None) -> str:

@@ -10,7 +10,6 @@ from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import UNKNOWN, table
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.redistributors import LPI_ID_BITS
-from gicmodel.inspection.table import ItsTable, Occupied
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 
 REGIONS = np.dtype(
@@ -77,17 +76,11 @@ class Regions:
         self._parts.append(table(REGIONS, count, kind=kind, owner=owner, address=address, size=size))
 
     def _add_tables(self) -> None:
-        for unit in self._found.its:
-            for kind, entries in unit.occupied.items():
-                self._add_table(unit.tables[kind], entries)
-        for vpe_table, entries in self._found.vpe_tables:
-            self._add_table(vpe_table, entries)
-
-    def _add_table(self, found: ItsTable, entries: Occupied) -> None:
-        self._add(TABLE, len(self._tables), found.address, found.size)
-        if entries.level1 is not None:
-            self._add(LEVEL2, len(self._tables), entries.level1.pages, found.page_bytes)
-        self._tables.append(f"{found.kind} table ({found.register})")
+        for found in self._found.tables:
+            self._add(TABLE, len(self._tables), found.address, found.size)
+            if found.level1 is not None:
+                self._add(LEVEL2, len(self._tables), found.level1.pages, found.page_bytes)
+            self._tables.append(f"{found.kind} table ({found.register})")
 
     def _add_lpi_tables(self) -> None:
         for one in self._found.redistributors:

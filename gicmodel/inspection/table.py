@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,14 +26,6 @@ _KINDS: dict[int, str] = {TableType.DEVICES: "device", TableType.VPES: "vpe", Ta
 _BATCH = 1 << 24
 
 
-@dataclass(frozen=True, kw_only=True)
-class ItsTable(Table):
-    """A table that a GITS_BASER<n> or GICR_VPROPBASER describes, and of what its entries are."""
-
-    register: str
-    kind: str
-
-
 class Level1(NamedTuple):
     """The level 1 entries that are not zero: their index and place, the words, and the pages of those in use.
 
@@ -48,17 +40,35 @@ class Level1(NamedTuple):
     pages: Addresses
 
 
-class Occupied(NamedTuple):
-    """The entries that are not zero, by identifier: octets is uint8 [n, entry_bytes].
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
-    `absent` counts the bytes of the table that the dump lacks.
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ItsTable(Table):
+    """A table that a GITS_BASER<n> or GICR_VPROPBASER describes, and its entries that are not zero, by identifier.
+
+    `octets` is uint8 [n, entry_bytes]; `absent` counts the bytes of the table that the dump lacks.
     """
 
-    ids: NDArray[np.int64]
-    addresses: Addresses
-    octets: Octets
-    absent: int
-    level1: Level1 | None
+    register: str
+    kind: str
+    ids: NDArray[np.int64] = field(default_factory=_none)
+    addresses: Addresses = field(default_factory=_none)
+    octets: Octets = field(default_factory=lambda: np.empty((0, 1), np.uint8))
+    absent: int = 0
+    level1: Level1 | None = None
+
+    def _with(self, parts: list[tuple[Entries, int, int]], absent: int, level1: Level1 | None = None) -> ItsTable:
+        """The table with entries of pieces of memory: of each its address, and the identifier of index 0."""
+        return replace(
+            self,
+            ids=_one([entries.numbers(first) for entries, _, first in parts], _none()),
+            addresses=_one([entries.numbers(address, self.entry_bytes) for entries, address, _ in parts], _none()),
+            octets=_one([entries.octets for entries, _, _ in parts], np.empty((0, self.entry_bytes), np.uint8)),
+            absent=absent,
+            level1=level1,
+        )
 
 
 class Entries(NamedTuple):
@@ -78,26 +88,24 @@ class Entries(NamedTuple):
         return Entries(self.indices[:count], self.octets[:count])
 
 
-_Part = tuple[Entries, int, int]
-"""Entries of one piece of memory, its address, the identifier of index 0."""
-
-
 def its_table(register: str, baser: int) -> ItsTable | None:
-    """The table of a GITS_BASER<n>; None if the register is for no table."""
+    """The table of a GITS_BASER<n>, not read yet; None if the register is for no table."""
     kind = _KINDS.get(GITS_BASER.unpack(baser)["Type"])
     return None if kind is None else ItsTable.of_baser(baser, register=register, kind=kind)
 
 
-def occupied(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
-    """Every entry of a table that is not zero, as far as the budget goes."""
+def read_table(dump: Dump, table: ItsTable, budget: Budget) -> ItsTable:
+    """The table with every entry that is not zero, as far as the budget goes; one that is not valid has no memory."""
+    if not table.valid:
+        return table
     held = dump.held(table.address, table.size)
     if not budget.read(held, table.register):
-        return _assembled(table, [], table.size, None)
+        return table._with([], table.size)
     if table.indirect:
         return _two_level(dump, table, budget)
     entries = nonzero(dump, table.address, table.size, table.entry_bytes)
     kept = entries.head(budget.keep(len(entries.indices), table.register))
-    return _assembled(table, [(kept, table.address, 0)], table.size - held, None)
+    return table._with([(kept, table.address, 0)], table.size - held)
 
 
 def nonzero(dump: Dump, address: int, length: int, size: int) -> Entries:
@@ -106,7 +114,7 @@ def nonzero(dump: Dump, address: int, length: int, size: int) -> Entries:
     if len(parts) == 1:
         return parts[0]
     return Entries(
-        _one([part.numbers() for part in parts], np.empty(0, np.int64)),
+        _one([part.numbers() for part in parts], _none()),
         _one([part.octets for part in parts], np.empty((0, size), np.uint8)),
     )
 
@@ -155,11 +163,11 @@ def _blocks(dump: Dump, address: int, length: int, size: int) -> Iterator[tuple[
                 yield last, octets
 
 
-def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
+def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> ItsTable:
     level1 = read_level1(dump, table)
     # A page that two level 1 entries name is read for the first; that they do is a finding of its own.
     once = is_first(level1.pages)
-    parts: list[_Part] = []
+    parts: list[tuple[Entries, int, int]] = []
     absent = table.size - dump.held(table.address, table.size)
     for page, number in zip(level1.pages[once].tolist(), level1.indices[level1.used][once].tolist(), strict=True):
         held = dump.held(page, table.page_bytes)
@@ -171,20 +179,7 @@ def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> Occupied:
         entries = nonzero(dump, page, table.per_page * table.entry_bytes, table.entry_bytes)
         kept = entries.head(budget.keep(len(entries.indices), table.register))
         parts.append((kept, page, number * table.per_page))
-    return _assembled(table, parts, absent, level1)
-
-
-def _assembled(table: ItsTable, parts: list[_Part], absent: int, level1: Level1 | None) -> Occupied:
-    ids = [entries.numbers(first) for entries, _, first in parts]
-    addresses = [entries.numbers(address, table.entry_bytes) for entries, address, _ in parts]
-    octets = [entries.octets for entries, _, _ in parts]
-    return Occupied(
-        _one(ids, np.empty(0, np.int64)),
-        _one(addresses, np.empty(0, np.int64)),
-        _one(octets, np.empty((0, table.entry_bytes), np.uint8)),
-        absent,
-        level1,
-    )
+    return table._with(parts, absent, level1)
 
 
 def read_level1(dump: Dump, table: ItsTable) -> Level1:

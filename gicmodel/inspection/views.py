@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gicmodel.errors import printable
 from gicmodel.images.registers import origin_of
 from gicmodel.inspection import lpis
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN, count_of, device_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import vpt_id_bits
 from gicmodel.inspection.regions import Regions
@@ -104,10 +104,7 @@ def events(found: Inspection, rows: NDArray[np.void]) -> View:
 
 def devices(found: Inspection, rows: NDArray[np.void]) -> View:
     """The devices and their interrupt translation tables."""
-    keys = found.events["its"].astype(np.int64) << 32 | found.events["DeviceID"]
-    ordered = np.sort(keys)
-    mine = rows["its"].astype(np.int64) << 32 | rows["DeviceID"]
-    count = np.searchsorted(ordered, mine, "right") - np.searchsorted(ordered, mine, "left")
+    count = count_of(device_keys(rows), device_keys(found.events))
     absent = [unit.devices["address"][unit.events.absent] for unit in found.its]
     count[np.isin(rows["address"], np.concatenate([np.empty(0, np.int64), *absent]))] = UNKNOWN
     return View(

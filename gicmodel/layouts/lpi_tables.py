@@ -56,6 +56,15 @@ def bit_of(intid: IntId) -> IntId:
     return intid % 8
 
 
+def intids_of(octets: NDArray[np.uint8], places: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+    """The INTIDs whose bits are set in bytes of a pending table ([n]): at `places`, else its first n."""
+    if places is None:
+        places = np.flatnonzero(octets)
+        octets = octets[places]
+    byte, bit = np.nonzero(np.unpackbits(octets[:, np.newaxis], axis=1, bitorder="little"))
+    return places[byte].astype(np.int64) * 8 + bit
+
+
 def table_bytes(id_bits: int) -> int:
     """The size of a table for INTIDs of `id_bits` bits."""
     return (1 << id_bits) // 8

@@ -13,7 +13,7 @@ from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments
 from gicmodel.kvm import HostOops, KvmError
-from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
 from gicmodel.layouts.registers.guest import GICR_ISPENDR0
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
@@ -124,8 +124,7 @@ class SavedGuest:
         except ExternalAbort as error:
             what = f"GICR{vcpu} PENDBASER: the pending table at {base:#x}"
             raise UnusableInput(f"{self.path}: {what} is not in the image's RAM") from error
-        intids: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
-        return [intid for intid in intids if intid >= FIRST_LPI]
+        return [intid for intid in intids_of(octets).tolist() if intid >= FIRST_LPI]
 
 
 def _transfer_pending_state(vm: VirtualMachine) -> None:

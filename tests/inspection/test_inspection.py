@@ -118,7 +118,7 @@ def test_a_given_profile_that_does_not_fit_is_refused():
 def test_opaque_tables_still_tell_what_is_architected():
     opaque = inspected(*HOST, profile=PROFILES["opaque"])
     assert (opaque.devices.size, opaque.events.size) == (0, 0)
-    assert {kind: len(found.ids) for kind, found in opaque.its[0].occupied.items()} == {
+    assert {kind: len(found.ids) for kind, found in opaque.its[0].valid_tables.items()} == {
         "device": 3,
         "collection": 2,
         "vpe": 2,

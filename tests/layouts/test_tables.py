@@ -7,6 +7,8 @@ this host saved its virtual ITS to. "QEMU" ones were observed over qtest. The ot
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gicmodel.layouts.catalogue import CATALOGUE
 from gicmodel.layouts.its_tables import (
@@ -28,6 +30,7 @@ from gicmodel.layouts.lpi_tables import (
     VSGI_CONFIGURATION,
     bit_of,
     byte_of,
+    intids_of,
     table_bytes,
 )
 
@@ -101,3 +104,13 @@ def test_pending_bits(intid, byte, bit):
 def test_sizes_of_pending_tables():
     assert byte_of(FIRST_LPI) == FIRST_LPI_BYTE
     assert (table_bytes(14), table_bytes(16)) == (2048, 8192)
+
+
+@given(st.sets(st.integers(0, 8 * 64 - 1)))
+def test_the_bits_that_are_set_are_the_intids(intids):
+    octets = np.zeros(64, np.uint8)
+    for intid in intids:
+        octets[byte_of(intid)] |= 1 << bit_of(intid)
+    places = np.flatnonzero(octets)
+    assert intids_of(octets).tolist() == sorted(intids)
+    assert intids_of(octets[places], places + 1000).tolist() == [intid + 8000 for intid in sorted(intids)]

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.strategies import DataObject, DrawFn, SearchStrategy
 
 from gicmodel.config import GicConfig
-from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
 from gicmodel.migration import (
     Delivery,
     DeviceState,
@@ -220,5 +220,5 @@ class WholeVm(RuleBasedStateMachine):
     def saved(self, vm: VirtualMachine) -> set[Delivery]:
         """The set bits of the pending tables in the guest's RAM."""
         tables = [vm.memory.view(table, table_bytes(16), np.uint8) for table in vm.vgic.dist.pending_tables]
-        bits = [np.flatnonzero(np.unpackbits(table, bitorder="little")).tolist() for table in tables]
+        bits = [intids_of(table).tolist() for table in tables]
         return {(vcpu, intid) for vcpu, intids in enumerate(bits) for intid in intids if intid >= FIRST_LPI}

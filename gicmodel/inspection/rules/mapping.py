@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection.distinct import among, distinct, first_of, is_first
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN, interrupt_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import out_of_range, physical_id_bits
@@ -193,7 +193,7 @@ def _not_saved(found: Inspection, unit: Its) -> Group:
     iidr = found.frames.fields(unit.frame, "IIDR")
     is_kvm = iidr is not None and (iidr["Implementer"], iidr["ProductID"]) == _KVM
     executed = any(queue.its == unit.number and queue.creadr for queue in found.queues)
-    tables = unit.occupied.values()
+    tables = unit.valid_tables.values()
     empty = not any(entries.ids.size or entries.absent for entries in tables)
     rows = [place(UNKNOWN, UNKNOWN)] if is_kvm and executed and tables and empty else []
     return Group(
@@ -234,10 +234,7 @@ def _events(found: Inspection) -> Iterator[Group]:
 
 def _shared_intids(rows: NDArray[np.void]) -> Group:
     """Every event after the first of one interrupt: physical by INTID, virtual by vPE and vINTID."""
-    keys = (
-        rows["INTID"].astype(np.int64) | rows["vPEID"].astype(np.int64) << 32 | rows["virtual"].astype(np.int64) << 48
-    )
-    first = first_of(keys)
+    first = first_of(interrupt_keys(rows["virtual"], rows["vPEID"], rows["INTID"]))
     again = first != np.arange(rows.size)
     others = {int(row): int(first[row]) for row in np.flatnonzero(again)[:MOST]}
     shared = rows[again]

@@ -16,7 +16,7 @@ from gicmodel.inspection.queue import QUEUE_ALIGNMENT
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
-from gicmodel.inspection.table import ItsTable, Level1, Occupied
+from gicmodel.inspection.table import ItsTable, Level1
 from gicmodel.layouts.its_tables import LEVEL1
 
 OVERLAP = Rule(
@@ -99,8 +99,8 @@ def check(found: Inspection) -> Iterator[Group]:
     """What the memory breaks."""
     regions = Regions(found)
     yield from _overlaps(regions)
-    for table, entries in _tables(found):
-        yield from _table(table, entries)
+    for table in found.tables:
+        yield from _table(table)
     for unit in found.its:
         reserved = unit.reserved | {"event": unit.events.reserved}
         yield from (_reserved(found, kind, addresses) for kind, addresses in reserved.items())
@@ -111,11 +111,6 @@ def check(found: Inspection) -> Iterator[Group]:
         )
     yield _misaligned(found)
     yield from _redistributors(found)
-
-
-def _tables(found: Inspection) -> list[tuple[ItsTable, Occupied]]:
-    of_its = [(unit.tables[kind], entries) for unit in found.its for kind, entries in unit.occupied.items()]
-    return of_its + found.vpe_tables
 
 
 def _overlaps(regions: Regions) -> Iterator[Group]:
@@ -135,15 +130,15 @@ def _at(regions: Regions, region: np.void) -> str:
     return f"{regions.name(region)} at {region['address']:#x}"
 
 
-def _table(table: ItsTable, entries: Occupied) -> Iterator[Group]:
-    if entries.absent:
+def _table(table: ItsTable) -> Iterator[Group]:
+    if table.absent:
         yield Group(
             TABLE_ABSENT,
             [place(table.address, ABSENT)],
-            lambda row: f"{entries.absent:#x} bytes of the {table.kind} table of {table.register} are absent",
+            lambda row: f"{table.absent:#x} bytes of the {table.kind} table of {table.register} are absent",
         )
-    if entries.level1 is not None:
-        yield from _level1(table, entries.level1)
+    if table.level1 is not None:
+        yield from _level1(table, table.level1)
 
 
 def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
@@ -192,7 +187,7 @@ def _reserved(found: Inspection, kind: str, addresses: NDArray[np.int64]) -> Gro
 
 
 def _misaligned(found: Inspection) -> Group:
-    tables = [(table.register, table.address, table.page_bytes) for table, _ in _tables(found)]
+    tables = [(table.register, table.address, table.page_bytes) for table in found.tables]
     tables += [(f"GITS{queue.its}_CBASER", queue.address, QUEUE_ALIGNMENT) for queue in found.queues]
     rows = [
         place(address, found.dump.offset(address), name=name, of=of) for name, address, of in tables if address % of

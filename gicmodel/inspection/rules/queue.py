@@ -127,7 +127,7 @@ def _no_room(unit: Its, kind: str, name: str, identifier: int) -> Iterator[str]:
         yield f"{table.register} is not valid"
     elif identifier >= table.capacity:
         yield f"{name} {identifier:#x} is beyond the {table.capacity:#x} entries of {table.register}"
-    level1 = unit.occupied[kind].level1 if table.valid else None
+    level1 = table.level1
     if level1 is not None and identifier // table.per_page not in level1.indices[level1.used]:
         yield f"{table.register} has no level 2 page for {name} {identifier:#x}"
 

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that tell rows apart."""
+
+import numpy as np
+
+from gicmodel.inspection.entries import (
+    DEVICES,
+    EVENTS,
+    UNKNOWN,
+    count_of,
+    device_keys,
+    event_keys,
+    interrupt_keys,
+    interrupts_of,
+    table,
+)
+
+WIDE = [0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF]
+
+
+def test_events_are_ordered_by_device_and_event_however_wide_they_are():
+    keys = event_keys(table(EVENTS, 25, DeviceID=np.repeat(WIDE, 5), EventID=np.tile(WIDE, 5)))
+    assert (keys[1:] > keys[:-1]).all()
+
+
+def test_devices_of_two_its_are_two():
+    devices, events = table(DEVICES, 2, its=[0, 1], DeviceID=WIDE[-1]), table(EVENTS, 1, its=1, DeviceID=WIDE[-1])
+    assert count_of(device_keys(devices), device_keys(events)).tolist() == [0, 1]
+
+
+def test_an_interrupt_is_told_from_its_key():
+    virtual, target, intid = np.array([True, False, False]), np.array([0xFFFF, 0, 7]), np.array([WIDE[-1], 8192, 0])
+    parts = interrupts_of(interrupt_keys(virtual, target, intid))
+    assert [part.tolist() for part in parts] == [virtual.tolist(), target.tolist(), intid.tolist()]
+
+
+def test_one_of_an_unknown_target_is_none_of_another():
+    keys = interrupt_keys(False, np.array([UNKNOWN, 0, 0xFFFF]), np.array([8192] * 3))
+    assert len(set(keys.tolist())) == 3
+
+
+def test_what_a_format_lacks_is_unknown():
+    (event,) = table(EVENTS, 1, DeviceID=3, physical=1)
+    assert [int(event[name]) for name in ("RDbase", "configuration", "pending", "Doorbell", "DeviceID", "ICID")] == [
+        *(UNKNOWN, UNKNOWN, UNKNOWN),
+        *(1023, 3, 0),
+    ]
