@@ -8,16 +8,22 @@ no ITE maps, and the first KiB of the table, as they are.
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.jit import kernel
 from gicmodel.kvm.ap_list import queue_all
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.guest_ram import outside, read_u8
 from gicmodel.kvm.lpi import NO_VCPU
-from gicmodel.kvm.pending_kernels import NO_FAULT, save_lpi_by_lpi
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.lpi_tables import bit_of, byte_of
+from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
+
+NO_FAULT = -1
 
 _WHAT = "LPI pending table byte"
+_STORED, _CLEAR = np.uint8(DIRTY | WRITTEN), np.uint8(0)
+_BYTE_OF, _BIT_OF = kernel(byte_of), kernel(bit_of)
+_BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
 
 def take_pending_bit(dist: VgicDist, vcpu: int, intid: int) -> bool:
@@ -119,3 +125,48 @@ def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray
     if not len(outside_ram):
         return addresses, None
     return addresses[: outside_ram[0]], int(addresses[outside_ram[0]])
+
+
+@kernel
+def save_lpi_by_lpi(
+    octets: NDArray[np.uint8],
+    page_state: NDArray[np.uint8],
+    tables: NDArray[np.int64],
+    vpt_octets: NDArray[np.uint8],
+    vpts: NDArray[np.int64],
+    rows: NDArray[np.void],
+    slots: NDArray[np.int64],
+    reads_vpts: bool,
+    by_address: bool,
+) -> int:
+    """Linux `vgic_v3_save_pending_tables`: each LPI's byte is read, unless the last one was in it, and written if it
+    changes; only then its page is marked.
+
+    Places are bytes from the start of a window, guest's or host's. `slots` are those of the LPIs in `rows`, in
+    ascending INTID order. A forwarded LPI is pending if its VPT says so, if `reads_vpts`, and else if its latch does,
+    as every other's. `by_address` is False before Linux ca185b260951. Returns the offset of the first byte that is
+    outside the window, or NO_FAULT.
+    """
+    last, value = -1, _CLEAR
+    for slot in slots:
+        vcpu = np.int64(rows[slot]["target_vcpu"])
+        if vcpu == NO_VCPU:
+            continue
+        intid = rows[slot]["intid"]
+        within, bit = _BYTE_OF(intid), _BITS[_BIT_OF(intid)]
+        place = tables[vcpu] + within
+        if place < 0 or place >= len(octets):
+            return int(place)
+        key = within
+        if by_address:
+            key = place
+        if key != last:
+            value, last = octets[place], key
+        pending = rows[slot]["pending_latch"]
+        if reads_vpts and rows[slot]["hw"]:
+            pending = vpt_octets[vpts[vcpu] + within] & bit != _CLEAR
+        if (value & bit != _CLEAR) != pending:
+            value ^= bit
+            octets[place] = value
+            page_state[place // PAGE_BYTES] |= _STORED
+    return NO_FAULT

@@ -1,90 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SAVE_PENDING_TABLES 64 LPIs at a time: all that can be settled before the save.
+"""SAVE_PENDING_TABLES 64 LPIs at a time: what can be settled before the save, and the save.
 
-The LPIs whose state is in the VPTs are saved by themselves, and so are all others: no two share a bit.
+Where a table is in RAM is counted in 64-bit words from the start of a window, guest's or host's.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.jit import direct
-from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
-from gicmodel.kvm.lpi_words import LpiWords
-from gicmodel.kvm.pending_kernels import gather_latches, save_words
+from gicmodel.jit import direct, kernel
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU, Lpis
 from gicmodel.kvm.vlpi import Vlpis
-from gicmodel.layouts.lpi_tables import table_bytes
-from gicmodel.memory import GuestMemory
+from gicmodel.layouts.lpi_tables import BIT_MASK, WORD_SHIFT, table_bytes
+from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
 
 _WORD_BYTES = 8
 _TABLE_BYTES = table_bytes(INTERRUPT_ID_BITS_ITS)
+_TABLE_WORDS = _TABLE_BYTES // _WORD_BYTES
+_SPAN_WORDS = 128
+"""A quarter of a page of the table: no span lies on two."""
+_APART = _TABLE_WORDS + _SPAN_WORDS
+"""From one vCPU's bits to the next one's: the same word of all would compete for one set of the L1 cache."""
+_PAGE_WORDS = np.uint64(PAGE_BYTES // _WORD_BYTES)
+_STORED = np.uint8(DIRTY | WRITTEN)
+_SPAN, _DISTANCE = np.uint64(_SPAN_WORDS), np.uint64(_APART)
+_ZERO, _ONE, _INTIDS = np.uint64(0), np.uint64(1), np.uint64(1 << INTERRUPT_ID_BITS_ITS)
 
 
-class _Source(NamedTuple):
-    """LPIs, and what says which of them are pending: `words`, in which each vCPU's table is so many bytes on."""
+class Spans(NamedTuple):
+    """Where in the vCPUs' tables LPIs are: spans of words, the first and the last of which are not empty.
 
-    lpis: LpiWords
+    Bit i of word w is INTID 64 * w + i. Spans that follow one another and are alike share their words of `targets`:
+    where LPIs are sent to the vCPUs in turn nearly all do, and whoever goes through them stays in the L1 cache.
+    """
+
+    vcpus: NDArray[np.uint64]
     words: NDArray[np.uint64]
-    tables: NDArray[np.int64]
+    """The first word of each span, in the table of its vCPU."""
+    counts: NDArray[np.uint64]
+    masks: NDArray[np.uint64]
+    """Where in `targets` its words are."""
+    targets: NDArray[np.uint64]
+    """Bits that are set where there are LPIs."""
+
+    @classmethod
+    def of(cls, bits: NDArray[np.uint64]) -> Self:
+        """Those of the LPIs whose bits are set in `bits`, a table for each vCPU, `_APART`."""
+        vcpus, words, counts, masks = np.zeros((4, len(bits) // _SPAN_WORDS), np.uint64)
+        targets = np.zeros(len(bits), np.uint64)
+        found, kept = find_spans(bits, vcpus, words, counts, masks, targets)
+        return cls(vcpus[:found], words[:found], counts[:found], masks[:found], targets[: int(kept)])
 
 
 class SavePlan:
     """How to save the LPIs, as long as none is mapped anew and no table is moved.
 
     `tables` are the addresses of the vCPUs' pending tables. The state of forwarded LPIs comes from the VPTs, or without
-    `vlpis` from the latch as that of all others.
+    `vlpis` from the latch as that of all others. No two LPIs share a bit.
     """
 
     def __init__(self, memory: GuestMemory, lpis: Lpis, tables: Sequence[int], vlpis: Vlpis | None) -> None:
         self._made_for = lpis.mapping_changes, list(tables), vlpis
-        self._lpis = lpis
-        self._vlpis = vlpis
-        self._latches = np.zeros(_TABLE_BYTES // _WORD_BYTES, np.uint64)
+        self._lpis, self._vlpis = lpis, vlpis
+        offsets, size = np.array(tables, np.int64) - memory.base, len(tables) * _APART
+        in_vpts, in_software = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+        have_room = find_lpis(lpis.rows, vlpis is not None, in_vpts, in_software)
+        self._latches = np.zeros(_TABLE_WORDS, np.uint64)
         """The pending bits in software, as one table for all vCPUs."""
-        self._latched: NDArray[np.int64] = np.zeros(0, np.int64)
-        """The slots of the LPIs whose state this is."""
-        self._saves = self._plan(memory, np.array(tables, np.int64) - memory.base, vlpis)
+        latched = Spans.of(in_software)
+        self._latched = bool(len(latched.vcpus))
+        sources = [(latched, self._latches, np.zeros_like(offsets))] if self._latched else []
+        if vlpis is not None:
+            sources.append((Spans.of(in_vpts), vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
+        used = np.unique(np.concatenate([np.zeros(0, np.uint64), *(spans.vcpus for spans, _, _ in sources)]))
+        self.possible = have_room and _whole_and_apart(offsets[used], memory.size)
+        """Whether all LPIs have bits in tables, and these are within RAM and do not overlap."""
+        self._saves = [_save_from(memory, offsets, *source) for source in sources]
 
     def fits(self, tables: Sequence[int], vlpis: Vlpis | None) -> bool:
         """Whether this is still the plan for them."""
         return self._made_for == (self._lpis.mapping_changes, tables, vlpis)
 
-    @property
-    def possible(self) -> bool:
-        """Whether it can be done: all LPIs have bits in tables, and these are within RAM and do not overlap."""
-        return self._saves is not None
-
     def save(self) -> None:
-        """Write the tables, if it can be done. KvmError EACCES as `Vlpis.vpts`."""
+        """Write the tables, if it is possible. KvmError EACCES as `Vlpis.vpts`."""
         if self._vlpis is not None:
             self._vlpis.vpts(self._vlpis.vm.vpes)
-        if len(self._latched):
+        if self._latched:
             self._latches[:] = 0
-            gather_latches(self._lpis.rows, self._latched, self._latches)
-        for save in self._saves or ():
+            gather_latches(self._lpis.rows, self._latches)
+        for save in self._saves:
             save()
-
-    def _plan(
-        self, memory: GuestMemory, tables: NDArray[np.int64], vlpis: Vlpis | None
-    ) -> list[Callable[[], None]] | None:
-        words = partial(LpiWords.of, self._lpis.rows, len(tables), INTERRUPT_ID_BITS_ITS)
-        sources = []
-        if vlpis is not None:
-            forwarded = words(forwarded=True, others=False)
-            sources.append(_Source(forwarded, vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
-        if not sources or sources[0].lpis.left_out:
-            latched = words(forwarded=vlpis is None, others=True)
-            sources.append(_Source(latched, self._latches, np.zeros_like(tables)))
-            self._latched = latched.slots
-        used = np.zeros(len(tables), np.bool_)
-        for source in sources:
-            used[source.lpis.vcpus] = True
-        if not all(source.lpis.complete for source in sources) or not _whole_and_apart(tables[used], memory.size):
-            return None
-        return [_save_from(source, memory, tables) for source in sources]
 
 
 def _whole_and_apart(tables: NDArray[np.int64], size: int) -> bool:
@@ -93,23 +101,20 @@ def _whole_and_apart(tables: NDArray[np.int64], size: int) -> bool:
     They are 64 KiB aligned and shorter (DDI0601 GICR_PENDBASER.Physical_Address): they overlap where they are the same.
     """
     inside = (tables >= 0) & (tables <= size - _TABLE_BYTES)
-    return bool(inside.all()) and len(set(tables.tolist())) == len(tables)
+    return bool(inside.all()) and len(np.unique(tables)) == len(tables)
 
 
-def _save_from(source: _Source, memory: GuestMemory, tables: NDArray[np.int64]) -> Callable[[], None]:
-    """What saves the LPIs of one source."""
-    lpis = source.lpis
-    arguments = (
-        memory.words,
-        memory.page_state,
-        _first_words(tables)[lpis.vcpus] + lpis.words,
-        lpis.counts,
-        source.words,
-        _first_words(source.tables)[lpis.vcpus] + lpis.words,
-        lpis.targets,
-        lpis.masks,
-    )
-    return partial(_save_words(), *arguments)
+def _save_from(
+    memory: GuestMemory,
+    tables: NDArray[np.int64],
+    spans: Spans,
+    source: NDArray[np.uint64],
+    sources: NDArray[np.int64],
+) -> Callable[[], None]:
+    """What saves LPIs that are pending where `source` says so; `sources` is where in it each vCPU's table is."""
+    to, of = ((offsets.astype(np.uint64) // _WORD_BYTES)[spans.vcpus] + spans.words for offsets in (tables, sources))
+    ram = memory.words, memory.page_state, source
+    return partial(_save_words(), *ram, to, of, spans.counts, spans.masks, spans.targets)
 
 
 @cache
@@ -119,6 +124,97 @@ def _save_words() -> Callable[..., None]:
     return direct(save_words, words, np.zeros(1, np.uint8), *(words,) * 6)
 
 
-def _first_words(offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Where tables start, in words."""
-    return offsets.astype(np.uint64) // np.uint64(_WORD_BYTES)
+@kernel
+def find_lpis(
+    rows: NDArray[np.void], reads_vpts: bool, in_vpts: NDArray[np.uint64], in_software: NDArray[np.uint64]
+) -> bool:
+    """Set the bit of each LPI that has a target in its vCPU's table, where its state is; whether all have room."""
+    for slot in range(len(rows)):
+        vcpu = np.int64(rows[slot]["target_vcpu"])
+        if vcpu == NO_VCPU or rows[slot]["references"] == 0:
+            continue
+        intid = np.uint64(rows[slot]["intid"])
+        if intid >= _INTIDS:
+            return False
+        word, bit = np.uint64(vcpu * _APART) + (intid >> WORD_SHIFT), _ONE << (intid & BIT_MASK)
+        if reads_vpts and rows[slot]["hw"]:
+            in_vpts[word] |= bit
+        else:
+            in_software[word] |= bit
+    return True
+
+
+@kernel
+def find_spans(
+    bits: NDArray[np.uint64],
+    vcpus: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    counts: NDArray[np.uint64],
+    masks: NDArray[np.uint64],
+    targets: NDArray[np.uint64],
+) -> tuple[int, np.uint64]:
+    """Fill in the arrays of `Spans`, which have room; how many spans there are, and how many words of `targets`."""
+    found, kept = 0, _ZERO
+    for piece in range(len(vcpus)):
+        start = np.uint64(piece) * _SPAN
+        first, beyond = start, start + _SPAN
+        while first < beyond and bits[first] == _ZERO:
+            first += _ONE
+        if first == beyond:
+            continue
+        while bits[beyond - _ONE] == _ZERO:
+            beyond -= _ONE
+        if kept == _ZERO or differ(targets, kept - _SPAN, bits, start):
+            for word in range(_SPAN):
+                targets[kept + word] = bits[start + word]
+            kept += _SPAN
+        vcpus[found], words[found] = first // _DISTANCE, first % _DISTANCE
+        counts[found], masks[found] = beyond - first, kept - _SPAN + first - start
+        found += 1
+    return found, kept
+
+
+@kernel
+def differ(targets: NDArray[np.uint64], mask: np.uint64, bits: NDArray[np.uint64], start: np.uint64) -> bool:
+    """Whether the pieces that start there are not the same."""
+    difference = _ZERO
+    for word in range(_SPAN):
+        difference |= targets[mask + word] ^ bits[start + word]
+    return bool(difference != _ZERO)
+
+
+@kernel
+def gather_latches(rows: NDArray[np.void], latches: NDArray[np.uint64]) -> None:
+    """Set bit n of `latches`, INTID n's, for each LPI that is pending in software."""
+    for slot in range(len(rows)):
+        intid = np.uint64(rows[slot]["intid"])
+        if rows[slot]["pending_latch"] and rows[slot]["references"] != 0 and intid < _INTIDS:
+            latches[intid >> WORD_SHIFT] |= _ONE << (intid & BIT_MASK)
+
+
+@kernel
+def save_words(
+    words: NDArray[np.uint64],
+    page_state: NDArray[np.uint8],
+    source: NDArray[np.uint64],
+    tables: NDArray[np.uint64],
+    sources: NDArray[np.uint64],
+    counts: NDArray[np.uint64],
+    masks: NDArray[np.uint64],
+    targets: NDArray[np.uint64],
+) -> None:
+    """Copy bits from `source` to `words`, guest RAM, a span after the other; mark pages with a byte that changes.
+
+    Of each span: where in `words` it is, where in `source` are its bits, how many words, and where in `targets` are
+    those whose bits are to be copied.
+    """
+    for span in range(len(tables)):
+        # In variables, which no store can change: the inner loop, without a branch, takes eight words at a time.
+        table, pending, mask = tables[span], sources[span], masks[span]
+        changed = _ZERO
+        for word in range(counts[span]):
+            change = (words[table + word] ^ source[pending + word]) & targets[mask + word]
+            words[table + word] ^= change
+            changed |= change
+        if changed != _ZERO:
+            page_state[table // _PAGE_WORDS] |= _STORED
