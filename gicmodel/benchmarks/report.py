@@ -5,15 +5,28 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gicmodel import __version__
-from gicmodel.benchmarks.harness import ONCE, Benchmark, Effort, Measured, PeerMissing, measure, reached
+from gicmodel.benchmarks.catalogue import benchmarks
+from gicmodel.benchmarks.harness import (
+    ONCE,
+    QUICK,
+    THOROUGH,
+    Benchmark,
+    Effort,
+    Measured,
+    PeerMissing,
+    Unproven,
+    measure,
+    reached,
+)
 from gicmodel.engine import settled
+from gicmodel.errors import Interrupted
 
 LIBRARIES = ("numpy", "numba")
 
@@ -42,6 +55,25 @@ class Outcome:
         if self.benchmark.goal is None:
             return ""
         return "pass" if reached(self.benchmark.goal, self.measured) else "short"
+
+
+def run_all(groups: Iterable[str], quick: bool, begin: Callable[[str], None]) -> list[Outcome]:
+    """Measure groups of the catalogue; `begin` is told each before it is.
+
+    Raises:
+        Unproven: a result is wrong; with the group.
+        Interrupted: by Ctrl-C; with the outcomes so far.
+    """
+    outcomes: list[Outcome] = []
+    for group in groups:
+        begin(group)
+        try:
+            outcomes.extend(run(group, benchmarks(group), quick, QUICK if quick else THOROUGH))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(outcomes) from stop
+        except Unproven as error:
+            raise Unproven(f"{group}: {error}") from error
+    return outcomes
 
 
 def run(group: str, found: Iterable[Benchmark], quick: bool, effort: Effort) -> Iterator[Outcome]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: one file a verb.
 
-A verb is a module of this package whose name has no leading underscore and which holds a click command named `command`.
-It is imported only when it is run or listed, so that a verb costs what it needs and no more.
+A verb is a module of this package, named in VERBS, which holds a click command named `command`. It is imported only
+when it is run or listed, so that a verb costs what it needs and no more.
 
 Exit status: 0 as wanted, 1 an answer that is not (each verb says which), 2 unusable input or usage, or output that
 cannot be written. What a signal ends has the status that a shell gives it: 130 after Ctrl-C, 143 after SIGTERM.
@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOMEM
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -26,6 +25,12 @@ from click.exceptions import Exit
 from gicmodel import __version__
 from gicmodel.errors import UnusableInput, one_line
 
+VERBS = {
+    "Read RAM": ("inspect", "diff", "layouts"),
+    "Run the model": ("migrate", "replay", "fuzz", "bench"),
+    "Set up": ("compile",),
+}
+"""The verbs in the groups, and in the order, in which --help has them."""
 UNUSABLE = 2
 _SIGNAL = 128
 """A shell's status of a process that a signal ended is this and the signal's number."""
@@ -53,11 +58,11 @@ class Stopped(KeyboardInterrupt):
 
 
 class Verbs(click.Group):
-    """A group whose commands are the modules of this package."""
+    """A group whose commands are VERBS."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs, by name."""
-        return sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
+        """The verbs."""
+        return [verb for verbs in VERBS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb's module and return its command."""
@@ -65,6 +70,15 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs in their groups, each with all of its first sentence."""
+        for group, verbs in VERBS.items():
+            commands = [(verb, self.get_command(ctx, verb)) for verb in verbs]
+            with formatter.section(group):
+                formatter.write_dl(
+                    [(verb, command.get_short_help_str(sys.maxsize)) for verb, command in commands if command]
+                )
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
         """Parse the options before the verb."""

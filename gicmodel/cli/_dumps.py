@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the verbs that read dumps share: numbers on the command line, and where an image's registers come from."""
+"""Where an image's registers come from, for the verbs that read dumps."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-
-import click
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
@@ -25,20 +23,6 @@ CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or 
 
 REGISTERS_NAME = "registers.toml"
 _GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
-
-
-class Number(click.ParamType[int]):
-    """A number, decimal or with 0x."""
-
-    name = "number"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it; a negative one is none."""
-        try:
-            number = int(str(value), 0)
-        except ValueError:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number if number >= 0 else self.fail(f"{value!r} is negative", param, ctx)
 
 
 @dataclass

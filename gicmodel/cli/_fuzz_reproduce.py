@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from gicmodel.cli._fuzz_run import AGREED, DIFFERENT
-from gicmodel.cli._output import publish
+from gicmodel.cli.output import Results
 from gicmodel.errors import printable, utf8
 from gicmodel.fuzzing.comparison import peer
 from gicmodel.fuzzing.execution import run
 from gicmodel.fuzzing.text import format_step, read_program
 
 
-def reproduce_program(path: Path, json_file: str | None) -> int:
+def reproduce_program(path: Path, results: Results) -> int:
     """Run the program of a file, comparing everything after each step, and say where the two differ; the exit status.
 
     Raises:
@@ -29,5 +29,5 @@ def reproduce_program(path: Path, json_file: str | None) -> int:
     difference = None if went.divergence is None else str(went.divergence)
     said = "no difference" if difference is None else f"step {at}, {text}\n{difference}"
     outcome = {"file": utf8(str(path)), "steps": at, "step": text, "difference": difference}
-    publish(json_file, outcome, partial(click.echo, f"{printable(str(path))}: {said}"))
+    results.publish(outcome, partial(click.echo, f"{printable(str(path))}: {said}"))
     return AGREED if went.divergence is None else DIFFERENT

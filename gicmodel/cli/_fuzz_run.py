@@ -14,7 +14,7 @@ import click
 
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli._fuzz_progress import Report, progress
-from gicmodel.cli._output import publish
+from gicmodel.cli.output import Results as Output
 from gicmodel.errors import UnusableInput, printable, utf8
 from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, shrunk_of
 from gicmodel.fuzzing.comparison import Peer, peer
@@ -53,7 +53,7 @@ class Campaign:
         return local(self.jobs) if self.cluster is None else cluster(self.cluster)
 
 
-def run_and_show(campaign: Campaign, save: Path | None, json_file: str | None) -> int:
+def run_and_show(campaign: Campaign, save: Path | None, output: Output) -> int:
     """Run a campaign and report it; the exit status."""
     peers = [_able(peer(name), campaign) for name in campaign.against]
     started = time.monotonic()
@@ -67,7 +67,7 @@ def run_and_show(campaign: Campaign, save: Path | None, json_file: str | None) -
     seconds = time.monotonic() - started
     saved, unsaved = _saved(save, campaign.seed, divergences)
     outcome = document(results, saved, seconds, ending.early)
-    publish(json_file, outcome, partial(_show, results, saved, seconds, ending.early))
+    output.publish(outcome, partial(_show, results, saved, seconds, ending.early))
     if unsaved is not None:
         raise unsaved
     if ending.stop is not None:

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import click
-
-from gicmodel.cli._columns import show as show_columns
+from gicmodel.cli.output import print_table, say
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.lpi_tables import VSGIS
 
@@ -117,9 +115,9 @@ class Outcome:
     def show(self) -> None:
         """The table of steps and the verdict."""
         steps = [(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}") for step in self._verdict.steps]
-        show_columns([("step", "ms", "bytes"), *steps], right=(1, 2))
+        print_table(("step", "ms", "bytes"), steps, right=(1, 2))
         for line in _sentences(self._verdict):
-            click.echo(line)
+            say(line)
 
 
 def _sentences(verdict: Verdict) -> list[str]:

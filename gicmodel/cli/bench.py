@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import click
+from click.exceptions import Exit
 
 from gicmodel.benchmarks.catalogue import GROUPS
-from gicmodel.cli._engine import choose_engine
-from gicmodel.cli._output import publish, require_writable
+from gicmodel.benchmarks.harness import Goal, Spread, Unproven
+from gicmodel.benchmarks.report import Outcome, document, machine, run_all
+from gicmodel.cli.engine import choose_engine
+from gicmodel.cli.options import FigureFile
+from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
 from gicmodel.errors import Interrupted
+
+_UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+_HEAD = ("benchmark", "model", "peer", "", "ratio", "quartiles", "goal", "")
+WRONG = 1
 
 
 def _groups(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -25,14 +34,9 @@ def _groups(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ..
 @click.command(epilog="NAMEs: " + "; ".join(f"{name}, {about}" for name, about in GROUPS.items()) + ".")
 @click.argument("names", nargs=-1, metavar="[NAME]...", callback=_groups)
 @click.option("--quick", is_flag=True, help="One round of each on little data: shows that it works, not how fast.")
-@click.option("--json", "json_file", metavar="FILE|-", help="Write the measurements as JSON; - for standard output.")
-@click.option(
-    "--figure", metavar="FILE", type=click.Path(path_type=Path), help="Draw ratios and scaling; .svg, .png or .pdf."
-)
-@click.pass_context
-def command(
-    ctx: click.Context, names: tuple[str, ...], quick: bool, json_file: str | None, figure: Path | None
-) -> None:
+@json_options
+@click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw ratios and scaling; .svg, .png or .pdf.")
+def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path | None) -> None:
     """Measure the model and its peers side by side, the result of each proved first.
 
     A ratio is the median of rounds in which both ran next to each other, with its quartiles. A goal "x 10" is met by
@@ -40,24 +44,55 @@ def command(
 
     Exit status: 0 measured, whatever came of it; 1 a result was wrong; 2 unusable input.
     """
-    require_writable(None, json_file)
-    if figure is not None:
-        from gicmodel.cli._bench_figure import require_matplotlib
-
-        require_writable(None, str(figure))
-        require_matplotlib(figure)
     choose_engine(None, math.inf)
-    # The kernels come with these, and numba.
-    from gicmodel.benchmarks.report import document
-    from gicmodel.cli._bench_run import run_all, show
+
+    def begin(group: str) -> None:
+        if not results.as_json:
+            click.echo(f"gicmodel: measuring {group}", err=True)
 
     try:
-        outcomes = run_all(names, quick, quiet=json_file == "-")
+        outcomes = run_all(names, quick, begin)
     except Interrupted as stop:
-        publish(json_file, document(stop.so_far), partial(show, stop.so_far))
+        results.publish(document(stop.so_far), partial(_show, stop.so_far))
         raise
-    publish(json_file, document(outcomes), partial(show, outcomes))
+    except Unproven as error:
+        click.echo(f"gicmodel: {error}", err=True)
+        raise Exit(WRONG) from error
+    results.publish(document(outcomes), partial(_show, outcomes))
     if figure is not None:
-        from gicmodel.cli._bench_figure import draw
+        from gicmodel.benchmarks.figure import draw
 
-        draw(figure, outcomes)
+        save_figure(figure, draw(outcomes))
+
+
+def _show(outcomes: Sequence[Outcome]) -> None:
+    """The machine, the table, and which peers are missing."""
+    say(", ".join(f"{name} {value}" for name, value in machine().items()) + "\n")
+    print_table(_HEAD, [*map(_row, outcomes)])
+    for reason in sorted({outcome.missing for outcome in outcomes if outcome.missing}):
+        say(f"peer missing: {reason}")
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    name = f"{outcome.group}: {outcome.benchmark.name}"
+    goal = _goal(outcome.benchmark.goal)
+    measured = outcome.measured
+    if measured is None:
+        return name, "", "", "", "", "", goal, outcome.verdict
+    times = f"{_time(measured.model.median)}/{outcome.unit}", _time(measured.peer.median)
+    return name, *times, outcome.peer, f"{measured.ratio.median:.3g}", _quartiles(measured.ratio), goal, outcome.verdict
+
+
+def _quartiles(ratio: Spread) -> str:
+    return f"{ratio.low:.3g} .. {ratio.high:.3g}"
+
+
+def _goal(goal: Goal | None) -> str:
+    if goal is None:
+        return ""
+    return f"x {goal.bound:g}" if goal.kind == "speed" else f"cost {goal.bound:g}"
+
+
+def _time(seconds: float) -> str:
+    name, unit = next(((name, unit) for name, unit in _UNITS if seconds >= unit), _UNITS[-1])
+    return f"{seconds / unit:.3g} {name}"

@@ -23,7 +23,7 @@ def command(no_progress: bool) -> None:
     if not can_be_written():
         raise UnusableInput(f"{directory_of_all()}: machine code cannot be kept there")
     # numba comes with this.
-    from gicmodel.cli._compiling import compile_all, declared
+    from gicmodel.cli.compiling import compile_all, declared
 
     if not compile_all(not no_progress):
         raise UnusableInput(f"{directory_of_all()}: not all machine code could be kept there")

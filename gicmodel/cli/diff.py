@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from gicmodel.cli._dumps import CAVEAT, Number, open_source
-from gicmodel.cli._inspect_text import show
+from gicmodel.cli._dumps import CAVEAT, open_source
+from gicmodel.cli.options import Number
+from gicmodel.cli.output import Results, json_options, print_view, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
@@ -26,7 +26,7 @@ from gicmodel.inspection.views import Column, View
 @click.option("--before-profile", type=click.Choice(list(PROFILES)), help="Format of BEFORE's entries.")
 @click.option("--after-profile", type=click.Choice(list(PROFILES)), help="Format of AFTER's entries.")
 @click.option("--vpes", metavar="ID,ID,...", help="A host's vPEs in the order of the guest's vCPUs; all if not given.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -39,7 +39,7 @@ def command(
     before_profile: str | None,
     after_profile: str | None,
     vpes: str | None,
-    as_json: bool,
+    results: Results,
 ) -> None:
     """Compare two dumps: mappings, configuration, pending interrupts, and where tables are.
 
@@ -53,12 +53,15 @@ def command(
     one = _read(before, before_registers, before_base, before_profile)
     two = _read(after, after_registers, after_base, after_profile)
     comparison = compare(one, two, None if vpes is None else _numbers(vpes))
-    click.echo(_document(comparison) if as_json else _heading(before, one, after, two))
-    if not as_json:
+
+    def show() -> None:
+        say(_heading(before, one, after, two))
         if not (one.dump.settled and two.dump.settled):
-            click.echo(CAVEAT)
-        show(_view(comparison))
-        click.echo(f"\n{summary(comparison)}")
+            say(CAVEAT)
+        print_view(_view(comparison))
+        say(f"\n{summary(comparison)}")
+
+    results.publish(comparison.to_json(), show)
     ctx.exit(1 if comparison.differs else 0)
 
 
@@ -92,9 +95,3 @@ def summary(comparison: Comparison) -> str:
     """One line: how many changes of which kind."""
     counts = [f"{kind} {what}: {count}" for (kind, what), count in comparison.counts.items()]
     return ", ".join(counts) if counts else "no difference"
-
-
-def _document(comparison: Comparison) -> str:
-    counts = {f"{kind} {what}": count for (kind, what), count in comparison.counts.items()}
-    changes = [change._asdict() for change in comparison.told]
-    return json.dumps({"differs": comparison.differs, "counts": counts, "changes": changes}, indent=2)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from gicmodel.cli._engine import choose_engine, engine_option
-from gicmodel.cli._output import Directory, require_writable
-from gicmodel.cli._ranges import Real
+from gicmodel.cli.engine import choose_engine, engine_option
+from gicmodel.cli.options import Directory, Real
+from gicmodel.cli.output import Results, json_options
 from gicmodel.layouts.architecture import ARCHITECTURES
 
 _SEEDS = 1 << 32
@@ -30,7 +30,7 @@ _DEFAULT_COMMANDS = 100_000
 @click.option("--jobs", type=click.IntRange(1, 512), metavar="N", help="Processes on this machine; one a CPU.")
 @click.option("--cluster", metavar="ADDRESS", help="Let the workers of this dask scheduler do it.")
 @click.option("--save", type=Directory(), metavar="DIR", help="For the programs found.")
-@click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON; - for standard output.")
+@json_options
 @click.option(
     "--reproduce",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -49,7 +49,7 @@ def command(
     jobs: int | None,
     cluster: str | None,
     save: Path | None,
-    json_file: str | None,
+    results: Results,
     reproduce: Path | None,
     engine: str | None,
 ) -> None:
@@ -62,7 +62,6 @@ def command(
 
     Exit status: 0 no difference, 1 a difference, 2 unusable input, or no program was run; 130 after Ctrl-C.
     """
-    require_writable(save, json_file)
     commands = commands or (1 << 50 if seconds else _DEFAULT_COMMANDS)
     jobs = jobs or len(os.sched_getaffinity(0))
     peers = tuple(dict.fromkeys(against.split(",")))
@@ -73,7 +72,7 @@ def command(
     from gicmodel.cli._fuzz_run import Campaign, run_and_show
 
     if reproduce is not None:
-        ctx.exit(reproduce_program(reproduce, json_file))
+        ctx.exit(reproduce_program(reproduce, results))
     campaign = Campaign(
         commands=commands,
         seconds=seconds,
@@ -83,7 +82,7 @@ def command(
         jobs=jobs,
         cluster=cluster,
     )
-    ctx.exit(run_and_show(campaign, save, json_file))
+    ctx.exit(run_and_show(campaign, save, results))
 
 
 def _saved_seconds(commands: float, seconds: float | None) -> float:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -12,21 +14,33 @@ from typing import Any
 
 import click
 
-from gicmodel.cli._dumps import CAVEAT, Number, Source, open_source
-from gicmodel.cli._inspect_text import print_lines, show, write_csv
-from gicmodel.cli._output import require_writable
+from gicmodel.cli._dumps import CAVEAT, Source, open_source
+from gicmodel.cli.options import FigureFile, Number
+from gicmodel.cli.output import Results, json_options, print_csv, print_lines, print_view, save_figure, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.registers import origin_of
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
+from gicmodel.inspection.report import about, document
 from gicmodel.inspection.rules import RULES, Findings, find
 from gicmodel.inspection.selection import ON_DEMAND, TABLES, Selection, dump_of, entries, parse_device, select
+from gicmodel.inspection.views import View
 
 MOST_NAMED = 4
 """How many tables that were not read to their end, or registers of one place, are named."""
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""
+
+
+class Mode(Enum):
+    """How a decoded dump is shown: text, or what the option of that name says."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    HEX = "hex"
+    BROWSE = "browse"
 
 
 @click.command()
@@ -43,15 +57,22 @@ MOST_EXPLAINED = 64
 @click.option("--vpe", type=Number(), help="One vPE.")
 @click.option("--pending", is_flag=True, help="What is pending.")
 @click.option("--table", type=click.Choice(TABLES + ON_DEMAND), help="One table of the output.")
-@click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw pending and enabled interrupts (.svg, .png).")
+@click.option("--hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
+@json_options
+@click.option("--csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
+@click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw what is pending and enabled: .svg, .png, .pdf.")
 @click.option("--browse", is_flag=True, help="Walk through it in the terminal.")
 @click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
-@click.option("--explain", "rule", metavar="FINDING", help="Tell what a finding means, and where its rule is written.")
+@click.option(
+    "--explain",
+    "rule",
+    is_flag=False,
+    flag_value="",
+    metavar="[FINDING]",
+    help="Tell what a finding means, and where its rule is written; of all if none is named.",
+)
 @click.pass_context
-def command(ctx: click.Context, /, image: Path | None, rule: str | None, **options: Any) -> None:
+def command(ctx: click.Context, /, image: Path | None, results: Results, rule: str | None, **options: Any) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
     IMAGE is an ELF core, a LiME file, a kdump vmcore, a snapshot of the model's hardware, or raw bytes with --base;
@@ -62,30 +83,31 @@ def command(ctx: click.Context, /, image: Path | None, rule: str | None, **optio
     Exit status: 0 nothing found, 1 findings, 2 unusable input.
     """
     if rule is not None:
-        click.echo(explain_rule(rule))
+        say(explain_rule(rule) if rule else explain_rules())
         return
     if image is None:
         raise click.UsageError("Missing argument 'IMAGE'.")
-    selection = _selection(options)
-    if options["figure"] is not None:
-        from gicmodel.cli._inspect_figure import require_matplotlib
-
-        require_writable(None, str(options["figure"]))
-        require_matplotlib(options["figure"])
-    if options["browse"]:
+    mode = _mode(results, options)
+    selection = _selection(mode, options)
+    if mode is Mode.BROWSE:
         _require_terminal()
     source = open_source(image, options["base"], options["files"], options["trace"], options["pairs"], options["node"])
     profile = PROFILES[options["profile"]] if options["profile"] else None
     found = inspect(source.dump, source.registers, profile, options["limit"])
     findings = find(found)
-    if options["browse"]:
-        _browse(image, found, findings)
-    else:
-        _print(image, source, found, findings, selection, options)
+    views = select(found, findings, selection)
+    show: dict[Mode, Callable[[], None]] = {
+        Mode.TEXT: partial(_print, image, source, found, findings, views),
+        Mode.HEX: partial(_print_octets, found, selection),
+        Mode.CSV: lambda: print_csv(views[0]),
+        Mode.BROWSE: partial(_browse, image, found, findings),
+    }
+    about_it = partial(about, image, source.sources, found, findings)
+    results.publish(lambda: document(about_it(), views), show.get(mode, show[Mode.TEXT]))
     if options["figure"] is not None:
-        from gicmodel.cli._inspect_figure import draw
+        from gicmodel.inspection.figure import draw
 
-        draw(options["figure"], found)
+        save_figure(options["figure"], draw(found))
     ctx.exit(1 if findings.total or found.truncated else 0)
 
 
@@ -97,39 +119,36 @@ def explain_rule(identifier: str) -> str:
     return f"{rule.identifier}: {rule.severity}\n{rule.text}\nsource: {rule.source}"
 
 
-def _selection(options: dict[str, Any]) -> Selection:
+def explain_rules() -> str:
+    """Every finding that can be explained, errors first, with its rule."""
+    rules = sorted(RULES.values(), key=lambda rule: (rule.severity, rule.identifier))
+    return "\n".join(f"{rule.identifier}: {rule.severity}: {rule.text}" for rule in rules)
+
+
+def _mode(results: Results, options: dict[str, Any]) -> Mode:
+    """How the dump is shown. UsageError if that is asked for in two ways."""
+    asked = [mode for mode in Mode if (results.as_json and mode is Mode.JSON) or options.get(mode.value)]
+    if len(asked) > 1:
+        raise click.UsageError(" and ".join(f"--{mode.value}" for mode in asked) + " exclude each other.")
+    return asked[0] if asked else Mode.TEXT
+
+
+def _selection(mode: Mode, options: dict[str, Any]) -> Selection:
     device, event = (None, None) if options["device"] is None else parse_device(options["device"])
     table = options["table"]
-    if options["as_csv"] and table is None:
+    if mode is Mode.CSV and table is None:
         table = "events"
     selection = Selection(device, event, options["vpe"], options["pending"], table)
-    if options["as_hex"] and (device, options["vpe"], table) == (None, None, None):
+    if mode is Mode.HEX and (device, options["vpe"], table) == (None, None, None):
         raise click.UsageError("--hex needs --device, --vpe or --table.")
     return selection
 
 
-def _print(
-    image: Path,
-    source: Source,
-    found: Inspection,
-    findings: Findings,
-    selection: Selection,
-    options: dict[str, Any],
-) -> None:
-    views = select(found, findings, selection)
-    if options["as_hex"]:
-        _print_octets(found, selection)
-    elif options["as_json"]:
-        from gicmodel.cli._inspect_json import about, document
-
-        print_lines(document(about(image, source.sources, found, findings), views))
-    elif options["as_csv"]:
-        write_csv(views[0])
-    else:
-        _print_head(image, source, found)
-        for view in views:
-            show(view)
-        click.echo(f"\n{summary(found, findings)}")
+def _print(image: Path, source: Source, found: Inspection, findings: Findings, views: Sequence[View]) -> None:
+    _print_head(image, source, found)
+    for view in views:
+        print_view(view)
+    say(f"\n{summary(found, findings)}")
 
 
 def origins(source: Source) -> Iterator[str]:
@@ -156,8 +175,8 @@ def _require_terminal() -> None:
 
 
 def _browse(image: Path, found: Inspection, findings: Findings) -> None:
-    from gicmodel.cli._browse_app import Browser
-    from gicmodel.cli._browse_outline import Outline
+    from gicmodel.cli.browser import Browser
+    from gicmodel.cli.outline import Outline
 
     Browser(f"{printable(str(image))}: GICv{found.architecture}, {found.profile.name}", Outline(found, findings)).run()
 
@@ -169,17 +188,17 @@ def _print_octets(found: Inspection, selection: Selection) -> None:
 
 
 def _print_head(image: Path, source: Source, found: Inspection) -> None:
-    click.echo(f"{printable(str(image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
-    click.echo(printable(f"registers: {', '.join(source.sources)}"))
+    say(f"{printable(str(image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
+    say(printable(f"registers: {', '.join(source.sources)}"))
     for line in origins(source):
-        click.echo(f"  {line}")
-    click.echo(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
+        say(f"  {line}")
+    say(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
     for line in found.evidence:
-        click.echo(f"  {line}")
+        say(f"  {line}")
     if not found.dump.settled:
-        click.echo(CAVEAT)
+        say(CAVEAT)
     for missing in found.missing:
-        click.echo(f"missing: {missing.register}: {missing.disables}")
+        say(f"missing: {missing.register}: {missing.disables}")
 
 
 def summary(found: Inspection, findings: Findings) -> str:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gicmodel layouts`: the bits of a table entry, command or register."""
 
-import json
 import sys
 from difflib import get_close_matches
 from typing import Any
 
 import click
 
+from gicmodel.cli.output import Results, json_options
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.catalogue import CATALOGUE, KINDS, NAMES
@@ -20,19 +20,20 @@ from gicmodel.layouts.registers.register import Register
 
 @click.command(name="layouts")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(name: str | None, as_json: bool) -> None:
+@json_options
+def command(name: str | None, results: Results) -> None:
     """Print the bits of the table entry, command or register NAME; without NAME list them all.
 
     A field holds bits of its value: value = ((word >> low) & mask) << scale.
     """
     if name is not None:
         layout = find(name)
-        text = json.dumps(describe(layout), indent=2) if as_json else page(layout)
-    elif as_json:
-        text = json.dumps([describe(layout) for layout in KINDS], indent=2)
+        results.publish(describe(layout), lambda: _show(page(layout)))
     else:
-        text = overview()
+        results.publish([describe(each) for each in KINDS], lambda: _show(overview()))
+
+
+def _show(text: str) -> None:
     click.echo(text if _printable(text) else to_ascii(text))
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from gicmodel.cli._dumps import REGISTERS_NAME, Number, beside
-from gicmodel.cli._engine import choose_engine, engine_option
+from gicmodel.cli._dumps import REGISTERS_NAME, beside
 from gicmodel.cli._migrate_report import Report, Watcher
-from gicmodel.cli._output import Directory, publish, require_writable
-from gicmodel.cli._ranges import Real
+from gicmodel.cli.engine import choose_engine, engine_option
+from gicmodel.cli.options import Directory, Number, Real
+from gicmodel.cli.output import Results, json_options
 from gicmodel.errors import Interrupted, UnusableInput
 from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
@@ -86,7 +86,7 @@ NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
     type=Directory(),
     help="Write the RAM of hosts and guests as ELF cores with their registers, before the interrupts are taken.",
 )
-@click.option("--json", "json_file", metavar="FILE|-", help="Write the verdict as JSON; - for standard output.")
+@json_options
 @click.option("--no-progress", is_flag=True, help="No progress bar; there is none anyway unless stderr is a terminal.")
 @engine_option
 @click.pass_context
@@ -107,7 +107,7 @@ def command(
     compare_policies: bool,
     registers: Path | None,
     save: Path | None,
-    json_file: str | None,
+    results: Results,
     no_progress: bool,
     engine: str | None,
 ) -> None:
@@ -124,7 +124,6 @@ def command(
     otherwise, 2 unusable input.
     """
     _check_options(ctx, image, compare_policies)
-    require_writable(save, json_file)
     runs = COMPARED_RUNS if compare_policies else hops * (1 + forwarding_resets / 8)
     choose_engine(engine, 0 if image else runs * _saved_seconds(vcpus, devices * vectors), not no_progress)
     # The kernels come with these, and numba on the compiled engine.
@@ -138,9 +137,9 @@ def command(
         with Watcher(enabled=not no_progress) as watcher:
             report: Report = compare(request, saved, watcher) if compare_policies else run(request, saved, watcher)
     except Interrupted as stop:
-        publish(json_file, stop.so_far.to_json(), stop.so_far.show)
+        results.publish(stop.so_far.to_json(), stop.so_far.show)
         raise
-    publish(json_file, report.to_json(), report.show)
+    results.publish(report.to_json(), report.show)
     if report.unsaved is not None:
         raise report.unsaved
     ctx.exit(0 if report.passed else 1)

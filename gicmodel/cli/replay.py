@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from gicmodel.cli import UNUSABLE
-from gicmodel.cli._engine import choose_engine, engine_option
-from gicmodel.cli._output import publish, require_writable
+from gicmodel.cli.engine import choose_engine, engine_option
+from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.errors import Interrupted
 from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
@@ -34,7 +33,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("trace", type=_EXISTING)
 @click.option("--compare", "image", type=_EXISTING, help="RAM at the end of the trace: an ELF core.")
 @click.option("--registers", type=_EXISTING, help="Registers at the end of the trace: a TOML file; compared, too.")
-@click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
+@json_options
 @click.option("--progress/--no-progress", default=True, help="Show a bar on standard error if that is a terminal.")
 @engine_option
 @click.pass_context
@@ -43,7 +42,7 @@ def command(
     trace: Path,
     image: Path | None,
     registers: Path | None,
-    json_path: str | None,
+    results: Results,
     progress: bool,
     engine: str | None,
 ) -> None:
@@ -57,7 +56,6 @@ def command(
 
     Exit status: 0 if all is equal, 1 if not, 2 for unusable input, also for a trace or an image that is only a part.
     """
-    require_writable(None, json_path)
     choose_engine(engine, _saved_seconds(trace), progress)
     # The kernels come with this, and numba on the compiled engine.
     from gicmodel.replay import replay
@@ -68,9 +66,9 @@ def command(
         with _bar(progress) as report:
             outcome = replay(trace, segments, values, report)
     except Interrupted as stop:
-        publish(json_path, _document(stop.so_far) | {"interrupted": True}, partial(_show, stop.so_far))
+        results.publish(_document(stop.so_far) | {"interrupted": True}, partial(_show, stop.so_far))
         raise
-    publish(json_path, _document(outcome), partial(_show, outcome))
+    results.publish(_document(outcome), partial(_show, outcome))
     ctx.exit(_STATUS[outcome.verdict])
 
 
@@ -110,37 +108,36 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 def _show(outcome: Outcome) -> None:
     traced = outcome.traced
-    click.echo(f"GICv{traced.architecture}, {traced.redistributors} redistributors")
+    say(f"GICv{traced.architecture}, {traced.redistributors} redistributors")
     if traced.assumed:
-        click.echo("PEs are numbered as QEMU's virt or sbsa-ref do: no read of GICR_TYPER in the trace tells")
-    click.echo(f"{outcome.events} events: {outcome.commands} commands, {outcome.msis} MSIs")
-    click.echo(f"{outcome.acknowledges} acknowledges, {len(outcome.not_pending)} of an interrupt that was not pending")
+        say("PEs are numbered as QEMU's virt or sbsa-ref do: no read of GICR_TYPER in the trace tells")
+    say(f"{outcome.events} events: {outcome.commands} commands, {outcome.msis} MSIs")
+    say(f"{outcome.acknowledges} acknowledges, {len(outcome.not_pending)} of an interrupt that was not pending")
     for event in outcome.not_pending[:_SHOWN]:
         kind = "ICV" if event.virtual else "ICC"
-        click.echo(f"  line {event.line}: {kind}_IAR1 of PE {event.cpu:#x} returned INTID {event.intid}")
+        say(f"  line {event.line}: {kind}_IAR1 of PE {event.cpu:#x} returned INTID {event.intid}")
     if traced.first_glued is not None:
         first = traced.first_glued
-        click.echo(f"{traced.glued} events behind other text, the first in line {first.line} behind {first.text!r}")
+        say(f"{traced.glued} events behind other text, the first in line {first.line} behind {first.text!r}")
     _show_unknown(outcome.unknown)
     if outcome.compared:
         _show_comparisons(outcome)
     for reason in (*outcome.partial, *outcome.unjudged):
-        click.echo(f"partial: {reason}")
+        say(f"partial: {reason}")
 
 
 def _show_unknown(unknown: dict[str, int]) -> None:
     for name in sorted(unknown)[:_SHOWN]:
-        click.echo(f"unknown: {name}, {unknown[name]} lines")
+        say(f"unknown: {name}, {unknown[name]} lines")
     if len(unknown) > _SHOWN:
         rest = sum(unknown[name] for name in sorted(unknown)[_SHOWN:])
-        click.echo(f"unknown: {rest} lines of {len(unknown) - _SHOWN} more names")
+        say(f"unknown: {rest} lines of {len(unknown) - _SHOWN} more names")
 
 
 def _show_comparisons(outcome: Outcome) -> None:
-    table = Table("compared", "bytes", "different", "absent")
-    for name, comparison in outcome.compared.items():
-        table.add_row(name, str(comparison.bytes), str(comparison.different), str(comparison.absent))
-    Console().print(table)
+    names = ("compared", "bytes", "different", "absent")
+    rows = [(name, str(each.bytes), str(each.different), str(each.absent)) for name, each in outcome.compared.items()]
+    print_table(names, rows, right=(1, 2, 3))
     for name, comparison in outcome.compared.items():
         for difference in comparison.first:
-            click.echo(f"{name} {difference.where}: model {difference.model:#x}, traced {difference.traced:#x}")
+            say(f"{name} {difference.where}: model {difference.model:#x}, traced {difference.traced:#x}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,11 @@ class Comparison:
     def differs(self) -> bool:
         """Whether anything but the place of tables is different."""
         return any(kind != "table" for kind, _ in self.counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        counts = {f"{kind} {what}": count for (kind, what), count in self.counts.items()}
+        return {"differs": self.differs, "counts": counts, "changes": [change._asdict() for change in self.told]}
 
 
 _WORDS = {"pending": ("invented", "lost", "changed"), "table": ("added", "removed", "moved")}

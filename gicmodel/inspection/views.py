@@ -32,6 +32,13 @@ class Column:
     values: Any
     maybe: bool = False
 
+    @property
+    def tells(self) -> bool:
+        """Whether any value is known, and is not an empty text."""
+        if self.maybe:
+            return bool(np.any(np.asarray(self.values) != UNKNOWN))
+        return self.kind != "text" or any(self.values)
+
     def plain(self, start: int, end: int) -> list[Any]:
         """Values as JSON has them: numbers, flags, text, addresses as `0x...`, None for what is not known."""
         values = self.values[start:end]

@@ -37,7 +37,7 @@ def test_table_names_the_machine_and_both_sides():
 def test_json_and_figure(tmp_path):
     needed("matplotlib")
     figure = tmp_path / "speed.svg"
-    result = bench("--quick", "vpt", "--json", "-", "--figure", figure)
+    result = bench("--quick", "vpt", "--json", "--figure", figure)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["machine"]["numba"]
@@ -63,7 +63,7 @@ def test_without_qemu_the_table_says_so(monkeypatch):
 
 @compiled
 def test_start_up_is_measured_in_processes():
-    result = bench("--quick", "startup", "--json", "-")
+    result = bench("--quick", "startup", "--json")
     assert result.exit_code == 0, result.output
     names = [entry["name"] for entry in json.loads(result.stdout)["benchmarks"]]
     assert names == ["layouts", "inspect", "migrate, warm", "migrate, nothing compiled"]
@@ -73,7 +73,7 @@ def test_a_wrong_result_ends_with_status_1(monkeypatch):
     def build(quick):
         raise Unproven("VPTs: the two sides differ")
 
-    monkeypatch.setattr("gicmodel.cli._bench_run.benchmarks", lambda group: (Benchmark("name", build),))
+    monkeypatch.setattr("gicmodel.benchmarks.report.benchmarks", lambda group: (Benchmark("name", build),))
     result = bench("--quick", "vpt")
     assert result.exit_code == 1
     assert "gicmodel: vpt: VPTs: the two sides differ" in result.stderr

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.cli._browse_outline import STEP, Item, Outline
+from gicmodel.cli.outline import STEP, Item, Outline
 from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import write_elf
 from gicmodel.inspection import Dump
@@ -128,7 +128,7 @@ def test_bytes_that_the_dump_lacks_are_shown_as_such():
 def walk(outline, *steps):
     """Press keys and wait for a text to be in the label under the cursor, the details or the status line."""
     needed("textual")
-    from gicmodel.cli._browse_app import Browser
+    from gicmodel.cli.browser import Browser
 
     async def run():
         app = Browser("a dump", outline)

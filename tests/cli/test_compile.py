@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import gicmodel
-from gicmodel.cli import _compiling
+from gicmodel.cli import compiling
 from gicmodel.fuzzing.workers import local
 from gicmodel.jit import COMPILED
 
@@ -48,7 +48,7 @@ def test_what_is_compiled_is_all_that_a_verb_needs():
     """A migration with hops of the machine code engine then misses nothing."""
     result = process(RUN, "compile", GICMODEL_ENGINE="compiled")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"{len(_compiling.declared())} kernels are compiled, in ")
+    assert result.stdout.startswith(f"{len(compiling.declared())} kernels are compiled, in ")
     program = (
         "import atexit, sys\nfrom gicmodel.cli import main\n"
         "def count():\n"
@@ -71,24 +71,24 @@ def test_every_kernel_says_for_which_types_it_is_compiled():
         if isinstance(node, ast.FunctionDef)
         and any(isinstance(name, ast.Name) and name.id in ("kernel", "inlined") for name in node.decorator_list)
     }
-    declared = {kernel.py_func.__name__ for kernel, _ in _compiling.declared()}
+    declared = {kernel.py_func.__name__ for kernel, _ in compiling.declared()}
     assert len(decorated) > 200
     assert decorated - declared == set()
 
 
 @compiled_only
 def test_a_kernel_waits_for_all_that_it_calls():
-    number = {kernel.py_func.__name__: number for number, (kernel, _) in enumerate(_compiling.declared())}
-    callees = _compiling._callees()
+    number = {kernel.py_func.__name__: number for number, (kernel, _) in enumerate(compiling.declared())}
+    callees = compiling._callees()
     assert {number["covers_aligned"], number["word_address"]} <= callees[number["bit_reachable"]]
 
 
 def test_callees_come_first_and_those_that_most_wait_for(monkeypatch):
     order = []
-    monkeypatch.setattr(_compiling, "compile_one", order.append)
+    monkeypatch.setattr(compiling, "compile_one", order.append)
     callees = {0: {1, 2}, 1: {3}, 2: set(), 3: {4}, 4: set(), 5: set()}
     with local(1) as workers:
-        assert len([*_compiling._compiled(workers, callees)]) == 6
+        assert len([*compiling._compiled(workers, callees)]) == 6
     assert order.index(4) == 0
     assert order.index(3) < order.index(1) < order.index(0)
     assert order.index(2) < order.index(0)
@@ -98,10 +98,10 @@ def test_callees_come_first_and_those_that_most_wait_for(monkeypatch):
 @pytest.mark.parametrize(("kept", "whole"), [([True, True], True), ([True, False], False)])
 def test_what_could_not_be_kept_is_not_said_to_be_there(monkeypatch, kept, whole):
     marks = []
-    monkeypatch.setattr(_compiling, "mark_whole", lambda: marks.append(True))
-    monkeypatch.setattr(_compiling, "_compiled", lambda workers, callees: iter(kept))
-    monkeypatch.setattr(_compiling, "can_be_written", lambda: False)
-    assert _compiling.compile_all(False) is whole
+    monkeypatch.setattr(compiling, "mark_whole", lambda: marks.append(True))
+    monkeypatch.setattr(compiling, "_compiled", lambda workers, callees: iter(kept))
+    monkeypatch.setattr(compiling, "can_be_written", lambda: False)
+    assert compiling.compile_all(False) is whole
     assert marks == [True] * whole
 
 
@@ -113,7 +113,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path):
 
 
 BAR = """
-from gicmodel.cli._compiling import _progress
+from gicmodel.cli.compiling import _progress
 with _progress(3, {bar}) as advance:
     advance()
     advance()

@@ -32,7 +32,7 @@ VERBS = {
     "inspect, CSV": ("inspect", HOST, "--csv"),
     "diff": ("diff", GUEST, TABLES / "destination-guest.elf.xz"),
     "migrate": ("migrate", *SMALL),
-    "migrate, JSON": ("migrate", *SMALL, "--json", "-"),
+    "migrate, JSON": ("migrate", *SMALL, "--json"),
     "replay": ("replay",),
     "fuzz": ("fuzz", "--commands", 20, "--jobs", 1, "--architecture", 3),
     "bench": ("bench", "--quick", "decode"),
@@ -104,7 +104,7 @@ def test_a_reader_that_leaves_before_json_is_written(tmp_path: Path):
     os.close(reading)
     with os.fdopen(writing, "w") as nobody:
         done = subprocess.run(
-            command("fuzz", *VERBS["fuzz"][1:], "--json", "-"), stdout=nobody, stderr=subprocess.PIPE, check=False
+            command("fuzz", *VERBS["fuzz"][1:], "--json"), stdout=nobody, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == READER_LEFT
     assert b"Traceback" not in done.stderr
@@ -116,7 +116,7 @@ def test_a_reader_that_leaves_a_file_that_is_a_pipe():
     os.close(reading)
     with os.fdopen(writing, "w") as nobody:
         done = subprocess.run(
-            command("migrate", *SMALL, "--json", "/dev/stdout"), stdout=nobody, stderr=subprocess.PIPE, check=False
+            command("migrate", *SMALL, "--json-file", "/dev/stdout"), stdout=nobody, stderr=subprocess.PIPE, check=False
         )
     assert (done.returncode, done.stderr) == (READER_LEFT, b"")
 
@@ -192,7 +192,7 @@ def invoke(*arguments: object) -> object:
 
 def test_a_migration_tells_what_held_until_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trial._Chain, "_between_hops", interrupt_at(3, trial._Chain._between_hops))
-    result = invoke("migrate", *SMALL, "--hops", 10, "--json", tmp_path / "json")
+    result = invoke("migrate", *SMALL, "--hops", 10, "--json-file", tmp_path / "json")
     assert result.stdout.endswith("interrupted after 3 migrations, in which nothing was lost\n")
     document = json.loads((tmp_path / "json").read_text())
     assert (document["interrupted"], document["migrations"], document["lost"]) == (True, 3, [])
@@ -208,7 +208,7 @@ def test_a_comparison_of_policies_shows_its_rows(monkeypatch: pytest.MonkeyPatch
 
 def test_a_replay_shows_what_it_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Replayer, "feed", interrupt_at(15, Replayer.feed))
-    result = invoke("replay", trace(tmp_path), "--json", tmp_path / "json")
+    result = invoke("replay", trace(tmp_path), "--json-file", tmp_path / "json")
     assert "\n14 events: " in result.stdout
     document = json.loads((tmp_path / "json").read_text())
     assert (document["interrupted"], document["events"]) == (True, 14)
@@ -221,8 +221,8 @@ def test_a_measurement_shows_what_it_measured(tmp_path: Path, monkeypatch: pytes
         signal.raise_signal(signal.SIGINT)
 
     first, *_ = benchmarks("decode")
-    monkeypatch.setattr("gicmodel.cli._bench_run.benchmarks", lambda group: (first, Benchmark("never", stop)))
-    result = invoke("bench", "--quick", "decode", "--json", tmp_path / "json")
+    monkeypatch.setattr("gicmodel.benchmarks.report.benchmarks", lambda group: (first, Benchmark("never", stop)))
+    result = invoke("bench", "--quick", "decode", "--json-file", tmp_path / "json")
     assert f"decode: {first.name}" in result.stdout
     assert [entry["name"] for entry in json.loads((tmp_path / "json").read_text())["benchmarks"]] == [first.name]
 

@@ -80,7 +80,7 @@ def test_both_engines_say_the_same(verb, trace, tmp_path):
         arguments = (*verb, trace) if verb == ("replay",) else verb
         if verb == MIGRATE:
             arguments = (*arguments, "--save", tmp_path / engine)
-        text, numba = run(*arguments, "--json", "-", "--engine", engine)
+        text, numba = run(*arguments, "--json", "--engine", engine)
         assert numba is (engine == "compiled")
         said.append(timeless(text))
         bytes_.append({file.name: file.read_bytes() for file in sorted((tmp_path / engine).glob("*"))})
@@ -151,8 +151,8 @@ def test_auto_takes_the_engine_that_is_over_sooner(arguments, whole, expected, m
     monkeypatch.setattr("gicmodel.engine._settled", None)
     monkeypatch.delenv("GICMODEL_ENGINE", raising=False)
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
-    monkeypatch.setattr("gicmodel.cli._engine.is_whole", lambda: whole)
-    monkeypatch.setattr("gicmodel.cli._engine.settle", settle)
+    monkeypatch.setattr("gicmodel.cli.engine.is_whole", lambda: whole)
+    monkeypatch.setattr("gicmodel.cli.engine.settle", settle)
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert isinstance(result.exception, Settled), result.output
     assert result.exception.args == (expected,)

@@ -37,7 +37,7 @@ def fuzz(*arguments: object) -> Result:
 
 def campaign(*arguments: object) -> dict[str, object]:
     """The JSON of a campaign that finds nothing, but for its time."""
-    result = fuzz("--seed", 1, "--json", "-", *arguments)
+    result = fuzz("--seed", 1, "--json", *arguments)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout) | {"seconds": None}
 
@@ -91,7 +91,7 @@ def test_seconds_end_a_campaign():
 
 def test_a_divergence_is_shrunk_saved_and_reproduced(mistaken: None, tmp_path: Path):
     arguments = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "3", "--save", tmp_path / "found")
-    result = fuzz(*arguments, "--json", tmp_path / "json")
+    result = fuzz(*arguments, "--json-file", tmp_path / "json")
     assert result.exit_code == 1
     divergences = json.loads((tmp_path / "json").read_text())["divergences"]
     assert divergences
@@ -99,7 +99,7 @@ def test_a_divergence_is_shrunk_saved_and_reproduced(mistaken: None, tmp_path: P
         file = Path(divergence["file"])
         assert read_program(file).commands <= 6
         assert divergence["difference"] in result.output
-        again = fuzz("--reproduce", file, "--json", "-")
+        again = fuzz("--reproduce", file, "--json")
         assert again.exit_code == 1
         assert json.loads(again.stdout)["difference"] == divergence["difference"]
 
@@ -109,7 +109,7 @@ ONE_FINDING = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "
 
 def test_what_cannot_be_saved_at_the_end_is_shown(mistaken: None, tmp_path: Path):
     """Nobody can tell before that nothing can be made in /proc."""
-    result = fuzz(*ONE_FINDING, "--save", "/proc/save", "--json", tmp_path / "json")
+    result = fuzz(*ONE_FINDING, "--save", "/proc/save", "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert result.stderr.endswith("gicmodel: /proc/save: cannot be made: No such file or directory\n")
     assert "\ndivergence after " in result.stdout
@@ -118,7 +118,7 @@ def test_what_cannot_be_saved_at_the_end_is_shown(mistaken: None, tmp_path: Path
 
 def test_json_that_cannot_be_written_at_the_end_is_shown(mistaken: None, tmp_path: Path):
     """/dev/full can be written, as far as anybody can ask."""
-    result = fuzz(*ONE_FINDING, "--save", tmp_path, "--json", "/dev/full")
+    result = fuzz(*ONE_FINDING, "--save", tmp_path, "--json-file", "/dev/full")
     assert result.exit_code == 2
     assert result.stderr.endswith("gicmodel: /dev/full: cannot be written: No space left on device\n")
     assert "\ndivergence after " in result.stdout
@@ -126,7 +126,7 @@ def test_json_that_cannot_be_written_at_the_end_is_shown(mistaken: None, tmp_pat
 
 
 def test_json_is_written_although_standard_output_is_full(tmp_path: Path):
-    arguments = ["fuzz", "--commands", "20", "--jobs", "1", "--json", str(tmp_path / "json")]
+    arguments = ["fuzz", "--commands", "20", "--jobs", "1", "--json-file", str(tmp_path / "json")]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-m", "gicmodel", *arguments], stdout=full, check=False)
     assert done.returncode == 2
@@ -143,7 +143,7 @@ def test_ctrl_c_while_shrinking_keeps_the_program_as_it_was(
 ):
     monkeypatch.setattr("gicmodel.cli._fuzz_run.shrunk_of", interrupted)
     arguments = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "3", "--save", tmp_path)
-    result = fuzz(*arguments, "--json", "-")
+    result = fuzz(*arguments, "--json")
     outcome = json.loads(result.stdout)
     assert (result.exit_code, outcome["interrupted"]) == (INTERRUPTED, True)
     assert fuzz("--reproduce", outcome["divergences"][0]["file"]).exit_code == 1
@@ -160,7 +160,7 @@ def test_a_program_without_a_difference(tmp_path: Path):
     named = file.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\033]0;pwned\007\xff")))
     result = fuzz("--reproduce", named)
     assert (result.exit_code, result.output) == (0, f"{tmp_path}/\\x1b]0;pwned\\x07\\udcff: no difference\n")
-    assert json.loads(fuzz("--reproduce", named, "--json", "-").stdout)["file"].endswith("\007\\udcff")
+    assert json.loads(fuzz("--reproduce", named, "--json").stdout)["file"].endswith("\007\\udcff")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_what_is_no_program_is_one_line(tmp_path: Path, text: str, line: int):
         ("--jobs", "0"),
         ("--save", "/dev/null/x"),
         ("--save", ""),
-        ("--json", ""),
-        ("--json", "/nowhere/at/all"),
+        ("--json-file", ""),
+        ("--json-file", "/nowhere/at/all"),
         ("--reproduce", "/nowhere/at/all"),
     ],
 )
@@ -209,7 +209,7 @@ def dies(*_: object) -> None:
 
 def test_a_process_that_dies_leaves_a_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr("gicmodel.cli._fuzz_run.chunk_against", dies)
-    result = fuzz("--commands", COMMANDS, "--jobs", 2, "--json", tmp_path / "json")
+    result = fuzz("--commands", COMMANDS, "--jobs", 2, "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert "gicmodel: a process of --jobs ended before its time: " in result.stderr
     assert json.loads((tmp_path / "json").read_text())["interrupted"] is True
@@ -232,7 +232,7 @@ def test_a_campaign_that_cannot_go_on_keeps_what_it_found(
         return ChunkResult(chunk, 7, Counter({("INT", 0): 7}), None)
 
     monkeypatch.setattr("gicmodel.cli._fuzz_run.chunk_against", second_chunk_fails)
-    result = fuzz("--commands", 12_000, "--jobs", 1, "--json", tmp_path / "json")
+    result = fuzz("--commands", 12_000, "--jobs", 1, "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert result.stderr.endswith(f"gicmodel: {line}\n")
     assert result.stdout.startswith("7 commands in ")
@@ -242,7 +242,7 @@ def test_a_campaign_that_cannot_go_on_keeps_what_it_found(
 
 def test_two_peers(mistaken: None):
     """A mistake of the oracle is none of the engines."""
-    arguments = ("--commands", 100, "--seed", 1, "--jobs", 1, "--architecture", "3", "--json", "-")
+    arguments = ("--commands", 100, "--seed", 1, "--jobs", 1, "--architecture", "3", "--json")
     result = fuzz("--against", "oracle,engine", *arguments)
     assert result.exit_code == 1
     assert {divergence["against"] for divergence in json.loads(result.stdout)["divergences"]} == {"oracle"}
@@ -261,7 +261,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path, jobs: int):
         "1",
         "--jobs",
         str(jobs),
-        "--json",
+        "--json-file",
         str(tmp_path / "json"),
     ]
     with subprocess.Popen(
@@ -301,7 +301,8 @@ def there(process: int) -> bool:
 )
 def test_no_process_outlives_the_one_that_was_started(tmp_path: Path, number: signal.Signals, of_all: bool):
     """Whoever gets the signal, a terminal's processes all do; what was found is written, if it is one to be heard."""
-    arguments = ["fuzz", "--seconds", "600", "--architecture", "3", "--jobs", "2", "--json", str(tmp_path / "json")]
+    arguments = ["fuzz", "--seconds", "600", "--architecture", "3", "--jobs", "2"]
+    arguments += ["--json-file", str(tmp_path / "json")]
     with subprocess.Popen(
         [sys.executable, "-m", "gicmodel", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -157,23 +158,51 @@ def test_every_finding_is_explained(rule):
     assert result.stdout.splitlines() == [f"{rule.identifier}: {rule.severity}", rule.text, f"source: {rule.source}"]
 
 
+def test_what_can_be_explained_is_listed():
+    listed = run("--explain").stdout
+    assert all(f"{rule.identifier}: {rule.severity}: {rule.text}\n" in listed for rule in RULES.values())
+
+
+@pytest.mark.parametrize("options", [("--json", "--csv"), ("--csv", "--hex", "--device", "8"), ("--browse", "--json")])
+def test_one_dump_is_shown_in_one_way(options):
+    result = host(*options)
+    assert (result.exit_code, result.stdout) == (UNUSABLE, "")
+    assert "exclude each other" in result.stderr
+
+
+def test_a_column_of_which_nothing_is_known_is_left_out():
+    """All events of the host's device are virtual, and its guest's are not."""
+    assert "vPEID" in host("--device", "8").stdout
+    assert "ICID" not in host("--device", "8").stdout
+    assert "vPEID" not in run(GUEST[0], "--table", "events").stdout
+
+
+def test_json_in_a_file_and_text_on_standard_output(tmp_path):
+    result = host("--json-file", tmp_path / "host.json")
+    assert "vPEs (2)" in result.stdout
+    assert (tmp_path / "host.json").read_text() == host("--json").stdout
+
+
 def test_a_finding_is_exit_status_1():
     result = host("--set", "GITS_CBASER=0xb8000000431d040f")
     assert result.exit_code == 1
     assert "device table (GITS0_BASER0) at 0x431d0000 overlaps command queue of GITS0 at 0x431d0000" in result.stdout
 
 
-def test_a_terminal_gets_tables():
+@pytest.mark.parametrize("table", ["vpes", "redistributors"])
+def test_a_terminal_gets_what_a_pipe_gets_but_for_colour(table):
+    arguments = [sys.executable, "-m", "gicmodel", "inspect", HOST[0], "--table", table]
+    wide = os.environ | {"COLUMNS": "300"}
     ours, theirs = pty.openpty()
-    program = "import sys; from gicmodel.cli import main; main(sys.argv[1:])"
-    arguments = ["inspect", HOST[0], "--table", "vpes"]
-    with subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=theirs) as process:
+    with subprocess.Popen(arguments, stdout=theirs, env=wide) as process:
         os.close(theirs)
         drawn = b"".join(iter(lambda: _read(ours), b"")).decode()
     os.close(ours)
+    piped = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     assert process.returncode == 0
-    assert "vPEs (2)" in drawn
-    assert "┃" in drawn
+    assert click.unstyle(drawn).replace("\r\n", "\n") == piped
+    assert "\x1b[1m" in drawn
+    assert "\x1b" not in piped
 
 
 def _read(terminal):

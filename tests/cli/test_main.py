@@ -3,12 +3,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from gicmodel import __version__
+from gicmodel import __version__, cli
 from gicmodel.cli import READER_LEFT, UNUSABLE, Verbs, main
 from gicmodel.errors import UnusableInput
 
@@ -52,6 +53,31 @@ def test_help_lists_every_verb():
 def test_usage_errors_exit_2_with_one_line(arguments, line):
     result = CliRunner().invoke(main, arguments, prog_name="gicmodel")
     assert (result.exit_code, result.stdout, result.stderr) == (UNUSABLE, "", line)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in main.list_commands(click.Context(main)) if verb != "compile"])
+def test_json_is_asked_for_in_one_way(verb):
+    names = {name for option in main.get_command(click.Context(main), verb).params for name in option.opts}
+    assert {"--json", "--json-file"} <= names
+
+
+def test_a_dash_is_no_file():
+    """It was standard output once."""
+    result = CliRunner().invoke(main, ["layouts", "ITE", "--json-file", "-"])
+    assert (result.exit_code, result.stdout) == (UNUSABLE, "")
+    assert result.stderr == "gicmodel: - is no file: --json prints JSON on standard output\n"
+
+
+def test_help_cuts_no_summary_off():
+    result = CliRunner().invoke(main, ["--help"])
+    words = " ".join(result.output.split())
+    for verb in main.list_commands(click.Context(main)):
+        assert main.get_command(click.Context(main), verb).help.replace("\n", " ").split(". ")[0] in words
+
+
+def test_every_verb_is_in_one_group():
+    modules = {file.stem for file in Path(cli.__file__).parent.glob("*.py") if "\ndef command(" in file.read_text()}
+    assert sorted(main.list_commands(click.Context(main))) == sorted(modules)
 
 
 def test_without_a_verb_there_is_help():

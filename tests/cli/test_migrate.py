@@ -53,7 +53,7 @@ def in_a_process(*arguments, stderr=subprocess.PIPE):
 
 
 def verdict(*arguments):
-    result = migrate(*arguments, "--json", "-")
+    result = migrate(*arguments, "--json")
     return result.exit_code, json.loads(result.stdout)
 
 
@@ -156,7 +156,7 @@ def test_json_of_the_real_image():
 
 
 def test_json_in_a_file_and_text_on_standard_output(tmp_path):
-    result = migrate(*SMALL, "--json", tmp_path / "verdict.json")
+    result = migrate(*SMALL, "--json-file", tmp_path / "verdict.json")
     assert result.exit_code == 0
     assert "every pending vLPI arrived once" in result.stdout
     assert set(json.loads((tmp_path / "verdict.json").read_text())) == KEYS
@@ -168,7 +168,7 @@ def test_json_in_a_file_and_text_on_standard_output(tmp_path):
 def test_the_whole_lpi_space(tmp_path):
     """Every LPI that 16 bits of INTID have room for, in well under 2 GiB."""
     file = tmp_path / "verdict.json"
-    result = in_a_process("--vcpus", 64, "--devices", 448, "--vectors", 128, "--json", file)
+    result = in_a_process("--vcpus", 64, "--devices", 448, "--vectors", 128, "--json-file", file)
     document = json.loads(file.read_text())
     assert (result.returncode, document["lost"], document["duplicated"]) == (0, [], [])
     assert document["vlpis"] == (1 << 16) - 8192
@@ -207,7 +207,7 @@ def test_nothing_pending_is_said_to_prove_nothing(arguments, vlpis, conclusion):
 
 
 def test_gicv40_cannot_and_says_why(tmp_path):
-    result = migrate(*SMALL, "--pending", 1, "--architecture", "4.0", "--json", tmp_path / "verdict.json")
+    result = migrate(*SMALL, "--pending", 1, "--architecture", "4.0", "--json-file", tmp_path / "verdict.json")
     assert (result.exit_code, result.stderr) == (1, "")
     table, below = rows(result.stdout)
     assert [name for name, _, _ in table] == STEPS[:3]
@@ -234,7 +234,7 @@ def test_gicv40_cannot_save_the_image_either():
 def test_interrupts_that_are_lost_are_named(tmp_path):
     """All vectors are set, and then once more all are reset."""
     size = ("--vcpus", 2, "--devices", 1, "--vectors", 16, "--pending", 1)
-    result = migrate(*size, "--policy", "rfc", "--forwarding-resets", 16, "--json", tmp_path / "verdict.json")
+    result = migrate(*size, "--policy", "rfc", "--forwarding-resets", 16, "--json-file", tmp_path / "verdict.json")
     assert result.exit_code == 1
     below = rows(result.stdout)[1]
     assert below[0] == "16 vLPIs: 16 pending before, 0 after; 0 delivered, 16 lost, 0 doubled"
@@ -269,7 +269,7 @@ def test_no_colour_and_no_progress_in_a_pipe():
 @pytest.mark.parametrize(("options", "shown"), [((), True), (("--no-progress",), False)])
 def test_progress_is_on_a_terminals_stderr_only(options, shown):
     terminal, stderr = pty.openpty()
-    result = in_a_process(*SMALL, *options, "--json", "-", stderr=stderr)
+    result = in_a_process(*SMALL, *options, "--json", stderr=stderr)
     os.close(stderr)
     seen = b""
     try:

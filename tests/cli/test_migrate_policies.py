@@ -160,7 +160,7 @@ def test_usage(options):
 
 
 def test_a_comparison_in_a_file(tmp_path):
-    arguments = ["migrate", *map(str, SMALL), "--compare-policies", "--json", str(tmp_path / "table.json")]
+    arguments = ["migrate", *map(str, SMALL), "--compare-policies", "--json-file", str(tmp_path / "table.json")]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert len(json.loads((tmp_path / "table.json").read_text())) == 16
 

@@ -72,7 +72,7 @@ def image(tmp_path):
 def untouched(tmp_path):
     """Where results would go, and must not."""
     save, verdict = tmp_path / "save", tmp_path / "verdict.json"
-    yield "--save", save, "--json", verdict
+    yield "--save", save, "--json-file", verdict
     assert not save.exists()
     assert not verdict.exists()
 
@@ -290,18 +290,18 @@ def test_a_directory_to_save_in_that_is_a_file(tmp_path):
 
 def test_a_json_file_in_no_directory(tmp_path):
     target = tmp_path / "missing" / "verdict.json"
-    assert refused("--devices", 0, "--json", target) == (
+    assert refused("--devices", 0, "--json-file", target) == (
         f"{target}: cannot be written: {tmp_path / 'missing'} is not a directory"
     )
 
 
 def test_a_json_file_that_is_a_directory(tmp_path):
-    assert refused("--devices", 0, "--json", tmp_path) == f"{tmp_path}: cannot be written: it is a directory"
+    assert refused("--devices", 0, "--json-file", tmp_path) == f"{tmp_path}: cannot be written: it is a directory"
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif("os.geteuid() == 0", reason="root may write everywhere")
-@pytest.mark.parametrize("option", ["--save", "--json"])
+@pytest.mark.parametrize("option", ["--save", "--json-file"])
 def test_a_place_without_permission(tmp_path, option):
     tmp_path.chmod(0o500)
     assert f"no permission for {tmp_path}" in refused("--devices", 0, option, tmp_path / "target")

@@ -26,7 +26,7 @@ def migrate(*arguments):
 
 
 def verdict(image):
-    result = migrate(image, "--json", "-")
+    result = migrate(image, "--json")
     return result.exit_code, json.loads(result.stdout)
 
 
@@ -97,7 +97,7 @@ def test_raw_bytes_are_resumed_as_the_elf_core_is(tmp_path, suffix):
     raw = tmp_path / f"guest{suffix}"
     write_raw(raw, memory)
     (tmp_path / "guest.toml").write_bytes((CAPTURE / "registers.toml").read_bytes())
-    outcomes = [migrate(*arguments, "--json", "-") for arguments in ((IMAGE,), (raw, "--base", hex(memory.base)))]
+    outcomes = [migrate(*arguments, "--json") for arguments in ((IMAGE,), (raw, "--base", hex(memory.base)))]
     assert [outcome.exit_code for outcome in outcomes] == [0, 0]
     of_elf, of_raw = (json.loads(outcome.stdout) | {"steps": None} for outcome in outcomes)
     assert of_elf == of_raw
@@ -106,14 +106,14 @@ def test_raw_bytes_are_resumed_as_the_elf_core_is(tmp_path, suffix):
 
 def test_ram_that_cannot_be_saved_is_no_reason_to_keep_the_verdict(tmp_path):
     """Nobody can tell before that nothing can be made in /proc."""
-    result = migrate(*SMALL, "--save", "/proc/save", "--json", tmp_path / "verdict.json")
+    result = migrate(*SMALL, "--save", "/proc/save", "--json-file", tmp_path / "verdict.json")
     assert result.exit_code == UNUSABLE
     assert result.stderr == "gicmodel: /proc/save: cannot be made: No such file or directory\n"
     assert "arrived once" in result.stdout
     assert json.loads((tmp_path / "verdict.json").read_text())["lost"] == []
 
 
-@pytest.mark.parametrize("option", ["--save", "--json"])
+@pytest.mark.parametrize("option", ["--save", "--json-file"])
 def test_an_empty_name_is_no_place(option, monkeypatch, tmp_path):
     """Path("") is the directory one is in."""
     monkeypatch.chdir(tmp_path)

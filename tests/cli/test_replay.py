@@ -43,7 +43,7 @@ def run(*arguments):
 
 
 def test_json_on_standard_output(log, image):
-    result = run(log.path, "--compare", image, "--json", "-")
+    result = run(log.path, "--compare", image, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
         "verdict": "equal",
@@ -68,7 +68,7 @@ def test_json_on_standard_output(log, image):
 
 def test_json_in_a_file(log, tmp_path):
     log.iar(LPI)
-    result = run(log.write(), "--json", tmp_path / "result.json")
+    result = run(log.write(), "--json-file", tmp_path / "result.json")
     assert result.exit_code == 0
     assert json.loads((tmp_path / "result.json").read_text())["compared"] == {}
     assert "17 events: 5 commands, 1 MSIs" in result.stdout
@@ -136,12 +136,12 @@ def test_no_such_file(tmp_path):
 
 
 def test_json_that_cannot_be_written_is_refused_before_the_replay(log, tmp_path):
-    result = run(log.write(), "--json", tmp_path)
+    result = run(log.write(), "--json-file", tmp_path)
     assert (result.exit_code, result.stdout) == (UNUSABLE, "")
 
 
 def test_json_that_cannot_be_written_at_the_end_leaves_the_result_on_the_screen(log):
-    result = run(log.write(), "--json", "/dev/full")
+    result = run(log.write(), "--json-file", "/dev/full")
     assert result.exit_code == UNUSABLE
     assert " events: " in result.stdout
     assert result.stderr == "gicmodel: /dev/full: cannot be written: No space left on device\n"

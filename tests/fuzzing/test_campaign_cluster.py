@@ -94,7 +94,7 @@ def test_workers_on_the_other_engine(scheduler, monkeypatch):
 
 
 def test_the_command_line(scheduler):
-    arguments = ["fuzz", "--commands", "8000", "--seed", "3", "--json", "-"]
+    arguments = ["fuzz", "--commands", "8000", "--seed", "3", "--json"]
     there = CliRunner().invoke(main, [*arguments, "--cluster", scheduler.scheduler_address])
     here = CliRunner().invoke(main, [*arguments, "--jobs", "1"])
     assert there.exit_code == here.exit_code == 0

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gicmodel.cli._inspect_json import about, document
-from gicmodel.cli._inspect_text import plain
+from gicmodel.cli.output import view_lines
 from gicmodel.errors import UnusableInput
 from gicmodel.images.segments import Segment
 from gicmodel.images.sources import read_dump
@@ -17,6 +16,7 @@ from gicmodel.inspection import PROFILES, Dump, inspect
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.diff import compare
 from gicmodel.inspection.octets import explain
+from gicmodel.inspection.report import about, document
 from gicmodel.inspection.rules import find
 from gicmodel.inspection.selection import TABLES, Selection, entries, select
 from gicmodel.layouts.its_tables import DTE, LEVEL1, VTE
@@ -103,7 +103,7 @@ def report(dump, registers, profile):
     head = about("image", [], found, findings)
     json.loads("\n".join(document(head, views)))
     for view in views:
-        assert sum(1 for _ in plain(view)) in (0, len(view) + 1)
+        assert sum(1 for _ in view_lines(view)) in (0, len(view) + 1)
     for table in TABLES:
         for entry, rows in entries(found, Selection(table=table)):
             for row in rows[:4]:

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gicmodel.errors import utf8
-from gicmodel.inspection import Inspection
+from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.views import View
 
 
-def about(image: Path, sources: list[str], found: Inspection, findings: Findings) -> dict[str, Any]:
+def about(image: Path, sources: Sequence[str], found: Inspection, findings: Findings) -> dict[str, Any]:
     """What is not a table: the formats and their evidence, the registers, what is missing, how many findings."""
     registers = {
         frame: {name: f"{value:#x}" for name, value in values.items()} for frame, values in found.frames.values.items()

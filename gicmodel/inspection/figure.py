@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of `gicmodel inspect`: which interrupts are pending and enabled where, and where the tables lie."""
+"""The picture of a decoded dump: which interrupts are pending and enabled where, and where the tables lie."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gicmodel.errors import UnusableInput
-from gicmodel.images.files import replacing
-from gicmodel.inspection import Inspection
 from gicmodel.inspection.heat import BINS, Heat, heat
+from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.regions import KIND_TITLES, Regions
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
-FORMATS = (".svg", ".png", ".pdf")
 _ROW_INCHES, _WIDTH_INCHES, _MAP_INCHES = 0.22, 11, 3
 _VISIBLE = 0.003
 """The least width of a region, as a part of the picture's."""
@@ -23,18 +19,8 @@ _MARKS = 8
 """The most addresses below the picture, each a multiple of a power of two."""
 
 
-def require_matplotlib(file: Path) -> None:
-    """UnusableInput, before anything is read, if the picture cannot be drawn."""
-    if file.suffix not in FORMATS:
-        raise UnusableInput(f"{file}: a figure is {', '.join(FORMATS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
-
-
-def draw(file: Path, found: Inspection) -> None:
-    """Write the picture."""
+def draw(found: Inspection) -> Any:
+    """A figure of matplotlib, which must be installed."""
     from matplotlib.figure import Figure
 
     counts = heat(found)
@@ -44,8 +30,7 @@ def draw(file: Path, found: Inspection) -> None:
     _draw_heat(figure, axes[0], counts, counts.pending, "pending")
     _draw_heat(figure, axes[1], counts, counts.enabled, "mapped and enabled")
     _draw_map(axes[2], Regions(found))
-    with replacing(file) as target:
-        figure.savefig(target, format=file.suffix.removeprefix("."))
+    return figure
 
 
 def _draw_heat(figure: Any, axis: Any, counts: Heat, values: Any, title: str) -> None:

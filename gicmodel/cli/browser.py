@@ -13,7 +13,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Footer, Input, Static, Tree
 from textual.widgets.tree import TreeNode
 
-from gicmodel.cli._browse_outline import Item, Outline, Path
+from gicmodel.cli.outline import Item, Outline, Path
 
 _PROMPTS = {"search": "INTID", "jump": "address"}
 

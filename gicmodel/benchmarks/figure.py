@@ -1,33 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of `gicmodel bench`: each ratio beside its goal, and how the work scales."""
+"""The picture of benchmarks: each ratio beside its goal, and how the work scales."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gicmodel.benchmarks.report import Outcome
-from gicmodel.errors import UnusableInput
-from gicmodel.images.files import replacing
 
-FORMATS = (".svg", ".png", ".pdf")
 _BAR_INCHES, _WIDTH_INCHES, _CURVES_INCHES = 0.28, 11, 3.2
 _COLOURS = {"pass": "tab:green", "short": "tab:red"}
 
 
-def require_matplotlib(file: Path) -> None:
-    """UnusableInput, before anything is measured, if the picture cannot be drawn."""
-    if file.suffix not in FORMATS:
-        raise UnusableInput(f"{file}: a figure is {', '.join(FORMATS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
-
-
-def draw(file: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the picture."""
+def draw(outcomes: Sequence[Outcome]) -> Any:
+    """A figure of matplotlib, which must be installed."""
     from matplotlib.figure import Figure
 
     judged = [outcome for outcome in outcomes if outcome.measured and outcome.benchmark.goal]
@@ -40,8 +26,7 @@ def draw(file: Path, outcomes: Sequence[Outcome]) -> None:
         axes = parts[1, 0].subplots(1, len(curves), squeeze=False)[0]
         for axis, (title, points) in zip(axes, curves.items(), strict=True):
             _draw_curve(axis, title, points)
-    with replacing(file) as target:
-        figure.savefig(target, format=file.suffix.removeprefix("."))
+    return figure
 
 
 def _draw_bars(axis: Any, judged: Sequence[Outcome]) -> None:

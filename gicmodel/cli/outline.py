@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.cli._inspect_text import cell
+from gicmodel.cli.output import cell
 from gicmodel.inspection import Inspection, views
 from gicmodel.inspection.entries import UNKNOWN, device_keys
 from gicmodel.inspection.octets import explain, hexdump

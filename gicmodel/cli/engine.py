@@ -48,6 +48,6 @@ def choose_engine(option: str | None, saved_seconds: float, bar: bool = True) ->
         engine = Engine.COMPILED if saved_seconds > price else Engine.PYTHON
     settle(engine)
     if engine is Engine.COMPILED and not is_whole():
-        from gicmodel.cli._compiling import compile_all
+        from gicmodel.cli.compiling import compile_all
 
         compile_all(bar)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What options of several verbs hold: numbers, and where results go, which is asked before any work is done."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gicmodel.errors import UnusableInput
+
+FIGURES = (".svg", ".png", ".pdf")
+
+
+class Number(click.ParamType[int]):
+    """A number, decimal or with 0x."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it; a negative one is none."""
+        try:
+            number = int(str(value), 0)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number if number >= 0 else self.fail(f"{value!r} is negative", param, ctx)
+
+
+class Real(click.FloatRange):
+    """A range of numbers. click's own lets NaN pass, which is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class _Place(click.Path):
+    """Where a result goes. Nothing is made; what changes until then is found when it is written."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; pathlib takes an empty name, such as that of an unset variable, for the directory one is in."""
+        if not value:
+            self.fail("an empty name is no place for a result", param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        self.require(path)
+        return path
+
+    def require(self, path: Path) -> None:
+        """UnusableInput unless the result can be written there."""
+        raise NotImplementedError
+
+
+class Directory(_Place):
+    """A directory that is there or can be made."""
+
+    def require(self, path: Path) -> None:
+        """UnusableInput if it cannot."""
+        _check_directory(path, next(above for above in (path, *path.absolute().parents) if above.exists()))
+
+
+class ResultFile(_Place):
+    """A file that can be written, and is not taken for standard output."""
+
+    def require(self, path: Path) -> None:
+        """UnusableInput if it cannot."""
+        if str(path) == "-":
+            raise UnusableInput("- is no file: --json prints JSON on standard output")
+        if path.is_dir():
+            raise UnusableInput(f"{path}: cannot be written: it is a directory")
+        if not path.exists() or path.is_file():
+            _check_directory(path, path.absolute().parent)
+        elif not os.access(path, os.W_OK):
+            raise UnusableInput(f"{path}: cannot be written: no permission")
+
+
+class FigureFile(ResultFile):
+    """A picture that matplotlib can draw."""
+
+    def require(self, path: Path) -> None:
+        """UnusableInput if it cannot be written, is of another kind, or matplotlib is not installed."""
+        super().require(path)
+        if path.suffix not in FIGURES:
+            raise UnusableInput(f"{path}: a figure is {', '.join(FIGURES)}")
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
+
+
+def _check_directory(target: Path, directory: Path) -> None:
+    """A regular file is replaced, so what counts is the directory."""
+    if not directory.is_dir():
+        raise UnusableInput(f"{target}: cannot be written: {directory} is not a directory")
+    if not os.access(directory, os.W_OK):
+        raise UnusableInput(f"{target}: cannot be written: no permission for {directory}")
