@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The redistributors' half of the oracle: pending sets, priorities, residency, doorbells and vSGIs."""
+"""What is pending, what comes first, residency, doorbells and vSGIs: what commands and messages act on."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from gicmodel.config import GicConfig
 from gicmodel.spec.state import (
     DISABLED_VSGI,
     FIRST_LPI,
     NO_DOORBELL,
     SPURIOUS,
+    Event,
     Its,
     Lpi,
     Redistributor,
@@ -21,20 +22,23 @@ from gicmodel.spec.state import (
     Vpt,
 )
 
-if TYPE_CHECKING:
-    from gicmodel.config import GicConfig
-
 BOTH_GROUPS = frozenset({0, 1})
 
 
 class Interrupts:
-    """All redistributors and CPU interfaces, and the mappings that they share with the ITSs.
+    """All ITSs' mappings, redistributors and CPU interfaces.
 
-    `configuration` and `virtual_configuration[vconf]` hold configuration bytes by INTID; a byte never written is 0.
+    `devices`, `collections` and `vpe_limit` are how many IDs the tables hold. `itts` has what each ITT, named by its
+    address, maps. `configuration` and `virtual_configuration[vconf]` hold configuration bytes by INTID; a byte never
+    written is 0.
     """
 
-    def __init__(self, config: GicConfig) -> None:
+    def __init__(self, config: GicConfig, devices: int, collections: int, vpes: int) -> None:
         self.config = config
+        self.devices = min(devices, 2**config.device_id_bits)
+        self.collections = min(collections, 2**config.collection_id_bits)
+        self.vpe_limit = min(vpes, 2**config.vpe_id_bits)
+        self.itts: dict[int, dict[int, Event]] = defaultdict(dict)
         self.its = [Its() for _ in range(config.its)]
         self.redistributors = [Redistributor() for _ in range(config.redistributors)]
         self.vpes: dict[int, Vpe] = {}
@@ -44,6 +48,14 @@ class Interrupts:
         self.virtual_configuration: dict[int, dict[int, int]] = defaultdict(dict)
         self.lpi_bits = config.intid_bits
         """Width that GICR_PROPBASER.IDbits leaves; LPIs beyond it do not exist."""
+
+    def redistributor(self, rdbase: int) -> int | None:
+        """The redistributor that an RDbase field names, or None."""
+        if self.config.pta:
+            offset = rdbase * 2**16 - self.config.redistributor_base
+            number, rest = divmod(offset, self.config.redistributor_stride)
+            return number if rest == 0 and 0 <= number < self.config.redistributors else None
+        return rdbase if rdbase < self.config.redistributors else None
 
     # Configuration.
 
@@ -81,7 +93,11 @@ class Interrupts:
     # Physical LPIs.
 
     def enable_lpis(self, rd: int, enable: bool = True, ptz: bool = False) -> None:
-        """Write GICR_CTLR.EnableLPIs. `ptz`: GICR_PENDBASER.PTZ promised that the pending table is zero."""
+        """Write GICR_CTLR.EnableLPIs. `ptz`: GICR_PENDBASER.PTZ promised that the pending table is zero.
+
+        With GICR_CTLR.CES=0 it stays 1. Open: with EnableLPIs=0 the pending table keeps what it has, and LPIs that
+        arrive or are cleared are ignored.
+        """
         redistributor = self.redistributors[rd]
         if ptz and enable and not redistributor.enabled:
             redistributor.pending.clear()
@@ -104,7 +120,10 @@ class Interrupts:
             redistributor.pending.discard(intid)
 
     def move_lpis(self, source: int, target: int, intids: Iterable[int]) -> None:
-        """Move what is pending of `intids` between redistributors (note DISABLED)."""
+        """Move what is pending of `intids` between redistributors.
+
+        Open: nothing moves into or out of a redistributor with EnableLPIs=0.
+        """
         old, new = self.redistributors[source], self.redistributors[target]
         if source != target and old.enabled and new.enabled:
             moved = old.pending & set(intids)
@@ -116,7 +135,10 @@ class Interrupts:
         return set(self.redistributors[rd].pending)
 
     def highest(self, rd: int) -> int:
-        """ICC_HPPIR1: the pending and enabled LPI of lowest priority value, then lowest INTID; else SPURIOUS."""
+        """ICC_HPPIR1: the pending and enabled LPI of lowest priority value; else SPURIOUS.
+
+        Open: of equal priorities the lowest INTID is first; so it is for vLPIs and vSGIs.
+        """
         redistributor = self.redistributors[rd]
         if not redistributor.enabled:
             return SPURIOUS
@@ -157,7 +179,12 @@ class Interrupts:
             self.vpts[vpe.vpt].pending.discard(vintid)
 
     def reconsider(self, vpe: Vpe, vintids: set[int] | None = None) -> None:
-        """Ring the default doorbell if it is armed and one of `vintids` (None: any) is pending and enabled."""
+        """Ring the default doorbell if it is armed and one of `vintids` (None: any) is pending and enabled.
+
+        Open: enabled is by its byte or VSGI configuration, and by its group at the last residency. It rings once, also
+        when an invalidation or VSGI finds one pending, and counts as rung where it is discarded: INTID 1023, or
+        EnableLPIs=0.
+        """
         ready = {vintid for _, vintid in self.deliverable(vpe.vpt, vpe.vconf, vpe.vintid_bits, vpe.groups)}
         if vpe.armed and (ready if vintids is None else ready & vintids):
             vpe.armed = False
@@ -173,7 +200,7 @@ class Interrupts:
         ]
 
     def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
-        """Enable, priority and group of a vLPI or a vSGI."""
+        """Enable, priority and group of a vLPI, which is virtual Group 1, or a vSGI."""
         if vintid < FIRST_LPI:
             vsgi = self.vpts[vpt].vsgis.get(vintid, DISABLED_VSGI)
             return vsgi.enable, vsgi.priority, vsgi.group
@@ -189,7 +216,7 @@ class Interrupts:
         return min(candidates, default=(0, SPURIOUS))[1]
 
     def acknowledge_virtual(self, rd: int) -> int:
-        """ICV_IAR0 and ICV_IAR1 in one: take the highest pending interrupt of the resident vPE."""
+        """ICV_IAR0 and ICV_IAR1 in one: take the highest pending interrupt of the resident vPE, of an enabled group."""
         vintid = self.highest_virtual(rd)
         if residency := self.redistributors[rd].residency:
             self.vpts[residency.vpt].pending.discard(vintid)
@@ -215,7 +242,11 @@ class Interrupts:
         return self.config.common_lpi_aff < 3 or one // 16 == other // 16
 
     def schedule(self, rd: int, vpeid: int, groups: frozenset[int] = BOTH_GROUPS) -> bool:
-        """GICv4.1: write GICR_VPENDBASER with Valid=1. Returns Valid as it then reads (note SCHEDULE)."""
+        """GICv4.1: write GICR_VPENDBASER with Valid=1. Returns Valid as it then reads.
+
+        Open: it reads as 0 for a vPEID that is out of range, unmapped, mapped to another CommonLPIAff group, or
+        resident elsewhere.
+        """
         vpe = self.vpes.get(vpeid)
         if vpe is None or self.residency(vpe) is not None or not self.share_tables(rd, vpe.redistributor):
             return False
@@ -226,7 +257,7 @@ class Interrupts:
         return True
 
     def schedule_v40(self, rd: int, vpt: int, vconf: int, vintid_bits: int) -> None:
-        """GICv4.0: write GICR_VPROPBASER (`vconf`, IDbits) and GICR_VPENDBASER with Valid=1."""
+        """GICv4.0 (no group enables): write GICR_VPROPBASER (`vconf`, IDbits), and GICR_VPENDBASER with Valid=1."""
         bits = min(vintid_bits, self.config.intid_bits)
         self.redistributors[rd].residency = Residency(vpt, vconf, bits, BOTH_GROUPS, None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the oracle knows: mappings of each ITS, pending sets of each redistributor, and one VPT for each address."""
+"""What there is: mappings of each ITS, pending sets of each redistributor, and one VPT for each address."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reason(IntEnum):
 
 
 class Syndrome(IntEnum):
-    """GITS_STATUSR.Syndrome: why an MSI went nowhere. `FORWARDED` is the oracle's word for one that did not."""
+    """GITS_STATUSR.Syndrome: why an MSI went nowhere. `FORWARDED` is our word for one that did not."""
 
     FORWARDED = -1
     UNKNOWN = 0b0000
@@ -56,7 +56,7 @@ class Syndrome(IntEnum):
 
 
 class Refused(Exception):
-    """A command error, on its way from the check that found it to `Oracle.execute`."""
+    """A command error, on its way from the check that found it to `AbstractGic.execute`."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -170,7 +170,11 @@ class Redistributor:
     residency: Residency | None = None
 
 
-Command = tuple[str, dict[str, int]]
+Operands = dict[str, int]
+"""The fields of a command by the names of `layouts.commands`; 0 for one that was left out."""
+
+Command = tuple[str, Operands]
+"""A mnemonic and its operands."""
 
 
 class Failure(NamedTuple):

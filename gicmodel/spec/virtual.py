@@ -1,193 +1,203 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GICv4.0 and GICv4.1 commands of the oracle. Each is its checks, in order, and then what it does."""
+"""GICv4.0 and GICv4.1 commands, as `physical` has those of GICv3."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gicmodel.spec.physical import Fields, Handler, find_event, find_itt, find_redistributor
-from gicmodel.spec.state import (
-    NO_DOORBELL,
-    SMALLEST_VPT_BITS,
-    Its,
-    Reason,
-    Refused,
-    VirtualEvent,
-    Vpe,
-    Vpt,
-    Vsgi,
-    check,
+from gicmodel.spec.interrupts import Interrupts
+from gicmodel.spec.lookups import (
+    check_default_doorbell,
+    check_individual_doorbell,
+    find_event,
+    find_itt,
+    find_redistributor,
+    find_vpe,
 )
-
-if TYPE_CHECKING:
-    from gicmodel.spec.commands import Oracle
-
-
-# Lookups and checks.
-
-
-def find_vpe(oracle: Oracle, its: Its, vpeid: int) -> Vpe:
-    """The vPE as this ITS maps it. Refuses one out of range or unmapped."""
-    check(vpeid < oracle.vpe_limit, Reason.VCPU_OOR)
-    check(vpeid in its.vpes, Reason.VCPU_INVALID)
-    return its.vpes[vpeid]
-
-
-def check_default_doorbell(oracle: Oracle, intid: int) -> None:
-    """A default doorbell is an LPI or 1023."""
-    check(intid == NO_DOORBELL or oracle.is_lpi(intid), Reason.PHYSICALID_OOR)
-
-
-def check_individual_doorbell(oracle: Oracle, intid: int) -> None:
-    """An individual doorbell is an LPI or 1023; with GITS_TYPER.nID only 1023."""
-    has_none = oracle.config.architecture == "4.1" and oracle.config.nid
-    check(intid == NO_DOORBELL or (oracle.is_lpi(intid) and not has_none), Reason.PHYSICALID_OOR)
-
+from gicmodel.spec.physical import Handler
+from gicmodel.spec.state import SMALLEST_VPT_BITS, Its, Operands, Reason, Refused, VirtualEvent, Vpe, Vpt, Vsgi, check
 
 # Mapping events.
 
 
-def map_virtual(oracle: Oracle, its: Its, f: Fields, vintid: int) -> None:
-    """VMAPTI and VMAPI (note VMAPTI)."""
-    itt = find_itt(oracle, its, f["DeviceID"], f["EventID"])
-    check(oracle.is_lpi(vintid), Reason.VIRTUALID_OOR)
-    check_individual_doorbell(oracle, f["Doorbell"])
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
-    itt[f["EventID"]] = VirtualEvent(vintid, f["vPEID"], f["Doorbell"])
-
-
-def vmapti(oracle: Oracle, its: Its, f: Fields) -> None:
+def vmapti(gic: Interrupts, its: Its, f: Operands) -> None:
     """Map an event to a vLPI of a vPE."""
-    map_virtual(oracle, its, f, f["vINTID"])
+    # Operands.
+    device_id, event_id, vintid, vpeid, doorbell = f["DeviceID"], f["EventID"], f["vINTID"], f["vPEID"], f["Doorbell"]
+    # Checks.
+    # Open: their order is QEMU's.
+    itt = find_itt(gic, its, device_id, event_id)  # 0x01_2A01, 0x01_2A04, 0x01_2A05
+    check(gic.is_lpi(vintid), Reason.VIRTUALID_OOR)  # 0x01_2A13
+    check_individual_doorbell(gic, doorbell)  # 0x01_2A06
+    # Open: the vPE need not be mapped, so the size of its VPT counts only when the event is used.
+    check(vpeid < gic.vpe_limit, Reason.VCPU_OOR)  # 0x01_2A11
+    # Effect.
+    itt[event_id] = VirtualEvent(vintid, vpeid, doorbell)
 
 
-def vmapi(oracle: Oracle, its: Its, f: Fields) -> None:
-    """Map an event to the vLPI of the same number."""
-    map_virtual(oracle, its, f, f["EventID"])
+def vmapi(gic: Interrupts, its: Its, f: Operands) -> None:
+    """Map an event to the vLPI of the same number: VMAPTI with its EventID as vINTID."""
+    vmapti(gic, its, f | {"vINTID": f["EventID"]})  # 0x01_2B01, 0x01_2B04, 0x01_2B05, 0x01_2B13, 0x01_2B06, 0x01_2B11
 
 
-def vmovi(oracle: Oracle, its: Its, f: Fields) -> None:
-    """Move an event and its pending state to another vPE (note VMOVI)."""
-    event = find_event(oracle, its, f["DeviceID"], f["EventID"])
+def vmovi(gic: Interrupts, its: Its, f: Operands) -> None:
+    """Move an event and its pending state to another vPE. D=1 replaces its doorbell."""
+    # Operands.
+    device_id, event_id, vpeid = f["DeviceID"], f["EventID"], f["vPEID"]
+    # Checks.
+    event = find_event(gic, its, device_id, event_id)  # 0x01_2101, 0x01_2104, 0x01_2105, 0x01_2107
     if not isinstance(event, VirtualEvent):
-        raise Refused(Reason.ID_IS_PHYSICAL)
-    check(event.vpeid in its.vpes, Reason.ITEVCPU_INVALID)
+        raise Refused(Reason.ID_IS_PHYSICAL)  # 0x01_2115
+    # Open: the event's own vPE is looked at before the new one.
+    check(event.vpeid in its.vpes, Reason.ITEVCPU_INVALID)  # 0x01_2116
     old = its.vpes[event.vpeid]
-    check(event.vintid < 2**old.vintid_bits, Reason.ITEVCPU_INVALID)
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
-    check(f["vPEID"] in its.vpes, Reason.CMDVCPU_INVALID)
-    new = its.vpes[f["vPEID"]]
-    check(event.vintid < 2**new.vintid_bits, Reason.VIRTUALID_OOR)
-    if f["D"]:
-        check_individual_doorbell(oracle, f["Doorbell"])
+    check(event.vintid < 2**old.vintid_bits, Reason.ITEVCPU_INVALID)  # 0x01_2116
+    check(vpeid < gic.vpe_limit, Reason.VCPU_OOR)  # 0x01_2111
+    check(vpeid in its.vpes, Reason.CMDVCPU_INVALID)  # 0x01_2117
+    new = its.vpes[vpeid]
+    check(event.vintid < 2**new.vintid_bits, Reason.VIRTUALID_OOR)  # 0x01_2113
     doorbell = f["Doorbell"] if f["D"] else event.doorbell
-    find_itt(oracle, its, f["DeviceID"], f["EventID"])[f["EventID"]] = VirtualEvent(event.vintid, f["vPEID"], doorbell)
-    if old.vpt != new.vpt and event.vintid in oracle.vpts[old.vpt].pending:
-        oracle.vpts[old.vpt].pending.discard(event.vintid)
-        oracle.set_virtual(new, event.vintid, doorbell)
+    if f["D"]:
+        check_individual_doorbell(gic, doorbell)  # 0x01_2106
+    # Effect.
+    find_itt(gic, its, device_id, event_id)[event_id] = VirtualEvent(event.vintid, vpeid, doorbell)
+    # Open: pending state that arrives at another VPT rings doorbells as an interrupt does.
+    if old.vpt != new.vpt and event.vintid in gic.vpts[old.vpt].pending:
+        gic.vpts[old.vpt].pending.discard(event.vintid)
+        gic.set_virtual(new, event.vintid, doorbell)
 
 
 # Mapping vPEs.
 
 
-def new_vpe(oracle: Oracle, f: Fields) -> Vpe:
-    """The vPE that VMAPP V=1 describes."""
-    bits = f["VPT_size"] + 1
-    fewest = SMALLEST_VPT_BITS if oracle.config.architecture == "4.1" else 1
-    check(fewest <= bits <= oracle.config.intid_bits, Reason.VPTSIZE_OOR)
-    redistributor = find_redistributor(oracle, f["RDbase"], Reason.PROCNUM_OOR)
-    return Vpe(f["vPEID"], redistributor, f["VPT_addr"], bits)
-
-
-def vmapp_v40(oracle: Oracle, its: Its, f: Fields) -> None:
-    """GICv4.0: bind a vPEID on this ITS, anew if it is bound, or unbind it (note REBIND)."""
-    vpe = new_vpe(oracle, f) if f["V"] else None
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
-    if vpe is not None:
-        its.vpes[f["vPEID"]] = vpe
+def vmapp_v40(gic: Interrupts, its: Its, f: Operands) -> None:
+    """GICv4.0: bind a vPEID to a redistributor and a VPT on this ITS, or unbind it."""
+    # Operands.
+    vpeid, valid, rdbase, vpt, bits = f["vPEID"], f["V"], f["RDbase"], f["VPT_addr"], f["VPT_size"] + 1
+    # Checks.
+    # Open: a VPT may have fewer than 14 vINTID bits (as QEMU).
+    check(not valid or 1 <= bits <= gic.config.intid_bits, Reason.VPTSIZE_OOR)  # 0x01_2912
+    redistributor = find_redistributor(gic, rdbase) if valid else None  # 0x01_2902
+    check(vpeid < gic.vpe_limit, Reason.VCPU_OOR)  # 0x01_2911
+    # Effect.
+    # Open: V=1 of a vPEID that is bound replaces the binding, V=0 of a resident vPE unbinds it (as QEMU).
+    if redistributor is not None:
+        its.vpes[vpeid] = Vpe(vpeid, redistributor, vpt, bits)
     else:
-        its.vpes.pop(f["vPEID"], None)
+        its.vpes.pop(vpeid, None)
 
 
-def vmapp_v41(oracle: Oracle, its: Its, f: Fields) -> None:
-    """GICv4.1: make a vPE, or add it to this ITS, or the reverse (note ALLOC)."""
-    if f["V"]:
-        bind_v41(oracle, its, f)
-    else:
-        unbind_v41(oracle, its, f)
+def vmapp(gic: Interrupts, its: Its, f: Operands) -> None:
+    """GICv4.1: map a vPE to a redistributor, with its VPT and vLPI configuration table, or unmap it.
 
-
-def bind_v41(oracle: Oracle, its: Its, f: Fields) -> None:
-    """VMAPP V=1."""
-    vpe = new_vpe(oracle, f)
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
-    check_default_doorbell(oracle, f["Default_Doorbell"])
-    vpe.vconf, vpe.default_doorbell = f["VCONF_addr"], f["Default_Doorbell"]
-    check(f["vPEID"] not in its.vpes, Reason.VCPU_MAPPED)
-    if f["Alloc"]:
-        check(f["vPEID"] not in oracle.vpes, Reason.VCPU_MAPPED)
-        oracle.vpes[f["vPEID"]] = vpe
+    Alloc=1 makes (V=1) or ends (V=0) the vPE; Alloc=0 adds or removes this ITS.
+    """
+    # Operands.
+    vpeid, valid, alloc, bits, doorbell = f["vPEID"], f["V"], f["Alloc"], f["VPT_size"] + 1, f["Default_Doorbell"]
+    # Checks.
+    if valid:
+        check(SMALLEST_VPT_BITS <= bits <= gic.config.intid_bits, Reason.VPTSIZE_OOR)  # 0x01_2912
+        redistributor = find_redistributor(gic, f["RDbase"])  # 0x01_2902
+    check(vpeid < gic.vpe_limit, Reason.VCPU_OOR)  # 0x01_2911
+    exists, alone = vpeid in gic.vpes, not any(vpeid in other.vpes for other in gic.its if other is not its)
+    if valid:
+        check_default_doorbell(gic, doorbell)  # 0x01_2906
+        check(vpeid not in its.vpes, Reason.VCPU_MAPPED)  # 0x01_2918
+        # Open: the numbers of making a vPE twice, and of adding an ITS to none.
+        check(not (alloc and exists), Reason.VCPU_MAPPED)  # 0x01_2918
+        check(bool(alloc) or exists, Reason.VCPU_INVALID)  # 0x01_2914
+    elif exists:
+        # Open: the vPE must not be resident, whichever ITSs map it.
+        check(gic.residency(gic.vpes[vpeid]) is None, Reason.VCPU_RESIDENT)  # 0x01_2919
+        check(not alloc or alone, Reason.VCPU_MAPPED)  # 0x01_2918
+    # Effect.
+    if valid and alloc:
+        gic.vpes[vpeid] = Vpe(vpeid, redistributor, f["VPT_addr"], bits, f["VCONF_addr"], doorbell)
+        # Open: PTZ counts only with Alloc=1. The VPT then has nothing pending, and every vSGI is disabled.
         if f["PTZ"]:
-            oracle.vpts[vpe.vpt] = Vpt()
-    check(f["vPEID"] in oracle.vpes, Reason.VCPU_INVALID)
-    its.vpes[f["vPEID"]] = oracle.vpes[f["vPEID"]]
+            gic.vpts[f["VPT_addr"]] = Vpt()
+    if valid:
+        # Open: with Alloc=0 the vPE keeps the parameters of the command with Alloc=1.
+        its.vpes[vpeid] = gic.vpes[vpeid]
+    else:
+        # Open: to unmap what is not mapped succeeds. After the last Alloc=0 the vPE still exists.
+        its.vpes.pop(vpeid, None)
+        if alloc:
+            gic.vpes.pop(vpeid, None)
 
 
-def unbind_v41(oracle: Oracle, its: Its, f: Fields) -> None:
-    """VMAPP V=0."""
-    vpeid = f["vPEID"]
-    check(vpeid < oracle.vpe_limit, Reason.VCPU_OOR)
-    if vpeid not in oracle.vpes:
-        return
-    check(oracle.residency(oracle.vpes[vpeid]) is None, Reason.VCPU_RESIDENT)
-    if f["Alloc"]:
-        check(not any(vpeid in other.vpes for other in oracle.its if other is not its), Reason.VCPU_MAPPED)
-        del oracle.vpes[vpeid]
-    its.vpes.pop(vpeid, None)
-
-
-def vmovp(oracle: Oracle, its: Its, f: Fields) -> None:
-    """Map a vPE to another redistributor (note VMOVP)."""
-    redistributor = find_redistributor(oracle, f["RDbase"], Reason.PROCNUM_OOR)
-    replaces = oracle.config.architecture == "4.1" and f["DB"]
-    find_vpe(oracle, its, f["vPEID"])
+def vmovp(gic: Interrupts, its: Its, f: Operands) -> None:
+    """Map a vPE to another redistributor. DB=1 replaces its default doorbell (GICv4.1)."""
+    # Operands.
+    vpeid, rdbase, doorbell = f["vPEID"], f["RDbase"], f["Default_Doorbell"]
+    replaces = gic.config.architecture == "4.1" and f["DB"]
+    # Checks.
+    redistributor = find_redistributor(gic, rdbase)  # 0x01_2202
+    find_vpe(gic, its, vpeid)  # 0x01_2211, 0x01_2214
     if replaces:
-        check_default_doorbell(oracle, f["Default_Doorbell"])
-    for each in oracle.its if oracle.config.vmovp else [its]:
-        if vpe := each.vpes.get(f["vPEID"]):
+        check_default_doorbell(gic, doorbell)  # 0x01_2206
+    # Effect.
+    # Open: a pending doorbell stays where it is, an armed one stays armed, a resident vPE stays resident (GICv4.1).
+    for each in gic.its if gic.config.vmovp else [its]:
+        if vpe := each.vpes.get(vpeid):
             vpe.redistributor = redistributor
-            vpe.default_doorbell = f["Default_Doorbell"] if replaces else vpe.default_doorbell
+            vpe.default_doorbell = doorbell if replaces else vpe.default_doorbell
 
 
 # Synchronisation, invalidation and vSGIs.
 
 
-def vsync_v40(oracle: Oracle, its: Its, f: Fields) -> None:
-    """Wait for a vPE, which may have just been unmapped (note VSYNC): here, only the check."""
-    check(f["vPEID"] < oracle.vpe_limit, Reason.VCPU_OOR)
+def vsync_v40(gic: Interrupts, its: Its, f: Operands) -> None:
+    """GICv4.0: wait for a vPE, which may have just been unmapped, as it is what completes VMAPP V=0."""
+    # Operands.
+    vpeid = f["vPEID"]
+    # Checks.
+    check(vpeid < gic.vpe_limit, Reason.VCPU_OOR)  # 0x01_2511
+    # Effect: none, as everything has its effect at once here.
 
 
-def vsync_v41(oracle: Oracle, its: Its, f: Fields) -> None:
-    """Wait for a vPE: here, only the checks. INVDB invalidates a doorbell's byte, which is not cached here."""
-    find_vpe(oracle, its, f["vPEID"])
+def vsync(gic: Interrupts, its: Its, f: Operands) -> None:
+    """GICv4.1: wait for a vPE."""
+    # Operands.
+    vpeid = f["vPEID"]
+    # Checks.
+    find_vpe(gic, its, vpeid)  # 0x01_2511, 0x01_2514
+    # Effect: none, as everything has its effect at once here.
 
 
-def vinvall(oracle: Oracle, its: Its, f: Fields) -> None:
+def vinvall(gic: Interrupts, its: Its, f: Operands) -> None:
     """Invalidate the cached configuration of all a vPE's vLPIs."""
-    oracle.reconsider(find_vpe(oracle, its, f["vPEID"]))
+    # Operands.
+    vpeid = f["vPEID"]
+    # Checks.
+    vpe = find_vpe(gic, its, vpeid)  # 0x01_2D11, 0x01_2D14
+    # Effect.
+    gic.reconsider(vpe)
 
 
-def vsgi(oracle: Oracle, its: Its, f: Fields) -> None:
+def vsgi(gic: Interrupts, its: Its, f: Operands) -> None:
     """Clear a vSGI's pending state (Clear=1), or configure it (Clear=0)."""
-    vpe = find_vpe(oracle, its, f["vPEID"])
+    # Operands.
+    vpeid, vintid, configuration = f["vPEID"], f["vINTID"], Vsgi(bool(f["Enable"]), f["Priority"] * 16, f["Group"])
+    # Checks.
+    vpe = find_vpe(gic, its, vpeid)  # 0x01_2311, 0x01_2314
+    # Effect.
+    # Open: configuration and pending state belong to the VPT, and survive unmapping.
     if f["Clear"]:
-        oracle.clear_virtual(vpe, f["vINTID"])
+        gic.clear_virtual(vpe, vintid)
     else:
-        oracle.vpts[vpe.vpt].vsgis[f["vINTID"]] = Vsgi(bool(f["Enable"]), f["Priority"] * 16, f["Group"])
-        oracle.reconsider(vpe, {f["vINTID"]})
+        gic.vpts[vpe.vpt].vsgis[vintid] = configuration
+        gic.reconsider(vpe, {vintid})
 
 
-HANDLERS: dict[str, Handler] = {
+def invdb(gic: Interrupts, its: Its, f: Operands) -> None:
+    """Invalidate the cached configuration of a vPE's default doorbell."""
+    # Operands.
+    vpeid = f["vPEID"]
+    # Checks.
+    find_vpe(gic, its, vpeid)  # 0x01_2E11, 0x01_2E14
+    # Effect: none, as nothing is cached here.
+
+
+COMMANDS_V40: dict[str, Handler] = {
     "VMAPTI": vmapti,
     "VMAPI": vmapi,
     "VMOVI": vmovi,
@@ -196,4 +206,4 @@ HANDLERS: dict[str, Handler] = {
     "VSYNC": vsync_v40,
     "VINVALL": vinvall,
 }
-V41_HANDLERS: dict[str, Handler] = {"VMAPP": vmapp_v41, "VSYNC": vsync_v41, "VSGI": vsgi, "INVDB": vsync_v41}
+COMMANDS_V41: dict[str, Handler] = COMMANDS_V40 | {"VMAPP": vmapp, "VSYNC": vsync, "VSGI": vsgi, "INVDB": invdb}

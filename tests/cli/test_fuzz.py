@@ -19,12 +19,12 @@ from gicmodel.fuzzing.campaign import ChunkResult, Plan
 from gicmodel.fuzzing.peers import oracle
 from gicmodel.fuzzing.text import read_program
 from gicmodel.jit import COMPILED
-from gicmodel.spec import Oracle
+from gicmodel.spec import AbstractGic
 
 COMMANDS = 12_000 if COMPILED else 300
 
 
-class ClearsNothing(Oracle):
+class ClearsNothing(AbstractGic):
     """CLEAR and DISCARD leave the pending bit."""
 
     def clear(self, target: object) -> None:

@@ -7,17 +7,17 @@ from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.results import Results
 from gicmodel.fuzzing.workers import local
 from gicmodel.jit import COMPILED
-from gicmodel.spec import Oracle
+from gicmodel.spec import AbstractGic
 
 
-class ClearsNothing(Oracle):
+class ClearsNothing(AbstractGic):
     """CLEAR and DISCARD leave the pending bit."""
 
     def clear(self, target: object) -> None:
         pass
 
 
-class Breaks(Oracle):
+class Breaks(AbstractGic):
     """CLEAR and DISCARD raise what nobody expects."""
 
     def clear(self, target: object) -> None:

@@ -16,7 +16,7 @@ from gicmodel.fuzzing.peers.agreement import Divergence, check_everything
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
-from gicmodel.spec import Oracle
+from gicmodel.spec import AbstractGic
 from gicmodel.spec.state import Event, Vpe
 
 Step = tuple[Any, ...]
@@ -55,14 +55,14 @@ class Machine(HardwareAgainstOracle):
         return just(CONFIG)
 
 
-class MovesNothing(Oracle):
+class MovesNothing(AbstractGic):
     """MOVI and MOVALL leave pending state behind (Xen, MOVI)."""
 
     def move_lpis(self, source: int, target: int, intids: Iterable[int]) -> None:
         pass
 
 
-class MovallOverwrites(Oracle):
+class MovallOverwrites(AbstractGic):
     """MOVALL loses what the target has (gem5)."""
 
     def move_lpis(self, source: int, target: int, intids: Iterable[int]) -> None:
@@ -71,14 +71,14 @@ class MovallOverwrites(Oracle):
             self.redistributors[target].pending &= set(intids)
 
 
-class ClearsNothing(Oracle):
+class ClearsNothing(AbstractGic):
     """CLEAR and DISCARD leave the pending bit."""
 
     def clear(self, target: object) -> None:
         pass
 
 
-class LastDevice(Oracle):
+class LastDevice(AbstractGic):
     """The device bound is off by one (QEMU 80dcd37feb)."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
@@ -86,7 +86,7 @@ class LastDevice(Oracle):
         return super().execute(its, mnemonic, **(fields | beyond))
 
 
-class RingsTwice(Oracle):
+class RingsTwice(AbstractGic):
     """A default doorbell stays armed after it rang."""
 
     def reconsider(self, vpe: Vpe, vintids: set[int] | None = None) -> None:
@@ -95,14 +95,14 @@ class RingsTwice(Oracle):
         vpe.armed = armed
 
 
-class NeverRings(Oracle):
+class NeverRings(AbstractGic):
     """There are no default doorbells."""
 
     def reconsider(self, vpe: Vpe, vintids: set[int] | None = None) -> None:
         pass
 
 
-class ResidencyKeepsTheDoorbell(Oracle):
+class ResidencyKeepsTheDoorbell(AbstractGic):
     """Scheduling a vPE does not withdraw its doorbell."""
 
     def schedule(self, rd: int, vpeid: int, groups: frozenset[int] = frozenset({0, 1})) -> bool:
@@ -113,7 +113,7 @@ class ResidencyKeepsTheDoorbell(Oracle):
         return valid
 
 
-class VmovpKeepsTheRedistributor(Oracle):
+class VmovpKeepsTheRedistributor(AbstractGic):
     """VMOVP leaves the doorbell on the old redistributor (Linux af9acbfc2c4b, an elided VMOVP)."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
@@ -125,7 +125,7 @@ class VmovpKeepsTheRedistributor(Oracle):
         return number
 
 
-class VmoviMovesNothing(Oracle):
+class VmoviMovesNothing(AbstractGic):
     """VMOVI leaves the pending bit in the old VPT."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
@@ -137,28 +137,28 @@ class VmoviMovesNothing(Oracle):
         return number
 
 
-class CountsDisabled(Oracle):
+class CountsDisabled(AbstractGic):
     """PendingLast is 1, and a doorbell rings, for a pending interrupt that is disabled."""
 
     def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
         return True, *super().virtual_properties(vpt, vconf, vintid)[1:]
 
 
-class IgnoresGroups(Oracle):
+class IgnoresGroups(AbstractGic):
     """Everything is virtual Group 1."""
 
     def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
         return *super().virtual_properties(vpt, vconf, vintid)[:2], 1
 
 
-class IgnoresPriority(Oracle):
+class IgnoresPriority(AbstractGic):
     """The lowest INTID comes first, whatever its priority."""
 
     def set_configuration(self, intid: int, byte: int) -> None:
         super().set_configuration(intid, byte % 4)
 
 
-class MapdClearsTheItt(Oracle):
+class MapdClearsTheItt(AbstractGic):
     """MAPD forgets what the ITT holds."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
@@ -167,7 +167,7 @@ class MapdClearsTheItt(Oracle):
         return super().execute(its, mnemonic, **fields)
 
 
-class MapcMovesPending(Oracle):
+class MapcMovesPending(AbstractGic):
     """MAPC to another redistributor takes pending state along."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
@@ -179,7 +179,7 @@ class MapcMovesPending(Oracle):
         return number
 
 
-class IgnoresRemapping(Oracle):
+class IgnoresRemapping(AbstractGic):
     """MAPTI over a mapped event is ignored (Xen)."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:
@@ -211,7 +211,7 @@ def schedule(vpeid: int, rd: int, *groups: int) -> Step:
 SLEEPS = [schedule(0, 0, 0, 1), ("deschedule", 0, 1, 0)]
 """vPE 0 has waited for an interrupt on its redistributor, and its doorbell is armed."""
 
-PROGRAMS: dict[type[Oracle], list[Step]] = {
+PROGRAMS: dict[type[AbstractGic], list[Step]] = {
     MovesNothing: [message(0, 0), command("MOVI", DeviceID=0, EventID=0, ICID=1)],
     MovallOverwrites: [message(0, 0), message(1, 0), command("MOVALL", RDbase=0, RDbase2=1)],
     ClearsNothing: [message(0, 0), command("CLEAR", DeviceID=0, EventID=0)],
@@ -243,7 +243,7 @@ PROGRAMS: dict[type[Oracle], list[Step]] = {
 class BootedPair(Pair):
     """All but the last device is mapped, and every interrupt is enabled."""
 
-    def __init__(self, mistake: type[Oracle]) -> None:
+    def __init__(self, mistake: type[AbstractGic]) -> None:
         super().__init__(CONFIG, Geometry(), mistake)
         universe = self.universe
         everything = [each for each in mapping_commands(universe) if each[1].get("DeviceID") != universe.device_ids[-1]]
@@ -257,7 +257,7 @@ class BootedPair(Pair):
         self.push(0, [words(("MAPD", {"DeviceID": device, "Size": 3, "ITT_addr": itt, "V": 1}), "4.1")])
 
 
-def differs_at(mistake: type[Oracle], program: list[Step]) -> int | None:
+def differs_at(mistake: type[AbstractGic], program: list[Step]) -> int | None:
     """The first step of a program after which there is a difference, None if there is none."""
     pair = BootedPair(mistake)
     check_everything(pair)
@@ -271,14 +271,14 @@ def differs_at(mistake: type[Oracle], program: list[Step]) -> int | None:
 
 
 @pytest.mark.parametrize(("mistake", "program"), PROGRAMS.items(), ids=lambda each: getattr(each, "__name__", ""))
-def test_the_last_step_of_a_program_shows_the_mistake(mistake: type[Oracle], program: list[Step]) -> None:
+def test_the_last_step_of_a_program_shows_the_mistake(mistake: type[AbstractGic], program: list[Step]) -> None:
     assert differs_at(mistake, program) == len(program) - 1
-    assert differs_at(Oracle, program) is None
+    assert differs_at(AbstractGic, program) is None
 
 
 @pytest.mark.skipif(not COMPILED, reason="a search of this size takes the compiled engine")
 @pytest.mark.parametrize("mistake", [LastDevice, CountsDisabled])
-def test_random_search_finds_a_mistake_that_shows_often(mistake: type[Oracle]) -> None:
+def test_random_search_finds_a_mistake_that_shows_often(mistake: type[AbstractGic]) -> None:
     machine = type("OfMistake", (Machine,), {"oracle_class": mistake})
     with pytest.raises(Divergence, match=r"hardware .*, oracle "):
         run_state_machine_as_test(machine, settings=SEARCH)

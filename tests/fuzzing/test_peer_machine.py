@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from gicmodel.fuzzing.hypothesis.peer_machine import EnginesAgree, HardwareAgainstPeer
 from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.oracle import OraclePeer
-from gicmodel.spec import Oracle
+from gicmodel.spec import AbstractGic
 
 QUIET = settings(stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -24,7 +24,7 @@ def test_the_oracle_agrees() -> None:
     run_state_machine_as_test(Machine, settings=settings(QUIET, max_examples=10))
 
 
-class ForgetsDevices(Oracle):
+class ForgetsDevices(AbstractGic):
     """MAPD V=0 is overlooked."""
 
     def execute(self, its: int, mnemonic: str, **fields: int) -> int:

@@ -27,7 +27,7 @@ from gicmodel.fuzzing.hypothesis.strategies import (
 )
 from gicmodel.fuzzing.universe import Universe
 from gicmodel.layouts.commands import COMMANDS, OPCODES, decode_command, encode
-from gicmodel.spec import Oracle
+from gicmodel.spec import AbstractGic
 
 ROOT = Path(__file__).parents[2]
 UNIVERSES = {architecture: Universe(GicConfig(architecture=architecture)) for architecture in ("3", "4.0", "4.1")}
@@ -47,7 +47,7 @@ def test_commands_survive_their_encoding(architecture: str, data: st.DataObject)
 @given(data=st.data())
 def test_valid_commands_are_never_out_of_range(architecture: str, data: st.DataObject) -> None:
     universe = UNIVERSES[architecture]
-    oracle = Oracle(universe.config, universe.devices, universe.collections, universe.vpes)
+    oracle = AbstractGic(universe.config, universe.devices, universe.collections, universe.vpes)
     mnemonic, fields = data.draw(valid_commands(universe))
     out_of_range = {0x02, 0x03, 0x06, 0x11, 0x12, 0x13} | ({0x01} if mnemonic != "MOVALL" else set())
     if mnemonic not in ("MAPI", "VMAPI"):
@@ -63,7 +63,7 @@ def test_programs_make_every_command_succeed(architecture: str) -> None:
     @settings(max_examples=800, database=None, suppress_health_check=list(HealthCheck))
     @given(programs(universe, max_size=60))
     def run(program: list[Command]) -> None:
-        oracle = Oracle(universe.config, universe.devices, universe.collections, universe.vpes)
+        oracle = AbstractGic(universe.config, universe.devices, universe.collections, universe.vpes)
         succeeded.update(name for name, fields in program if oracle.execute(0, name, **fields) == 0)
 
     run()
@@ -77,7 +77,7 @@ def test_programs_make_every_command_succeed(architecture: str) -> None:
 )
 def test_boundary_commands_reach_the_limits(mnemonic: str, reason: int) -> None:
     universe = UNIVERSES["4.1"]
-    oracle = Oracle(universe.config, universe.devices, universe.collections, universe.vpes)
+    oracle = AbstractGic(universe.config, universe.devices, universe.collections, universe.vpes)
     opcode = 0x05 if mnemonic == "CLEAR" else OPCODES[mnemonic]
     number = 0x010000 + opcode * 0x100 + reason
     find(
@@ -135,7 +135,7 @@ def test_configurations_keep_what_is_fixed(config: GicConfig) -> None:
 @given(st.data())
 def test_rdbase_of_every_redistributor(data: st.DataObject) -> None:
     config = data.draw(configurations())
-    universe, oracle = Universe(config), Oracle(config, 1, 1, 1)
+    universe, oracle = Universe(config), AbstractGic(config, 1, 1, 1)
     numbers = range(config.redistributors)
     assert [oracle.redistributor(universe.rdbase(number)) for number in numbers] == list(numbers)
 

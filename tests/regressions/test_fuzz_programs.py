@@ -17,7 +17,7 @@ from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.text import parse_program
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.spec import Reason, Syndrome
-from gicmodel.spec.commands import error_number
+from gicmodel.spec.gic import error_number
 
 V40 = "config architecture=4.0 redistributors=3 vpt_writeback=immediate pending_writeback=immediate"
 SMALL = "device_id_bits=10 collection_id_bits=8 vpe_id_bits=7 vpt_cache_sets=1"

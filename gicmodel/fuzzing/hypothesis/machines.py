@@ -25,7 +25,7 @@ from gicmodel.fuzzing.hypothesis.strategies import (
 from gicmodel.fuzzing.peers.agreement import check_everything, check_vpts
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.lab.rig import Rig
-from gicmodel.spec import SPURIOUS, Oracle
+from gicmodel.spec import SPURIOUS, AbstractGic
 from gicmodel.spec.state import VirtualEvent
 
 GROUPS = st.frozensets(st.sampled_from([0, 1])) | st.just(frozenset({0, 1}))
@@ -50,7 +50,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
     """Commands, register writes and interrupts for the hardware and the oracle; after each they must agree."""
 
     pair: Pair
-    oracle_class: type[Oracle] = Oracle
+    oracle_class: type[AbstractGic] = AbstractGic
 
     @staticmethod
     def configurations() -> SearchStrategy[GicConfig]:
@@ -88,7 +88,7 @@ class HardwareAgainstOracle(RuleBasedStateMachine):
         return self.pair.rig
 
     @property
-    def oracle(self) -> Oracle:
+    def oracle(self) -> AbstractGic:
         """The oracle."""
         return self.pair.oracle
 

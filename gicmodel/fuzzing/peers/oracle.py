@@ -17,7 +17,7 @@ from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everyth
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.program import Event, Machine, Step, runs
 from gicmodel.memory import ExternalAbort
-from gicmodel.spec import Oracle
+from gicmodel.spec import AbstractGic
 
 _SMALL = {"device_id_bits": 10, "collection_id_bits": 8, "vpe_id_bits": 7, "vpt_cache_sets": 1}
 _IMMEDIATE = {"vpt_writeback": "immediate", "pending_writeback": "immediate"}
@@ -61,7 +61,7 @@ class OraclePeer(Peer):
 
     name: ClassVar[str] = "oracle"
 
-    def __init__(self, oracle_class: type[Oracle] = Oracle) -> None:
+    def __init__(self, oracle_class: type[AbstractGic] = AbstractGic) -> None:
         self._oracle_class = oracle_class
 
     def machine(self, random: np.random.Generator, architecture: str) -> Machine:
@@ -86,7 +86,7 @@ def _require_judged(config: GicConfig) -> None:
         )
 
 
-def boot_pair(machine: Machine, oracle_class: type[Oracle] = Oracle) -> Pair:
+def boot_pair(machine: Machine, oracle_class: type[AbstractGic] = AbstractGic) -> Pair:
     """Hardware and oracle, booted. Raises UnusableInput for a machine whose tables have no room."""
     try:
         return Pair(machine.config, machine.geometry, oracle_class)

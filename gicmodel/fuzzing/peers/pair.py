@@ -18,7 +18,7 @@ from gicmodel.hardware import error_name
 from gicmodel.lab.board import QUEUE_SLOTS
 from gicmodel.lab.rig import Rig
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
-from gicmodel.spec import Oracle, Syndrome
+from gicmodel.spec import AbstractGic, Syndrome
 from gicmodel.spec.state import Command, Vpe
 
 GROUPS = (0, 1)
@@ -30,7 +30,7 @@ class Pair:
     Every method raises Divergence where the two do not agree. `its` and `rd` are numbers that the machine has.
     """
 
-    def __init__(self, config: GicConfig, geometry: Geometry, oracle_class: type[Oracle] = Oracle) -> None:
+    def __init__(self, config: GicConfig, geometry: Geometry, oracle_class: type[AbstractGic] = AbstractGic) -> None:
         self.config = config
         self.rig = Rig(config, geometry)
         self.universe = universe_of(self.rig)

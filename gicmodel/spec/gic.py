@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ITS's half of the oracle: lookups, MSIs, vSGI writes and the command queue."""
+"""The abstract GIC as devices and software meet it: messages, vSGI writes and the command queues."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
 
+from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import OPCODES
 from gicmodel.spec import physical, virtual
 from gicmodel.spec.interrupts import Interrupts
-from gicmodel.spec.state import Command, Event, Failure, PhysicalEvent, Reason, Refused, Syndrome
+from gicmodel.spec.lookups import find_event, find_target
+from gicmodel.spec.state import Command, Failure, PhysicalEvent, Reason, Refused, Syndrome
 
-if TYPE_CHECKING:
-    from gicmodel.config import GicConfig
-
-HANDLERS = {
-    "3": physical.HANDLERS,
-    "4.0": physical.HANDLERS | virtual.HANDLERS,
-    "4.1": physical.HANDLERS | virtual.HANDLERS | virtual.V41_HANDLERS,
+COMMANDS = {
+    "3": physical.COMMANDS,
+    "4.0": physical.COMMANDS | virtual.COMMANDS_V40,
+    "4.1": physical.COMMANDS | virtual.COMMANDS_V41,
 }
 """Which commands each architecture has."""
 
 OPCODE_OF_CLEAR_ERRORS = 0x05
 """CLEAR is opcode 0x04, but all sources number its errors 0x0105xx."""
 
+SYNDROMES = {
+    Reason.DEVICE_OOR: Syndrome.DEVICE_OOR,
+    Reason.UNMAPPED_DEVICE: Syndrome.DEVICE_UNMAPPED,
+    Reason.ID_OOR: Syndrome.EVENT_OOR,
+    Reason.UNMAPPED_INTERRUPT: Syndrome.EVENT_UNMAPPED,
+}
+"""How GITS_STATUSR says why an event was not found."""
 
-class Oracle(Interrupts):
+
+class AbstractGic(Interrupts):
     """The abstract GIC. `devices`, `collections` and `vpes` are how many IDs each ITS's tables hold (0: not valid).
 
     Fields of commands have the names of `layouts.commands`; one that is left out is 0. Everything starts as after
@@ -33,25 +39,12 @@ class Oracle(Interrupts):
     """
 
     def __init__(self, config: GicConfig, devices: int, collections: int, vpes: int = 0) -> None:
-        super().__init__(config)
-        self.devices = min(devices, 2**config.device_id_bits)
-        self.collections = min(collections, 2**config.collection_id_bits)
-        self.vpe_limit = min(vpes, 2**config.vpe_id_bits)
+        super().__init__(config, devices, collections, vpes)
         self.tables_valid = devices > 0 and collections > 0 and (vpes > 0 or config.architecture == "3")
-        self.itts: dict[int, dict[int, Event]] = defaultdict(dict)
-        """What each ITT, named by its address, holds."""
         self.failures: list[Failure] = []
         """Command errors of the queues, for whoever compares them to take away."""
         self.outcomes: Counter[tuple[str, int]] = Counter()
         """How often a command of the queues ended with each error number, 0 for none."""
-
-    def redistributor(self, rdbase: int) -> int | None:
-        """The redistributor that an RDbase field names, or None."""
-        if self.config.pta:
-            offset = rdbase * 2**16 - self.config.redistributor_base
-            number, rest = divmod(offset, self.config.redistributor_stride)
-            return number if rest == 0 and 0 <= number < self.config.redistributors else None
-        return rdbase if rdbase < self.config.redistributors else None
 
     # Interrupts that come in.
 
@@ -60,11 +53,11 @@ class Oracle(Interrupts):
         if not (self.its[its].enabled and self.tables_valid):
             return Syndrome.UNKNOWN
         try:
-            event = physical.find_event(self, self.its[its], device_id, event_id)
+            event = find_event(self, self.its[its], device_id, event_id)
         except Refused as refused:
             return SYNDROMES[refused.reason]
         try:
-            self.arrive(physical.find_target(self.its[its], event))
+            self.arrive(find_target(self.its[its], event))
         except Refused:
             if isinstance(event, PhysicalEvent):
                 return Syndrome.COLLECTION_UNMAPPED
@@ -84,8 +77,9 @@ class Oracle(Interrupts):
 
         An opcode that has no mnemonic is written as its number, such as "0x7f".
         """
-        handler = HANDLERS[self.config.architecture].get(mnemonic)
+        handler = COMMANDS[self.config.architecture].get(mnemonic)
         if handler is None:
+            # Open: the number of a command that the architecture does not have.
             return error_number(mnemonic, Reason.UNKNOWN_COMMAND)
         try:
             handler(self, self.its[its], defaultdict(int, fields))
@@ -126,14 +120,6 @@ class Oracle(Interrupts):
     def virtual_pending(self, vpeid: int, its: int = 0) -> set[int]:
         """vINTIDs (vSGIs too) that are pending for a vPE that `its` maps."""
         return set(self.vpts[self.its[its].vpes[vpeid].vpt].pending)
-
-
-SYNDROMES = {
-    Reason.DEVICE_OOR: Syndrome.DEVICE_OOR,
-    Reason.UNMAPPED_DEVICE: Syndrome.DEVICE_UNMAPPED,
-    Reason.ID_OOR: Syndrome.EVENT_OOR,
-    Reason.UNMAPPED_INTERRUPT: Syndrome.EVENT_UNMAPPED,
-}
 
 
 def error_number(mnemonic: str, reason: Reason) -> int:
