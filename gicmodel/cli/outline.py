@@ -13,7 +13,6 @@ from gicmodel.cli.output import cell
 from gicmodel.inspection import Inspection, views
 from gicmodel.inspection.entries import UNKNOWN, device_keys
 from gicmodel.inspection.octets import explain, hexdump
-from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.selection import dump_of
@@ -52,7 +51,6 @@ class Outline:
         self.found = found
         self.findings = findings
         self.regions = Regions(found)
-        profile = found.profile
         self._rows: dict[str, NDArray[np.void]] = {
             "devices": found.devices,
             "events": found.events,
@@ -61,21 +59,6 @@ class Outline:
             "vsgis": found.vsgis[np.argsort(found.vsgis["vPEID"], kind="stable")],
             "pending": found.pending[np.lexsort((found.pending["target"], found.pending["virtual"]))],
             "memory": self.regions.rows,
-        }
-        self._entries: dict[str, Entry | None] = {
-            "devices": profile.device,
-            "events": profile.event,
-            "collections": profile.collection,
-            "vpes": profile.vpe,
-            "vsgis": None if profile.vsgi is None else profile.vsgi.configuration,
-        }
-        self._views: dict[str, Callable[[NDArray[np.void]], View]] = {
-            "devices": lambda rows: views.devices(found, rows),
-            "events": lambda rows: views.events(found, rows),
-            "collections": lambda rows: views.collections(found, rows),
-            "vpes": lambda rows: views.vpes(found, rows),
-            "vsgis": lambda rows: views.vsgis(found, rows),
-            "pending": lambda rows: views.pending(found, rows),
         }
         self._device_keys = device_keys(found.devices)
         self._event_keys = device_keys(found.events)
@@ -117,8 +100,8 @@ class Outline:
             held = self.found.dump.held(int(row["address"]), int(row["size"]))
             heading = f"{self.regions.name(row)}: {int(row['size']):#x} bytes, {held:#x} of them in the dump"
             return [heading, "", *self._hex(int(row["address"]), min(int(row["size"]), HEX_BYTES))]
-        lines = _values(self._views[item.kind](self._rows[item.kind][item.start : item.end]))
-        entry = self._entries.get(item.kind)
+        lines = _values(views.OF_ROWS[item.kind](self.found, self._rows[item.kind][item.start : item.end]))
+        entry = self.found.profile.formats.get(item.kind)
         if entry is None:
             return [*lines, "", *hexdump(self.found.dump.pending, int(row["address"]) & -16, 16)]
         return [*lines, "", *explain(dump_of(self.found, entry), entry, row)]
@@ -133,7 +116,7 @@ class Outline:
         """The ways to the entries and pending bits at an address, else to the tables around it."""
         entries = [
             (kind, row)
-            for kind in (*self._entries, "pending")
+            for kind in views.OF_ROWS
             for row in np.flatnonzero(self._rows[kind]["address"] == address).tolist()
         ]
         rows = self.regions.rows

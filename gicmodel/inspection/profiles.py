@@ -119,6 +119,13 @@ class Profile:
     """Where the vSGIs are; nothing else of a virtual pending table's first KiB is in use."""
 
     @property
+    def formats(self) -> dict[str, Entry]:
+        """The formats that are known, by the name of the rows that they become in an `Inspection`."""
+        vsgi = None if self.vsgi is None else self.vsgi.configuration
+        rows = {"devices": self.device, "events": self.event, "collections": self.collection, "vpes": self.vpe}
+        return {name: entry for name, entry in (rows | {"vsgis": vsgi}).items() if entry is not None}
+
+    @property
     def entries(self) -> dict[str, Entry | None]:
         """The kinds of entry by name."""
         return {"device": self.device, "event": self.event, "collection": self.collection, "vpe": self.vpe}

@@ -17,16 +17,8 @@ from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.views import View
 
 TABLES = (
-    "devices",
-    "events",
-    "collections",
-    "vpes",
-    "vsgis",
-    "redistributors",
-    "pending",
-    "queue",
-    "memory",
-    "findings",
+    *("devices", "events", "collections", "vpes", "vsgis"),
+    *("redistributors", "pending", "queue", "memory", "findings"),
 )
 """The names of the views that show all that was decoded."""
 ON_DEMAND = ("origins",)
@@ -74,93 +66,41 @@ def select(found: Inspection, findings: Findings, selection: Selection) -> list[
 
 def entries(found: Inspection, selection: Selection) -> list[tuple[Entry, NDArray[np.void]]]:
     """The entries of a selection with their formats, for a look at their bytes."""
-    profile = found.profile
-    kinds = {
-        "devices": (profile.device, devices(found, selection)),
-        "events": (profile.event, events(found, selection)),
-        "collections": (profile.collection, found.collections),
-        "vpes": (profile.vpe, vpes(found, selection)),
-        "vsgis": (None if profile.vsgi is None else profile.vsgi.configuration, vsgis(found, selection)),
-    }
-    chosen = [kinds[name] for name in selection.names if name in kinds]
-    if selection.event is not None:
-        chosen = [kinds["events"]]
-    return [(entry, rows) for entry, rows in chosen if entry is not None]
+    formats = found.profile.formats
+    names = ("events",) if selection.event is not None else selection.names
+    return [(formats[name], chosen(found, selection, name)) for name in names if name in formats]
 
 
 def dump_of(found: Inspection, entry: Entry) -> Dump:
     """Where the bytes of an entry are: vSGIs are in pending tables."""
-    storage = found.profile.vsgi
-    return found.dump.pending if storage is not None and entry is storage.configuration else found.dump
+    return found.dump.pending if entry is found.profile.formats.get("vsgis") else found.dump
 
 
-def devices(found: Inspection, selection: Selection) -> NDArray[np.void]:
-    """The selected devices."""
-    rows = found.devices
-    return rows if selection.device is None else rows[rows["DeviceID"] == selection.device]
-
-
-def vpes(found: Inspection, selection: Selection) -> NDArray[np.void]:
-    """The selected vPEs."""
-    rows = found.vpes
-    return rows if selection.vpe is None else rows[rows["vPEID"] == selection.vpe]
-
-
-def events(found: Inspection, selection: Selection) -> NDArray[np.void]:
-    """The selected events."""
-    rows = found.events
+def chosen(found: Inspection, selection: Selection, name: str) -> NDArray[np.void]:
+    """The selected rows of what was decoded; what does not tell a device, an event or a vPE is not chosen by it."""
+    rows: NDArray[np.void] = getattr(found, name)
+    columns = rows.dtype.names or ()
     keep = np.ones(rows.size, np.bool_)
-    if selection.device is not None:
-        keep &= rows["DeviceID"] == selection.device
-    if selection.event is not None:
-        keep &= rows["EventID"] == selection.event
-    if selection.vpe is not None:
-        keep &= rows["virtual"] & (rows["vPEID"] == selection.vpe)
-    if selection.pending:
-        keep &= rows["pending"] == 1
+    of_vpe = "vPEID" if "vPEID" in columns else "target"
+    wanted = {"DeviceID": selection.device, "EventID": selection.event, of_vpe: selection.vpe}
+    for column, value in (wanted | {"pending": selection.pending or None}).items():
+        if value is not None and column in columns:
+            keep &= rows[column] == value
+    if selection.vpe is not None and "virtual" in columns:
+        keep &= rows["virtual"]
     return rows[keep]
 
 
-def pending(found: Inspection, selection: Selection) -> NDArray[np.void]:
-    """The selected pending interrupts."""
-    rows = found.pending
-    return rows if selection.vpe is None else rows[rows["virtual"] & (rows["target"] == selection.vpe)]
-
-
-def vsgis(found: Inspection, selection: Selection) -> NDArray[np.void]:
-    """The selected vSGIs."""
-    rows = found.vsgis
-    if selection.pending:
-        rows = rows[rows["pending"] == 1]
-    return rows if selection.vpe is None else rows[rows["vPEID"] == selection.vpe]
-
-
 def _view(found: Inspection, findings: Findings, selection: Selection, name: str) -> View:
-    if name == "devices":
-        return views.devices(found, devices(found, selection))
-    if name == "events":
-        return views.events(found, events(found, selection))
-    if name == "collections":
-        return views.collections(found, found.collections)
-    if name == "vpes":
-        return views.vpes(found, vpes(found, selection))
-    if name == "vsgis":
-        return views.vsgis(found, vsgis(found, selection))
-    if name == "redistributors":
-        return views.redistributors(found)
-    if name == "pending":
-        return views.pending(found, pending(found, selection))
-    if name == "queue":
-        return views.queue(found)
-    if name == "origins":
-        return views.origins(found)
-    return views.memory(found) if name == "memory" else views.findings(findings)
+    if name in views.OF_ROWS:
+        return views.OF_ROWS[name](found, chosen(found, selection, name))
+    return views.findings(findings) if name == "findings" else views.OF_ALL[name](found)
 
 
 def _check(found: Inspection, selection: Selection) -> None:
-    if selection.device is not None and not devices(found, selection).size:
+    if selection.device is not None and not chosen(found, selection, "devices").size:
         raise UnusableInput(f"device {selection.device:#x} is not mapped in this dump")
-    if selection.vpe is not None and not vpes(found, selection).size:
+    if selection.vpe is not None and not chosen(found, selection, "vpes").size:
         raise UnusableInput(f"vPE {selection.vpe} is not mapped in this dump")
-    if selection.event is not None and not events(found, Selection(selection.device, selection.event)).size:
+    if selection.event is not None and not chosen(found, Selection(selection.device, selection.event), "events").size:
         raise UnusableInput(f"event {selection.event} of device {selection.device:#x} is not mapped in this dump")

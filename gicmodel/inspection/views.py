@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -300,3 +300,12 @@ def findings(found: Findings) -> View:
             Column("offset", "hex", [finding.offset for finding in found.told], maybe=True),
         ],
     )
+
+
+OF_ROWS: dict[str, Callable[[Inspection, NDArray[np.void]], View]] = {
+    view.__name__: view for view in (devices, events, collections, vpes, vsgis, pending)
+}
+"""The views of rows of what was decoded, by the name of both."""
+OF_ALL: dict[str, Callable[[Inspection], View]] = {
+    view.__name__: view for view in (redistributors, queue, memory, origins)
+}

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules that a dump is checked against. A new one is a `Rule` in the module of its subject, and a group of rows."""
+"""The rules that a dump is checked against.
+
+A new one is a `Rule` in the module of its subject and, in its `check`, a group of rows.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from gicmodel.inspection.rules.rule import MOST, Finding, Group, Row, Rule
 
 _SUBJECTS = (mapping, chain, pending, queue, memory)
 
-RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in subject.RULES}
-"""Every rule by its identifier."""
+RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in vars(subject).values() if isinstance(rule, Rule)}
+"""Every rule by its identifier, in the order of their declarations."""
 
 
 class Findings(NamedTuple):

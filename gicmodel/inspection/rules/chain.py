@@ -38,8 +38,6 @@ SKIPPED = Rule(
     "Linux vgic-its.c scan_its_table; e9649129d33d and 7602ffd1d5e8 clear stale entries",
 )
 
-RULES = (BROKEN, LEAVING, SKIPPED)
-
 
 def check(found: Inspection) -> Iterator[Group]:
     """What the chains break."""

@@ -89,11 +89,6 @@ PROPBASER_DIFFERS = Rule(
 _PLACES = np.dtype([("address", np.int64), ("offset", np.int64)])
 _OVERLAPS = np.dtype([("number", np.int64), *_PLACES.descr])
 
-RULES = (
-    *(OVERLAP, RES0, LEVEL1_RES0, LEVEL1_MISALIGNED, LEVEL1_SHARED, TABLE_MISALIGNED, TABLE_ABSENT, ITT_ABSENT),
-    *(PENDING_ABSENT, NO_LPIS, PROPBASER_DIFFERS),
-)
-
 
 def check(found: Inspection) -> Iterator[Group]:
     """What the memory breaks."""

@@ -39,8 +39,6 @@ UNKNOWN_COMMAND = Rule(
     "IHI0069, ITS commands",
 )
 
-RULES = (STALLED, OUTSIDE, WAITING_DISABLED, UNKNOWN_COMMAND)
-
 
 def check(found: Inspection) -> Iterator[Group]:
     """What the queues break."""
