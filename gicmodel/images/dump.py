@@ -100,7 +100,17 @@ class Dump:
             octets[chosen] = self.segments[owner[chosen[0]]].rows(addresses[chosen], size)
         astride = np.flatnonzero(~held & (owner >= 0) & (addresses < self._ends[owner]))
         for row in astride if size > 1 else ():
-            held[row] = self._assemble(int(addresses[row]), octets[row])
+            found, there = self.read(int(addresses[row]), size)
+            held[row] = there.all()
+            octets[row] = found if held[row] else 0
+        return octets, held
+
+    def read(self, address: int, length: int) -> tuple[Octets, NDArray[np.bool_]]:
+        """A copy of `length` bytes, and which of them the dump holds ([length] each); the others are zero."""
+        octets, held = np.zeros(length, np.uint8), np.zeros(length, np.bool_)
+        for piece in self.pieces(address, length):
+            place = slice(piece.address - address, piece.address - address + piece.octets.size)
+            octets[place], held[place] = piece.octets, True
         return octets, held
 
     def pieces(self, address: int, length: int) -> Iterator[Piece]:
@@ -132,16 +142,6 @@ class Dump:
     def _owners(self, addresses: Addresses) -> NDArray[np.intp]:
         """The last segment that begins at or below each address, -1 if none does."""
         return np.searchsorted(self._starts, addresses, "right") - 1
-
-    def _assemble(self, address: int, into: Octets) -> bool:
-        """Fill `into` from neighbouring segments; whether every byte is there."""
-        found = 0
-        for piece in self.pieces(address, into.size):
-            into[piece.address - address :][: piece.octets.size] = piece.octets
-            found += piece.octets.size
-        if found < into.size:
-            into[:] = 0
-        return found == into.size
 
 
 class Zeros:

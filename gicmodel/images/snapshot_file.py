@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.config import FRAME_BYTES
 from gicmodel.errors import UnusableInput
 from gicmodel.images.files import MAX_UNPACKED, opened_whole, refusing, replacing
 from gicmodel.images.registers import RD_BASE, Registers, check_registers, given
@@ -30,8 +31,6 @@ NO_OFFSET = -1
 _SLOT = ("tag", "id_bits", "held", "bits")
 """Of a pending table that a redistributor may hold: its address with bit 0 set, its width, whether, and the bits."""
 _ID_BITS = range(14, 25)
-FRAME_BYTES = 0x1_0000
-"""A redistributor has two frames of 64 KiB, in GICv4 four (IHI0069, GIC Redistributor register map)."""
 MOST_FRAMES = 4096
 
 _HEADER = {"config": dict, "registers": dict, "base": int, "size": int}
@@ -139,7 +138,10 @@ def registers_in(file: IO[bytes], path: Path) -> Registers:
 
 
 def _redistributor_addresses(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Where each redistributor is, for a machine with GITS_TYPER.PTA = 1: they follow each other."""
+    """Where each redistributor is, for a machine with GITS_TYPER.PTA = 1: they follow each other.
+
+    One has two frames, in GICv4 four (IHI0069, GIC Redistributor register map).
+    """
     first, count = config.get("redistributor_base"), config.get("redistributors")
     if config.get("pta") and isinstance(first, int) and isinstance(count, int):
         size = FRAME_BYTES * (2 if config.get("architecture") == "3" else 4)

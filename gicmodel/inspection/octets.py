@@ -47,13 +47,12 @@ def hexdump(dump: Dump, address: int, size: int) -> Iterator[str]:
 
     `address` is a multiple of 16.
     """
-    addresses = np.arange(address, address + size, 1)
-    octets, held = dump.gather(addresses, 1)
+    octets, held = dump.read(address, size)
     before, repeated = "", False
     for row in range(0, size, 16):
         texts = [
             f"{octet:02x}" if there else "--"
-            for octet, there in zip(octets[row : row + 16, 0].tolist(), held[row : row + 16].tolist(), strict=True)
+            for octet, there in zip(octets[row : row + 16].tolist(), held[row : row + 16].tolist(), strict=True)
         ]
         line = " ".join(texts)
         if line != before:

@@ -121,10 +121,10 @@ def _state(distance: int, stalled: bool, creadr: int | None, waiting: int | None
 
 def _command(dump: Dump, address: int, slot: int, state: str, architecture: str) -> Command:
     place = address + slot
-    data = b"".join(piece.octets.tobytes() for piece in dump.pieces(place, COMMAND_BYTES))
-    if len(data) < COMMAND_BYTES:
+    octets, held = dump.read(place, COMMAND_BYTES)
+    if not held.all():
         return Command(slot, place, ABSENT, None, "absent", state, False)
-    words = tuple(int.from_bytes(data[n : n + 8], "little") for n in range(0, COMMAND_BYTES, 8))
+    words = tuple(octets.view("<u8").tolist())
     try:
         text, known = format_command(words, architecture), True
     except ValueError as unknown:

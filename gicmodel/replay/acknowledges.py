@@ -12,14 +12,11 @@ from gicmodel.hardware import Gic, Redistributor
 from gicmodel.images.qemu_trace.events import Acknowledge
 from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, ITE, VTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_VPENDBASER_V40
+from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.tables import Table
 
-_CTLR = register("GICR_CTLR").offset
-_VPENDBASER = register("GICR_VPENDBASER", "4.0").offset
 _GROUP_1 = 1
 
 
@@ -53,7 +50,7 @@ class Acknowledges:
 
     def has_lpis(self, event: Acknowledge) -> bool:
         """Whether LPIs are enabled in the redistributor of the PE that acknowledged."""
-        return bool(GICR_CTLR.unpack(self._redistributor(event).read(_CTLR, 4))["EnableLPIs"])
+        return bool(NamedRegisters(self._redistributor(event), "4.0").fields("GICR_CTLR")["EnableLPIs"])
 
     def mappings_changed(self) -> None:
         """A command may have changed which vLPIs exist."""
@@ -64,7 +61,7 @@ class Acknowledges:
 
     def _is_vlpi(self, redistributor: Redistributor, vintid: int) -> bool:
         """Whether the resident vPE has that vLPI. If not, a hypervisor injected the INTID through a list register."""
-        vpendbaser = GICR_VPENDBASER_V40.unpack(redistributor.read(_VPENDBASER))
+        vpendbaser = NamedRegisters(redistributor, "4.0").fields("GICR_VPENDBASER")
         if not vpendbaser["Valid"]:
             return False
         if self._vlpis is None:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, Its, Redistributor
+from gicmodel.images.dump import Dump
 from gicmodel.images.registers import Registers
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
-from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.layouts.table import TableType
-from gicmodel.replay.software import INTID_BITS, Image
+from gicmodel.replay.software import INTID_BITS
 from gicmodel.replay.tables import Table
 
 SHOWN = 8
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
     absent: int = 0
 
 
-def compare_tables(gic: Gic, image: Image, taken: Iterable[Place]) -> dict[str, Comparison]:
+def compare_tables(gic: Gic, image: Dump, taken: Iterable[Place]) -> dict[str, Comparison]:
     """Compare every table that the model has at the end; a kind of table of which it has none is left out.
 
     The places `taken` from the image are not compared.
@@ -89,7 +89,7 @@ def compare_registers(gic: Gic, registers: Registers) -> Comparison:
     return Comparison(size, wrong, tuple(differences[:SHOWN]))
 
 
-def _compare(gic: Gic, image: Image, places: Iterable[Place], excluded: list[Place]) -> Comparison:
+def _compare(gic: Gic, image: Dump, places: Iterable[Place], excluded: list[Place]) -> Comparison:
     size = wrong = absent = 0
     first: list[Difference] = []
     for address, length in places:
@@ -134,10 +134,10 @@ def _vpts(gic: Gic) -> Iterator[Place]:
 
 def _pending_tables(gic: Gic) -> Iterator[Place]:
     for redistributor in gic.redistributors:
-        ctlr, propbaser, pendbaser = (redistributor.read(offset, size) for offset, size in _LPI_REGISTERS)
-        id_bits = min(GICR_PROPBASER.unpack(propbaser)["IDbits"] + 1, INTID_BITS)
-        if GICR_CTLR.unpack(ctlr)["EnableLPIs"] and 1 << id_bits > FIRST_LPI:
-            yield from _in_ram(gic, GICR_PENDBASER.unpack(pendbaser)["Physical_Address"], table_bytes(id_bits))
+        registers = NamedRegisters(redistributor, gic.config.architecture)
+        id_bits = min(registers.fields("GICR_PROPBASER")["IDbits"] + 1, INTID_BITS)
+        if registers.fields("GICR_CTLR")["EnableLPIs"] and 1 << id_bits > FIRST_LPI:
+            yield from _in_ram(gic, registers.fields("GICR_PENDBASER")["Physical_Address"], table_bytes(id_bits))
 
 
 def _in_ram(gic: Gic, address: int, length: int) -> Iterator[Place]:
@@ -145,9 +145,6 @@ def _in_ram(gic: Gic, address: int, length: int) -> Iterator[Place]:
         yield address, length
 
 
-_LPI_REGISTERS = [
-    (entry.offset, entry.bits // 8) for entry in map(register, ("GICR_CTLR", "GICR_PROPBASER", "GICR_PENDBASER"))
-]
 _PLACES: dict[str, Callable[[Gic], Iterator[Place]]] = {
     "device_table": partial(_entries, TableType.DEVICES, DTE),
     "itts": _itts,

@@ -17,8 +17,8 @@ from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Its
 from gicmodel.images.qemu_trace.events import ItsWrite
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
+from gicmodel.layouts.registers.by_name import NamedRegisters, register
+from gicmodel.layouts.registers.its import GITS_CWRITER
 from gicmodel.memory import ExternalAbort, GuestMemory
 
 CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
@@ -30,6 +30,7 @@ class CommandQueue:
 
     def __init__(self, its: Its, memory: GuestMemory, trace: str) -> None:
         self._its = its
+        self._registers = NamedRegisters(its, "3")
         self._memory = memory
         self._trace = trace
         self._waiting: list[tuple[int, Sequence[int]]] = []
@@ -39,7 +40,7 @@ class CommandQueue:
     @property
     def enabled(self) -> bool:
         """GITS_CTLR.Enabled."""
-        return bool(GITS_CTLR.unpack(self._its.read(CTLR, 4))["Enabled"])
+        return bool(self._registers.fields("GITS_CTLR")["Enabled"])
 
     def run(self, line: int, packet: Sequence[int]) -> None:
         """Execute one command, or keep it until the ITS is enabled."""
@@ -49,17 +50,17 @@ class CommandQueue:
         self._executed, self._stalled_in_trace = True, False
         offset = self._read_offset()
         self._store(line, offset, packet)
-        self._its.write(CWRITER, GITS_CWRITER.pack(Offset=self._next(offset), Retry=self._stalled()))
+        self._registers.set("GITS_CWRITER", Offset=self._next(offset), Retry=self._stalled())
 
     def enable(self, line: int) -> None:
         """Before the write that sets GITS_CTLR.Enabled: the ITS will find exactly the commands that waited."""
-        self._promised = GITS_CWRITER.unpack(self._its.read(CWRITER))["Offset"]
+        self._promised = self._registers.fields("GITS_CWRITER")["Offset"]
         offset = self._read_offset()
         for _, packet in self._waiting:
             self._store(line, offset, packet)
             offset = self._next(offset)
         self._waiting.clear()
-        self._its.write(CWRITER, GITS_CWRITER.pack(Offset=offset))
+        self._registers.set("GITS_CWRITER", Offset=offset)
 
     def at(self, line: int, slot: int) -> None:
         """The ITS is at that slot, as it or a read of GITS_CREADR says. Raises UnusableInput if the model is not."""
@@ -118,7 +119,7 @@ class CommandQueue:
         )
 
     def _store(self, line: int, offset: int, packet: Sequence[int]) -> None:
-        cbaser = GITS_CBASER.unpack(self._its.read(CBASER))
+        cbaser = self._registers.fields("GITS_CBASER")
         if not cbaser["Valid"]:
             raise UnusableInput(
                 f"{self._trace}: line {line}: an ITS command, but GITS_CBASER.Valid is 0: a trace starts at power-on"
@@ -129,13 +130,13 @@ class CommandQueue:
             raise UnusableInput(f"{self._trace}: line {line}: the command queue is outside RAM: {abort}") from None
 
     def _stalled(self) -> int:
-        return GITS_CREADR.unpack(self._its.read(CREADR))["Stalled"]
+        return self._registers.fields("GITS_CREADR")["Stalled"]
 
     def _read_offset(self) -> int:
-        return GITS_CREADR.unpack(self._its.read(CREADR))["Offset"]
+        return self._registers.fields("GITS_CREADR")["Offset"]
 
     def _ring_bytes(self) -> int:
-        return (GITS_CBASER.unpack(self._its.read(CBASER))["Size"] + 1) * _PAGE_BYTES
+        return (self._registers.fields("GITS_CBASER")["Size"] + 1) * _PAGE_BYTES
 
     def _next(self, offset: int) -> int:
         return (offset + COMMAND_BYTES) % self._ring_bytes()

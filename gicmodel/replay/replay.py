@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One replay from end to end: survey the trace, feed it, compare."""
+"""One replay from end to end: survey the trace, feed it, compare.
+
+A trace that lacks a class of events, or that began late, leaves the model in another state than the machine was in:
+then neither what agrees nor what differs means anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
 from gicmodel.errors import Interrupted, UnusableInput
+from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import read_trace
-from gicmodel.images.qemu_trace.events import Acknowledge
+from gicmodel.images.qemu_trace.events import Acknowledge, Command, ItsWrite, Msi, RedistributorWrite, UnknownCommand
 from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment
+from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
-from gicmodel.replay.completeness import lacking, unjudged
 from gicmodel.replay.replayer import Replayer
-from gicmodel.replay.software import Image
 from gicmodel.replay.survey import Survey, survey
 
 Progress = Callable[[int, int], None]
@@ -70,7 +74,7 @@ def replay(
     `image` is the machine's RAM at the end of the trace, `registers` its registers then. Raises UnusableInput, and by
     Ctrl-C Interrupted, with the outcome of what was fed.
     """
-    ram = None if image is None else Image(image)
+    ram = None if image is None else Dump(image)
     with opened_whole(trace) as file:
         traced, replayer = _fed(trace, file, ram, progress)
     replayer.finish()
@@ -79,7 +83,7 @@ def replay(
     return _outcome(replayer, traced, ram, registers)
 
 
-def _fed(trace: Path, file: IO[bytes], ram: Image | None, progress: Progress | None) -> tuple[Survey, Replayer]:
+def _fed(trace: Path, file: IO[bytes], ram: Dump | None, progress: Progress | None) -> tuple[Survey, Replayer]:
     traced = survey(trace, file)
     replayer = Replayer(trace, traced, ram)
     try:
@@ -92,7 +96,7 @@ def _fed(trace: Path, file: IO[bytes], ram: Image | None, progress: Progress | N
     return traced, replayer
 
 
-def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers: Registers | None) -> Outcome:
+def _outcome(replayer: Replayer, traced: Survey, image: Dump | None, registers: Registers | None) -> Outcome:
     compared = {}
     if image is not None:
         check_image(replayer.gic, replayer.mapped)
@@ -100,7 +104,7 @@ def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers:
     if registers is not None:
         compared["registers"] = compare_registers(replayer.gic, registers)
     acknowledges = replayer.acknowledges
-    partial = (*lacking(traced.kinds, acknowledges), *replayer.late.reasons())
+    partial = (*_lacking(traced.kinds, acknowledges), *replayer.late.reasons())
     return Outcome(
         traced=traced,
         events=replayer.events,
@@ -111,5 +115,28 @@ def _outcome(replayer: Replayer, traced: Survey, image: Image | None, registers:
         unknown=dict(replayer.unknown),
         compared=compared,
         partial=partial,
-        unjudged=tuple(unjudged(acknowledges, compared)),
+        unjudged=tuple(_unjudged(acknowledges, compared)),
     )
+
+
+def _lacking(kinds: Collection[type], acknowledges: Acknowledges) -> Iterator[str]:
+    """The classes of events that what the trace does hold asks for."""
+    lpis = acknowledges.judged > 0
+    works = not {Command, UnknownCommand, Msi}.isdisjoint(kinds) or lpis
+    if works and ItsWrite not in kinds:
+        yield "no line is a gicv3_its_write, but the ITS works"
+    if works and RedistributorWrite not in kinds:
+        yield "no line is a gicv3_redist_write, but the ITS works"
+    if lpis and Command not in kinds:
+        yield "no line is a gicv3_its_cmd_*, but LPIs are acknowledged"
+    if acknowledges.not_pending and Msi not in kinds:
+        yield "no line is a gicv3_its_translation_write, but LPIs are acknowledged"
+
+
+def _unjudged(acknowledges: Acknowledges, compared: Mapping[str, Comparison]) -> Iterator[str]:
+    """What was not looked at although it was to be: then equality would be an empty word."""
+    if not acknowledges.judged and not any(comparison.bytes for comparison in compared.values()):
+        yield "nothing was judged: no acknowledge of an LPI is in the trace, and no table or register was compared"
+    for name, comparison in compared.items():
+        if comparison.absent and not comparison.bytes:
+            yield f"nothing was compared of {name}: the image holds none of its {comparison.absent} bytes"

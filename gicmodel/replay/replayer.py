@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from gicmodel.config import GicConfig
+from gicmodel.config import FRAME_BYTES, GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic
+from gicmodel.hardware.bus import Bus
+from gicmodel.images.dump import Dump
 from gicmodel.images.qemu_trace.events import (
     Acknowledge,
     Command,
@@ -33,13 +36,12 @@ from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, 
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.acknowledges import Acknowledges
-from gicmodel.replay.completeness import Late
 from gicmodel.replay.queue import CBASER, CREADR, CTLR, CWRITER, CommandQueue
-from gicmodel.replay.software import Image, Software
+from gicmodel.replay.software import Software
 from gicmodel.replay.survey import Survey
 from gicmodel.replay.tables import Table
 
-_TRANSLATER = register("GITS_TRANSLATER").offset & 0xFFFF
+_TRANSLATER = register("GITS_TRANSLATER").offset
 _GICR_CTLR, _PROPBASER, _PENDBASER, _VPENDBASER = (
     register(f"GICR_{name}", "4.0").offset for name in ("CTLR", "PROPBASER", "PENDBASER", "VPENDBASER")
 )
@@ -50,18 +52,33 @@ _BASERS = {
 }
 """The register that describes each table, in QEMU's ITS and in the model of it."""
 _MAPS = {"MAPD": TableType.DEVICES, "MAPC": TableType.COLLECTIONS, "VMAPP": TableType.VPES}
-_SGI_FRAME = 0x1_0000
 _HALF = 4
 MOST_NAMES = 64
 """How many names of unknown lines are counted each for itself."""
 _OTHERS = "others"
 
 
+class Late:
+    """What was used before the trace shows that it was set up: the trace begins after that."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+
+    def note(self, line: int, what: str) -> None:
+        """Remember the first line of each."""
+        self._first.setdefault(what, line)
+
+    def reasons(self) -> Iterator[str]:
+        """Each once, with its first line."""
+        for what, line in self._first.items():
+            yield f"line {line}: {what}: the trace began after power-on"
+
+
 class Replayer:
     """A GIC as QEMU's, and what has been fed to it so far. `mapped`: the tables in which commands have mapped IDs;
     `late`: what tells that the trace began after power-on."""
 
-    def __init__(self, path: Path, traced: Survey, image: Image | None) -> None:
+    def __init__(self, path: Path, traced: Survey, image: Dump | None) -> None:
         self.memory = GuestMemory(0, Software.memory_bytes())
         config = GicConfig.qemu(traced.architecture, redistributors=traced.redistributors)
         self.gic = Gic(config, self.memory)
@@ -75,6 +92,8 @@ class Replayer:
         self._processors = traced.processors
         self._architecture = traced.architecture
         self._its = self.gic.its[0]
+        self._bus = Bus(self.gic)
+        self._regions = {region.name: region for region in self._bus.regions}
         self._queue = CommandQueue(self._its, self.memory, str(path))
         self._held: Command | UnknownCommand | None = None
         self._written: set[tuple[str, int]] = set()
@@ -132,13 +151,13 @@ class Replayer:
         if enables and not self._queue.enabled:
             self.software.its_enabled(self._its)
             self._queue.enable(event.line)
-        self._its.write(event.offset, event.data, event.size)
+        self._write("GITS0", event)
         if event.offset in (CBASER, CBASER + _HALF):
             self._queue.rebase()
 
     def _redistributor_write(self, event: RedistributorWrite) -> None:
         """The SGI_base frame is passed over: it holds no LPI."""
-        if _SGI_FRAME <= event.offset < VLPI_FRAME:
+        if FRAME_BYTES <= event.offset < VLPI_FRAME:
             return
         number = self._processors[event.cpu]
         self._written.add((f"GICR{number}", event.offset & -8))
@@ -151,12 +170,19 @@ class Replayer:
             self.software.lpis_enabled(redistributor, self._zeroed.pop(number, False))
         if event.offset in (_VPENDBASER, _VPENDBASER + _HALF):
             self.software.vpe_scheduled(redistributor)
-        redistributor.write(event.offset, event.data, event.size)
+        self._write(f"GICR{number}", event)
+
+    def _write(self, frames: str, event: ItsWrite | RedistributorWrite) -> None:
+        """The same write, of the model's frames; beyond them nothing is written."""
+        region = self._regions[frames]
+        if event.offset + event.size <= region.size:
+            self._bus.write(region.base + event.offset, event.data, event.size)
 
     def _msi(self, event: Msi) -> None:
         self.msis += 1
-        if event.offset == _TRANSLATER:
-            self._its.translate(event.requester_id, event.data)
+        if event.offset == _TRANSLATER - FRAME_BYTES:
+            address = self._regions["GITS0"].base + _TRANSLATER
+            self._bus.write(address, event.data, event.size, device_id=event.requester_id)
 
     def _acknowledge(self, event: Acknowledge) -> None:
         missed = len(self.acknowledges.not_pending)

@@ -9,17 +9,13 @@ machine's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
 from gicmodel.hardware import Its, Redistributor
-from gicmodel.images.segments import Segment
+from gicmodel.images.dump import Dump
 from gicmodel.layouts.its_tables import ITE, LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
-from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER_V40
+from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.tables import Table
@@ -31,32 +27,12 @@ INTID_BITS = 16
 _ID_BITS = 16
 _SPARE_BYTES = 1 << 20
 _LARGEST_TABLE = ITE.bytes << _ID_BITS
-_PROPBASER, _PENDBASER, _VPROPBASER = (
-    register(f"GICR_{name}", "4.0").offset for name in ("PROPBASER", "PENDBASER", "VPROPBASER")
-)
-
-
-class Image:
-    """RAM at the end of the run, as segments."""
-
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self.segments = segments
-
-    def read(self, address: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """A copy of `length` bytes, and which of them the segments hold; the others are zero and mean nothing."""
-        octets, held = np.zeros(length, np.uint8), np.zeros(length, np.bool_)
-        for segment in self.segments:
-            low, high = max(address, segment.address), min(address + length, segment.end)
-            if low < high:
-                octets[low - address : high - address] = segment.data[low - segment.address : high - segment.address]
-                held[low - address : high - address] = True
-        return octets, held
 
 
 class Software:
     """The untraced half of the machine. `written` lists (address, length) of what was taken from the image."""
 
-    def __init__(self, memory: GuestMemory, image: Image | None) -> None:
+    def __init__(self, memory: GuestMemory, image: Dump | None) -> None:
         self.written: list[tuple[int, int]] = []
         self._memory = memory
         self._image = image
@@ -79,15 +55,18 @@ class Software:
 
     def lpis_enabled(self, redistributor: Redistributor, zeroed: bool) -> None:
         """Before GICR_CTLR.EnableLPIs is set: the LPI configuration table; `zeroed`: PENDBASER.PTZ promised zeros."""
-        propbaser = GICR_PROPBASER.unpack(redistributor.read(_PROPBASER))
+        registers = NamedRegisters(redistributor, "4.0")
+        propbaser = registers.fields("GICR_PROPBASER")
         self._copy_configuration(propbaser["Physical_Address"], propbaser["IDbits"])
         if zeroed:
-            pendbaser = GICR_PENDBASER.unpack(redistributor.read(_PENDBASER))
-            self.hand_over(pendbaser["Physical_Address"], table_bytes(min(propbaser["IDbits"] + 1, INTID_BITS)))
+            self.hand_over(
+                registers.fields("GICR_PENDBASER")["Physical_Address"],
+                table_bytes(min(propbaser["IDbits"] + 1, INTID_BITS)),
+            )
 
     def vpe_scheduled(self, redistributor: Redistributor) -> None:
         """Before GICR_VPENDBASER is written: the vLPI configuration table of the vPE."""
-        vpropbaser = GICR_VPROPBASER_V40.unpack(redistributor.read(_VPROPBASER))
+        vpropbaser = NamedRegisters(redistributor, "4.0").fields("GICR_VPROPBASER")
         self._copy_configuration(vpropbaser["Physical_Address"], vpropbaser["IDbits"])
 
     def hand_over(self, address: int, length: int) -> None:

@@ -4,13 +4,13 @@
 import numpy as np
 import pytest
 
+from gicmodel.images.dump import Dump
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import Segment, read_image
 from gicmodel.replay import replay, survey
 from gicmodel.replay.comparison import compare_tables
 from gicmodel.replay.replayer import Replayer
-from gicmodel.replay.software import Image
 from tests.replay.tracelog import CAPTURE
 
 TRACE = CAPTURE / "host-vm-stopped.trace.xz"
@@ -57,7 +57,7 @@ def test_every_table_is_equal(outcome):
 @pytest.fixture(scope="module")
 def fed(image):
     """A replayer to whose end state changed images are compared."""
-    replayer = Replayer(TRACE, survey(TRACE), Image(image))
+    replayer = Replayer(TRACE, survey(TRACE), Dump(image))
     for event in read_trace(TRACE):
         replayer.feed(event)
     return replayer
@@ -70,7 +70,7 @@ def with_changed_byte(segments, address):
         if segment.address <= address < segment.end:
             data[address - segment.address] ^= 1
         changed.append(Segment(segment.address, data))
-    return Image(changed)
+    return Dump(changed)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_one_changed_byte_of_the_image_is_found(image, fed, table, address):
 @pytest.mark.slow
 def test_what_was_taken_from_the_image_is_not_compared(image, fed):
     everything = [(segment.address, segment.data.size) for segment in image]
-    compared = compare_tables(fed.gic, Image(image), everything)
+    compared = compare_tables(fed.gic, Dump(image), everything)
     assert {comparison.bytes for comparison in compared.values()} == {0}
     level1_and_configuration = sum(length for _, length in fed.software.written)
     assert level1_and_configuration == 2 * 65536 + 2 * (65536 - 8192)

@@ -158,3 +158,12 @@ def test_an_operand_too_wide_for_its_field(log):
     log.command("MAPC ICID 0x10000 RDbase 0x0 V 1")
     with pytest.raises(UnusableInput, match=r"line 10: MAPC\.ICID: 0x10000"):
         fed(log)
+
+
+def test_a_write_beyond_the_frames_of_a_redistributor_reaches_no_other(log):
+    log.setup()
+    log.redistributor(0x14, 0, 4, cpu=1)
+    log.redistributor(4 * 0x1_0000 + 0x78, 0x4444_0000, cpu=0)
+    redistributors = fed(log).gic.redistributors
+    assert len(redistributors) == 2
+    assert redistributors[1].read(0x78) == 0
