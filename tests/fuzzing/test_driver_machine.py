@@ -89,17 +89,17 @@ INTID = r"the configuration byte of INTID \d+ was written"
 FORGOTTEN = [
     ("3", "SYNC", False, r"probe: SYNC of RDbase 0x\w+ is missing after MAPC "),
     ("3", "INVALL", False, r"probe: INVALL of ICID 0x0 is missing after MAPC "),
-    ("3", "SYNC", True, r"activate_events: SYNC of RDbase 0x\w+ is missing after MAPTI DeviceID=0x0 EventID=0x0 "),
+    ("3", "SYNC", True, r"lpis\.activate: SYNC of RDbase 0x\w+ is missing after MAPTI DeviceID=0x0 EventID=0x0 "),
     ("3", "INV", True, rf"INV of DeviceID 0x\d EventID \d is missing after {INTID} \(ICC_HPPIR1 of CPU \d: "),
     ("4.0", "VSYNC", True, r"VSYNC of vPEID 0x0 is missing after VMAPP vPEID=0x0 "),
     (
         "4.0",
         "VINVALL",
         True,
-        r"vpe_invall: INV of .* is missing after the configuration byte of vINTID \d+ of vPEID 0x",
+        r"vpes\.invall: INV of .* is missing after the configuration byte of vINTID \d+ of vPEID 0x",
     ),
-    ("4.1", "VSYNC", True, r"its_vm_create: VSYNC of vPEID 0x0 is missing after VMAPP Alloc=1 "),
-    ("4.1", "VINVALL", True, r"its_vm_create: VINVALL of vPEID 0x0 is missing after VMAPP Alloc=1 "),
+    ("4.1", "VSYNC", True, r"vpes\.create_vm: VSYNC of vPEID 0x0 is missing after VMAPP Alloc=1 "),
+    ("4.1", "VINVALL", True, r"vpes\.create_vm: VINVALL of vPEID 0x0 is missing after VMAPP Alloc=1 "),
     ("4.1", "INVDB", True, rf"INVDB of vPEID 0x\d is missing after {INTID}"),
 ]
 

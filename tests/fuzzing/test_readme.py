@@ -28,7 +28,7 @@ def section(heading: str) -> str:
 def test_the_pasted_test_names_the_missing_command(tmp_path: Path) -> None:
     text = section("Fuzz your own driver")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (promised,) = re.findall(r"`(irq_mask: .*? was written)`", text, re.DOTALL)
+    (promised,) = re.findall(r"`(lpis\.mask: .*? was written)`", text, re.DOTALL)
     (tmp_path / "test_mine.py").write_text(code)
     (tmp_path / "conftest.py").write_text(PROFILE)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

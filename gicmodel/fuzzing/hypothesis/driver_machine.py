@@ -64,10 +64,10 @@ class DriverUnderCaching(RuleBasedStateMachine):
         self.hosts = TwinHost(config, self.driver_class, late=False), TwinHost(config, self.driver_class, late=True)
         check(*self.hosts, "probe")
         for number in range(DEVICES):
-            self.both("its_create_device", methodcaller("create_device", number, EVENTS))
-            self.both("activate_events", methodcaller("activate_all", number))
+            self.both("lpis.create_device", methodcaller("create_device", number, EVENTS))
+            self.both("lpis.activate", methodcaller("activate_all", number))
         if config.virtual:
-            self.both("its_vm_create", lambda host: host.create_vm(VCPUS))
+            self.both("vpes.create_vm", lambda host: host.create_vm(VCPUS))
 
     @property
     def here(self) -> TwinHost:
@@ -110,41 +110,41 @@ class DriverUnderCaching(RuleBasedStateMachine):
 
     @rule(event=EVENT, enable=st.booleans(), fire=st.booleans())
     def mask(self, event: Event, enable: bool, fire: bool) -> None:
-        """irq_mask or irq_unmask, perhaps while it is pending."""
+        """lpis.mask or lpis.unmask, perhaps while it is pending."""
         if not self.physical(event):
             return
         if fire:
             self.fire(event)
         if enable:
-            self.both("irq_unmask", lambda host: host.driver.lpis.unmask(*host.event(event)))
+            self.both("lpis.unmask", lambda host: host.driver.lpis.unmask(*host.event(event)))
         else:
-            self.both("irq_mask", lambda host: host.driver.lpis.mask(*host.event(event)))
+            self.both("lpis.mask", lambda host: host.driver.lpis.mask(*host.event(event)))
 
     @rule(events=st.lists(EVENT, min_size=2, max_size=3, unique=True))
     def mask_in_one_batch(self, events: list[Event]) -> None:
-        """Several irq_mask, and one write of GITS_CWRITER."""
+        """Several lpis.mask, and one write of GITS_CWRITER."""
         chosen = [event for event in events if self.physical(event)]
-        self.both("a batch of irq_mask", lambda host: host.mask_all(chosen))
+        self.both("a batch of lpis.mask", lambda host: host.mask_all(chosen))
 
     @rule(event=EVENT, cpu=CPU)
     def move(self, event: Event, cpu: int) -> None:
-        """irq_set_affinity."""
+        """lpis.set_affinity."""
         if self.physical(event):
-            self.both("irq_set_affinity", lambda host: host.driver.lpis.set_affinity(*host.event(event), cpu))
+            self.both("lpis.set_affinity", lambda host: host.driver.lpis.set_affinity(*host.event(event), cpu))
 
     @rule(event=EVENT, cpu=CPU)
     def remap(self, event: Event, cpu: int) -> None:
-        """irq_deactivate, or irq_activate."""
+        """lpis.deactivate, or lpis.activate."""
         if self.physical(event):
-            self.both("irq_deactivate", lambda host: host.driver.lpis.deactivate(*host.event(event)))
+            self.both("lpis.deactivate", lambda host: host.driver.lpis.deactivate(*host.event(event)))
         elif not self.forwarded(event):
-            self.both("irq_activate", lambda host: host.driver.lpis.activate(*host.event(event), cpu))
+            self.both("lpis.activate", lambda host: host.driver.lpis.activate(*host.event(event), cpu))
 
     @rule(event=EVENT, pending=st.booleans())
     def set_state(self, event: Event, pending: bool) -> None:
-        """its_set_irqchip_state."""
+        """lpis.set_irqchip_state."""
         if self.physical(event) or self.forwarded(event):
-            name = "its_set_irqchip_state"
+            name = "lpis.set_irqchip_state"
             self.both(name, lambda host: host.driver.lpis.set_irqchip_state(*host.event(event), pending))
 
     # vLPIs.
@@ -152,56 +152,56 @@ class DriverUnderCaching(RuleBasedStateMachine):
     @precondition(lambda self: self.here.vpes)
     @rule(event=EVENT, vcpu=VCPU, byte=BYTES)
     def forward(self, event: Event, vcpu: int, byte: int) -> None:
-        """its_map_vlpi: a physical event is forwarded, a forwarded one moves to another vPE."""
+        """vlpis.map: a physical event is forwarded, a forwarded one moves to another vPE."""
         if self.physical(event) or self.forwarded(event):
             vintid = FIRST_LPI + EVENTS * event[0] + event[1]
             self.both(
-                "its_map_vlpi",
+                "vlpis.map",
                 lambda host: host.driver.vlpis.map(*host.event(event), host.vpes[vcpu].vm, vcpu, vintid, byte),
             )
 
     @rule(event=EVENT)
     def unforward(self, event: Event) -> None:
-        """its_unmap_vlpi."""
+        """vlpis.unmap."""
         if self.forwarded(event):
-            self.both("its_unmap_vlpi", lambda host: host.driver.vlpis.unmap(*host.event(event)))
+            self.both("vlpis.unmap", lambda host: host.driver.vlpis.unmap(*host.event(event)))
 
     @rule(event=EVENT, byte=BYTES, fire=st.booleans())
     def update(self, event: Event, byte: int, fire: bool) -> None:
-        """its_prop_update_vlpi."""
+        """vlpis.prop_update."""
         if self.forwarded(event):
             if fire:
                 self.fire(event)
-            name = "its_prop_update_vlpi"
+            name = "vlpis.prop_update"
             self.both(name, lambda host: host.driver.vlpis.prop_update(*host.event(event), byte))
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, byte=BYTES, fire=st.booleans())
     def update_all(self, vcpu: int, byte: int, fire: bool) -> None:
-        """What KVM does for a guest's INVALL: write every byte of a vPE's vLPIs, then vpe_invall."""
+        """What KVM does for a guest's INVALL: write every byte of a vPE's vLPIs, then vpes.invall."""
         events = self.here.forwarded_to(vcpu)
         for event in events if fire else ():
             self.fire(event)
-        self.both("vpe_invall", lambda host: host.update_all(vcpu, events, byte))
+        self.both("vpes.invall", lambda host: host.update_all(vcpu, events, byte))
 
     # vPEs.
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU)
     def run(self, vcpu: int) -> None:
-        """vpe_schedule, where the vPE is mapped."""
+        """vpes.schedule, where the vPE is mapped."""
         vpe = self.here.vpes[vcpu]
         if vpe.resident_cpu is None and all(other.resident_cpu != vpe.col_idx for other in self.here.vpes):
             cpu = vpe.col_idx
-            self.both("vpe_schedule", lambda host: host.driver.vpes.schedule(host.vpes[vcpu], cpu))
+            self.both("vpes.schedule", lambda host: host.driver.vpes.schedule(host.vpes[vcpu], cpu))
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, doorbell=st.booleans(), fire=st.booleans())
     def sleep(self, vcpu: int, doorbell: bool, fire: bool) -> None:
-        """vpe_deschedule; then perhaps interrupts come for the vPE, which may ring its doorbell."""
+        """vpes.deschedule; then perhaps interrupts come for the vPE, which may ring its doorbell."""
         self.run(vcpu)
         if self.here.vpes[vcpu].resident_cpu is not None:
-            self.same("vpe_deschedule", lambda host: host.deschedule(vcpu, doorbell))
+            self.same("vpes.deschedule", lambda host: host.deschedule(vcpu, doorbell))
             for event in self.here.forwarded_to(vcpu) if fire else ():
                 self.fire(event)
 
@@ -213,22 +213,22 @@ class DriverUnderCaching(RuleBasedStateMachine):
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, cpu=CPU)
     def move_vpe(self, vcpu: int, cpu: int) -> None:
-        """vpe_set_affinity."""
+        """vpes.set_affinity."""
         if self.here.vpes[vcpu].resident_cpu is None:
-            self.both("vpe_set_affinity", lambda host: host.driver.vpes.set_affinity(host.vpes[vcpu], cpu))
+            self.both("vpes.set_affinity", lambda host: host.driver.vpes.set_affinity(host.vpes[vcpu], cpu))
 
     @precondition(lambda self: self.here.vpes and self.here.driver.vpes.eager)
     @rule(vcpu=VCPU)
     def map_anew(self, vcpu: int) -> None:
-        """vpe_deactivate and vpe_activate, as when a VM is saved."""
+        """vpes.deactivate and vpes.activate, as when a VM is saved."""
         if self.here.vpes[vcpu].resident_cpu is None:
-            self.both("vpe_deactivate", lambda host: host.driver.vpes.deactivate(host.vpes[vcpu]))
-            self.both("vpe_activate", lambda host: host.driver.vpes.activate(host.vpes[vcpu]))
+            self.both("vpes.deactivate", lambda host: host.driver.vpes.deactivate(host.vpes[vcpu]))
+            self.both("vpes.activate", lambda host: host.driver.vpes.activate(host.vpes[vcpu]))
 
     @precondition(lambda self: self.here.driver.gic.is_v41)
     @rule(vcpu=VCPU, number=VSGIS, enable=st.booleans(), pending=st.booleans())
     def vsgi(self, vcpu: int, number: int, enable: bool, pending: bool) -> None:
         """Configure a vSGI, make it pending or not, and ask."""
-        self.both("vsgi_configure", lambda host: host.driver.vsgis.configure(host.vpes[vcpu], number, enable, 1, 0xA0))
-        self.both("vsgi_set_pending", lambda host: host.driver.vsgis.set_pending(host.vpes[vcpu], number, pending))
-        self.same("vsgi_get_pending", lambda host: host.driver.vsgis.get_pending(host.vpes[vcpu], number))
+        self.both("vsgis.configure", lambda host: host.driver.vsgis.configure(host.vpes[vcpu], number, enable, 1, 0xA0))
+        self.both("vsgis.set_pending", lambda host: host.driver.vsgis.set_pending(host.vpes[vcpu], number, pending))
+        self.same("vsgis.get_pending", lambda host: host.driver.vsgis.get_pending(host.vpes[vcpu], number))

@@ -90,7 +90,7 @@ class TwinHost:
         self.gic.its[self.config.its - 1].translate(device_id, event)
 
     def mask_all(self, events: list[tuple[int, int]]) -> None:
-        """irq_mask of several events in one batch."""
+        """lpis.mask of several events in one batch."""
         with self.driver.gic.batch():
             for event in events:
                 self.driver.lpis.mask(*self.event(event))
@@ -102,7 +102,7 @@ class TwinHost:
         self.driver.vpes.invall(self.vpes[vcpu])
 
     def deschedule(self, vcpu: int, doorbell: bool) -> bool:
-        """vpe_deschedule; GICR_VPENDBASER.PendingLast."""
+        """vpes.deschedule; GICR_VPENDBASER.PendingLast."""
         self.driver.vpes.deschedule(self.vpes[vcpu], doorbell)
         return self.vpes[vcpu].pending_last
 
