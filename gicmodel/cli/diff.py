@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from gicmodel.cli._dumps import CAVEAT, open_source
 from gicmodel.cli.options import Number
 from gicmodel.cli.output import Results, json_options, print_view, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
+from gicmodel.inspection.report import CAVEAT
+from gicmodel.inspection.source import open_source
 from gicmodel.inspection.views import Column, View
 
 

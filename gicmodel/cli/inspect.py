@@ -6,29 +6,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gicmodel.cli._dumps import CAVEAT, Source, open_source
 from gicmodel.cli.options import FigureFile, Number
 from gicmodel.cli.output import Results, json_options, print_csv, print_lines, print_view, save_figure, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.registers import origin_of
-from gicmodel.inspection import PROFILES, Inspection, inspect
+from gicmodel.inspection import PROFILES, Inspection
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.octets import explain
-from gicmodel.inspection.report import about, document
-from gicmodel.inspection.rules import RULES, Findings, find
-from gicmodel.inspection.selection import ON_DEMAND, TABLES, Selection, dump_of, entries, parse_device, select
+from gicmodel.inspection.report import CAVEAT, Report
+from gicmodel.inspection.rules import RULES
+from gicmodel.inspection.selection import ON_DEMAND, TABLES, Selection, dump_of, entries, parse_device
+from gicmodel.inspection.source import Source, open_source
 from gicmodel.inspection.views import View
 
 MOST_NAMED = 4
-"""How many tables that were not read to their end, or registers of one place, are named."""
+"""How many registers of one place are named."""
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""
 
@@ -57,9 +55,9 @@ class Mode(Enum):
 @click.option("--vpe", type=Number(), help="One vPE.")
 @click.option("--pending", is_flag=True, help="What is pending.")
 @click.option("--table", type=click.Choice(TABLES + ON_DEMAND), help="One table of the output.")
-@click.option("--hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
+@click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
 @json_options
-@click.option("--csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
 @click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw what is pending and enabled: .svg, .png, .pdf.")
 @click.option("--browse", is_flag=True, help="Walk through it in the terminal.")
 @click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
@@ -72,13 +70,33 @@ class Mode(Enum):
     help="Tell what a finding means, and where its rule is written; of all if none is named.",
 )
 @click.pass_context
-def command(ctx: click.Context, /, image: Path | None, results: Results, rule: str | None, **options: Any) -> None:
+def command(
+    ctx: click.Context,
+    image: Path | None,
+    base: int | None,
+    files: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    trace: Path | None,
+    node: int | None,
+    profile: str | None,
+    device: str | None,
+    vpe: int | None,
+    pending: bool,
+    table: str | None,
+    as_hex: bool,
+    results: Results,
+    as_csv: bool,
+    figure: Path | None,
+    browse: bool,
+    limit: int,
+    rule: str | None,
+) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
     IMAGE is an ELF core, a LiME file, a kdump vmcore, a snapshot of the model's hardware, or raw bytes with --base;
     .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the snapshot
-    itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel
-    whose RAM it is: its struct its_node, and its log.
+    itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel whose RAM it is: its struct
+    its_node, and its log.
 
     Exit status: 0 nothing found, 1 findings, 2 unusable input.
     """
@@ -87,28 +105,28 @@ def command(ctx: click.Context, /, image: Path | None, results: Results, rule: s
         return
     if image is None:
         raise click.UsageError("Missing argument 'IMAGE'.")
-    mode = _mode(results, options)
-    selection = _selection(mode, options)
+    mode = _mode({Mode.JSON: results.as_json, Mode.HEX: as_hex, Mode.CSV: as_csv, Mode.BROWSE: browse})
+    if mode is Mode.HEX and (device, vpe, table) == (None, None, None):
+        raise click.UsageError("--hex needs --device, --vpe or --table.")
     if mode is Mode.BROWSE:
         _require_terminal()
-    source = open_source(image, options["base"], options["files"], options["trace"], options["pairs"], options["node"])
-    profile = PROFILES[options["profile"]] if options["profile"] else None
-    found = inspect(source.dump, source.registers, profile, options["limit"])
-    findings = find(found)
-    views = select(found, findings, selection)
+    device_id, event_id = (None, None) if device is None else parse_device(device)
+    selection = Selection(device_id, event_id, vpe, pending, table or ("events" if mode is Mode.CSV else None))
+    source = open_source(image, base, files, trace, pairs, node)
+    found = Report.of(image, source, PROFILES[profile] if profile else None, limit)
+    views = found.views(selection)
     show: dict[Mode, Callable[[], None]] = {
-        Mode.TEXT: partial(_print, image, source, found, findings, views),
-        Mode.HEX: partial(_print_octets, found, selection),
+        Mode.TEXT: lambda: _print(found, views),
+        Mode.HEX: lambda: _print_octets(found.found, selection),
         Mode.CSV: lambda: print_csv(views[0]),
-        Mode.BROWSE: partial(_browse, image, found, findings),
+        Mode.BROWSE: lambda: _browse(found),
     }
-    about_it = partial(about, image, source.sources, found, findings)
-    results.publish(lambda: document(about_it(), views), show.get(mode, show[Mode.TEXT]))
-    if options["figure"] is not None:
+    results.publish(lambda: found.document(views), show.get(mode, show[Mode.TEXT]))
+    if figure is not None:
         from gicmodel.inspection.figure import draw
 
-        save_figure(options["figure"], draw(found))
-    ctx.exit(1 if findings.total or found.truncated else 0)
+        save_figure(figure, draw(found.found))
+    ctx.exit(0 if found.passed else 1)
 
 
 def explain_rule(identifier: str) -> str:
@@ -125,30 +143,19 @@ def explain_rules() -> str:
     return "\n".join(f"{rule.identifier}: {rule.severity}: {rule.text}" for rule in rules)
 
 
-def _mode(results: Results, options: dict[str, Any]) -> Mode:
+def _mode(wanted: dict[Mode, bool]) -> Mode:
     """How the dump is shown. UsageError if that is asked for in two ways."""
-    asked = [mode for mode in Mode if (results.as_json and mode is Mode.JSON) or options.get(mode.value)]
-    if len(asked) > 1:
-        raise click.UsageError(" and ".join(f"--{mode.value}" for mode in asked) + " exclude each other.")
-    return asked[0] if asked else Mode.TEXT
+    modes = [mode for mode, is_wanted in wanted.items() if is_wanted]
+    if len(modes) > 1:
+        raise click.UsageError(" and ".join(f"--{mode.value}" for mode in modes) + " exclude each other.")
+    return modes[0] if modes else Mode.TEXT
 
 
-def _selection(mode: Mode, options: dict[str, Any]) -> Selection:
-    device, event = (None, None) if options["device"] is None else parse_device(options["device"])
-    table = options["table"]
-    if mode is Mode.CSV and table is None:
-        table = "events"
-    selection = Selection(device, event, options["vpe"], options["pending"], table)
-    if mode is Mode.HEX and (device, options["vpe"], table) == (None, None, None):
-        raise click.UsageError("--hex needs --device, --vpe or --table.")
-    return selection
-
-
-def _print(image: Path, source: Source, found: Inspection, findings: Findings, views: Sequence[View]) -> None:
-    _print_head(image, source, found)
+def _print(report: Report, views: Sequence[View]) -> None:
+    _print_head(report)
     for view in views:
         print_view(view)
-    say(f"\n{summary(found, findings)}")
+    say(f"\n{report.summary()}")
 
 
 def origins(source: Source) -> Iterator[str]:
@@ -174,11 +181,13 @@ def _require_terminal() -> None:
         raise UnusableInput("--browse needs a terminal")
 
 
-def _browse(image: Path, found: Inspection, findings: Findings) -> None:
+def _browse(report: Report) -> None:
     from gicmodel.cli.browser import Browser
     from gicmodel.cli.outline import Outline
 
-    Browser(f"{printable(str(image))}: GICv{found.architecture}, {found.profile.name}", Outline(found, findings)).run()
+    found = report.found
+    title = f"{printable(str(report.image))}: GICv{found.architecture}, {found.profile.name}"
+    Browser(title, Outline(found, report.findings)).run()
 
 
 def _print_octets(found: Inspection, selection: Selection) -> None:
@@ -187,10 +196,11 @@ def _print_octets(found: Inspection, selection: Selection) -> None:
         print_lines(explain(dump_of(found, entry), entry, row))
 
 
-def _print_head(image: Path, source: Source, found: Inspection) -> None:
-    say(f"{printable(str(image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
-    say(printable(f"registers: {', '.join(source.sources)}"))
-    for line in origins(source):
+def _print_head(report: Report) -> None:
+    found = report.found
+    say(f"{printable(str(report.image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
+    say(printable(f"registers: {', '.join(report.source.sources)}"))
+    for line in origins(report.source):
         say(f"  {line}")
     say(f"GICv{found.architecture}, entries of {found.profile.name} ({found.profile.doc})")
     for line in found.evidence:
@@ -199,19 +209,3 @@ def _print_head(image: Path, source: Source, found: Inspection) -> None:
         say(CAVEAT)
     for missing in found.missing:
         say(f"missing: {missing.register}: {missing.disables}")
-
-
-def summary(found: Inspection, findings: Findings) -> str:
-    """One line: how much there is, `-` where that is not known, and how many findings."""
-    known = bool(found.its) and all(unit.tells_devices for unit in found.its)
-    devices, events = (found.devices.size, found.events.size) if known else ("-", "-")
-    text = f"{devices} devices, {events} events, {found.vpes.size} vPEs, {found.pending.size} pending interrupts; "
-    by_severity = {
-        severity: sum(count for name, count in findings.counts.items() if RULES[name].severity == severity)
-        for severity in ("error", "warning")
-    }
-    text += ", ".join(f"{count} {severity}s" for severity, count in by_severity.items())
-    if found.truncated:
-        more = ", ..." if len(found.truncated) > MOST_NAMED else ""
-        text += f"; not read to the end: {', '.join(found.truncated[:MOST_NAMED])}{more} (--limit)"
-    return text

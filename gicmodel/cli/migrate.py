@@ -3,25 +3,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 from click.core import ParameterSource
 
-from gicmodel.cli._dumps import REGISTERS_NAME, beside
-from gicmodel.cli._migrate_report import Report, Watcher
 from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.options import Directory, Number, Real
-from gicmodel.cli.output import Results, json_options
+from gicmodel.cli.output import Results, json_options, print_table, say
+from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted, UnusableInput
-from gicmodel.images.registers import read_registers
-from gicmodel.images.segments import read_image
+from gicmodel.images.registers import Registers, read_registers
+from gicmodel.images.segments import Segment, read_image
+from gicmodel.images.sources import REGISTERS_NAME, beside
+from gicmodel.layouts.lpi_tables import VSGIS
 
+if TYPE_CHECKING:
+    from gicmodel.migration.comparison import PolicyComparison
+    from gicmodel.migration.machine import Delivery, VirtualMachine
+    from gicmodel.migration.policy import Policy
+    from gicmodel.migration.steps import Progress
+    from gicmodel.migration.trial import Course, VmSize
+    from gicmodel.migration.verdict import Verdict
+
+Saved = tuple[Path, Sequence[Segment], Registers]
 POLICIES = ("avoid-unset", "dedicated-interface", "retrieve-on-unset", "rfc")
 MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed", "hops", "abort_at")
 """Options of the VM that is made up when there is no IMAGE."""
 OF_AN_IMAGE = ("registers", "base")
+SHOWN = 10
+"""How many lost or doubled interrupts are named."""
+COLUMNS = ("policy", "resets", "pending", "lost", "doubled", "ITS commands", "vPE unmaps")
 COMPARED_RUNS = 48
 """Single migrations that take as long as --compare-policies."""
 NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
@@ -127,22 +143,85 @@ def command(
     runs = COMPARED_RUNS if compare_policies else hops * (1 + forwarding_resets / 8)
     choose_engine(engine, 0 if image else runs * _saved_seconds(vcpus, devices * vectors), not no_progress)
     # The kernels come with these, and numba on the compiled engine.
-    from gicmodel.cli._migrate_run import Request, compare, run
+    from gicmodel.migration import Options, Policy
+    from gicmodel.migration.comparison import compare_policies as compare
+    from gicmodel.migration.trial import Course, VmSize
 
-    request = Request(
-        vcpus, devices, vectors, pending, architecture, seed, policy, forwarding_resets, hops, abort_at, save
-    )
+    _check_step(abort_at, Policy(policy))
+    saver = _Saver(save)
     saved = None if image is None else (image, read_image(image, base), read_registers(_registers_of(image, registers)))
+    size = VmSize(vcpus, devices, vectors)
+
+    def trial(policy: Policy, resets: int, abort_at: str | None = None) -> Verdict:
+        course = Course(pending, seed, hops, Options(policy, resets, abort_at))
+        return _migrate(architecture, size, course, saved, watcher.progress, saver)
+
     try:
         with Watcher(enabled=not no_progress) as watcher:
-            report: Report = compare(request, saved, watcher) if compare_policies else run(request, saved, watcher)
+            came_to = compare(trial) if compare_policies else trial(Policy(policy), forwarding_resets, abort_at)
     except Interrupted as stop:
-        results.publish(stop.so_far.to_json(), stop.so_far.show)
+        results.publish(stop.so_far.to_json(), partial(_show, stop.so_far))
         raise
-    results.publish(report.to_json(), report.show)
-    if report.unsaved is not None:
-        raise report.unsaved
-    ctx.exit(0 if report.passed else 1)
+    results.publish(came_to.to_json(), partial(_show, came_to))
+    if saver.failure is not None:
+        raise saver.failure
+    ctx.exit(0 if came_to.passed else 1)
+
+
+def _migrate(
+    architecture: str, size: VmSize, course: Course, saved: Saved | None, progress: Progress, saver: _Saver
+) -> Verdict:
+    """One trial, of a VM that is made up or saved. UnusableInput if its hosts cannot carry it."""
+    from gicmodel.migration.saved_guest import SavedGuest
+    from gicmodel.migration.trial import hosts_for, migrate_new_vm, resume_saved_guest
+
+    generation = cast(Literal["4.0", "4.1"], architecture)
+    if saved is None:
+        with _fitting(f"a VM of {size.vcpus} vCPUs with {size.devices} devices of {size.vectors} vectors"):
+            return migrate_new_vm(hosts_for(size.vcpus, generation), size, course, progress, saver)
+    guest = SavedGuest(*saved)
+    with _fitting(f"{guest.path}: a VM of {guest.vcpus} vCPUs"):
+        return resume_saved_guest(hosts_for(guest.vcpus, generation), guest, course.options, progress, saver)
+
+
+@contextmanager
+def _fitting(what: str) -> Iterator[None]:
+    """A VM that its hosts cannot carry is unusable input."""
+    from gicmodel.driver import DriverError
+    from gicmodel.kvm import KvmError
+
+    try:
+        yield
+    except (DriverError, KvmError) as error:
+        raise UnusableInput(f"{what} does not fit: {error}") from error
+
+
+class _Saver:
+    """Saves RAM, if that is wanted, in the middle of a trial, which goes on if it fails: `failure` is why."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self.failure: UnusableInput | None = None
+
+    def __call__(self, machines: list[VirtualMachine]) -> None:
+        """Save it."""
+        from gicmodel.migration.machine import save_ram
+
+        if self._directory is None:
+            return
+        try:
+            save_ram(self._directory, machines)
+        except UnusableInput as failure:
+            self.failure = failure
+
+
+def _check_step(abort_at: str | None, policy: Policy) -> None:
+    """UnusableInput if a migration never comes to the step at which it is to be aborted."""
+    from gicmodel.migration.migrate import plan_of
+
+    plan = [name for name, _ in plan_of(policy)]
+    if abort_at is not None and abort_at not in plan:
+        raise UnusableInput(f"--abort-at {abort_at!r}: with policy {policy.value} the steps are {', '.join(plan)}")
 
 
 def _saved_seconds(vcpus: int, vlpis: int) -> float:
@@ -174,3 +253,77 @@ def _registers_of(image: Path, registers: Path | None) -> Path:
         names = f"{image.name.partition('.')[0]}.toml nor {REGISTERS_NAME}"
         raise UnusableInput(f"{image}: beside it is neither {names}; give its registers with --registers FILE")
     return path
+
+
+def _show(came_to: Verdict | PolicyComparison) -> None:
+    """The table of steps and the verdict, or the table of policies."""
+    from gicmodel.migration.comparison import PolicyComparison
+
+    if isinstance(came_to, PolicyComparison):
+        _show_policies(came_to)
+        return
+    steps = [(step.name, f"{step.seconds * 1e3:.1f}", f"{step.bytes:,}") for step in came_to.steps]
+    print_table(("step", "ms", "bytes"), steps, right=(1, 2))
+    for line in _sentences(came_to):
+        say(line)
+
+
+def _show_policies(comparison: PolicyComparison) -> None:
+    """A table in Markdown."""
+    rows = [row | {"commands": sum(row["commands"].values())} for row in comparison.to_json()]
+    cells = [[str(cell) for cell in list(row.values())[: len(COLUMNS)]] for row in rows]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for line in (COLUMNS, rule, *cells):
+        click.echo(f"| {line[0].ljust(widths[0])} | {' | '.join(map(str.rjust, line[1:], widths[1:]))} |")
+    for failure in dict.fromkeys(row["error"] for row in rows if "error" in row):
+        say(f"not migrated: {failure}")
+
+
+def _sentences(verdict: Verdict) -> list[str]:
+    lines = [f"{verdict.vlpis} vLPIs: {_tally(verdict, verdict.pending_before, verdict.pending_after, is_sgi=False)}"]
+    if verdict.sgis_before or verdict.sgis_after:
+        lines.append(f"vSGIs: {_tally(verdict, verdict.sgis_before, verdict.sgis_after, is_sgi=True)}")
+    commands = f"{sum(verdict.commands.values())} ITS commands, vPEs unmapped {verdict.unmaps} times"
+    lines.append(f"policy {verdict.policy.value}: {commands}")
+    lines += [
+        f"aborted at {error}; the guest went on where it was, and it was tried again" for error in verdict.aborted
+    ]
+    if verdict.image_identical is not None:
+        lines.append(f"saved again: {'identical to the image' if verdict.image_identical else 'NOT the bytes it was'}")
+    lines += _listed("lost", verdict.lost) + _listed("doubled", verdict.duplicated)
+    return [*lines, _conclusion(verdict)]
+
+
+def _tally(verdict: Verdict, before: int, after: int, is_sgi: bool) -> str:
+    """What became of one kind of interrupts."""
+
+    def count(deliveries: Iterable[Delivery]) -> int:
+        return sum((intid < VSGIS) is is_sgi for _, intid in deliveries)
+
+    held = f", {count(verdict.held)} disabled and pending still" if count(verdict.held) else ""
+    delivered, lost, doubled = map(count, (verdict.delivered.elements(), verdict.lost, verdict.duplicated))
+    then = "" if verdict.interrupted else f", {after} after"
+    return f"{before} pending before{then}; {delivered} delivered, {lost} lost, {doubled} doubled{held}"
+
+
+def _conclusion(verdict: Verdict) -> str:
+    unharmed = not (verdict.lost or verdict.duplicated)
+    if verdict.interrupted:
+        return f"interrupted after {verdict.migrations} migrations" + unharmed * ", in which nothing was lost"
+    if verdict.failure is not None:
+        return f"not migrated: {verdict.failure}; the guest goes on where it was" + unharmed * " and has lost nothing"
+    if not verdict.passed:
+        return "the migration did not hold"
+    if not verdict.expected:
+        return "no vLPI was pending, so there was nothing to lose"
+    return f"every pending {'vLPI' if verdict.vlpis_expected else 'vSGI'} arrived once, on its vCPU"
+
+
+def _listed(what: str, deliveries: list[Delivery]) -> list[str]:
+    named = [f"{what}: {_kind(intid)} {intid} of vCPU {vcpu}" for vcpu, intid in deliveries[:SHOWN]]
+    return named + ([f"{what}: {len(deliveries) - SHOWN} more"] if len(deliveries) > SHOWN else [])
+
+
+def _kind(intid: int) -> str:
+    return "vSGI" if intid < VSGIS else "vLPI"

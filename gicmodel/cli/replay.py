@@ -3,26 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.output import Results, json_options, print_table, say
+from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted
 from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 
 if TYPE_CHECKING:
     from gicmodel.replay import Outcome
-    from gicmodel.replay.replay import Progress as Report
 
 _SHOWN = 8
 _STATUS = {"equal": 0, "different": 1, "partial": UNUSABLE}
@@ -63,47 +59,18 @@ def command(
     segments = None if image is None else read_image(image)
     values = None if registers is None else read_registers(registers)
     try:
-        with _bar(progress) as report:
-            outcome = replay(trace, segments, values, report)
+        with Watcher(enabled=progress) as watcher:
+            outcome = replay(trace, segments, values, partial(watcher.progress, "replaying"))
     except Interrupted as stop:
-        results.publish(_document(stop.so_far) | {"interrupted": True}, partial(_show, stop.so_far))
+        results.publish(stop.so_far.to_json() | {"interrupted": True}, partial(_show, stop.so_far))
         raise
-    results.publish(_document(outcome), partial(_show, outcome))
+    results.publish(outcome.to_json(), partial(_show, outcome))
     ctx.exit(_STATUS[outcome.verdict])
 
 
 def _saved_seconds(trace: Path) -> float:
     """What machine code saves: of 216,403 events, 16.4 MB that .xz packs into 0.21 MB, 2.6 of 8 s."""
     return trace.stat().st_size * (1.6e-7 if trace.suffix not in (".xz", ".gz", ".zst") else 1.2e-5)
-
-
-@contextmanager
-def _bar(wanted: bool) -> Iterator[Report | None]:
-    console = Console(stderr=True)
-    if not wanted or not console.is_terminal:
-        yield None
-        return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("replaying", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _document(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "verdict": outcome.verdict,
-        "partial": [*outcome.partial, *outcome.unjudged],
-        "events": outcome.events,
-        "commands": outcome.commands,
-        "msis": outcome.msis,
-        "acknowledges": outcome.acknowledges,
-        "acknowledged_not_pending": len(outcome.not_pending),
-        "unknown": outcome.unknown,
-        "glued": outcome.traced.glued,
-        "compared": {
-            name: {"bytes": comparison.bytes, "different": comparison.different, "absent": comparison.absent}
-            for name, comparison in outcome.compared.items()
-        },
-    }
 
 
 def _show(outcome: Outcome) -> None:

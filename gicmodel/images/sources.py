@@ -25,6 +25,7 @@ from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment, mapped, segments_in
 from gicmodel.memory import ADDRESS_BITS
 
+REGISTERS_NAME = "registers.toml"
 _LIME = b"EMiL"
 _RANGE = np.dtype([("magic", "S4"), ("version", "<u4"), ("first", "<u8"), ("last", "<u8"), ("reserved", "V8")])
 _ZIP = b"PK\x03\x04"
@@ -34,6 +35,13 @@ _UNREADABLE = {
     b"DISKDUMP": "a diskdump; it can be inspected as an ELF core of physical memory",
     b"makedumpfile": "a flattened kdump; makedumpfile -R makes it one that can be read",
 }
+
+
+def beside(image: Path) -> Path | None:
+    """The registers file that belongs to an image: NAME.toml beside NAME.elf.xz, else registers.toml there."""
+    name = image.name.partition(".")[0]
+    candidates = [image.with_name(f"{name}.toml"), image.with_name(REGISTERS_NAME)]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def read_dump(path: Path, base: int | None = None) -> Dump:

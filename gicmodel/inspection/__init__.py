@@ -7,5 +7,7 @@ It needs the ground only: no numba, and nothing of the model that writes such ta
 from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.inspection import Inspection, inspect
 from gicmodel.inspection.profiles import PROFILES, Profile
+from gicmodel.inspection.report import Report
+from gicmodel.inspection.source import Source, open_source
 
-__all__ = ["ABSENT", "PROFILES", "Dump", "Inspection", "Profile", "inspect"]
+__all__ = ["ABSENT", "PROFILES", "Dump", "Inspection", "Profile", "Report", "Source", "inspect", "open_source"]

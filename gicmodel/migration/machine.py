@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from gicmodel.driver import DriverError
+from gicmodel.errors import UnusableInput
 from gicmodel.hardware import SPURIOUS
+from gicmodel.images.registers import write_registers
+from gicmodel.images.segments import write_elf
 from gicmodel.kvm import Vgic
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
 from gicmodel.layouts.lpi_tables import VSGIS, table_bytes
@@ -179,3 +183,20 @@ class VirtualMachine:
 
     def _tell_kvm(self) -> None:
         self.vgic.forwarding.devices_stopped = not any(device.state.raises_interrupts for device in self.devices)
+
+
+def save_ram(directory: Path, machines: list[VirtualMachine]) -> None:
+    """Write the RAM of VMs and of their hosts, with the registers beside it, into a directory, which is made.
+
+    UnusableInput if it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableInput(f"{directory}: cannot be made: {error.strerror or error}") from error
+    for vm in machines:
+        name = vm.host.name
+        write_elf(directory / f"{name}-host.elf", vm.host.memory)
+        write_registers(directory / f"{name}-host.toml", vm.host.registers())
+        write_elf(directory / f"{name}-guest.elf", vm.memory)
+        write_registers(directory / f"{name}-guest.toml", vm.registers())

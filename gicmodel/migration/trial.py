@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from gicmodel.migration.workload import Workload
 __all__ = [
     "Verdict",
     "VmSize",
+    "hosts_for",
     "migrate_new_vm",
     "pending_interrupts",
     "pending_lpis",
@@ -36,6 +38,7 @@ __all__ = [
     "vm_targets",
 ]
 
+MOST_HOST_CPUS = 16
 BeforeDelivery = Callable[[list[VirtualMachine]], None]
 
 
@@ -61,6 +64,11 @@ class Course:
     seed: int
     hops: int = 1
     options: Options = DEFAULTS
+
+
+def hosts_for(vcpus: int, architecture: Literal["4.0", "4.1"] = "4.1") -> GicConfig:
+    """The GIC of hosts that are large enough for a VM."""
+    return GicConfig(architecture=architecture, redistributors=max(2, min(vcpus, MOST_HOST_CPUS)))
 
 
 def migrate_new_vm(

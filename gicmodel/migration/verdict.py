@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.migration.machine import Delivery, VirtualMachine
@@ -68,6 +69,32 @@ class Verdict:
         """Interrupts are lost, and nothing else went wrong: an image that is not the same lacks what is lost."""
         return bool(self.lost) and not (self.interrupted or self.duplicated or self.failure)
 
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        document: dict[str, Any] = {
+            "vlpis": self.vlpis,
+            "pending_before": self.pending_before,
+            "pending_after": None if self.interrupted else self.pending_after,
+            "lost": _named(self.lost),
+            "duplicated": _named(self.duplicated),
+            "image_identical": self.image_identical,
+            "policy": self.policy.value,
+            "commands": dict(self.commands),
+            "unmaps": self.unmaps,
+            "vsgis": {
+                "pending_before": self.sgis_before,
+                "pending_after": None if self.interrupted else self.sgis_after,
+            },
+            "steps": [{"name": step.name, "seconds": step.seconds, "bytes": step.bytes} for step in self.steps],
+        }
+        if self.interrupted:
+            document |= {"interrupted": True, "migrations": self.migrations}
+        if self.failure is not None:
+            document["error"] = str(self.failure)
+        if self.aborted:
+            document["aborted"] = [str(error) for error in self.aborted]
+        return document
+
     def deliver(self, vm: VirtualMachine, vcpus: Iterable[int] | None = None, owed: Iterable[Delivery] = ()) -> None:
         """Let the guest take its interrupts, on some vCPUs or all, and note which, and those it is owed then."""
         delivered = Counter(vm.deliver(vcpus))
@@ -88,3 +115,7 @@ class Verdict:
         self.steps = list(so_far.values())
         self.commands += migration.commands
         self.unmaps += migration.unmaps
+
+
+def _named(deliveries: list[Delivery]) -> list[dict[str, int]]:
+    return [{"vcpu": vcpu, "intid": intid} for vcpu, intid in deliveries]

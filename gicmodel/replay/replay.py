@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from gicmodel.errors import Interrupted, UnusableInput
 from gicmodel.images.dump import Dump
@@ -61,6 +61,24 @@ class Outcome:
     def equal(self) -> bool:
         """Whether the model did all that the trace and the image say, and they say all that happened."""
         return self.verdict == "equal"
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "verdict": self.verdict,
+            "partial": [*self.partial, *self.unjudged],
+            "events": self.events,
+            "commands": self.commands,
+            "msis": self.msis,
+            "acknowledges": self.acknowledges,
+            "acknowledged_not_pending": len(self.not_pending),
+            "unknown": self.unknown,
+            "glued": self.traced.glued,
+            "compared": {
+                name: {"bytes": comparison.bytes, "different": comparison.different, "absent": comparison.absent}
+                for name, comparison in self.compared.items()
+            },
+        }
 
 
 def replay(

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.cli._migrate_compare import Comparison
 from gicmodel.cli.migrate import POLICIES
 from gicmodel.kvm import KvmError
 from gicmodel.migration import STEPS, MigrationError, Policy
+from gicmodel.migration.comparison import PolicyComparison
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.verdict import Verdict
 from tests.cli.test_migrate import IMAGE, KEYS, SMALL, migrate, rows, verdict
@@ -194,12 +194,12 @@ def judged(policy, **parts):
     ],
 )
 def test_rfc_may_lose_by_resets_and_nothing_else(resets, parts, passed):
-    comparison = Comparison()
+    comparison = PolicyComparison()
     comparison.add(resets, judged("rfc", **parts))
     assert comparison.passed is passed
 
 
 def test_a_remedy_may_lose_nothing():
-    comparison = Comparison()
+    comparison = PolicyComparison()
     comparison.add(3, judged("avoid-unset"))
     assert not comparison.passed

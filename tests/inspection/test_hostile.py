@@ -16,9 +16,9 @@ from gicmodel.inspection import PROFILES, Dump, inspect
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.diff import compare
 from gicmodel.inspection.octets import explain
-from gicmodel.inspection.report import about, document
-from gicmodel.inspection.rules import find
-from gicmodel.inspection.selection import TABLES, Selection, entries, select
+from gicmodel.inspection.report import Report
+from gicmodel.inspection.selection import TABLES, Selection, entries
+from gicmodel.inspection.source import Source
 from gicmodel.layouts.its_tables import DTE, LEVEL1, VTE
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_TYPER
 from tests.inspection.machine import (
@@ -97,11 +97,9 @@ def check_message(message):
 
 def report(dump, registers, profile):
     """Everything that `inspect` can print."""
-    found = inspect(dump, registers, profile, limit=1 << 16)
-    findings = find(found)
-    views = select(found, findings, Selection())
-    head = about("image", [], found, findings)
-    json.loads("\n".join(document(head, views)))
+    told = Report.of("image", Source(dump, registers, []), profile, limit=1 << 16)
+    found, views = told.found, told.views()
+    json.loads("\n".join(told.document(views)))
     for view in views:
         assert sum(1 for _ in view_lines(view)) in (0, len(view) + 1)
     for table in TABLES:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gicmodel.cli._migrate_run import save_ram
 from gicmodel.config import GicConfig
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers import read_registers
@@ -15,6 +14,7 @@ from gicmodel.inspection import inspect
 from gicmodel.inspection.rules import find
 from gicmodel.migration import DeviceState, Options
 from gicmodel.migration.guest import enable_sgis, send_command
+from gicmodel.migration.machine import save_ram
 from gicmodel.migration.pending import pending_lpis, pending_sgis, pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an image's registers come from, for the verbs that read dumps."""
+"""An image with the registers that belong to it, wherever those are."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
-from gicmodel.images.sources import dump_in, is_snapshot, read_registers, registers_in
+from gicmodel.images.sources import beside, dump_in, is_snapshot, read_registers, registers_in
 
 if TYPE_CHECKING:
     from gicmodel.inspection.linux.kernels import FoundKernel
 
-CAVEAT = "pending: as RAM has it; a GIC may hold newer bits of a mapped vPE, or while EnableLPIs is 1 (IHI0069 5.3.19)"
-"""Printed wherever pending bits are."""
-
-REGISTERS_NAME = "registers.toml"
 _GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
 
 
@@ -39,16 +35,9 @@ class Source:
     kernel: FoundKernel | None = None
 
 
-def beside(image: Path) -> Path | None:
-    """The registers file that belongs to an image: NAME.toml beside NAME.elf.xz, else registers.toml there."""
-    name = image.name.partition(".")[0]
-    candidates = [image.with_name(f"{name}.toml"), image.with_name(REGISTERS_NAME)]
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def open_source(
     image: Path,
-    base: int | None,
+    base: int | None = None,
     files: Sequence[Path] = (),
     trace: Path | None = None,
     pairs: Sequence[str] = (),

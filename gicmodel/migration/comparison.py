@@ -1,26 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the policies for forwarding that is reset cost, and what they lose: the table of `--compare-policies`."""
+"""What the policies for forwarding that is reset cost, and what they lose."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-import click
+from gicmodel.errors import Interrupted
+from gicmodel.migration.policy import Policy
+from gicmodel.migration.verdict import Verdict
 
-from gicmodel.errors import UnusableInput
-
-if TYPE_CHECKING:
-    from gicmodel.migration.verdict import Verdict
-
-COLUMNS = ("policy", "resets", "pending", "lost", "doubled", "ITS commands", "vPE unmaps")
-LOSES = "rfc"
+RESETS = (0, 1, 3, 64)
+LOSES = Policy.RFC
 """The policy that is expected to lose interrupts."""
 
 
-class Comparison:
+class PolicyComparison:
     """The report of many trials that differ in policy and number of resets."""
-
-    unsaved: UnusableInput | None = None
 
     def __init__(self) -> None:
         self._verdicts: list[tuple[int, Verdict]] = []
@@ -33,7 +29,7 @@ class Comparison:
     def passed(self) -> bool:
         """Whether nothing was lost or doubled, but by the policy that loses, which may do so once there is a reset."""
         return all(
-            verdict.passed or (verdict.policy.value == LOSES and resets > 0 and verdict.only_lost)
+            verdict.passed or (verdict.policy is LOSES and resets > 0 and verdict.only_lost)
             for resets, verdict in self._verdicts
         )
 
@@ -53,13 +49,14 @@ class Comparison:
             for resets, verdict in self._verdicts
         ]
 
-    def show(self) -> None:
-        """A table in Markdown."""
-        rows = [row | {"commands": sum(row["commands"].values())} for row in self.to_json()]
-        cells = [[str(cell) for cell in list(row.values())[: len(COLUMNS)]] for row in rows]
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
-        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-        for line in (COLUMNS, rule, *cells):
-            click.echo(f"| {line[0].ljust(widths[0])} | {' | '.join(map(str.rjust, line[1:], widths[1:]))} |")
-        for failure in dict.fromkeys(row["error"] for row in rows if "error" in row):
-            click.echo(f"not migrated: {failure}")
+
+def compare_policies(trial: Callable[[Policy, int], Verdict]) -> PolicyComparison:
+    """The same trial with every policy, with every number of resets. Interrupted, with those so far, by Ctrl-C."""
+    comparison = PolicyComparison()
+    try:
+        for policy in Policy:
+            for resets in RESETS:
+                comparison.add(resets, trial(policy, resets))
+    except KeyboardInterrupt as stop:
+        raise Interrupted(comparison) from (stop.__cause__ or stop)
+    return comparison
