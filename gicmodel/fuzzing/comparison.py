@@ -15,6 +15,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.generation import draw_steps
 from gicmodel.fuzzing.program import Machine, Step
 from gicmodel.fuzzing.universe import Universe
+from gicmodel.lab.rig import Rig
 
 PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine"}
 """The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
@@ -28,6 +29,7 @@ class Comparison(ABC):
     """
 
     universe: Universe
+    lab: Rig
     outcomes: Counter[tuple[str, int]]
 
     @abstractmethod

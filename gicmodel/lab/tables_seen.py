@@ -44,6 +44,30 @@ def events(rig: Rig, itt: int) -> dict[int, Event]:
     return {int(number): _event(row) for number, row in zip(used, rows, strict=True) if row["Valid"]}
 
 
+def mapped_events(rig: Rig) -> dict[tuple[int, int, int], int | None]:
+    """(ITS, DeviceID, EventID) of every event that is mapped, and the vPEID that it leads to if it is virtual."""
+    known = {itt: events(rig, itt) for itt in rig.itts}
+    return {
+        (its, device_id, event_id): entry.vpeid if isinstance(entry, VirtualEvent) else None
+        for its in range(rig.config.its)
+        for device_id, device in devices(rig, its).items()
+        for event_id, entry in known.get(device.itt, {}).items()
+        if event_id < device.events
+    }
+
+
+def mapped_vpes(rig: Rig) -> dict[tuple[int, int], Fields]:
+    """(ITS, vPEID) of every vPE that is mapped, and its entry."""
+    if not rig.config.virtual:
+        return {}
+    return {
+        (its, vpeid): entry
+        for its in range(rig.config.its)
+        for vpeid, entry in vpes(rig, its).items()
+        if not rig.config.v41 or entry["ITSMap"] >> its & 1
+    }
+
+
 def pending_bits(rig: Rig, address: int) -> set[int]:
     """The INTIDs whose bits are set in a pending table, those of the first KiB left out."""
     return {intid for intid in _bits(rig, address) if intid >= 8192}

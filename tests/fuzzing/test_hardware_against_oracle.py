@@ -4,11 +4,12 @@
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, booleans, builds
 
-from gicmodel.config import GicConfig
-from gicmodel.fuzzing.hypothesis.machines import HardwareAgainstOracle
-from gicmodel.fuzzing.hypothesis.strategies import configurations
+from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
+from gicmodel.fuzzing.hypothesis.strategies import configurations, geometries
+from gicmodel.fuzzing.peers.oracle import PEER
+from gicmodel.fuzzing.program import Machine
 from gicmodel.jit import COMPILED
 
 EXAMPLES = settings(
@@ -38,9 +39,11 @@ CHOICES = {
 
 @pytest.mark.parametrize("choices", CHOICES.values(), ids=CHOICES)
 def test_agreement(choices: dict[str, object]) -> None:
-    class Machine(HardwareAgainstOracle):
-        @staticmethod
-        def configurations() -> SearchStrategy[GicConfig]:
-            return configurations(**SMALL, **choices)
+    class OfChoices(HardwareAgainstPeer):
+        peer = PEER
 
-    run_state_machine_as_test(Machine, settings=EXAMPLES)
+        @classmethod
+        def machines(cls) -> SearchStrategy[Machine]:
+            return builds(Machine, configurations(**SMALL, ces=booleans(), **choices), geometries())
+
+    run_state_machine_as_test(OfChoices, settings=EXAMPLES)

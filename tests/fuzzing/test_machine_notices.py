@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from hypothesis.strategies import SearchStrategy, just
+from hypothesis.strategies import SearchStrategy, builds, just
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.hypothesis.machines import HardwareAgainstOracle
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, mapping_commands, words
+from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
+from gicmodel.fuzzing.hypothesis.strategies import Geometry, geometries, mapping_commands, words
 from gicmodel.fuzzing.peers.agreement import Divergence, check_everything
+from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.peers.pair import Pair
+from gicmodel.fuzzing.program import Machine
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 from gicmodel.spec import AbstractGic
@@ -47,12 +49,12 @@ SEARCH = settings(
 """Of 21 seeds none needed more than 21 examples."""
 
 
-class Machine(HardwareAgainstOracle):
+class OfConfig(HardwareAgainstPeer):
     """The GICv4.1 of CONFIG."""
 
-    @staticmethod
-    def configurations() -> SearchStrategy[GicConfig]:
-        return just(CONFIG)
+    @classmethod
+    def machines(cls) -> SearchStrategy[Machine]:
+        return builds(Machine, just(CONFIG), geometries())
 
 
 class MovesNothing(AbstractGic):
@@ -279,6 +281,6 @@ def test_the_last_step_of_a_program_shows_the_mistake(mistake: type[AbstractGic]
 @pytest.mark.skipif(not COMPILED, reason="a search of this size takes the compiled engine")
 @pytest.mark.parametrize("mistake", [LastDevice, CountsDisabled])
 def test_random_search_finds_a_mistake_that_shows_often(mistake: type[AbstractGic]) -> None:
-    machine = type("OfMistake", (Machine,), {"oracle_class": mistake})
+    machine = type("OfMistake", (OfConfig,), {"peer": OraclePeer(mistake)})
     with pytest.raises(Divergence, match=r"hardware .*, oracle "):
         run_state_machine_as_test(machine, settings=SEARCH)

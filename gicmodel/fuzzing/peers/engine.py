@@ -65,6 +65,7 @@ class AgainstEngine(Comparison):
     def __init__(self, machine: Machine) -> None:
         self.pair = boot_pair(machine)
         self.universe = self.pair.universe
+        self.lab = self.pair.rig
         self.outcomes = self.pair.oracle.outcomes
         self._other = other_engine()
         self._other.ask(machine)

@@ -51,6 +51,7 @@ class AgainstQemu(Comparison):
             self._emulator.close()
             raise
         self.universe = self.twins.universe
+        self.lab = self.twins
         self.outcomes = Counter()
 
     def run(self, steps: Sequence[Step]) -> None:
