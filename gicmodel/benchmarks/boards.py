@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gicmodel.benchmarks.harness import PeerMissing, require
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.qemu.process import RAM_BASE, QemuMissing, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import RAM_BASE, QemuMissing, QemuProcess
 from gicmodel.hardware import Gic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode_many
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
@@ -101,7 +101,7 @@ class ModelBoard:
 class QemuBoard:
     """QEMU's `virt` machine over qtest."""
 
-    def __init__(self, peer: QemuPeer, config: GicConfig) -> None:
+    def __init__(self, peer: QemuProcess, config: GicConfig) -> None:
         self.config = config
         self._peer = peer
 
@@ -146,7 +146,7 @@ def booted_twins() -> Iterator[tuple[ModelBoard, QemuBoard]]:
     """The model with QEMU's choices, and QEMU, booted alike. PeerMissing without QEMU."""
     config = GicConfig.qemu("4.0", redistributors=REDISTRIBUTORS)
     try:
-        peer = QemuPeer(4, REDISTRIBUTORS)
+        peer = QemuProcess(4, REDISTRIBUTORS)
     except QemuMissing as reason:
         raise PeerMissing(str(reason)) from reason
     with peer:

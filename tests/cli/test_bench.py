@@ -54,7 +54,7 @@ def test_without_qemu_the_table_says_so(monkeypatch):
     def missing(*_):
         raise QemuMissing("qemu-system-aarch64 is not installed")
 
-    monkeypatch.setattr("gicmodel.benchmarks.boards.QemuPeer", missing)
+    monkeypatch.setattr("gicmodel.benchmarks.boards.QemuProcess", missing)
     result = bench("--quick", "residency")
     assert result.exit_code == 0, result.output
     assert result.stdout.count("missing") == 3 + 1

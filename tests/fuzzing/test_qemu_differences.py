@@ -7,7 +7,7 @@ import pytest
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, NEVER_DONE
-from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
@@ -26,7 +26,7 @@ def boot():
     peers = []
 
     def new(geometry=FLAT):
-        peers.append(QemuPeer())
+        peers.append(QemuProcess())
         return Twins(peers[-1], GicConfig.qemu("4.0"), geometry)
 
     yield new

@@ -14,7 +14,7 @@ from gicmodel.fuzzing.campaign import Plan, run_chunk
 from gicmodel.fuzzing.execution import divergence_of, run
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.qemu import differences
-from gicmodel.fuzzing.peers.qemu.peer import PEER, AgainstQemu, Qemu
+from gicmodel.fuzzing.peers.qemu.peer import PEER, AgainstQemu, QemuPeer
 from gicmodel.fuzzing.peers.qemu.process import BINARY
 from gicmodel.fuzzing.program import Command, Machine, Program
 from gicmodel.fuzzing.shrink import minimal
@@ -30,7 +30,7 @@ needs_qemu = pytest.mark.needs(BINARY)
 COMMANDS = 100_000 if COMPILED else 2_000
 
 
-class AnyChoice(Qemu):
+class AnyChoice(QemuPeer):
     """Also takes machines that are not QEMU's."""
 
     def start(self, machine: Machine) -> AgainstQemu:

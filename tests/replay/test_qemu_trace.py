@@ -9,7 +9,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.generation import draw_packets
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, mapping_commands
 from gicmodel.fuzzing.peers.qemu.differences import avoided
-from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import Twins
 from gicmodel.images.segments import Segment
 from gicmodel.lab.board import RAM_BASE
@@ -52,7 +52,7 @@ def drive(twins):
 @pytest.mark.parametrize("architecture", ["3", "4.0"])
 def test_a_replay_ends_with_the_tables_of_qemu(tmp_path, architecture, indirect):
     trace = tmp_path / "gic.trace"
-    with QemuPeer(int(architecture[0]), REDISTRIBUTORS, trace) as peer:
+    with QemuProcess(int(architecture[0]), REDISTRIBUTORS, trace) as peer:
         config = GicConfig.qemu(architecture, redistributors=REDISTRIBUTORS)
         twins = Twins(peer, config, Geometry(indirect=indirect, pages=2))
         drive(twins)

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuProcess
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.registers.by_name import register
@@ -57,7 +57,7 @@ def one_step(peer, random, enabled):
 def test_the_registers_told_are_those_of_qemu(tmp_path, seed):
     random = np.random.default_rng(seed)
     trace, before = tmp_path / "gic.trace", tmp_path / "before.trace"
-    with QemuPeer(4, PES, trace) as peer:
+    with QemuProcess(4, PES, trace) as peer:
         sync = np.array(encode("SYNC", "4.0", RDbase=0), np.uint64).view(np.uint8)
         peer.ram[QUEUE - RAM_BASE :][: 128 * 32] = np.tile(sync, 128)
         for name in ("BASER0", "BASER1", "BASER2"):

@@ -21,7 +21,7 @@ from gicmodel.fuzzing.generation import commands_for, draw_packets, draw_steps
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.qemu.differences import avoided
-from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuPeer, find_binary
+from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuProcess, find_binary
 from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.program import CommandWords, Event, Machine, Step, runs
 from gicmodel.fuzzing.universe import Universe
@@ -44,7 +44,7 @@ class AgainstQemu(Comparison):
 
     def __init__(self, machine: Machine) -> None:
         config = machine.config
-        self._emulator = QemuPeer(int(config.architecture[0]), config.redistributors)
+        self._emulator = QemuProcess(int(config.architecture[0]), config.redistributors)
         try:
             self.twins = Twins(self._emulator, config, machine.geometry)
         except BaseException:
@@ -149,7 +149,7 @@ _DOES: dict[str, Callable[..., None]] = {
 }
 
 
-class Qemu(Peer):
+class QemuPeer(Peer):
     """`qemu-system-aarch64`, one process for each comparison."""
 
     name: ClassVar[str] = "qemu"
@@ -220,4 +220,4 @@ def _config_like_qemu(architecture: Any, redistributors: int) -> GicConfig:
     return GicConfig.qemu(architecture, redistributors=redistributors)
 
 
-PEER = Qemu()
+PEER = QemuPeer()

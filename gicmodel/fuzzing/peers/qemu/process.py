@@ -48,7 +48,7 @@ def find_binary() -> str:
     return binary
 
 
-class QemuPeer:
+class QemuProcess:
     """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
 
     `ram` (uint8, [RAM_BYTES]) is its memory from RAM_BASE on. Use it as a context manager: the process ends with the

@@ -18,7 +18,7 @@ from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.strategies import Command, Geometry, words
 from gicmodel.fuzzing.peers.qemu import process
 from gicmodel.fuzzing.peers.qemu.differences import COMPARED, PENDING_LAST, avoided
-from gicmodel.fuzzing.peers.qemu.process import QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import QemuProcess
 from gicmodel.fuzzing.universe import universe_of
 from gicmodel.lab import tables_seen
 from gicmodel.lab.board import RAM_BASE
@@ -53,7 +53,7 @@ class Twins(Rig):
     `stalls` holds what differed when a queue had stalled; after that it is renewed.
     """
 
-    def __init__(self, peer: QemuPeer, config: GicConfig, geometry: Geometry) -> None:
+    def __init__(self, peer: QemuProcess, config: GicConfig, geometry: Geometry) -> None:
         self.peer = peer
         self.commands = 0
         self.pending_lasts: Counter[bool] = Counter()

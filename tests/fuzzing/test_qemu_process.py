@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.qemu_machine import QemuMachine, QemuMachineV4
-from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuPeer
+from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuProcess
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.registers.by_name import REGISTERS, register
@@ -39,7 +39,7 @@ def is_running(pid):
 
 @needs_qemu
 def test_ram_is_shared():
-    with QemuPeer() as peer:
+    with QemuProcess() as peer:
         peer.ram[0x1000:0x1008] = range(1, 9)
         assert peer.read(RAM_BASE + 0x1000) == 0x0807_0605_0403_0201
         peer.write(RAM_BASE + len(peer.ram) - 4, 0x1234_5678, 4)
@@ -48,7 +48,7 @@ def test_ram_is_shared():
 
 @needs_qemu
 def test_registers_of_each_size():
-    with QemuPeer() as peer:
+    with QemuProcess() as peer:
         cbaser = peer.its(0x80)
         peer.write(cbaser, 0x8000_0000_4010_0003)
         assert peer.read(cbaser) == 0x8000_0000_4010_0003
@@ -58,7 +58,7 @@ def test_registers_of_each_size():
 
 @needs_qemu
 def test_the_process_and_its_files_end_with_the_block():
-    with QemuPeer() as peer:
+    with QemuProcess() as peer:
         assert is_running(peer.pid)
     assert not is_running(peer.pid)
     peer.close()
@@ -67,8 +67,8 @@ def test_the_process_and_its_files_end_with_the_block():
 @needs_qemu
 def test_the_process_and_its_files_end_with_a_killed_parent():
     program = (
-        "import os\nfrom gicmodel.fuzzing.peers.qemu.process import QemuPeer\n"
-        "peer = QemuPeer()\nprint(peer.pid, flush=True)\nos.kill(os.getpid(), 9)"
+        "import os\nfrom gicmodel.fuzzing.peers.qemu.process import QemuProcess\n"
+        "peer = QemuProcess()\nprint(peer.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
     with tempfile.TemporaryDirectory() as left_behind:
         environment = os.environ | {"TMPDIR": left_behind}
@@ -82,13 +82,13 @@ def test_the_process_and_its_files_end_with_a_killed_parent():
 
 @needs_qemu
 def test_ctrl_c_does_not_reach_the_emulator():
-    with QemuPeer() as peer:
+    with QemuProcess() as peer:
         assert os.getsid(peer.pid) != os.getsid(0)
 
 
 @needs_qemu
 def test_an_emulator_that_died_says_so():
-    with QemuPeer() as peer:
+    with QemuProcess() as peer:
         os.kill(peer.pid, signal.SIGKILL)
         with pytest.raises(QemuDied, match="readq"):
             peer.read(peer.its(0))
@@ -97,13 +97,13 @@ def test_an_emulator_that_died_says_so():
 @needs_qemu
 def test_a_machine_that_qemu_refuses_is_missing_with_its_reason():
     with pytest.raises(QemuMissing, match="Invalid SMP CPUs 4000"):
-        QemuPeer(4, 4000)
+        QemuProcess(4, 4000)
 
 
 def test_without_qemu_the_reason_is_that_it_is_not_installed(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(QemuMissing, match="is not installed"):
-        QemuPeer()
+        QemuProcess()
 
 
 @needs_qemu
@@ -111,7 +111,7 @@ def test_without_qemu_the_reason_is_that_it_is_not_installed(monkeypatch):
 def test_the_model_identifies_itself_as_qemu_does(architecture):
     gic = Gic(GicConfig.qemu(architecture, redistributors=18), GuestMemory(RAM_BASE, 1 << 20))
     seen = {}
-    with QemuPeer(int(architecture[0]), 18) as peer:
+    with QemuProcess(int(architecture[0]), 18) as peer:
         for name in CONSTANTS:
             entry = register(name, architecture)
             size = entry.bits // 8
