@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from gicmodel.config import MOST_COMMANDS, GicConfig
 from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
+from gicmodel.hardware.kernels.entries import drop_its
 from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words
-from gicmodel.hardware.kernels.table_cache import drop_its
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
 from gicmodel.hardware.register_face import RegisterFace, changed, field_mask

@@ -11,6 +11,7 @@ from gicmodel.layouts.registers.its import GITS_TYPER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_STATUSR, GICR_TYPER, GICR_WAKER
 from gicmodel.memory import ExternalAbort
 from tests.hardware.bench import Bench
+from tests.hardware.board import SPARE
 
 GICD, GICR = 0x0800_0000, 0x080A_0000
 ITS_BYTES = {"3": 2 * FRAME_BYTES, "4.0": 2 * FRAME_BYTES, "4.1": 3 * FRAME_BYTES}
@@ -96,7 +97,7 @@ def test_a_write_goes_to_one_frame_as_wide_as_it_comes(bus, bench):
 
 def test_a_device_writes_translater_with_its_device_id(bus, bench):
     translater = bus.base("GITS1") + register("GITS_TRANSLATER").offset
-    bench.run("MAPD", its=1, DeviceID=7, ITT_addr=bench.memory.base + 0x8000, Size=4, V=1)
+    bench.run("MAPD", its=1, DeviceID=7, ITT_addr=SPARE, Size=4, V=1)
     bench.run("MAPC", its=1, ICID=0, RDbase=2, V=1)
     bench.run("MAPTI", its=1, DeviceID=7, EventID=3, pINTID=FIRST_LPI + 5, ICID=0)
     bus.write(translater, 3, 4)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.hardware.kernels.table_cache import (
+from gicmodel.hardware.kernels.entries import (
+    ENTRY_VALID,
     KIND_CTE,
     KIND_DTE,
     KIND_ITE,
@@ -22,7 +23,7 @@ from gicmodel.hardware.kernels.table_cache import (
     cache_tag,
     ite_identifier,
 )
-from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_INVLPIR
 from tests.hardware.bench import NO_DOORBELL, Bench, furnished
@@ -275,3 +276,7 @@ def test_entries_that_software_uses_together_have_lines_of_their_own():
     events = [ite_identifier(np.uint64(device), np.uint64(event)) for device in range(8) for event in range(64)]
     tags += [cache_tag(KIND_ITE, 0, np.uint64(event)) for event in events]
     assert len({cache_line(machine, np.uint64(tag)) for tag in tags}) == len(tags)
+
+
+def test_the_cache_asks_every_kind_of_entry_for_the_same_bit():
+    assert {entry["Valid"] for entry in (DTE, CTE, ITE, VTE, VPE_CONFIGURATION)} == {ENTRY_VALID}

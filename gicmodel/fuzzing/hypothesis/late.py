@@ -23,7 +23,7 @@ from gicmodel.hardware import Gic, Its
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of
 from gicmodel.hardware.kernels.state import SLOT
-from gicmodel.hardware.kernels.vpe_tables import VPE_RDBASE, VPE_VPT_ADDR
+from gicmodel.hardware.kernels.tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.words import get
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
 from gicmodel.layouts.registers.by_name import register

@@ -38,7 +38,7 @@ from gicmodel.hardware.kernels.state import (
     rd_at,
     resident_on,
 )
-from gicmodel.hardware.kernels.vpe_tables import (
+from gicmodel.hardware.kernels.tables import (
     NO_DOORBELL_ID,
     VPE_ARMED,
     VPE_DOORBELL,

@@ -15,7 +15,7 @@ from gicmodel.hardware.kernels.delivery import (
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import ITE_INTID, ITE_VPE_ID, is_physical, lpi_target, vlpi_target
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Word, retains
-from gicmodel.hardware.kernels.vpe_tables import VPE_VPT_ADDR
+from gicmodel.hardware.kernels.tables import VPE_VPT_ADDR
 from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, get
 from gicmodel.jit import inlined, kernel

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
     DEVICE_OOR,
@@ -30,18 +31,15 @@ from gicmodel.hardware.kernels.tables import (
     CTE_VALID,
     DTE_VALID,
     ITE_VALID,
+    NO_DOORBELL_ID,
+    VPE_RDBASE,
+    VPE_VPT_SIZE,
     collection_out_of_range,
     device_out_of_range,
+    mapped_here,
     read_cte,
     read_dte,
     read_ite,
-)
-from gicmodel.hardware.kernels.vpe_tables import (
-    NO_DOORBELL_ID,
-    NOTHING,
-    VPE_RDBASE,
-    VPE_VPT_SIZE,
-    mapped_here,
     read_vpe,
     vpe_out_of_range,
 )

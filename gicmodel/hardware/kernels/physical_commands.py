@@ -57,13 +57,13 @@ from gicmodel.hardware.kernels.tables import (
     DTE_ITT_ADDR,
     DTE_VALID,
     ITE_VALID,
+    NO_DOORBELL_ID,
     collection_out_of_range,
     device_out_of_range,
     write_cte,
     write_dte,
     write_ite,
 )
-from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK, UNKNOWN_COMMAND, error_number
 from gicmodel.hardware.kernels.physical_commands import (
     clear,
@@ -36,7 +37,6 @@ from gicmodel.hardware.kernels.state import (
 from gicmodel.hardware.kernels.virtual_commands import vmapi, vmapti, vmovi, vsgi
 from gicmodel.hardware.kernels.vpe_commands import invdb, vinvall, vmapp, vmovp, vsync
 from gicmodel.hardware.kernels.vpe_commands_v40 import vmapp_v40, vmovp_v40, vsync_v40
-from gicmodel.hardware.kernels.vpe_tables import NOTHING
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import COMMAND_BYTES, MAPD, OPCODES

@@ -29,7 +29,7 @@ from gicmodel.hardware.kernels.state import (
     resident_on,
     set_resident,
 )
-from gicmodel.hardware.kernels.vpe_tables import (
+from gicmodel.hardware.kernels.tables import (
     VPE_DOORBELL,
     VPE_GROUP0,
     VPE_GROUP1,

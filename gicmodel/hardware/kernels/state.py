@@ -9,15 +9,18 @@ signed, Python would not).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig, power_of_two
 from gicmodel.jit import kernel
+from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.its import BASERS
 from gicmodel.layouts.table import Table
 from gicmodel.memory import GuestMemory
 
@@ -149,15 +152,22 @@ class SlotWords(NamedTuple):
     bits: int
 
 
-CONFIG = ConfigWords(*range(31))
-ITS = ItsWords(0, 1, 2, 3, 4, 5, 6, 7, baser=8, tables=16, ahead=28)
-RD = RedistributorWords(*range(15))
-TABLE = TableWords(*range(3))
-LOG = LogWords(*range(4))
-SLOT = SlotWords(tag=0, id_bits=1, held=2, stray=3, bits=LINE_WORDS)
+Words = TypeVar("Words", bound=NamedTuple)
 
-ITS_WORDS, RD_WORDS, TABLE_WORDS, LOG_WORDS = 32, 32, 4, 8
-ITS_AT = 32
+
+def _places(words: type[Words], /, **lengths: int) -> tuple[Words, int]:
+    """The places of words that follow one another, some of them `lengths` long; and how far such rows lie apart."""
+    ends = list(accumulate(lengths.get(name, 1) for name in words._fields))
+    return words._make([0, *ends[:-1]]), power_of_two(ends[-1])
+
+
+TABLE, TABLE_WORDS = _places(TableWords)
+CONFIG, ITS_AT = _places(ConfigWords)
+ITS, ITS_WORDS = _places(ItsWords, baser=BASERS, tables=3 * TABLE_WORDS)
+RD, RD_WORDS = _places(RedistributorWords, table=TABLE_WORDS)
+LOG, LOG_WORDS = _places(LogWords, words=COMMAND_BYTES // 8)
+SLOT = _places(SlotWords)[0]._replace(bits=LINE_WORDS)
+
 RD_AT = ITS_AT + MOST_ITSS * ITS_WORDS
 LOG_AT = RD_AT + MOST_REDISTRIBUTORS * RD_WORDS
 COLLECTIONS_AT = LOG_AT + LOG_ENTRIES * LOG_WORDS

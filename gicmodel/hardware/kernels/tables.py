@@ -1,77 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks of the device, collection and interrupt translation tables in RAM.
+"""The tables of an ITS, and the redistributors' vPE configuration table: who has which entry, and what it says.
 
-Where an entry lives is architected (GITS_BASER<n>, DDI0601); what it holds is ours, see `layouts`. A walk returns a
-reason and the entry; the reason is OK or EXTERNAL_ABORT, and an entry under an invalid level 1 descriptor reads as 0.
+Of vPE entries, in the ITS's vPE table (GITS_BASER2) and in GICv4.1 the redistributors' vPE configuration table, kernels
+see one form, the four words of `layouts.its_tables.VPE_CONFIGURATION`; a GICv4.0 VTE is widened on reading and narrowed
+on writing. With GITS_TYPER.SVPET != 0 both tables are the same bytes. `DoorbellArmed` and the group enables are kept in
+the redistributors' copy only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.ram import covers_aligned, covers_entry, load64, load96, store64, store96
-from gicmodel.hardware.kernels.state import CONFIG, TABLE, Index, Machine, Truth, Word, collection_at, retains, table_at
-from gicmodel.hardware.kernels.table_cache import (
+from gicmodel.hardware.kernels.entries import (
+    FLAT,
+    ITE_BYTES,
     KIND_CTE,
     KIND_DTE,
     KIND_ITE,
-    cache_line,
+    KIND_VPE,
+    KIND_VPE_CONFIGURATION,
+    NOTHING,
+    VPE_BYTES,
+    Place,
     cache_tag,
-    cached,
-    drop,
     drop_device_events,
+    drop_vpe,
     ite_identifier,
-    keep,
+    read_entry,
+    write_entry,
 )
-from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, get
+from gicmodel.hardware.kernels.errors import OK
+from gicmodel.hardware.kernels.state import (
+    CONFIG,
+    RD,
+    TABLE,
+    Index,
+    Machine,
+    Packet,
+    Truth,
+    Word,
+    collection_at,
+    rd_at,
+    retains,
+    table_at,
+)
+from gicmodel.hardware.kernels.words import ONE, ZERO, get, put
 from gicmodel.jit import inlined, kernel, unlikely
-from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, NO_DOORBELL, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.registers.its import GITS_BASER
 
 DEVICE_TABLE, COLLECTION_TABLE, VPE_TABLE = 0, 1, 2
 """GITS_BASER<n> by table, the allocation that GICv4.1 mandates."""
 
-ABSENT = ALL_ONES
-"""`entry_address` has found an invalid level 1 descriptor: there is no entry."""
-
 BASER_VALID = GITS_BASER["Valid"]
-LEVEL1_VALID, LEVEL1_ADDRESS = LEVEL1["Valid"], LEVEL1["Physical_Address"]
 DTE_VALID, DTE_ITT_ADDR = DTE["Valid"], DTE["ITT_addr"]
 CTE_VALID = CTE["Valid"]
 ITE_VALID = ITE["Valid"]
+VTE_VALID, VTE_VPT_SIZE, VTE_VPT_ADDR, VTE_RDBASE = VTE["Valid"], VTE["VPT_size"], VTE["VPT_addr"], VTE["RDbase"]
+VPE_VALID, VPE_VPT_SIZE = VPE_CONFIGURATION["Valid"], VPE_CONFIGURATION["VPT_size"]
+VPE_VPT_ADDR, VPE_RDBASE = VPE_CONFIGURATION["VPT_addr"], VPE_CONFIGURATION["RDbase"]
+VPE_VCONF_ADDR, VPE_DOORBELL = VPE_CONFIGURATION["VCONF_addr"], VPE_CONFIGURATION["Default_Doorbell"]
+VPE_ARMED, VPE_ITS_MAP = VPE_CONFIGURATION["DoorbellArmed"], VPE_CONFIGURATION["ITSMap"]
+VPE_GROUP0, VPE_GROUP1 = VPE_CONFIGURATION["VGrp0En"], VPE_CONFIGURATION["VGrp1En"]
 
-ITE_BYTES = np.uint64(ITE.bytes)
-LEVEL1_SHIFT, DTE_SHIFT, CTE_SHIFT = (np.uint64(layout.bytes.bit_length() - 1) for layout in (LEVEL1, DTE, CTE))
-FLAT = ZERO
-"""`TABLE.page_shift` of a table without level 1."""
-
-
-@kernel
-def entry_address(m: Machine, table: Index, identifier: Word, entry_shift: Word) -> tuple[Word, Word]:
-    """(reason, address) of an entry that is within the table's `entries` and has 2^`entry_shift` bytes."""
-    base, page_shift = m.chip[table + TABLE.base], m.chip[table + TABLE.page_shift]
-    address = base + (identifier << entry_shift)
-    if page_shift != FLAT:
-        descriptor = base + ((identifier >> page_shift) << LEVEL1_SHIFT)
-        if unlikely(not covers_aligned(m, descriptor)):
-            return EXTERNAL_ABORT, ZERO
-        level1 = load64(m, descriptor)
-        if unlikely(get(level1, LEVEL1_VALID) != ONE):
-            return ABSENT, ZERO
-        page_mask, index_mask = (ONE << (page_shift + entry_shift)) - ONE, (ONE << page_shift) - ONE
-        address = (get(level1, LEVEL1_ADDRESS) & ~page_mask) + ((identifier & index_mask) << entry_shift)
-    if unlikely(not covers_aligned(m, address)):
-        return EXTERNAL_ABORT, ZERO
-    return OK, address
+DTE_BYTES, CTE_BYTES, VTE_BYTES = (np.uint64(layout.bytes) for layout in (DTE, CTE, VTE))
+NO_DOORBELL_ID = np.uint64(NO_DOORBELL)
 
 
-@kernel
-def unless_absent(reason: Word) -> Word:
-    """The reason as the walk returns it: an absent entry reads as zero, and ignores writes."""
-    if reason == ABSENT:
-        return OK
-    return reason
+@inlined
+def place_of(m: Machine, table: Index, entry_bytes: Word) -> Place:
+    """The table whose `TABLE` words begin at `table` in `chip`."""
+    return m.chip[table + TABLE.base], m.chip[table + TABLE.page_shift], entry_bytes
 
 
 @kernel
@@ -83,42 +82,18 @@ def device_out_of_range(m: Machine, its: Index, device_id: Word) -> Truth:
 @inlined
 def read_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
     """The DTE of a DeviceID in range."""
-    if unlikely(retains(m)):
-        return read_dte_retained(m, its, device_id)
-    return walk_to_dte(m, its, device_id)
-
-
-@inlined
-def read_dte_retained(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
-    """The same from the cache, or kept there if it is valid."""
-    tag = cache_tag(KIND_DTE, its, device_id)
-    if cached(m, tag):
-        return OK, m.chip[cache_line(m, tag) + 1]
-    reason, dte = walk_to_dte(m, its, device_id)
-    if get(dte, DTE_VALID) == ONE:
-        keep(m, tag, dte, ZERO, ZERO, ZERO)
-    return reason, dte
-
-
-@inlined
-def walk_to_dte(m: Machine, its: Index, device_id: Word) -> tuple[Word, Word]:
-    """The DTE in RAM; an error, or none, reads as zero."""
-    reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
-    if unlikely(reason != OK):
-        return unless_absent(reason), ZERO
-    return OK, load64(m, address)
+    place = place_of(m, table_at(its, DEVICE_TABLE), DTE_BYTES)
+    reason, entry = read_entry(m, cache_tag(KIND_DTE, its, device_id), place, device_id)
+    return reason, entry[0]
 
 
 @kernel
 def write_dte(m: Machine, its: Index, device_id: Word, dte: Word) -> Word:
-    """Store a DTE; under an invalid level 1 descriptor it is discarded, as in QEMU."""
+    """Store a DTE."""
     if unlikely(retains(m)):
-        drop(m, cache_tag(KIND_DTE, its, device_id))
         drop_device_events(m, its, device_id)
-    reason, address = entry_address(m, table_at(its, DEVICE_TABLE), device_id, DTE_SHIFT)
-    if reason == OK:
-        store64(m, address, dte)
-    return unless_absent(reason)
+    place = place_of(m, table_at(its, DEVICE_TABLE), DTE_BYTES)
+    return write_entry(m, cache_tag(KIND_DTE, its, device_id), place, device_id, (dte, ZERO, ZERO, ZERO))
 
 
 @kernel
@@ -130,92 +105,119 @@ def collection_out_of_range(m: Machine, its: Index, icid: Word) -> Truth:
 @inlined
 def read_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
     """The CTE of an ICID in range; those below HCC are in the ITS."""
-    if icid < m.chip[CONFIG.hcc]:
+    hcc = m.chip[CONFIG.hcc]
+    if icid < hcc:
         return OK, m.chip[collection_at(its, icid)]
-    if unlikely(retains(m)):
-        return read_cte_retained(m, its, icid)
-    return walk_to_cte(m, its, icid)
-
-
-@inlined
-def read_cte_retained(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
-    """The same from the cache, or kept there if it is valid."""
-    tag = cache_tag(KIND_CTE, its, icid)
-    if cached(m, tag):
-        return OK, m.chip[cache_line(m, tag) + 1]
-    reason, cte = walk_to_cte(m, its, icid)
-    if get(cte, CTE_VALID) == ONE:
-        keep(m, tag, cte, ZERO, ZERO, ZERO)
-    return reason, cte
-
-
-@inlined
-def walk_to_cte(m: Machine, its: Index, icid: Word) -> tuple[Word, Word]:
-    """The CTE in RAM; an error, or none, reads as zero."""
-    reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
-    if unlikely(reason != OK):
-        return unless_absent(reason), ZERO
-    return OK, load64(m, address)
+    place = place_of(m, table_at(its, COLLECTION_TABLE), CTE_BYTES)
+    reason, entry = read_entry(m, cache_tag(KIND_CTE, its, icid), place, icid - hcc)
+    return reason, entry[0]
 
 
 @kernel
 def write_cte(m: Machine, its: Index, icid: Word, cte: Word) -> Word:
     """Store a CTE."""
-    if icid < m.chip[CONFIG.hcc]:
+    hcc = m.chip[CONFIG.hcc]
+    if icid < hcc:
         m.chip[collection_at(its, icid)] = cte
         return OK
-    if unlikely(retains(m)):
-        drop(m, cache_tag(KIND_CTE, its, icid))
-    reason, address = entry_address(m, table_at(its, COLLECTION_TABLE), icid - m.chip[CONFIG.hcc], CTE_SHIFT)
-    if reason == OK:
-        store64(m, address, cte)
-    return unless_absent(reason)
+    place = place_of(m, table_at(its, COLLECTION_TABLE), CTE_BYTES)
+    return write_entry(m, cache_tag(KIND_CTE, its, icid), place, icid - hcc, (cte, ZERO, ZERO, ZERO))
 
 
-@kernel
-def ite_address(dte: Word, event_id: Word) -> Word:
-    """Address of an ITE: the ITT is a linear array indexed by EventID."""
-    return get(dte, DTE_ITT_ADDR) + event_id * ITE_BYTES
+@inlined
+def itt_of(dte: Word) -> Place:
+    """The ITT of a device: a linear array indexed by EventID."""
+    return get(dte, DTE_ITT_ADDR), FLAT, ITE_BYTES
 
 
 @inlined
 def read_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
-    """(reason, low 64 bits, high 32 bits) of an ITE; 12-byte entries are only 4-byte aligned."""
-    if unlikely(retains(m)):
-        return read_ite_retained(m, its, device_id, dte, event_id)
-    return walk_to_ite(m, dte, event_id)
-
-
-@inlined
-def read_ite_retained(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
-    """The same from the cache, or kept there if it is valid."""
+    """(reason, low 64 bits, high 32 bits) of an ITE."""
     tag = cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id))
-    if cached(m, tag):
-        line = cache_line(m, tag)
-        return OK, m.chip[line + 1], m.chip[line + 2]
-    reason, low, high = walk_to_ite(m, dte, event_id)
-    if get(low, ITE_VALID) == ONE:
-        keep(m, tag, low, high, ZERO, ZERO)
-    return reason, low, high
-
-
-@inlined
-def walk_to_ite(m: Machine, dte: Word, event_id: Word) -> tuple[Word, Word, Word]:
-    """The ITE in RAM; an error reads as zero."""
-    address = ite_address(dte, event_id)
-    if unlikely(not covers_entry(m, address, ITE_BYTES)):
-        return EXTERNAL_ABORT, ZERO, ZERO
-    low, high = load96(m, address)
-    return OK, low, high
+    reason, entry = read_entry(m, tag, itt_of(dte), event_id)
+    return reason, entry[0], entry[1]
 
 
 @inlined
 def write_ite(m: Machine, its: Index, device_id: Word, dte: Word, event_id: Word, low: Word, high: Word) -> Word:
     """Store an ITE."""
+    tag = cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id))
+    return write_entry(m, tag, itt_of(dte), event_id, (low, high, ZERO, ZERO))
+
+
+@inlined
+def vpe_out_of_range(m: Machine, its: Index, vpe_id: Word) -> Truth:
+    """vPEID beyond the ITS's vPE table or the implemented width."""
+    return vpe_id >= m.chip[table_at(its, VPE_TABLE) + TABLE.entries]
+
+
+@inlined
+def read_vpe(m: Machine, its: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The ITS's entry of a vPEID in range."""
+    tag, table = cache_tag(KIND_VPE, its, vpe_id), table_at(its, VPE_TABLE)
+    if m.chip[CONFIG.v41] == ONE:
+        return read_entry(m, tag, place_of(m, table, VPE_BYTES), vpe_id)
+    reason, vte = read_entry(m, tag, place_of(m, table, VTE_BYTES), vpe_id)
+    return reason, vpe_of_vte(vte[0], its)
+
+
+@inlined
+def write_vpe(m: Machine, its: Index, vpe_id: Word, entry: Packet) -> Word:
+    """Store the ITS's entry; a shared entry is also the other ITSs' and the redistributors'."""
     if unlikely(retains(m)):
-        drop(m, cache_tag(KIND_ITE, its, ite_identifier(device_id, event_id)))
-    address = ite_address(dte, event_id)
-    if unlikely(not covers_entry(m, address, ITE_BYTES)):
-        return EXTERNAL_ABORT
-    store96(m, address, low, high)
-    return OK
+        drop_vpe(m, vpe_id)
+    tag, table = cache_tag(KIND_VPE, its, vpe_id), table_at(its, VPE_TABLE)
+    if m.chip[CONFIG.v41] == ONE:
+        return write_entry(m, tag, place_of(m, table, VPE_BYTES), vpe_id, entry)
+    return write_entry(m, tag, place_of(m, table, VTE_BYTES), vpe_id, (vte_of_vpe(entry), ZERO, ZERO, ZERO))
+
+
+@inlined
+def vpe_of_vte(vte: Word, its: Index) -> Packet:
+    """A GICv4.0 VTE in the form of a vPE configuration entry; one that is not valid is NOTHING."""
+    if unlikely(get(vte, VTE_VALID) != ONE):
+        return NOTHING
+    word0 = put(get(vte, VTE_VPT_ADDR), VPE_VPT_ADDR) | put(get(vte, VTE_VPT_SIZE), VPE_VPT_SIZE) | put(ONE, VPE_VALID)
+    word1 = put(get(vte, VTE_RDBASE), VPE_RDBASE)
+    return word0, word1, put(NO_DOORBELL_ID, VPE_DOORBELL), put(ONE << np.uint64(its), VPE_ITS_MAP)
+
+
+@kernel
+def vte_of_vpe(entry: Packet) -> Word:
+    """The GICv4.0 VTE with the same contents; an invalid one is all zero."""
+    if get(entry[0], VPE_VALID) != ONE:
+        return ZERO
+    where = put(get(entry[0], VPE_VPT_ADDR), VTE_VPT_ADDR) | put(get(entry[1], VPE_RDBASE), VTE_RDBASE)
+    return where | put(get(entry[0], VPE_VPT_SIZE), VTE_VPT_SIZE) | put(ONE, VTE_VALID)
+
+
+@kernel
+def mapped_here(entry: Packet, its: Index) -> Truth:
+    """Whether the vPE is mapped on this ITS: a shared entry may belong to other ITSs only."""
+    return get(entry[0], VPE_VALID) == ONE and (get(entry[3], VPE_ITS_MAP) >> np.uint64(its)) & ONE == ONE
+
+
+@kernel
+def in_configuration_table(m: Machine, rd: Index, vpe_id: Word) -> Truth:
+    """Whether redistributor `rd` has a table with room for the vPE."""
+    return vpe_id < m.chip[rd_at(rd) + RD.table + TABLE.entries]
+
+
+@inlined
+def read_vpe_configuration(m: Machine, rd: Index, vpe_id: Word) -> tuple[Word, Packet]:
+    """The redistributor's entry of a vPEID (GICv4.1); NOTHING of one beyond its table."""
+    if unlikely(not in_configuration_table(m, rd, vpe_id)):
+        return OK, NOTHING
+    place = place_of(m, rd_at(rd) + RD.table, VPE_BYTES)
+    return read_entry(m, cache_tag(KIND_VPE_CONFIGURATION, rd, vpe_id), place, vpe_id)
+
+
+@inlined
+def write_vpe_configuration(m: Machine, rd: Index, vpe_id: Word, entry: Packet) -> Word:
+    """Store the redistributors' entry, through redistributor `rd`'s GICR_VPROPBASER."""
+    if unlikely(retains(m)):
+        drop_vpe(m, vpe_id)
+    if unlikely(not in_configuration_table(m, rd, vpe_id)):
+        return OK
+    place = place_of(m, rd_at(rd) + RD.table, VPE_BYTES)
+    return write_entry(m, cache_tag(KIND_VPE_CONFIGURATION, rd, vpe_id), place, vpe_id, entry)

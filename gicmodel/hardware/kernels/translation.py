@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware.kernels.delivery import set_virtual
+from gicmodel.hardware.kernels.entries import KIND_ITE, cache_line, cache_tag, ite_identifier
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
     DEVICE_OOR,
@@ -25,14 +26,13 @@ from gicmodel.hardware.kernels.events import raise_event
 from gicmodel.hardware.kernels.lookup import find_event, find_vpe
 from gicmodel.hardware.kernels.queue import ENABLED
 from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, its_at, retains
-from gicmodel.hardware.kernels.table_cache import KIND_ITE, cache_line, cache_tag, ite_identifier
 from gicmodel.hardware.kernels.tables import (
     BASER_VALID,
     COLLECTION_TABLE,
     DEVICE_TABLE,
+    NO_DOORBELL_ID,
     VPE_TABLE,
 )
-from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
 from gicmodel.jit import inlined, kernel
 from gicmodel.layouts.registers.its import GITS_STATUSR, GITS_UMSIR

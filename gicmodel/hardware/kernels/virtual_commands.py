@@ -44,8 +44,7 @@ from gicmodel.hardware.kernels.lookup import (
 )
 from gicmodel.hardware.kernels.pending import clean, pending_word, write_pending_word
 from gicmodel.hardware.kernels.state import CONFIG, DESCHEDULE, Index, Machine, Packet, Truth, Word
-from gicmodel.hardware.kernels.tables import ITE_VALID, write_ite
-from gicmodel.hardware.kernels.vpe_tables import NO_DOORBELL_ID, VPE_VPT_ADDR, vpe_out_of_range
+from gicmodel.hardware.kernels.tables import ITE_VALID, NO_DOORBELL_ID, VPE_VPT_ADDR, vpe_out_of_range, write_ite
 from gicmodel.hardware.kernels.words import ONE, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import VMAPTI, VMOVI, VSGI

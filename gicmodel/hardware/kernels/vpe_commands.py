@@ -13,6 +13,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels.configuration import forget_byte
 from gicmodel.hardware.kernels.delivery import vpe_redistributor
+from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import (
     OK,
     PHYSICALID_OOR,
@@ -27,8 +28,7 @@ from gicmodel.hardware.kernels.events import reconsider
 from gicmodel.hardware.kernels.lookup import find_vpe, is_doorbell, is_lpi, redistributor_of
 from gicmodel.hardware.kernels.pending import LPI_ID_BITS, forget_configuration, release
 from gicmodel.hardware.kernels.state import CONFIG, RD, SLOT, Index, Machine, Packet, Truth, Word, rd_at, resident_on
-from gicmodel.hardware.kernels.vpe_tables import (
-    NOTHING,
+from gicmodel.hardware.kernels.tables import (
     VPE_DOORBELL,
     VPE_ITS_MAP,
     VPE_RDBASE,

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import OK, PROCNUM_OOR, VCPU_OOR, VPTSIZE_OOR
 from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of
 from gicmodel.hardware.kernels.pending import release
 from gicmodel.hardware.kernels.state import CONFIG, UNMAP, Index, Machine, Packet, Word
-from gicmodel.hardware.kernels.vpe_commands import RDBASE, VALID, VPE_ID, VPT_ADDR, VPT_SIZE
-from gicmodel.hardware.kernels.vpe_tables import (
-    NOTHING,
+from gicmodel.hardware.kernels.tables import (
     VPE_RDBASE,
     VPE_VALID,
     VPE_VPT_ADDR,
@@ -21,6 +20,7 @@ from gicmodel.hardware.kernels.vpe_tables import (
     vpe_out_of_range,
     write_vpe,
 )
+from gicmodel.hardware.kernels.vpe_commands import RDBASE, VALID, VPE_ID, VPT_ADDR, VPT_SIZE
 from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
 from gicmodel.jit import inlined, kernel, unlikely

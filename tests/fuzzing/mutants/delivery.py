@@ -47,6 +47,6 @@ def retained_is_disabled(original, m, slot, table, intid):
     return original(m, slot, table, intid) & ~ONE
 
 
-@mutant("tables.drop", "VirtualBox GITSAll.cpp", within=8000, caching="retain")
+@mutant("entries.drop", "VirtualBox GITSAll.cpp", within=8000, caching="retain")
 def remapping_keeps_the_cache(original, m, tag):
     """MAPTI, MAPC and MAPD over a mapping leave the old one in the cache"""

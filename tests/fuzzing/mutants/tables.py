@@ -3,10 +3,11 @@
 
 import numpy as np
 
+from gicmodel.hardware.kernels.entries import FLAT, ITE_BYTES
 from gicmodel.hardware.kernels.lookup import DTE_SIZE
 from gicmodel.hardware.kernels.state import CONFIG, ITS, TABLE, its_at, table_at
-from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, DTE_ITT_ADDR, FLAT
-from gicmodel.hardware.kernels.words import ONE, get
+from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE
+from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from tests.fuzzing.mutants.planting import mutant
 
 MASK32 = np.uint64(0xFFFF_FFFF)
@@ -50,20 +51,23 @@ def one_redistributor_too_many(original, m, rdbase):
     return np.int64(rdbase) if rdbase == m.chip[CONFIG.redistributors] else original(m, rdbase)
 
 
-@mutant("tables.entry_address", "VirtualBox GITSAll.cpp")
-def level_1_index_by_remainder(original, m, table, identifier, entry_shift):
+@mutant("entries.entry_address", "VirtualBox GITSAll.cpp")
+def level_1_index_by_remainder(original, m, place, identifier):
     """The level 1 index is the remainder by the entries of a page, not the quotient"""
-    page_shift = m.chip[table + TABLE.page_shift]
+    _, page_shift, _ = place
     if page_shift != FLAT:
         remainder = identifier & ((ONE << page_shift) - ONE)
         identifier = (remainder << page_shift) | remainder
-    return original(m, table, identifier, entry_shift)
+    return original(m, place, identifier)
 
 
-@mutant("tables.ite_address", "gem5 3126e84db7")
-def itt_index_without_entry_size(original, dte, event_id):
+@mutant("entries.entry_address", "gem5 3126e84db7")
+def itt_index_without_entry_size(original, m, place, identifier):
     """The index into the ITT is not multiplied by the size of an ITE"""
-    return get(dte, DTE_ITT_ADDR) + event_id * EIGHT
+    base, page_shift, entry_bytes = place
+    if entry_bytes == ITE_BYTES:
+        base, identifier = base + identifier * EIGHT, ZERO
+    return original(m, (base, page_shift, entry_bytes), identifier)
 
 
 @mutant("ram.store96", "QEMU a1ce993da6")
