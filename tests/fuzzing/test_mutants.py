@@ -43,7 +43,7 @@ def invall_only_checks(original: object, m: Any, slot: int) -> None:
 
 
 RETAINING = [
-    ("events.forget_byte", "gem5 gic_v3_its.cc:503", inv_only_checks),
+    ("delivery.forget_byte", "gem5 gic_v3_its.cc:503", inv_only_checks),
     ("physical_commands.forget_configuration", "gem5 gic_v3_its.cc:537", invall_only_checks),
 ]
 """The oracle retains nothing. What hardware retains too long a driver meets."""

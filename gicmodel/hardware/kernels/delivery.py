@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An interrupt becomes pending, or stops being so: LPIs at a redistributor, vLPIs and vSGIs at a vPE, doorbells.
 
-Functions return OK or EXTERNAL_ABORT. An LPI for a redistributor that does not take it (EnableLPIs = 0, INTID beyond
-GICR_PROPBASER.IDbits) is dropped without an error, as the architecture has it (DDI0601 GICR_CTLR, GICR_PROPBASER).
+Functions return OK or EXTERNAL_ABORT, those of an event (below, from its ITE) whatever keeps it from its target too. An
+LPI for a redistributor that does not take it (EnableLPIs = 0, INTID beyond GICR_PROPBASER.IDbits) is dropped without an
+error, as the architecture has it (DDI0601 GICR_CTLR, GICR_PROPBASER).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.configuration import configuration_byte, id_bits_of, is_enabled
+from gicmodel.hardware.kernels.configuration import configuration_byte, forget_byte, id_bits_of, is_enabled
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.highest import (
     SPURIOUS,
@@ -18,13 +19,17 @@ from gicmodel.hardware.kernels.highest import (
     vsgi_configuration,
     vsgi_forwardable,
 )
+from gicmodel.hardware.kernels.lookup import ITE_INTID, ITE_VPE_ID, is_physical, lpi_target, vlpi_target
 from gicmodel.hardware.kernels.pending import (
     FIRST_LPI_ID,
     bit_reachable,
     clean,
     clear_pending,
+    find_vpt,
     is_pending,
     set_pending,
+    vpt_bits,
+    vpt_slot,
 )
 from gicmodel.hardware.kernels.state import (
     CONFIG,
@@ -37,6 +42,7 @@ from gicmodel.hardware.kernels.state import (
     Word,
     rd_at,
     resident_on,
+    retains,
 )
 from gicmodel.hardware.kernels.tables import (
     NO_DOORBELL_ID,
@@ -52,9 +58,9 @@ from gicmodel.hardware.kernels.tables import (
     read_vpe_configuration,
     write_vpe_configuration,
 )
-from gicmodel.hardware.kernels.vpt_cache import vpt_bits, vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import inlined, kernel, unlikely
+from gicmodel.layouts.its_tables import ITE
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_VPENDBASER_V40
 
 ENABLE_LPIS = GICR_CTLR["EnableLPIs"]
@@ -262,3 +268,80 @@ def reconsider_doorbell(m: Machine, rd: Index, vpe_id: Word) -> Word:
     if reason != OK or not anything_forwardable(m, slot, entry):
         return reason
     return fire_default_doorbell(m, rd, vpe_id, entry)
+
+
+ITE_DOORBELL = ITE["Doorbell"]
+
+
+@inlined
+def raise_event(m: Machine, its: Index, low: Word, high: Word) -> Word:
+    """Make the event's interrupt pending."""
+    intid = get(low, ITE_INTID)
+    if is_physical(low):
+        reason, rd = lpi_target(m, its, low)
+        if reason == OK:
+            reason = set_lpi(m, rd, intid)
+        return reason
+    reason, entry = vlpi_target(m, its, low)
+    if reason == OK:
+        reason = set_virtual(m, entry, get(low, ITE_VPE_ID), intid, get(high, ITE_DOORBELL))
+    return reason
+
+
+@inlined
+def withdraw_event(m: Machine, its: Index, low: Word) -> Word:
+    """Make the event's interrupt not pending."""
+    intid = get(low, ITE_INTID)
+    if is_physical(low):
+        reason, rd = lpi_target(m, its, low)
+        if reason == OK:
+            reason = clear_lpi(m, rd, intid)[0]
+        return reason
+    reason, entry = vlpi_target(m, its, low)
+    if reason == OK:
+        reason = withdraw_virtual(m, entry, get(low, ITE_VPE_ID), intid)
+    return reason
+
+
+@inlined
+def invalidate_event(m: Machine, its: Index, low: Word) -> Word:
+    """Read the configuration of the event's interrupt anew; a vLPI now enabled may ring the default doorbell."""
+    if is_physical(low):
+        return forget_event(m, its, low)
+    reason, entry = vlpi_target(m, its, low)
+    if reason == OK:
+        forget_vlpi(m, entry, get(low, ITE_INTID))
+        reason = reconsider(m, entry, get(low, ITE_VPE_ID))
+    return reason
+
+
+@inlined
+def forget_event(m: Machine, its: Index, low: Word) -> Word:
+    """Drop the retained configuration byte of the event's interrupt."""
+    intid = get(low, ITE_INTID)
+    if is_physical(low):
+        reason, rd = lpi_target(m, its, low)
+        if reason == OK:
+            forget_byte(m, rd, intid)
+        return reason
+    reason, entry = vlpi_target(m, its, low)
+    if reason == OK:
+        forget_vlpi(m, entry, intid)
+    return reason
+
+
+@kernel
+def forget_vlpi(m: Machine, entry: Packet, vintid: Word) -> None:
+    """Drop a vLPI's retained configuration byte."""
+    if retains(m):
+        slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+        if slot >= 0:
+            forget_byte(m, slot, vintid)
+
+
+@kernel
+def reconsider(m: Machine, entry: Packet, vpe_id: Word) -> Word:
+    """Ring the default doorbell if the vPE waits for it and something is pending and enabled now (GICv4.1)."""
+    if m.chip[CONFIG.v41] == ONE:
+        return reconsider_doorbell(m, vpe_redistributor(entry), vpe_id)
+    return OK

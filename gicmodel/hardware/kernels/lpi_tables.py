@@ -6,16 +6,14 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import forget_byte, id_bits_of
-from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, lpi_table, reconsider_doorbell, slot_of_vpe
+from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, forget_vlpi, lpi_table, reconsider_doorbell, slot_of_vpe
 from gicmodel.hardware.kernels.entries import KIND_VPE_CONFIGURATION, drop_owner
 from gicmodel.hardware.kernels.errors import EXTERNAL_ABORT, OK
-from gicmodel.hardware.kernels.events import forget_vlpi
 from gicmodel.hardware.kernels.highest import VSGI_MASK
 from gicmodel.hardware.kernels.lookup import is_lpi
-from gicmodel.hardware.kernels.pending import fill, forget_bits, forget_configuration, pending_word, release
+from gicmodel.hardware.kernels.pending import fill, find_vpt, forget_bits, forget_configuration, pending_word, release
 from gicmodel.hardware.kernels.state import CONFIG, RD, SLOT, Index, Machine, Truth, Word, rd_at
 from gicmodel.hardware.kernels.tables import VPE_VALID, VPE_VPT_ADDR, read_vpe_configuration
-from gicmodel.hardware.kernels.vpt_cache import find_vpt
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, put, replace
 from gicmodel.jit import kernel
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER

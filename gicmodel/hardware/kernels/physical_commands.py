@@ -10,7 +10,19 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import forget_byte, id_bits_of
-from gicmodel.hardware.kernels.delivery import ENABLE_LPIS, clear_lpi, lpi_pending, lpi_reachable, lpi_table, set_lpi
+from gicmodel.hardware.kernels.delivery import (
+    ENABLE_LPIS,
+    ITE_DOORBELL,
+    clear_lpi,
+    forget_event,
+    invalidate_event,
+    lpi_pending,
+    lpi_reachable,
+    lpi_table,
+    raise_event,
+    set_lpi,
+    withdraw_event,
+)
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
     DEVICE_OOR,
@@ -24,7 +36,6 @@ from gicmodel.hardware.kernels.errors import (
     PROCNUM_OOR,
     UNMAPPED_DEVICE,
 )
-from gicmodel.hardware.kernels.events import forget_event, invalidate_event, raise_event, withdraw_event
 from gicmodel.hardware.kernels.highest import table_readable
 from gicmodel.hardware.kernels.lookup import (
     CTE_RDBASE,
@@ -67,12 +78,10 @@ from gicmodel.hardware.kernels.tables import (
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL
-from gicmodel.layouts.its_tables import ITE
 
 DEVICE_ID, EVENT_ID, PINTID, ICID = (MAPTI[name] for name in ("DeviceID", "EventID", "pINTID", "ICID"))
 SIZE, ITT_ADDR, VALID = MAPD["Size"], MAPD["ITT_addr"], MAPD["V"]
 RDBASE, RDBASE2 = MAPC["RDbase"], MOVALL["RDbase2"]
-ITE_DOORBELL = ITE["Doorbell"]
 BYTES_SHIFT = np.uint64(3)
 
 

@@ -35,8 +35,7 @@ from gicmodel.hardware.kernels.state import (
     log_at,
 )
 from gicmodel.hardware.kernels.virtual_commands import vmapi, vmapti, vmovi, vsgi
-from gicmodel.hardware.kernels.vpe_commands import invdb, vinvall, vmapp, vmovp, vsync
-from gicmodel.hardware.kernels.vpe_commands_v40 import vmapp_v40, vmovp_v40, vsync_v40
+from gicmodel.hardware.kernels.vpe_commands import invdb, vinvall, vmapp, vmapp_v40, vmovp, vmovp_v40, vsync, vsync_v40
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import COMMAND_BYTES, MAPD, OPCODES

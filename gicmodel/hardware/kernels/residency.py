@@ -16,7 +16,7 @@ from gicmodel.hardware.kernels.delivery import (
 )
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.highest import any_enabled_lpi
-from gicmodel.hardware.kernels.pending import clean
+from gicmodel.hardware.kernels.pending import clean, vpt_slot
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     DESCHEDULE,
@@ -37,7 +37,6 @@ from gicmodel.hardware.kernels.tables import (
     read_vpe_configuration,
     write_vpe_configuration,
 )
-from gicmodel.hardware.kernels.vpt_cache import vpt_slot
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, replace
 from gicmodel.jit import kernel
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40

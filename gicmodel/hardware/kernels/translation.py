@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.kernels.delivery import set_virtual
+from gicmodel.hardware.kernels.delivery import raise_event, set_virtual
 from gicmodel.hardware.kernels.entries import KIND_ITE, cache_line, cache_tag, ite_identifier
 from gicmodel.hardware.kernels.errors import (
     COLLECTION_OOR,
@@ -22,7 +22,6 @@ from gicmodel.hardware.kernels.errors import (
     VCPU_INVALID,
     VCPU_OOR,
 )
-from gicmodel.hardware.kernels.events import raise_event
 from gicmodel.hardware.kernels.lookup import find_event, find_vpe
 from gicmodel.hardware.kernels.queue import ENABLED
 from gicmodel.hardware.kernels.state import CONFIG, ITS, Index, Machine, Truth, Word, its_at, retains

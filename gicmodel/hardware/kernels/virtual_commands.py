@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from gicmodel.hardware.kernels.delivery import clear_virtual, set_virtual, slot_of_vpe, vlpi_pending
+from gicmodel.hardware.kernels.delivery import (
+    ITE_DOORBELL,
+    clear_virtual,
+    forget_vlpi,
+    reconsider,
+    set_virtual,
+    slot_of_vpe,
+    vlpi_pending,
+)
 from gicmodel.hardware.kernels.errors import (
     CMDVCPU_INVALID,
     EXTERNAL_ABORT,
@@ -17,7 +25,6 @@ from gicmodel.hardware.kernels.errors import (
     VCPU_OOR,
     VIRTUALID_OOR,
 )
-from gicmodel.hardware.kernels.events import ITE_DOORBELL, forget_vlpi, reconsider
 from gicmodel.hardware.kernels.highest import (
     BITS_SHIFT,
     BYTE_IN_WORD,

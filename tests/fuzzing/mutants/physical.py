@@ -129,7 +129,7 @@ def discard_needs_a_collection(original, reason):
     return False
 
 
-@mutant("events.withdraw_event", "gem5 a04da61ce1")
+@mutant("delivery.withdraw_event", "gem5 a04da61ce1")
 def discard_leaves_pending(original, m, its, low):
     """CLEAR and DISCARD unmap, but what is pending is delivered nevertheless"""
     return lpi_target(m, its, low)[0]
