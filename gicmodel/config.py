@@ -216,6 +216,11 @@ class GicConfig:
         return self.architecture == "4.1"
 
     @property
+    def arch_rev(self) -> int:
+        """PIDR2.ArchRev: the major version; GICv4.1 has that of GICv4.0."""
+        return int(self.architecture[0])
+
+    @property
     def invalidation_registers(self) -> bool:
         """GICR_CTLR.IR: GICR_INVLPIR, GICR_INVALLR and GICR_SYNCR exist; always in GICv4.1."""
         return self.v41 or self.direct_lpi

@@ -8,14 +8,13 @@ import numpy as np
 from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.commands import Operand
 from gicmodel.driver.errors import DriverError
-from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, PENDING_ALIGNMENT, table_bytes
 
 DISABLED = LPI_CONFIGURATION.pack(Priority=0xA0)
 ENABLED = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1)
 _GROUP1 = LPI_CONFIGURATION.pack()
 """The RES1 bit of every byte (Linux' LPI_PROP_GROUP1)."""
 ENABLE = LPI_CONFIGURATION.pack(Enable=1) ^ _GROUP1
-_ALIGN = 0x1_0000
 
 
 class ConfigurationTable:
@@ -61,4 +60,4 @@ def its_allocate_pending_table(allocator: PageAllocator, id_bits: int) -> int:
 
 def _alloc(allocator: PageAllocator, size: int) -> int:
     """Linux aligns and sizes LPI tables to 64 KiB, which GICR_PENDBASER, VPT_addr and VCONF_addr need."""
-    return allocator.alloc(-(-size // _ALIGN) * _ALIGN, _ALIGN)
+    return allocator.alloc(-(-size // PENDING_ALIGNMENT) * PENDING_ALIGNMENT, PENDING_ALIGNMENT)

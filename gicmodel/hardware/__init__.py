@@ -4,14 +4,13 @@
 from gicmodel.config import GicConfig
 from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.command_errors import CommandError, error_name
-from gicmodel.hardware.cpu_interface import SPURIOUS, CpuInterface
+from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.its import Its
 from gicmodel.hardware.redistributor import Redistributor
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 
 __all__ = [
-    "SPURIOUS",
     "Bus",
     "CommandError",
     "CpuInterface",

@@ -7,11 +7,7 @@ import numpy as np
 
 from gicmodel.hardware.kernels import cpu
 from gicmodel.hardware.kernels.delivery import clear_lpi
-from gicmodel.hardware.kernels.highest import SPURIOUS as SPURIOUS_WORD
 from gicmodel.hardware.kernels.state import Machine
-
-SPURIOUS = int(SPURIOUS_WORD)
-"""What IAR returns when nothing is pending."""
 
 
 class CpuInterface:

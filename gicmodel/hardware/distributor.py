@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from gicmodel.config import GicConfig
-from gicmodel.hardware.identification import identification
 from gicmodel.hardware.register_face import RegisterFace
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
+from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, identification
 
 
 class Distributor(RegisterFace):
@@ -16,7 +16,8 @@ class Distributor(RegisterFace):
         super().__init__(DISTRIBUTOR_REGISTERS, config.architecture, whole_only=frozenset())
         typer = GICD_TYPER.pack(IDbits=config.intid_bits - 1, LPIS=1, DVIS=config.virtual)
         typer2 = GICD_TYPER2.pack(nASSGIcap=1, VIL=1, VID=config.vpe_id_bits - 1)
-        self._constants = {"GICD_TYPER": typer, "GICD_TYPER2": typer2} | identification("GICD", config.virtual)
+        identity = identification("GICD", config.arch_rev, DISTRIBUTOR_PART)
+        self._constants = {"GICD_TYPER": typer, "GICD_TYPER2": typer2} | identity
 
     def _get(self, name: str) -> int:
         return self._constants[name]

@@ -9,6 +9,8 @@ from gicmodel.hardware.distributor import Distributor
 from gicmodel.hardware.its import Its
 from gicmodel.hardware.kernels.state import CONFIG, LOG, LOG_ENTRIES, RD, Machine, log_at, new_machine, rd_at
 from gicmodel.hardware.redistributor import Redistributor, affinity
+from gicmodel.images.registers import Registers
+from gicmodel.layouts.registers.by_name import ITS_NAMES, REDISTRIBUTOR_NAMES, read_frame
 from gicmodel.memory import GuestMemory
 
 AFFINITY_BITS, AFFINITY_LEVEL_BITS = 32, 8
@@ -36,6 +38,17 @@ class Gic:
         """The latest command errors, oldest first; at most 1024 are kept."""
         count = int(self.machine.chip[CONFIG.log_count])
         return [self._error(index % LOG_ENTRIES) for index in range(max(0, count - LOG_ENTRIES), count)]
+
+    def registers(self) -> Registers:
+        """The registers that describe the tables in RAM, by frame: GITS0.., GICR0.., GICD."""
+        architecture = self.config.architecture
+        virtual = ("VPROPBASER", "VPENDBASER") if self.config.virtual else ()
+        frames = {f"GITS{n}": read_frame(its, "GITS", ITS_NAMES, architecture) for n, its in enumerate(self.its)}
+        for n, redistributor in enumerate(self.redistributors):
+            frames[f"GICR{n}"] = read_frame(redistributor, "GICR", REDISTRIBUTOR_NAMES + virtual, architecture)
+        sizes = ("TYPER", "TYPER2") if self.config.v41 else ("TYPER",)
+        frames["GICD"] = read_frame(self.distributor, "GICD", sizes, architecture)
+        return frames
 
     def clear_errors(self) -> None:
         """Empty the log."""

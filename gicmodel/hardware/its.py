@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gicmodel.config import MOST_COMMANDS, GicConfig
-from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels.entries import drop_its
 from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
-from gicmodel.hardware.register_face import RegisterFace, changed, field_mask
+from gicmodel.hardware.register_face import MPAM_SIZES, RegisterFace, changed, field_mask
 from gicmodel.jit import direct
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.identification import ARM, ITS_PART, identification
 from gicmodel.layouts.registers.its import (
     BASERS,
     GITS_BASER,
@@ -28,6 +28,7 @@ from gicmodel.layouts.registers.its import (
     GITS_CREADR,
     GITS_CTLR,
     GITS_CWRITER,
+    GITS_IIDR,
     GITS_MPAMIDR,
     GITS_MPIDR,
     GITS_PARTIDR,
@@ -251,5 +252,6 @@ def _constants(config: GicConfig, number: int) -> dict[str, int]:
         INV=config.inv,
     )
     mpamidr = GITS_MPAMIDR.pack(**MPAM_SIZES) if config.mpam else 0
-    registers = {"GITS_TYPER": typer, "GITS_IIDR": IIDR, "GITS_MPAMIDR": mpamidr, "GITS_MPIDR": GITS_MPIDR.pack()}
-    return registers | identification("GITS", config.virtual)
+    iidr = GITS_IIDR.pack(Implementer=ARM)
+    registers = {"GITS_TYPER": typer, "GITS_IIDR": iidr, "GITS_MPAMIDR": mpamidr, "GITS_MPIDR": GITS_MPIDR.pack()}
+    return registers | identification("GITS", config.arch_rev, ITS_PART)

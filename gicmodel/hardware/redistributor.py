@@ -14,16 +14,17 @@ import numpy as np
 
 from gicmodel.config import GicConfig
 from gicmodel.hardware.cpu_interface import CpuInterface
-from gicmodel.hardware.identification import IIDR, MPAM_SIZES, identification
 from gicmodel.hardware.kernels import lpi_tables
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.residency import write_vpendbaser
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
-from gicmodel.hardware.register_face import RegisterFace, field_mask
+from gicmodel.hardware.register_face import MPAM_SIZES, RegisterFace, field_mask
 from gicmodel.jit import direct
 from gicmodel.layouts.its_tables import VPE_CONFIGURATION
+from gicmodel.layouts.registers.identification import ARM, REDISTRIBUTOR_PART, identification
 from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
+    GICR_IIDR,
     GICR_INVALLR,
     GICR_INVLPIR,
     GICR_MPAMIDR,
@@ -42,12 +43,12 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_VSGIR,
     GICR_WAKER,
     REDISTRIBUTOR_REGISTERS,
+    SGI_FRAME,
     VLPI_FRAME,
 )
 from gicmodel.layouts.registers.register import Register
 from gicmodel.layouts.table import Table
 
-SGI_FRAME = 0x1_0000
 CPUS_PER_CLUSTER = 16
 
 _ENABLE_LPIS, _RWP = GICR_CTLR.pack(EnableLPIs=1), GICR_CTLR.pack(RWP=1)
@@ -260,5 +261,5 @@ def _constants(config: GicConfig, number: int) -> dict[str, int]:
         Aff0=aff0,
     )
     mpamidr = GICR_MPAMIDR.pack(**MPAM_SIZES) if config.mpam else 0
-    registers = {"GICR_TYPER": typer, "GICR_IIDR": IIDR, "GICR_MPAMIDR": mpamidr}
-    return registers | identification("GICR", config.virtual)
+    registers = {"GICR_TYPER": typer, "GICR_IIDR": GICR_IIDR.pack(Implementer=ARM), "GICR_MPAMIDR": mpamidr}
+    return registers | identification("GICR", config.arch_rev, REDISTRIBUTOR_PART)

@@ -21,6 +21,8 @@ READ_RESERVED, WRITE_RESERVED, READ_OF_WO, WRITE_OF_RO = (
     GITS_STATUSR.pack(**{name: 1}) for name in ("RRD", "WRD", "RWOD", "WROD")
 )
 """GITS_STATUSR and GICR_STATUSR share these bits."""
+MPAM_SIZES = {"PMGmax": 1, "PARTIDmax": 63}
+"""The fields of GITS_MPAMIDR and GICR_MPAMIDR."""
 
 
 class Access(NamedTuple):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from gicmodel.config import GicConfig
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Machine
-from gicmodel.hardware.registers import host_registers
 from gicmodel.images.snapshot_file import Arrays, reading, sparse, write_snapshot
 from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
@@ -26,7 +25,7 @@ def save_snapshot(gic: Gic, path: Path) -> None:
         UnusableInput: the file cannot be written, or would be too large to be read again.
     """
     window = {"base": gic.memory.base, "size": gic.memory.size}
-    header = {"config": asdict(gic.config), "registers": host_registers(gic), "slot": SLOT._asdict(), **window}
+    header = {"config": asdict(gic.config), "registers": gic.registers(), "slot": SLOT._asdict(), **window}
     write_snapshot(path, header, _machine_arrays(gic.machine) | _ram_arrays(gic.memory))
 
 

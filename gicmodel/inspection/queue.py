@@ -15,8 +15,6 @@ from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, decode_command, fo
 
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""
-QUEUE_ALIGNMENT = 1 << 16
-"""Bits [15:12] of the address are zero (DDI0601 GITS_CBASER.Physical_Address)."""
 BEFORE = 8
 AFTER = 16
 """How many commands before CREADR, and from it on, are decoded."""

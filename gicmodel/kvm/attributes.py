@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 
+from gicmodel.config import FRAME_BYTES
 from gicmodel.kvm.errors import KvmError
 
 
@@ -29,7 +30,6 @@ ITS_ADDRESS = 4
 """KVM_VGIC_ITS_ADDR_TYPE, the attribute of `Group.ADDR` of an ITS."""
 
 ITS_BYTES = 0x2_0000
-ITS_ALIGNMENT = 0x1_0000
 """KVM_VGIC_V3_ITS_SIZE: the control and the translation frame."""
 
 IPA_BITS = 40
@@ -47,7 +47,7 @@ def control(operations: Mapping[Control, Callable[[], None]], attribute: int) ->
 
 def check_its_address(address: int) -> None:
     """KvmError EINVAL if an ITS cannot be at `address`, E2BIG if the VM has no such addresses."""
-    if address % ITS_ALIGNMENT:
-        raise KvmError("EINVAL", f"ITS address {address:#x} is not aligned to {ITS_ALIGNMENT:#x}")
+    if address % FRAME_BYTES:
+        raise KvmError("EINVAL", f"ITS address {address:#x} is not aligned to {FRAME_BYTES:#x}")
     if address + ITS_BYTES > 1 << IPA_BITS:
         raise KvmError("E2BIG", f"ITS address {address:#x}: the VM's addresses have {IPA_BITS} bits")

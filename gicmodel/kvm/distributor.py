@@ -8,12 +8,13 @@ from gicmodel.kvm.register_face import IMPLEMENTER, Handler, RegisterFace
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.guest import GICD_CTLR, GICD_IIDR
+from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, identification
 
 REVISIONS = (2, 3)
 """What GICD_IIDR.Revision may be. From 3 on GICR_CTLR.IR and CES are 1."""
 
 _TYPER = GICD_TYPER.pack(IDbits=INTERRUPT_ID_BITS_ITS - 1, LPIS=1)
-_PIDR2_GICV3 = 0x3B
+_IDENTIFICATION = identification("GICD", 3, DISTRIBUTOR_PART)
 _BEFORE_INIT = frozenset(register(name).offset for name in ("GICD_IIDR", "GICD_TYPER2"))
 
 
@@ -46,7 +47,7 @@ class VirtualDistributor:
             "GICD_TYPER": Handler(lambda: _TYPER),
             "GICD_IIDR": Handler(self._read_iidr, user_write=self._user_write_iidr),
             "GICD_TYPER2": Handler(self._read_typer2, user_write=self._user_write_typer2),
-            "GICD_PIDR2": Handler(lambda: _PIDR2_GICV3),
+            "GICD_PIDR2": Handler(lambda: _IDENTIFICATION["GICD_PIDR2"]),
         }
 
     def _read_ctlr(self) -> int:

@@ -8,6 +8,7 @@ from gicmodel.kvm.interrupts import update_configuration, update_configurations
 from gicmodel.kvm.pending_tables import sync_pending_table
 from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
 from gicmodel.kvm.sgi_frame import sgi_handlers
+from gicmodel.layouts.registers.identification import REDISTRIBUTOR_PART, identification
 from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_IIDR,
@@ -17,7 +18,7 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_TYPER,
 )
 
-_PIDR2_GICV3 = 0x3B
+_IDENTIFICATION = identification("GICR", 3, REDISTRIBUTOR_PART)
 _IIDR = GICR_IIDR.pack(**IMPLEMENTER)
 _REVISION_WITH_IR = 3
 """From this GICD_IIDR.Revision on, GICR_CTLR says that GICR_INVLPIR exists and EnableLPIs can be cleared."""
@@ -62,7 +63,7 @@ class VirtualRedistributor:
             "GICR_INVLPIR": Handler(lambda: 0, self._write_invlpir, upper_is_wi=True),
             "GICR_INVALLR": Handler(lambda: 0, self._write_invallr, upper_is_wi=True),
             "GICR_SYNCR": Handler(lambda: 0),
-            "GICR_PIDR2": Handler(lambda: _PIDR2_GICV3),
+            "GICR_PIDR2": Handler(lambda: _IDENTIFICATION["GICR_PIDR2"]),
         } | sgi_handlers(dist, vcpu)
 
     @property

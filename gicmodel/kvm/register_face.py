@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.identification import ARM
 from gicmodel.layouts.registers.register import (
     INNER_SHAREABLE,
     NON_CACHEABLE,
@@ -16,7 +17,7 @@ from gicmodel.layouts.registers.register import (
     Register,
 )
 
-IMPLEMENTER = {"ProductID": ord("K"), "Implementer": 0x43B}
+IMPLEMENTER = {"ProductID": ord("K"), "Implementer": ARM}
 """KVM's GICD_IIDR and GITS_IIDR."""
 _WORD_BYTES = 4
 DEFAULT_ATTRIBUTES = {"InnerCache": RAWB, "OuterCache": SAME_AS_INNER, "Shareability": INNER_SHAREABLE}

@@ -18,10 +18,9 @@ from gicmodel.kvm.pending_tables import save_pending_tables
 from gicmodel.kvm.redistributor import VirtualRedistributor
 from gicmodel.kvm.virtual_its import VirtualIts
 from gicmodel.kvm.vlpi import HostIrq
-from gicmodel.layouts.lpi_tables import VSGIS
+from gicmodel.layouts.lpi_tables import SPURIOUS, VSGIS
 from gicmodel.memory import GuestMemory
 
-SPURIOUS = 1023
 FIRST_ITS_ADDRESS = 0x0808_0000
 """Where QEMU's virt machine has its ITS; further ones follow."""
 

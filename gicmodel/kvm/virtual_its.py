@@ -15,6 +15,7 @@ from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler,
 from gicmodel.kvm.tables import restore_tables, save_tables
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, PIDR4, identification
 from gicmodel.layouts.registers.its import (
     BASERS,
     GITS_BASER,
@@ -24,6 +25,7 @@ from gicmodel.layouts.registers.its import (
     GITS_CWRITER,
     GITS_IIDR,
     GITS_TYPER,
+    QUEUE_ALIGNMENT,
 )
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import PAGE_BYTES
@@ -31,23 +33,12 @@ from gicmodel.memory import PAGE_BYTES
 _PAGES_64K = 2
 _ABI_REVISIONS = 1
 _COMMAND_WORDS = COMMAND_BYTES // ENTRY_BYTES
-_QUEUE_ALIGNMENT = 0x1_0000
 _CBASER_RES0 = GITS_CBASER.res0_masks[0][1]
 """KVM keeps these bits as they are written (Linux `vgic_sanitise_its_cbaser`)."""
 _TYPER = GITS_TYPER.pack(Physical=1, Devbits=ID_BITS - 1, ID_bits=ID_BITS - 1, ITT_entry_size=ENTRY_BYTES - 1)
 _FIRST_64BIT = register("GITS_TYPER", "3").offset
 _FIRST_IDENTIFICATION = register("GITS_PIDR4", "3").offset
-_IDENTIFICATION = {
-    "GITS_PIDR4": 0x40,
-    "GITS_PIDR0": 0x92,
-    "GITS_PIDR1": 0xB4,
-    "GITS_PIDR2": 0x3B,
-    **{f"GITS_PIDR{n}": 0 for n in (3, 5, 6, 7)},
-    "GITS_CIDR0": 0x0D,
-    "GITS_CIDR1": 0xF0,
-    "GITS_CIDR2": 0x05,
-    "GITS_CIDR3": 0xB1,
-}
+_IDENTIFICATION = identification("GITS", 3, DISTRIBUTOR_PART) | {"GITS_PIDR4": PIDR4.pack(SIZE=4)}
 
 
 class VirtualIts(VgicIts):
@@ -200,7 +191,7 @@ class VirtualIts(VgicIts):
         if self.enabled:
             return
         fields = sanitise_attributes(GITS_CBASER.unpack(value))
-        fields["Physical_Address"] -= fields["Physical_Address"] % _QUEUE_ALIGNMENT
+        fields["Physical_Address"] -= fields["Physical_Address"] % QUEUE_ALIGNMENT
         self.cbaser = GITS_CBASER.pack(**fields) | value & _CBASER_RES0
         # The architecture resets CREADR only; KVM starts with an empty queue.
         self.creadr = self.cwriter = 0

@@ -13,14 +13,13 @@ from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.lpi_tables import table_bytes
+from gicmodel.layouts.lpi_tables import PENDING_ALIGNMENT, table_bytes
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, GICR_PROPBASER, GICR_VPROPBASER
 from gicmodel.memory import GuestMemory
 
 RAM_BASE, RAM_BYTES = 0x8000_0000, 64 << 20
-ALIGNMENT = 0x1_0000
 QUEUE_BYTES = 0x1000
 """One page, so that queues wrap."""
 QUEUE_SLOTS = QUEUE_BYTES // COMMAND_BYTES
@@ -73,7 +72,7 @@ class Board:
         return [self._table(VTE, config.vpe_id_bits) for _ in range(config.its)]
 
     def _alloc(self, size: int) -> int:
-        return self._pages.alloc(size, ALIGNMENT)
+        return self._pages.alloc(size, PENDING_ALIGNMENT)
 
     def _alloc_many(self, count: int, size: int) -> tuple[int, ...]:
         return tuple(self._alloc(size) for _ in range(count))

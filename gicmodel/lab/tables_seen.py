@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gicmodel.lab.board import Table
 from gicmodel.lab.rig import Rig
 from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE
-from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
 from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent
 
 Fields = dict[str, int]
@@ -70,7 +70,7 @@ def mapped_vpes(rig: Rig) -> dict[tuple[int, int], Fields]:
 
 def pending_bits(rig: Rig, address: int) -> set[int]:
     """The INTIDs whose bits are set in a pending table, those of the first KiB left out."""
-    return {intid for intid in _bits(rig, address) if intid >= 8192}
+    return {intid for intid in _bits(rig, address) if intid >= FIRST_LPI}
 
 
 def vsgis(rig: Rig, vpt: int) -> tuple[set[int], dict[int, Fields]]:

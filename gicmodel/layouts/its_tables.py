@@ -12,10 +12,11 @@ the redistributors of a CommonLPIAff group must agree on, because GITS_BASER2 an
 
 from gicmodel.layouts.declaration import RES0, Address, Bits, Flag
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.lpi_tables import SPURIOUS
 
 INTTYPE_VIRTUAL = 0
 INTTYPE_PHYSICAL = 1
-NO_DOORBELL = 1023
+NO_DOORBELL = SPURIOUS
 """The INTID that stands for no doorbell."""
 
 LEVEL1 = Layout(

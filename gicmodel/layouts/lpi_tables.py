@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from gicmodel.layouts.declaration import RES0, RES1, Address, Flag
 from gicmodel.layouts.layout import Layout
 
+SPURIOUS = 1023
+"""The INTID that says that no interrupt is pending."""
 FIRST_LPI = 8192
 FIRST_LPI_BYTE = FIRST_LPI // 8
+PENDING_ALIGNMENT = 0x1_0000
+"""GICR_PENDBASER and VMAPP give a pending table's address in units of this."""
 VSGIS = 16
 VSGI_CONFIGURATION_BYTE = 16
 """Where the configuration byte of vSGI 0 lies in a VPT; vSGI n follows n bytes on."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.hardware import SPURIOUS, Gic
+from gicmodel.hardware import Gic
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
+from gicmodel.layouts.lpi_tables import SPURIOUS
 from gicmodel.memory import GuestMemory
-from gicmodel.migration.registers import host_registers
 
 RAM_BASE, RAM_BYTES = 0x8000_0000, 4 << 30
 """A window that costs nothing until it is touched."""
@@ -75,7 +75,7 @@ class Host:
 
     def registers(self) -> dict[str, dict[str, int]]:
         """The registers that describe this host's tables, by frame, for a registers file."""
-        return host_registers(self.gic)
+        return self.gic.registers()
 
 
 def config_for(config: GicConfig, lpis: int) -> GicConfig:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import SPURIOUS
 from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import write_elf
 from gicmodel.kvm import Vgic
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
-from gicmodel.layouts.lpi_tables import VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import SPURIOUS, VSGIS, table_bytes
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.registers import guest_registers

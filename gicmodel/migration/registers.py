@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from gicmodel.hardware.registers import ITS_NAMES, REDISTRIBUTOR_NAMES, host_registers, read_frame
 from gicmodel.images.registers import Registers
 from gicmodel.kvm import Vgic
+from gicmodel.layouts.registers.by_name import ITS_NAMES, REDISTRIBUTOR_NAMES, read_frame
 from gicmodel.layouts.registers.guest import SGI_PRIORITIES
 
-__all__ = ["GUEST_DISTRIBUTOR_NAMES", "SGI_NAMES", "Registers", "guest_registers", "host_registers"]
+__all__ = ["GUEST_DISTRIBUTOR_NAMES", "SGI_NAMES", "Registers", "guest_registers"]
 
 GUEST_DISTRIBUTOR_NAMES = ("CTLR",)
 SGI_NAMES = ("IGROUPR0", "ISENABLER0", "ISPENDR0", *(f"IPRIORITYR{n}" for n in range(SGI_PRIORITIES)))

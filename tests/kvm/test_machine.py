@@ -242,8 +242,8 @@ TestOneVm.settings = settings(max_examples=30, stateful_step_count=25, deadline=
 
 
 def finds_the_bug(behaviour=NEWEST):
-    """Whether the machine, always on the same way through it, comes to a contradiction."""
-    search = settings(TestOneVm.settings, max_examples=100, derandomize=True, database=None, phases=[Phase.generate])
+    """Whether the machine, on the same way through it while the package's constants stay, comes to a contradiction."""
+    search = settings(TestOneVm.settings, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
     try:
         run_state_machine_as_test(lambda: OneVm(behaviour), settings=search)
     except AssertionError:

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from gicmodel.layouts.registers.by_name import REGISTERS
-from gicmodel.layouts.registers.guest import SGI_FRAME
 from gicmodel.layouts.registers.identification import identification_registers
-from gicmodel.layouts.registers.redistributor import VLPI_FRAME
+from gicmodel.layouts.registers.redistributor import SGI_FRAME, VLPI_FRAME
 from gicmodel.layouts.registers.register import Register
 
 FACTS = json.loads((Path(__file__).parent / "data" / "arm-registers.json").read_text())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What drivers on hardware that retains have brought to light, shrunk."""
 
-from gicmodel.hardware import SPURIOUS
+from gicmodel.layouts.lpi_tables import SPURIOUS
 from tests.driver.host import Host
 
 ENABLED, MASKED = 0xA3, 0xA2

@@ -15,9 +15,10 @@ from gicmodel.hardware.kernels.ram import covers
 from gicmodel.hardware.kernels.state import SLOT, Index, Machine, Truth, Word
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, lowest_bit
 from gicmodel.jit import kernel
+from gicmodel.layouts import lpi_tables
 from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS
 
-SPURIOUS = np.uint64(1023)
+SPURIOUS = np.uint64(lpi_tables.SPURIOUS)
 NO_PRIORITY = np.uint64(0x100)
 """Less urgent than any."""
 

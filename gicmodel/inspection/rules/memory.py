@@ -12,12 +12,12 @@ from gicmodel.images.dump import ABSENT
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.queue import QUEUE_ALIGNMENT
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.inspection.table import ItsTable, Level1
 from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.registers.its import QUEUE_ALIGNMENT
 
 OVERLAP = Rule(
     "overlap",

@@ -14,7 +14,7 @@ from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, vpt_id_bits
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
-from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, byte_of, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, PENDING_ALIGNMENT, byte_of, table_bytes
 
 PENDING_DISABLED = Rule(
     "pending-disabled",
@@ -64,10 +64,6 @@ RESIDENT_TWICE = Rule(
     "A vPE is resident on one redistributor at most.",
     "IHI0069, vPE residency",
 )
-
-
-GRANULE = 1 << 16
-"""GICR_PENDBASER and VMAPP give a table's address in units of this."""
 
 
 def check(found: Inspection) -> Iterator[Group]:
@@ -146,7 +142,7 @@ def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage
 
 
 def _beyond(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
-    bits = lpis.bits_set(found.dump, address, max(FIRST_LPI_BYTE, table_bytes(id_bits)), GRANULE, 1)
+    bits = lpis.bits_set(found.dump, address, max(FIRST_LPI_BYTE, table_bytes(id_bits)), PENDING_ALIGNMENT, 1)
     if bits.total:
         first = address + int(byte_of(bits.intids)[0])
         yield place(first, found.dump.pending.offset(first), owner=owner, count=bits.total, id_bits=id_bits)

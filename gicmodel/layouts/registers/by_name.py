@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Protocol
 
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.guest import GUEST_REGISTERS
-from gicmodel.layouts.registers.its import ITS_REGISTERS
+from gicmodel.layouts.registers.its import BASERS, ITS_REGISTERS
 from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.register import Register
 
 REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS, *GUEST_REGISTERS)
+
+ITS_NAMES = ("CTLR", "IIDR", "TYPER", "CBASER", "CWRITER", "CREADR", *(f"BASER{n}" for n in range(BASERS)))
+REDISTRIBUTOR_NAMES = ("CTLR", "TYPER", "PROPBASER", "PENDBASER")
+"""Registers that describe the tables in RAM: they go with an image of it."""
 
 
 @cache
@@ -79,3 +83,9 @@ class NamedRegisters:
     def update(self, name: str, **fields: int) -> None:
         """Read a register, and write it with these fields replaced."""
         self.set(name, **(self.fields(name) | fields))
+
+
+def read_frame(frame: RegisterFrame, prefix: str, names: Iterable[str], architecture: str) -> dict[str, int]:
+    """The named registers of a frame; in the architecture their names have `prefix` before them."""
+    registers = NamedRegisters(frame, architecture)
+    return {name: registers.read(f"{prefix}_{name}") for name in names}

@@ -7,6 +7,7 @@ registers of SGI_base, bits 0 to 15 are the SGIs and bits 16 to 31 the PPIs of a
 
 from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.redistributor import SGI_FRAME
 from gicmodel.layouts.registers.register import Register, register32
 
 GICD_CTLR = register32(
@@ -49,7 +50,6 @@ GICR_IPRIORITYR = register32(
     *(Bits(f"Priority_offset_{n}B", 8, f"Priority of interrupt 4 * register + {n}") for n in (3, 2, 1, 0)),
 )
 
-SGI_FRAME = 0x1_0000
 SGI_PRIORITIES = 4
 """How many of the GICR_IPRIORITYR<n> are those of SGIs."""
 

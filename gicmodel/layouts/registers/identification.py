@@ -51,6 +51,11 @@ CIDR1 = register32(
 CIDR2 = register32("CIDR2", "Component identification 2", RES0(24), Bits("PRMBL_2", 8, "Preamble, 0x05"))
 CIDR3 = register32("CIDR3", "Component identification 3", RES0(24), Bits("PRMBL_3", 8, "Preamble, 0xB1"))
 
+ARM = 0x43B
+"""Arm's JEP106 code: 4 continuations, then 0x3B. Implementer in the IIDR of distributor, redistributor and ITS."""
+DISTRIBUTOR_PART, REDISTRIBUTOR_PART, ITS_PART = 0x492, 0x493, 0x494
+"""Part numbers of QEMU's GIC; Linux gives its virtual ITS that of a distributor."""
+
 _FIRST_OFFSET = 0xFFD0
 _IN_ORDER = (PIDR4, PIDR5, PIDR6, PIDR7, PIDR0, PIDR1, PIDR2, PIDR3, CIDR0, CIDR1, CIDR2, CIDR3)
 
@@ -60,3 +65,18 @@ def identification_registers(prefix: str) -> tuple[Register, ...]:
     return tuple(
         Register(f"{prefix}_{layout.name}", _FIRST_OFFSET + 4 * n, "RO", layout) for n, layout in enumerate(_IN_ORDER)
     )
+
+
+def identification(prefix: str, arch_rev: int, part: int) -> dict[str, int]:
+    """What the registers of a 64 KiB frame of an Arm design say, by name. ArchRev 4 is GICv4.0 and GICv4.1."""
+    values = {
+        "PIDR0": PIDR0.pack(PART_0=part & 0xFF),
+        "PIDR1": PIDR1.pack(DES_0=ARM & 0xF, PART_1=part >> 8),
+        "PIDR2": PIDR2.pack(ArchRev=arch_rev, JEDEC=1, DES_1=ARM >> 4 & 0x7),
+        "PIDR4": PIDR4.pack(SIZE=4, DES_2=ARM >> 8),
+        "CIDR0": CIDR0.pack(PRMBL_0=0x0D),
+        "CIDR1": CIDR1.pack(CLASS=0xF),
+        "CIDR2": CIDR2.pack(PRMBL_2=0x05),
+        "CIDR3": CIDR3.pack(PRMBL_3=0xB1),
+    }
+    return {f"{prefix}_{layout.name}": values.get(layout.name, 0) for layout in _IN_ORDER}

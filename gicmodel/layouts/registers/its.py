@@ -159,6 +159,8 @@ GITS_SGIR = register64(
 )
 
 BASERS = 8
+QUEUE_ALIGNMENT = 0x1_0000
+"""Bits [15:12] of the address of the command queue are zero (DDI0601 GITS_CBASER.Physical_Address)."""
 
 ITS_REGISTERS = (
     Register("GITS_CTLR", 0x0000, "RW", GITS_CTLR, reset={"Quiescent": 1, "UMSIirq": 0, "ImDe": 0, "Enabled": 0}),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GICR_* registers of LPIs and vLPIs: RD_base frame at 0, VLPI_base frame at 0x2_0000 (DDI0601)."""
 
+from gicmodel.config import FRAME_BYTES
 from gicmodel.layouts.declaration import IMPDEF, RES0, Address, Bits, Flag
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.register import (
@@ -201,7 +202,7 @@ GICR_VSGIPENDR = register32(
     Bits("Pending", 16, "Bit n: vSGI n is pending"),
 )
 
-VLPI_FRAME = 0x2_0000
+SGI_FRAME, VLPI_FRAME = FRAME_BYTES, 2 * FRAME_BYTES
 _ENABLES = ("DPG1S", "DPG1NS", "DPG0", "EnableLPIs")
 _ASLEEP = {"ChildrenAsleep": 1, "ProcessorSleep": 1}
 _NOT_RESIDENT = {"Valid": 0, "Dirty": 0}
