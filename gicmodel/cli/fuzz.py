@@ -6,21 +6,34 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gicmodel.cli import UNUSABLE
 from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.options import Directory, Real
-from gicmodel.cli.output import Results, json_options
+from gicmodel.cli.output import Results, json_options, say
+from gicmodel.cli.progress import Watcher
+from gicmodel.errors import UnusableInput, printable, utf8
 from gicmodel.layouts.architecture import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from gicmodel.fuzzing.results import Results as Found
+    from gicmodel.fuzzing.running import Campaign, CampaignResult, Report
 
 _SEEDS = 1 << 32
 _DEFAULT_COMMANDS = 100_000
+_ENDLESS = 1 << 50
+_SHOWN_STEPS = 30
+AGREED, DIFFERENT = 0, 1
 
 
 @click.command()
-@click.option("--commands", type=click.IntRange(1, 1 << 50), metavar="N", help="How many; 100000 without --seconds.")
+@click.option("--commands", type=click.IntRange(1, _ENDLESS), metavar="N", help="How many; 100000 without --seconds.")
 @click.option("--seconds", type=Real(0, min_open=True), metavar="S", help="Begin no program after S.")
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="Of all that is random; drawn and shown if not given."
@@ -35,7 +48,7 @@ _DEFAULT_COMMANDS = 100_000
     "--reproduce",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Run one saved program, step by step, instead.",
+    help="Run one saved program instead, and show its steps up to the one after which the two differ.",
 )
 @engine_option
 @click.pass_context
@@ -62,17 +75,16 @@ def command(
 
     Exit status: 0 no difference, 1 a difference, 2 unusable input, or no program was run; 130 after Ctrl-C.
     """
-    commands = commands or (1 << 50 if seconds else _DEFAULT_COMMANDS)
+    commands = commands or (_ENDLESS if seconds else _DEFAULT_COMMANDS)
     jobs = jobs or len(os.sched_getaffinity(0))
     peers = tuple(dict.fromkeys(against.split(",")))
     large = reproduce is None and (cluster is not None or "engine" in peers)
     choose_engine(engine, math.inf if large else _saved_seconds(0 if reproduce else commands / jobs, seconds))
-    # hypothesis and the kernels come with these, and numba on the compiled engine.
-    from gicmodel.cli._fuzz_reproduce import reproduce_program
-    from gicmodel.cli._fuzz_run import Campaign, run_and_show
+    # hypothesis and the kernels come with this, and numba on the compiled engine.
+    from gicmodel.fuzzing.running import Campaign, run_campaign
 
     if reproduce is not None:
-        ctx.exit(reproduce_program(reproduce, results))
+        ctx.exit(_reproduce(reproduce, results))
     campaign = Campaign(
         commands=commands,
         seconds=seconds,
@@ -82,7 +94,88 @@ def command(
         jobs=jobs,
         cluster=cluster,
     )
-    ctx.exit(run_and_show(campaign, save, results))
+    with Watcher(lines=True) as watcher:
+        result = run_campaign(campaign, _progress(campaign, watcher))
+    if result.reason:
+        click.echo(f"gicmodel: {result.reason}", err=True)
+    ctx.exit(_publish(result, save, results))
+
+
+def _progress(campaign: Campaign, watcher: Watcher) -> Report:
+    """What is shown after each chunk: commands of all that are to be run, or seconds of those that there are."""
+    started = time.monotonic()
+
+    def report(results: Found) -> None:
+        seconds = time.monotonic() - started
+        outcomes, errors = results.distinct
+        note = f"{results.commands} commands, {results.commands / seconds:.0f}/s, {outcomes} outcomes seen, "
+        note += f"{errors} of them errors; {len(results.findings)} programs differ"
+        timed = campaign.seconds is not None and campaign.commands == _ENDLESS
+        done, total = (
+            (seconds, campaign.seconds) if timed else (results.commands, campaign.commands * len(campaign.against))
+        )
+        watcher.progress("fuzzing", done, total, note)
+
+    return report
+
+
+def _publish(result: CampaignResult, save: Path | None, results: Results) -> int:
+    """Save the programs and publish what was found, each whatever becomes of the other; the exit status."""
+    unsaved = None
+    try:
+        if save is not None:
+            result.save(save)
+    except UnusableInput as reason:
+        unsaved = reason
+    results.publish(result.to_json(), partial(_show, result))
+    if stop := unsaved or result.stop:
+        raise stop
+    if result.findings:
+        return DIFFERENT
+    return UNUSABLE if result.early else AGREED
+
+
+def _show(result: CampaignResult) -> None:
+    from gicmodel.fuzzing.text import format_program
+
+    found = result.results
+    rate = f"{result.seconds:.1f} s, {found.commands / result.seconds:.0f}/s"
+    say(f"{found.commands} commands in {rate}; seed {found.seed}")
+    outcomes, errors = found.distinct
+    say(f"{outcomes} outcomes of {len(result.to_json()['outcomes'])} commands, {errors} of them errors")
+    for finding, file in zip(result.findings, result.files, strict=True):
+        lines = format_program(finding.program, finding.difference).splitlines()
+        say(f"\ndivergence after {finding.commands} commands" + (f", saved to {printable(file)}" if file else ""))
+        say("\n".join(lines[:_SHOWN_STEPS] + (["..."] if len(lines) > _SHOWN_STEPS else [])))
+    if not result.findings:
+        say("no divergence" + " so far" * result.early if found.commands else "nothing was compared")
+
+
+def _reproduce(path: Path, results: Results) -> int:
+    """Run the program of a file, comparing everything after each step, and say where the two differ; the exit status.
+
+    Raises:
+        UnusableInput: the file is no program of this version, or its peer cannot have its machine.
+    """
+    from gicmodel.fuzzing.comparison import peer
+    from gicmodel.fuzzing.execution import run
+    from gicmodel.fuzzing.text import format_step, read_program
+
+    program = read_program(path)
+    went = run(peer(program.against), program, part_steps=1)
+    at = len(program.steps) if went.divergence is None else went.part + 1
+    steps = [format_step(step, program.machine.config.architecture) for step in program.steps[:at]]
+    difference = None if went.divergence is None else str(went.divergence)
+    last = steps[-1] if steps else ""
+
+    def show() -> None:
+        for number, step in enumerate(steps, 1):
+            say(f"{number:>{len(str(at))}}  {step}")
+        said = "no difference" if difference is None else f"step {at}, {last}\n{difference}"
+        say(f"{printable(str(path))}: {said}")
+
+    results.publish({"file": utf8(str(path)), "steps": at, "step": last, "difference": difference}, show)
+    return AGREED if difference is None else DIFFERENT
 
 
 def _saved_seconds(commands: float, seconds: float | None) -> float:

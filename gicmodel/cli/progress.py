@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far long work is, on standard error: a bar on a terminal, nothing elsewhere."""
+"""How far long work is, on standard error: a bar on a terminal; elsewhere nothing, or a line now and then."""
 
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import click
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_LINE_SECONDS = 10.0
+
 
 class Watcher:
-    """A progress bar on a terminal's stderr; nothing elsewhere."""
+    """A bar for a step after the other, if it is `enabled`; `lines` are wanted where there is no terminal."""
 
-    def __init__(self, enabled: bool) -> None:
-        self._bar = _progress_bar() if enabled and sys.stderr.isatty() else None
+    def __init__(self, enabled: bool = True, lines: bool = False) -> None:
+        is_terminal = sys.stderr.isatty()
+        self._bar = _progress_bar() if enabled and is_terminal else None
+        self._lines = lines and not is_terminal
+        self._last_line = -_LINE_SECONDS
         self._task: TaskID | None = None
         self._step = ""
 
@@ -30,15 +38,18 @@ class Watcher:
         if self._bar is not None:
             self._bar.stop()
 
-    def progress(self, step: str, done: int, total: int) -> None:
-        """Show how far a step is."""
+    def progress(self, step: str, done: float, total: float | None, note: str = "") -> None:
+        """Show how far a step is, in whatever unit; a line is for its note."""
+        if self._lines and time.monotonic() - self._last_line > _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            click.echo(f"gicmodel: {note}", err=True)
         if self._bar is None:
             return
         if self._task is None or step != self._step:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task, self._step = self._bar.add_task(step, total=total), step
-        self._bar.update(self._task, completed=done, total=total)
+            self._task, self._step = self._bar.add_task(step, total=total, note=note), step
+        self._bar.update(self._task, completed=done, total=total, note=note)
 
 
 def _progress_bar() -> Progress:
@@ -46,5 +57,5 @@ def _progress_bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("{task.description:<24}"), BarColumn(), TimeElapsedColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}")
     return Progress(*columns, console=Console(stderr=True), transient=True)

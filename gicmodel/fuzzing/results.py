@@ -33,6 +33,11 @@ class Results:
         if result.finding is not None:
             self.findings.append(result.finding)
 
+    @property
+    def distinct(self) -> tuple[int, int]:
+        """As the function `distinct`, of all outcomes."""
+        return distinct(self.outcomes)
+
     def first_of_each_kind(self) -> list[Finding]:
         """The finding of each kind that a campaign in one process meets first."""
         first: dict[tuple[str, str], Finding] = {}

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign from its first chunk to its result, by whoever runs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gicmodel.errors import UnusableInput, utf8
+from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, shrunk_of
+from gicmodel.fuzzing.comparison import Peer, peer
+from gicmodel.fuzzing.results import Results, document, without_copies
+from gicmodel.fuzzing.text import write_program
+from gicmodel.fuzzing.workers import Workers, WorkersLost, cluster, local
+
+Report = Callable[[Results], None]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What was asked for: about `commands` commands, or what `seconds` allow, against each of some peers."""
+
+    commands: int
+    seconds: float | None
+    seed: int
+    against: tuple[str, ...]
+    architecture: str | None
+    jobs: int
+    cluster: str | None
+
+    @property
+    def plan(self) -> Plan:
+        """The same for each peer."""
+        return Plan(self.seed, self.commands, self.architecture)
+
+    @property
+    def share(self) -> float:
+        """The seconds for each peer."""
+        return float("inf") if self.seconds is None else self.seconds / len(self.against)
+
+    def workers(self) -> AbstractContextManager[Workers]:
+        """Who does it."""
+        return local(self.jobs) if self.cluster is None else cluster(self.cluster)
+
+
+@dataclass
+class CampaignResult:
+    """What a campaign came to: one finding of each kind, and the files that `save` wrote them to.
+
+    If it did not come to its end it is `early`, with a `reason`, or what stopped it in `stop`.
+    """
+
+    results: Results
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    early: bool = False
+    reason: str = ""
+    stop: BaseException | None = None
+    files: list[str | None] = field(default_factory=list)
+
+    def save(self, directory: Path) -> None:
+        """Write each finding's program to a file. UnusableInput if that fails, once all were tried."""
+        unsaved = None
+        for number, finding in enumerate(self.findings):
+            try:
+                self.files[number] = _save(directory, self.results.seed, finding)
+            except UnusableInput as reason:
+                unsaved = reason
+        if unsaved is not None:
+            raise unsaved
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return document(self.results, [*zip(self.findings, self.files, strict=True)], self.seconds, self.early)
+
+
+def run_campaign(campaign: Campaign, report: Report) -> CampaignResult:
+    """Run it, and shrink what it finds; `report` is told the results after each chunk.
+
+    UnusableInput if a peer cannot be had; whatever else ends the campaign is in its result, with what it found.
+    """
+    peers = [_able(peer(name), campaign) for name in campaign.against]
+    started = time.monotonic()
+    result = CampaignResult(Results(campaign.seed))
+    with _kept(result), campaign.workers() as workers:
+        for each in peers:
+            _run(campaign, each, workers, result.results, report)
+        result.findings = _shrink(workers, result.results)
+    if result.early:
+        result.findings = result.results.first_of_each_kind()
+    result.files = [None] * len(result.findings)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _able(peer: Peer, campaign: Campaign) -> Peer:
+    if campaign.architecture not in (None, *peer.architectures):
+        raise UnusableInput(f"--against {peer.name} has no GICv{campaign.architecture}")
+    peer.require()
+    return peer
+
+
+class _NothingRun(Exception):
+    """There was no time for any program against a peer, so that nothing can be said about it."""
+
+
+@contextmanager
+def _kept(result: CampaignResult) -> Iterator[None]:
+    """What the block has found until Ctrl-C, or until it cannot go on for whatever reason, is kept."""
+    try:
+        yield
+    except (WorkersLost, _NothingRun) as reason:
+        result.early, result.reason = True, str(reason)
+    except (KeyboardInterrupt, Exception) as stop:
+        result.early, result.stop = True, stop
+
+
+def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:
+    chunks = range(campaign.plan.chunks(peer))
+    before = results.commands
+    for result in workers.run(
+        partial(chunk_against, peer.name, campaign.plan), chunks, time.monotonic() + campaign.share
+    ):
+        results.add(result)
+        report(results)
+    if results.commands == before:
+        raise _NothingRun(f"--seconds {campaign.seconds}: no program against {peer.name} began in time")
+
+
+def _shrink(workers: Workers, results: Results) -> list[Finding]:
+    """One small program for each kind of divergence, in the order of the chunks that found them."""
+    found = results.first_of_each_kind()
+    small = workers.run(partial(shrunk_of, found), range(len(found)))
+    return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
+
+
+def _save(directory: Path, seed: int, finding: Finding) -> str:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableInput(f"{directory}: cannot be made: {error.strerror or error}") from error
+    path = directory / f"{finding.against}-{seed}-{finding.chunk}.gicfuzz"
+    write_program(path, finding.program, finding.difference)
+    return utf8(str(path))
