@@ -68,7 +68,7 @@ def command(
 
 def _read(image: Path, files: tuple[Path, ...], base: int | None, profile: str | None) -> Inspection:
     source = open_source(image, base, files)
-    return inspect(source.dump, source.registers, PROFILES[profile] if profile else None)
+    return inspect(source.dump, source.registers, PROFILES[profile] if profile else None, kernel=source.view)
 
 
 def _numbers(text: str) -> list[int]:

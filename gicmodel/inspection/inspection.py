@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +22,14 @@ from gicmodel.inspection.frames import Frames, Missing, architecture_of
 from gicmodel.inspection.its import Its, decode_its, decode_table, open_its
 from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
-from gicmodel.inspection.queue import Queue, read_queue, vpes_mapped
+from gicmodel.inspection.queue import Queue, read_queue
 from gicmodel.inspection.redistributors import RDbases, Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, read_table
 
 UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
+if TYPE_CHECKING:
+    from gicmodel.inspection.linux.devices import KernelView
+
 MOST = {"GITS": 64, "GICR": 4096}
 """How many ITSs and redistributors a machine may have here."""
 
@@ -53,6 +58,8 @@ class Inspection:
     vsgis: NDArray[np.void]
     truncated: list[str]
     """What was not read to its end, because a limit was reached."""
+    kernel: KernelView | None = None
+    """What the structures of the dumped kernel say."""
 
     @property
     def tables(self) -> list[ItsTable]:
@@ -66,8 +73,16 @@ class Inspection:
         return [*self.frames.missing, *([UNPUBLISHED] if unknown else [])]
 
 
-def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, limit: int = ENTRIES) -> Inspection:
+def inspect(
+    dump: Dump,
+    registers: Registers,
+    profile: Profile | None = None,
+    limit: int = ENTRIES,
+    kernel: KernelView | None = None,
+) -> Inspection:
     """Decode a dump; the profile is detected if not given, and at most `limit` entries are kept.
+
+    What is mapped where the entries' format is private is what `kernel` says, or else the command queue.
 
     Raises UnusableInput without the registers of any ITS or redistributor, with those of too many, and for a profile
     whose entries have another size than the registers say.
@@ -88,11 +103,9 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
     queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
     read = [queue for queue in queues if queue is not None]
     vpes, vpe_tables = _vpes(dump, frames, profile, units, redistributors, budget)
-    if profile is OPAQUE and architecture != "3":
-        vpes = _joined(VPES, [vpes_mapped(dump, queue, architecture) for queue in read[:1]])
-        pta = next((unit.pta for unit in units for queue in read[:1] if unit.number == queue.its), None)
-        vpes["RDbase"] = [rdbases.number(rdbase, pta) for rdbase in vpes["RDbase"].tolist()]
-        join.place_vpes(vpes, redistributors)
+    if profile is OPAQUE:
+        vpes, told = _testified(dump, units, read, architecture, redistributors, rdbases, kernel)
+        evidence = [*evidence, *told]
     events = _joined(EVENTS, [unit.events.rows for unit in units])
     targets = join.Targets(dump, redistributors, _joined(COLLECTIONS, [unit.collections for unit in units]), vpes)
     targets.join(events)
@@ -114,7 +127,46 @@ def inspect(dump: Dump, registers: Registers, profile: Profile | None = None, li
         targets.pending(events, budget),
         _vsgis(dump, vpes, profile, architecture, budget),
         budget.ended,
+        kernel,
     )
+
+
+def _testified(
+    dump: Dump,
+    units: list[Its],
+    queues: list[Queue],
+    architecture: str,
+    redistributors: list[Redistributor],
+    rdbases: RDbases,
+    kernel: KernelView | None,
+) -> tuple[NDArray[np.void], list[str]]:
+    """What is mapped, as somebody else than the tables tells it: the vPEs, and who said so."""
+    from gicmodel.inspection.witness import Witness, of_kernel, of_queue
+
+    by_its = {queue.its: queue for queue in queues}
+    of_cpu = {one.number: one.processor_number for one in redistributors}
+
+    def by_cpu(cpu: int, pta: bool | None) -> int:
+        return of_cpu.get(cpu, UNKNOWN)
+
+    parts, told = [], []
+    for unit in units:
+        testimony: Witness
+        number: Callable[[int, bool | None], int]
+        if kernel is not None and unit.number in kernel.devices:
+            testimony, number = of_kernel(kernel, unit), by_cpu
+        elif unit.number in by_its:
+            testimony, number = of_queue(dump, by_its[unit.number], architecture), rdbases.number
+        else:
+            continue
+        parts.append(testimony.tell(dump, unit))
+        told.append(f"mapped in {unit.frame}: as told by {testimony.source}")
+        for rows in (parts[-1], unit.collections):
+            rows["RDbase"] = [number(rdbase, unit.pta) for rdbase in rows["RDbase"].tolist()]
+    vpes = _joined(VPES, parts)
+    vpes = vpes[is_first(vpes["vPEID"])]
+    join.place_vpes(vpes, redistributors)
+    return vpes, told
 
 
 def _vsgis(dump: Dump, vpes: NDArray[np.void], profile: Profile, architecture: str, budget: Budget) -> NDArray[np.void]:

@@ -36,6 +36,8 @@ class Its:
     collections: NDArray[np.void] = field(default_factory=lambda: np.empty(0, COLLECTIONS))
     vpes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, VPES))
     events: Events = field(default_factory=Events)
+    told_whole: bool | None = None
+    """Whether all that is mapped was told, where it was not the tables that told it (`inspection.witness`)."""
 
     @property
     def frame(self) -> str:
@@ -65,6 +67,8 @@ class Its:
     @property
     def tells_devices(self) -> bool:
         """Whether its device table was decoded, or GITS_BASER<n>.Valid says that there is none."""
+        if self.told_whole is not None:
+            return self.told_whole
         return self.maps("device") or ("device" in self.tables and not self.tables["device"].valid)
 
     @property

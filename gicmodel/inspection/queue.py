@@ -6,12 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gicmodel.images.dump import ABSENT, Dump
-from gicmodel.inspection.entries import VPES, table
 from gicmodel.inspection.frames import Frames
-from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES, decode_command, format_command
+from gicmodel.layouts.commands import COMMAND_BYTES, format_command
 
 PAGE_BYTES = 4096
 """GITS_CBASER.Size counts these."""
@@ -75,42 +73,55 @@ def read_queue(dump: Dump, frames: Frames, its: int, architecture: str) -> Queue
     commands: list[Command] = []
     if centre is not None and centre < size:
         after = AFTER if waiting is None else min(AFTER, waiting)
-        slots = [(n, (centre + n * COMMAND_BYTES) % size) for n in range(-BEFORE, after)]
-        commands = [
-            _command(dump, address, slot, _state(n, stalled, creadr, waiting), architecture) for n, slot in slots
-        ]
+        commands = _commands(dump, address, size, centre, range(-BEFORE, after), architecture, waiting, stalled)
     return Queue(its, address, size, creadr, cwriter, stalled, waiting, commands)
 
 
-def vpes_mapped(dump: Dump, queue: Queue, architecture: str) -> NDArray[np.void]:
-    """The vPEs that executed VMAPP commands, as far back as the queue goes, have mapped; places are the commands'.
+def whole_ring(dump: Dump, queue: Queue, architecture: str) -> list[Command]:
+    """Every slot of a queue that is not zero, from the oldest on."""
+    centre = queue.cwriter if queue.creadr is None else queue.creadr
+    if centre is None or centre >= queue.size:
+        centre = 0
+    waiting = queue.waiting or 0
+    slots = range(waiting - queue.size // COMMAND_BYTES, waiting)
+    found = _commands(dump, queue.address, queue.size, centre, slots, architecture, queue.waiting, queue.stalled)
+    return [command for command in found if command.words is None or any(command.words)]
 
-    It tells what a vPE table of unknown format holds.
+
+def _commands(
+    dump: Dump,
+    address: int,
+    size: int,
+    centre: int,
+    slots: range,
+    architecture: str,
+    waiting: int | None,
+    stalled: bool,
+) -> list[Command]:
+    """The commands of slots counted from the one at `centre`; without `waiting` nobody knows which were executed."""
+    places = [(n, (centre + n * COMMAND_BYTES) % size) for n in slots]
+    return [_command(dump, address, slot, _state(n, stalled, waiting), architecture) for n, slot in places]
+
+
+def ring(dump: Dump, queue: Queue) -> tuple[list[tuple[int, tuple[int, ...]]], bool]:
+    """The executed commands that still stand in a queue, the oldest first: address and words; and whether that is all.
+
+    Without CREADR all are taken as executed. Linux allocates a queue of zeros: where one is left none was overwritten.
     """
-    if queue.creadr is None or queue.creadr >= queue.size:
-        return np.empty(0, VPES)
-    oldest = queue.creadr + (queue.waiting or 0) * COMMAND_BYTES
-    executed = queue.size - (queue.waiting or 0) * COMMAND_BYTES
-    slots = queue.address + (oldest + np.arange(0, executed, COMMAND_BYTES)) % queue.size
+    end = queue.cwriter if queue.creadr is None else queue.creadr
+    if end is None or end >= queue.size:
+        return [], False
+    waiting = (queue.waiting or 0) * COMMAND_BYTES
+    slots = queue.address + (end + waiting + np.arange(0, queue.size - waiting, COMMAND_BYTES)) % queue.size
     octets, held = dump.gather(slots, COMMAND_BYTES)
-    mapped: dict[int, tuple[dict[str, int], int]] = {}
-    for row in np.flatnonzero(held & (octets[:, 0] == OPCODES["VMAPP"])).tolist():
-        _, fields = decode_command(octets[row].view("<u8"), architecture)
-        mapped.pop(fields["vPEID"], None)
-        if fields["V"]:
-            mapped[fields["vPEID"]] = (fields, int(slots[row]))
-    rows = [_vpe(fields, address, queue.its) for _, (fields, address) in sorted(mapped.items())]
-    vpes = np.concatenate([np.empty(0, VPES), *rows])
-    vpes["offset"] = dump.offsets(vpes["address"])
-    return vpes
+    used = np.asarray(octets.any(axis=1))
+    rows, words = np.flatnonzero(used).tolist(), octets.view("<u8").tolist()
+    whole = bool(held.all() and not used[0] and not (used[:-1] & ~used[1:]).any())
+    return [(int(slots[row]), tuple(words[row])) for row in rows], whole
 
 
-def _vpe(fields: dict[str, int], address: int, its: int) -> NDArray[np.void]:
-    return table(VPES, 1, **{**fields, "its": its, "address": address})
-
-
-def _state(distance: int, stalled: bool, creadr: int | None, waiting: int | None) -> str:
-    if creadr is None or waiting is None:
+def _state(distance: int, stalled: bool, waiting: int | None) -> str:
+    if waiting is None:
         return "unknown"
     if distance < 0:
         return "done"

@@ -39,7 +39,7 @@ class Report:
     @classmethod
     def of(cls, image: Path, source: Source, profile: Profile | None = None, limit: int = ENTRIES) -> Self:
         """Inspect an opened image, and look for everything that is wrong. Raises UnusableInput as `inspect`."""
-        found = inspect(source.dump, source.registers, profile, limit)
+        found = inspect(source.dump, source.registers, profile, limit, source.view)
         return cls(image, source, found, find(found))
 
     @property

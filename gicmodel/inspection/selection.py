@@ -92,6 +92,8 @@ def chosen(found: Inspection, selection: Selection, name: str) -> NDArray[np.voi
 
 
 def _view(found: Inspection, findings: Findings, selection: Selection, name: str) -> View:
+    if selection.table == name == "queue":
+        return views.queue(found, whole=True)
     if name in views.OF_ROWS:
         return views.OF_ROWS[name](found, chosen(found, selection, name))
     return views.findings(findings) if name == "findings" else views.OF_ALL[name](found)

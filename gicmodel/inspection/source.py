@@ -16,6 +16,7 @@ from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.sources import beside, dump_in, is_snapshot, read_registers, registers_in
 
 if TYPE_CHECKING:
+    from gicmodel.inspection.linux.devices import KernelView
     from gicmodel.inspection.linux.kernels import FoundKernel
 
 _GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
@@ -25,7 +26,8 @@ _GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
 class Source:
     """An image with its registers, and where they come from.
 
-    `kernels` are those that were found in it, if any were looked for; `kernel` is the one whose registers these are.
+    `kernels` are those that were found in it, if any were looked for; `kernel` is the one whose registers these are,
+    and `view` what its structures say.
     """
 
     dump: Dump
@@ -33,6 +35,7 @@ class Source:
     sources: list[str]
     kernels: list[FoundKernel] = field(default_factory=list)
     kernel: FoundKernel | None = None
+    view: KernelView | None = None
 
 
 def open_source(
@@ -72,14 +75,16 @@ def _own_registers(file: IO[bytes], image: Path) -> list[tuple[str, Registers]]:
 
 def _look_for_kernels(source: Source, image: Path, node: int | None, needed: bool) -> None:
     """Take the registers of a kernel whose RAM the dump is; UnusableInput if they are needed and there is none."""
+    from gicmodel.inspection.linux.devices import view_of
     from gicmodel.inspection.linux.kernels import find_kernels
     from gicmodel.inspection.linux.registers import registers_of
 
     found = find_kernels(source.dump)
     source.kernels, source.kernel = found.kernels, found.choose(node)
     if source.kernel is not None:
-        source.registers = registers_of(source.kernel)
         source.sources.append(f"in the dump: {source.kernel}")
+        source.view = view_of(source.dump, found, source.kernel)
+        source.registers = registers_of(source.kernel, source.view)
         source.dump = source.kernel.ram(source.dump)
     elif needed and found.kernels:
         raise UnusableInput(

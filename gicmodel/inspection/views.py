@@ -16,6 +16,7 @@ from gicmodel.inspection import lpis
 from gicmodel.inspection.entries import UNKNOWN, count_of, device_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import vpt_id_bits
+from gicmodel.inspection.queue import whole_ring
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules import Findings
 
@@ -70,7 +71,7 @@ class View:
 
 
 def _place(rows: NDArray[np.void]) -> list[Column]:
-    return [Column("address", "hex", rows["address"]), Column("offset", "hex", rows["offset"], maybe=True)]
+    return [Column("address", "hex", rows["address"], maybe=True), Column("offset", "hex", rows["offset"], maybe=True)]
 
 
 def _its(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
@@ -104,9 +105,20 @@ def events(found: Inspection, rows: NDArray[np.void]) -> View:
             *_configured(rows["configuration"]),
             Column("pending", "flag", rows["pending"], maybe=True),
             Column("Doorbell", "number", rows["Doorbell"]),
+            *_kernel(found, rows),
             *_place(rows),
         ],
     )
+
+
+def _kernel(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
+    """What the kernel has for each event: only where its structures were read."""
+    if found.kernel is None:
+        return []
+    known = {its: found.kernel.events(its) for its in found.kernel.devices}
+    keys = rows[["its", "DeviceID", "EventID"]].tolist()
+    told = [known.get(its, {}).get((device, event)) for its, device, event in keys]
+    return [Column("kernel", "text", [None if event is None else str(event) for event in told])]
 
 
 def devices(found: Inspection, rows: NDArray[np.void]) -> View:
@@ -253,12 +265,16 @@ def pending(found: Inspection, rows: NDArray[np.void]) -> View:
     )
 
 
-def queue(found: Inspection) -> View:
-    """The commands around CREADR."""
-    rows = [(one.its, command) for one in found.queues for command in one.commands]
+def queue(found: Inspection, whole: bool = False) -> View:
+    """The commands around CREADR, or with `whole` all that stand in the ring."""
+    rows = [
+        (one.its, command)
+        for one in found.queues
+        for command in (whole_ring(found.dump, one, found.architecture) if whole else one.commands)
+    ]
     return View(
         "queue",
-        "command queue around CREADR",
+        "command queue, from the oldest on" if whole else "command queue around CREADR",
         [
             *([Column("its", "number", [its for its, _ in rows])] if len(found.queues) > 1 else []),
             Column("slot", "hex", [command.offset for _, command in rows]),

@@ -2,7 +2,8 @@
 """What the ITS driver keeps of each device: DeviceID, ITT, LPI, CPU, and vINTID and vPE of what is forwarded.
 
 `struct its_device`, `event_lpi_map`, `its_vlpi_map`, `its_vpe` and `its_vm` (drivers/irqchip/irq-gic-v3-its.c,
-include/linux/irqchip/arm-gic-v4.h), by the offsets that the kernel's BTF gives.
+include/linux/irqchip/arm-gic-v4.h), by the offsets that the kernel's BTF gives. What cannot be as the driver has it is
+refused (Unreadable): a damaged structure must not look like an answer.
 """
 
 from __future__ import annotations
@@ -11,21 +12,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gicmodel.inspection.linux.btf import Structure
+from gicmodel.images.dump import Dump
+from gicmodel.inspection.linux.btf import Structure, read_btf
 from gicmodel.inspection.linux.kernel import Kernel
+from gicmodel.inspection.linux.kernels import Found, FoundKernel
 from gicmodel.inspection.linux.pages import Unreadable
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.memory import ADDRESS_BITS
 
 _MOST_EVENTS = 1 << 16
-_MOST_VPES = 1 << 12
+_MOST_CPUS = 1 << 12
+_INTIDS = 1 << 24
+"""No INTID is wider (IHI0069, "INTIDs")."""
+_ITT_ALIGNMENT = 1 << 8
+_VPT_ALIGNMENT = 1 << 16
 
 
 class KernelVpe(NamedTuple):
-    """A vPE: `vpt` is the physical address of its VPT, `cpu` the CPU whose redistributor it is mapped to."""
+    """A vPE: `vpt` and `vprop` are the physical addresses of its VPT and its VM's vLPI configuration table.
+
+    `cpu` is the CPU whose redistributor it is mapped to; `vprop` is None where that cannot be read.
+    """
 
     vpe_id: int
     vpt: int
+    vprop: int | None
     cpu: int
     resident: bool
+
+    def __str__(self) -> str:
+        return f"vPE {self.vpe_id} ({'resident, ' if self.resident else 'not resident, '}cpu {self.cpu})"
 
 
 class KernelEvent(NamedTuple):
@@ -37,49 +53,100 @@ class KernelEvent(NamedTuple):
     vintid: int | None = None
     vpe: KernelVpe | None = None
 
+    def __str__(self) -> str:
+        text = f"LPI {self.intid} cpu {self.cpu}"
+        return text if self.vpe is None else f"{text} -> vINTID {self.vintid} of {self.vpe}"
+
 
 @dataclass
 class KernelDevice:
-    """A device of an ITS: its ITT's physical address, how many EventIDs that has room for, and its mapped events."""
+    """A device of an ITS: its ITT's physical address, how many EventIDs that has room for, and its mapped events.
+
+    `managed` says that the driver keeps a list of its events: of the device of GICv4.0's doorbells it keeps none.
+    """
 
     device_id: int
     itt: int
     events_most: int
+    managed: bool = False
     events: list[KernelEvent] = field(default_factory=list)
+
+
+@dataclass
+class KernelView:
+    """What a kernel's structures say, by ITS: its devices, and where following them broke off, if it did."""
+
+    source: str
+    devices: dict[int, list[KernelDevice]] = field(default_factory=dict)
+    broken: dict[int, str] = field(default_factory=dict)
+
+    def events(self, its: int) -> dict[tuple[int, int], KernelEvent]:
+        """The events of an ITS by DeviceID and EventID."""
+        found = self.devices.get(its, [])
+        return {(device.device_id, event.event_id): event for device in found for event in device.events}
+
+    def vpes(self) -> dict[int, KernelVpe]:
+        """The vPEs that events are forwarded to, by vPEID."""
+        events = (event for devices in self.devices.values() for device in devices for event in device.events)
+        return {event.vpe.vpe_id: event.vpe for event in events if event.vpe is not None}
+
+
+def view_of(dump: Dump, found: Found, kernel: FoundKernel) -> KernelView | None:
+    """What the structures of the dumped kernel say; None without its BTF in the dump."""
+    described = next(((at, btf) for at, btf in read_btf(dump, found.places) if btf.structure("its_node")), None)
+    if not kernel.own or described is None:
+        return None
+    place, btf = described
+    view = KernelView(f"the kernel's structures, by its BTF at {place:#x}")
+    for number, node in enumerate(kernel.nodes):
+        devices: list[KernelDevice] = []
+        view.devices[number] = devices
+        try:
+            devices.extend(read_devices(Kernel(dump, node, kernel.note, btf)))
+        except Unreadable as problem:
+            view.broken[number] = str(problem)
+    return view
 
 
 def read_devices(kernel: Kernel) -> Iterator[KernelDevice]:
     """The devices of the kernel's ITS, in the order of its list. Raises Unreadable where that breaks off."""
-    node, device = (
-        kernel.structure("its_node", "cmd_base", "its_device_list"),
-        kernel.structure("its_device", "event_map"),
-    )
-    head = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"] + node.offsets["its_device_list"]
-    for address in kernel.list_entries(head, device.offsets["entry"]):
+    node = kernel.structure("its_node", "cmd_base", "its_device_list")
+    device = kernel.structure("its_device", "event_map", "itt", "nr_ites", "its", "entry", "device_id")
+    start = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"]
+    for address in kernel.list_entries(start + node.offsets["its_device_list"], device.offsets["entry"]):
+        if kernel.memory.number(address + device.offsets["its"]) != start:
+            raise Unreadable(f"struct its_device at {address:#x} is of another its_node")
         yield _device(kernel, device, address)
 
 
 def _device(kernel: Kernel, device: Structure, address: int) -> KernelDevice:
     at = {name: address + offset for name, offset in device.offsets.items()}
     itt = kernel.memory.physical(kernel.memory.number(at["itt"]))
+    # its_create_device() takes room for alignment, and the command gets the address rounded up.
+    itt = itt + _ITT_ALIGNMENT - 1 & -_ITT_ALIGNMENT
     found = KernelDevice(kernel.memory.number(at["device_id"], 4), itt, kernel.memory.number(at["nr_ites"], 4))
-    found.events = list(_events(kernel, at["event_map"]))
+    if not 0 < found.events_most <= _MOST_EVENTS or itt >> ADDRESS_BITS:
+        raise Unreadable(f"struct its_device at {address:#x} has {found.events_most} entries at {itt:#x}")
+    found.events = list(_events(kernel, at["event_map"], found))
     return found
 
 
-def _events(kernel: Kernel, address: int) -> Iterator[KernelEvent]:
-    layout = kernel.structure("event_lpi_map", "lpi_map", "vlpi_maps")
+def _events(kernel: Kernel, address: int, device: KernelDevice) -> Iterator[KernelEvent]:
+    layout = kernel.structure("event_lpi_map", "lpi_map", "vlpi_maps", "nr_lpis", "lpi_base", "col_map")
     at = {name: address + offset for name, offset in layout.offsets.items()}
     count, base = kernel.memory.number(at["nr_lpis"], 4), kernel.memory.number(at["lpi_base"])
-    if not count:
+    if not count and not kernel.memory.number(at["lpi_map"]):
         return
-    if count > _MOST_EVENTS:
-        raise Unreadable(f"a device with {count} LPIs at {address:#x}")
+    device.managed = True
+    if not 0 < count <= device.events_most or not FIRST_LPI <= base <= _INTIDS - count:
+        raise Unreadable(f"device {device.device_id:#x} has {count} LPIs from {base}, at {address:#x}")
     mapped = int.from_bytes(kernel.memory.read(kernel.memory.number(at["lpi_map"]), -(-count // 64) * 8), "little")
     cpus = kernel.memory.array(kernel.memory.number(at["col_map"]), count, "<u2").tolist()
     forwarded = _forwarded(kernel, kernel.memory.number(at["vlpi_maps"]), count)
     for event in range(count):
         if mapped >> event & 1:
+            if cpus[event] >= _MOST_CPUS:
+                raise Unreadable(f"event {event} of device {device.device_id:#x} is of CPU {cpus[event]}")
             yield KernelEvent(event, base + event, cpus[event], *forwarded.get(event, (None, None)))
 
 
@@ -93,17 +160,29 @@ def _forwarded(kernel: Kernel, maps: int, count: int) -> dict[int, tuple[int, Ke
         address = maps + event * layout.size
         if vpe := kernel.memory.number(address + layout.offsets["vpe"]):
             vintid = kernel.memory.number(address + layout.offsets["vintid"], 4)
+            if not FIRST_LPI <= vintid < _INTIDS:
+                raise Unreadable(f"struct its_vlpi_map at {address:#x} is of vINTID {vintid}")
             found[event] = vintid, read_vpe(kernel, vpe)
     return found
 
 
 def read_vpe(kernel: Kernel, address: int) -> KernelVpe:
     """A `struct its_vpe`."""
-    layout = kernel.structure("its_vpe", "vpt_page", "vpe_id")
+    layout = kernel.structure("its_vpe", "vpt_page", "vpe_id", "col_idx", "resident")
     at = {name: address + offset for name, offset in layout.offsets.items()}
-    return KernelVpe(
-        kernel.memory.number(at["vpe_id"], 2),
-        kernel.memory.page_address(kernel.memory.number(at["vpt_page"])),
-        kernel.memory.number(at["col_idx"], 2),
-        bool(kernel.memory.number(at["resident"], 1)),
-    )
+    vpt = kernel.memory.page_address(kernel.memory.number(at["vpt_page"]))
+    cpu, resident = kernel.memory.number(at["col_idx"], 2), kernel.memory.number(at["resident"], 1)
+    if vpt % _VPT_ALIGNMENT or vpt >> ADDRESS_BITS or cpu >= _MOST_CPUS or resident > 1:
+        raise Unreadable(f"struct its_vpe at {address:#x} has its VPT at {vpt:#x}, CPU {cpu}")
+    vpe_id = kernel.memory.number(at["vpe_id"], 2)
+    return KernelVpe(vpe_id, vpt, _vprop(kernel, at.get("its_vm", 0)), cpu, bool(resident))
+
+
+def _vprop(kernel: Kernel, its_vm: int) -> int | None:
+    try:
+        layout = kernel.structure("its_vm", "vprop_page")
+        vm = kernel.memory.number(its_vm)
+        vprop = kernel.memory.page_address(kernel.memory.number(vm + layout.offsets["vprop_page"]))
+    except Unreadable:
+        return None
+    return None if vprop % _VPT_ALIGNMENT or vprop >> ADDRESS_BITS else vprop

@@ -6,19 +6,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gicmodel.images.registers import RD_BASE, Given, Registers
+from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.linux.kernels import FoundKernel
+from gicmodel.layouts.registers.its import GITS_TYPER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40 as _VPENDBASER
+from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER_V40 as _VPROPBASER
 
 _LPI_ID_BITS = 16
 """ITS_MAX_LPI_NRBITS: what Linux takes at most."""
 
 
-def registers_of(kernel: FoundKernel) -> Registers:
+def registers_of(kernel: FoundKernel, view: KernelView | None = None) -> Registers:
     """The registers that a kernel's structures and its log tell, and where each was read."""
     registers: Registers = {}
-    for frame, name, value, origin in _values(kernel):
+    for frame, name, value, origin in (*_values(kernel), *_resident(kernel, view)):
         registers.setdefault(frame, {})[name] = Given(value, origin)
     return registers
+
+
+def _resident(kernel: FoundKernel, view: KernelView | None) -> Iterator[tuple[str, str, int, str]]:
+    """GICv4.0's registers of the vPEs that the kernel has as resident."""
+    typer = kernel.nodes[0].typer
+    if view is None or typer is None or GITS_TYPER.unpack(typer)["VMAPP"]:
+        return
+    for vpe in view.vpes().values():
+        origin = f"struct its_vpe of vPE {vpe.vpe_id}: {view.source}"
+        if vpe.resident:
+            yield f"GICR{vpe.cpu}", "VPENDBASER", _VPENDBASER.pack(Valid=1, Physical_Address=vpe.vpt), origin
+            if vpe.vprop is not None:
+                value = _VPROPBASER.pack(Physical_Address=vpe.vprop, IDbits=_LPI_ID_BITS - 1)
+                yield f"GICR{vpe.cpu}", "VPROPBASER", value, f"{origin}; IDbits: Linux's most"
 
 
 def _values(kernel: FoundKernel) -> Iterator[tuple[str, str, int, str]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.rules import chain, mapping, memory, pending, queue
+from gicmodel.inspection.rules import chain, kernel, mapping, memory, pending, queue
 from gicmodel.inspection.rules.rule import MOST, Finding, Group, Row, Rule
 
-_SUBJECTS = (mapping, chain, pending, queue, memory)
+_SUBJECTS = (mapping, chain, pending, queue, memory, kernel)
 
 RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in vars(subject).values() if isinstance(rule, Rule)}
 """Every rule by its identifier, in the order of their declarations."""

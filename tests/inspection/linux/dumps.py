@@ -2,9 +2,14 @@
 """The dumps of tables/linux-virt-dumps, and what drgn said of them."""
 
 import re
+import struct
 from functools import cache
 
+import numpy as np
+
+from gicmodel.images.segments import Segment
 from gicmodel.images.sources import read_dump
+from gicmodel.inspection import Dump
 from tests.inspection.museum import TABLES
 
 DUMPS = TABLES / "linux-virt-dumps"
@@ -53,3 +58,15 @@ def pending(name):
     """{CPU: [LPI, ...]}."""
     matches = [match for line in facts(name) if (match := _PENDING.match(line))]
     return {int(match[1]): [int(lpi) for lpi in match[4].split(",") if lpi] for match in matches}
+
+
+def changed(dump, places):
+    """A dump with other words at some addresses."""
+    segments = []
+    for segment in dump.segments:
+        octets = np.array(segment.data)
+        for address, word in places.items():
+            if segment.address <= address < segment.end:
+                octets[address - segment.address :][:8] = list(struct.pack("<Q", word & (1 << 64) - 1))
+        segments.append(Segment(segment.address, octets, segment.offset))
+    return Dump(segments)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers from RAM alone: those that drgn tells with the kernel's debug information."""
 
-import struct
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +14,7 @@ from gicmodel.inspection.linux.kernels import find_kernels
 from gicmodel.inspection.linux.registers import registers_of
 from gicmodel.inspection.linux.scan import _MOST, scan
 from tests.inspection.linux import dumps
+from tests.inspection.linux.dumps import changed
 
 NODE = 0x42109A50
 """Where `cmd_base` is in v3crash."""
@@ -23,18 +22,6 @@ NODE = 0x42109A50
 
 def registers(dump, number=None):
     return registers_of(find_kernels(dump).choose(number))
-
-
-def changed(dump, places):
-    """A dump with other words at some addresses."""
-    segments = []
-    for segment in dump.segments:
-        octets = np.array(segment.data)
-        for address, word in places.items():
-            if segment.address <= address < segment.end:
-                octets[address - segment.address :][:8] = list(struct.pack("<Q", word & (1 << 64) - 1))
-        segments.append(Segment(segment.address, octets, segment.offset))
-    return Dump(segments)
 
 
 @pytest.mark.parametrize("name", dumps.NAMES)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of the kernel whose dump it is: does the ITS have what its driver believes it has?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gicmodel.images.dump import ABSENT
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.its import Its
+from gicmodel.inspection.linux.devices import KernelEvent, KernelView
+from gicmodel.inspection.rules.mapping import event_name
+from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+
+DIFFERS = Rule(
+    "kernel-differs",
+    "warning",
+    "The ITS has an event as its driver has it; else a command was lost or not executed yet, or memory is damaged.",
+    "Linux irq-gic-v3-its.c its_irq_domain_activate, its_vlpi_map, its_set_affinity",
+)
+BROKEN = Rule(
+    "kernel-list-broken",
+    "warning",
+    "The driver's structures could not be followed to their end: what the kernel has beyond that is not known.",
+    "Linux irq-gic-v3-its.c struct its_node, its_device",
+)
+RULES = (DIFFERS, BROKEN)
+
+
+def check(found: Inspection) -> Iterator[Group]:
+    """What differs between the tables and the structures of the kernel."""
+    view = found.kernel
+    if view is None:
+        return
+    broken = [place(ABSENT, ABSENT, its=its, text=text) for its, text in view.broken.items()]
+    yield Group(BROKEN, broken, lambda row: f"GITS{row['its']}: {row['text']}")
+    for unit in found.its:
+        if unit.number in view.devices and unit.maps("device") and not found.truncated:
+            rows = list(_differences(view, unit))
+            yield Group(DIFFERS, rows, lambda row: row["text"])
+
+
+def _differences(view: KernelView, unit: Its) -> Iterator[Row]:
+    kernels = view.events(unit.number)
+    events = unit.events.rows
+    mapped = {(int(row["DeviceID"]), int(row["EventID"])): row for row in events}
+    unread = {int(device) for device in unit.devices["DeviceID"][unit.events.absent]}
+    others = {device.device_id for device in view.devices[unit.number] if not device.managed}
+    whole = unit.number not in view.broken
+    itts = dict(zip(unit.devices["DeviceID"].tolist(), unit.devices["ITT_addr"].tolist(), strict=True))
+    for device in view.devices[unit.number]:
+        if itts.get(device.device_id, device.itt) != device.itt:
+            text = f"device {device.device_id:#x}: the tables have its ITT at {itts[device.device_id]:#x}"
+            yield place(device.itt, ABSENT, text=f"{text}, the kernel at {device.itt:#x}")
+    for key, event in kernels.items():
+        if key not in mapped and key[0] not in unread and not unit.tables["device"].absent:
+            text = f"device {key[0]:#x} event {key[1]}: the kernel has {event}, the tables nothing"
+            yield place(ABSENT, ABSENT, text=text)
+    for key, row in mapped.items():
+        if (key in kernels or (whole and key[0] not in others)) and (text := _difference(kernels.get(key), row)):
+            yield place(int(row["address"]), int(row["offset"]), text=f"{event_name(row)}: {text}")
+
+
+def _difference(event: KernelEvent | None, row: np.void | dict[str, Any]) -> str:
+    """How an entry differs from the kernel's event; empty if it does not."""
+    intid, virtual = int(row["INTID"]), bool(row["virtual"])
+    tables = f"vINTID {intid} of vPE {row['vPEID']}" if virtual else f"INTID {intid} of collection {row['ICID']}"
+    if event is None:
+        return f"the tables have {tables}, the kernel nothing"
+    if event.vpe is None:
+        same = not virtual and (event.intid, event.cpu) == (intid, int(row["ICID"]))
+    else:
+        same = virtual and (event.vintid, event.vpe.vpe_id) == (intid, int(row["vPEID"]))
+    return "" if same else f"the tables have {tables}, the kernel {event}"
