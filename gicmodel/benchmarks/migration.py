@@ -16,7 +16,8 @@ from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, requ
 from gicmodel.benchmarks.machines import PENDING, new_host, running_machine, size_of
 from gicmodel.memory import PAGE_BYTES
 from gicmodel.migration.migrate import Migration
-from gicmodel.migration.trial import pending_interrupts, raise_some
+from gicmodel.migration.pending import pending_interrupts
+from gicmodel.migration.trial import raise_some
 
 VCPUS = 16
 LARGE, SMALL, QUICK = 57_344, 1024, 32

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -21,18 +22,18 @@ from gicmodel.images.registers import Registers, read_registers
 from gicmodel.images.segments import Segment, read_image
 from gicmodel.images.sources import REGISTERS_NAME, beside
 from gicmodel.layouts.lpi_tables import VSGIS
+from gicmodel.policy import Policy
 
 if TYPE_CHECKING:
     from gicmodel.migration.comparison import PolicyComparison
     from gicmodel.migration.machine import Delivery, VirtualMachine
-    from gicmodel.migration.policy import Policy
+    from gicmodel.migration.migrate import Options
     from gicmodel.migration.steps import Progress
-    from gicmodel.migration.trial import Course, VmSize
+    from gicmodel.migration.trial import VmSize
     from gicmodel.migration.verdict import Verdict
 
 Saved = tuple[Path, Sequence[Segment], Registers]
-POLICIES = ("avoid-unset", "dedicated-interface", "retrieve-on-unset", "rfc")
-MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed", "hops", "abort_at")
+MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed")
 """Options of the VM that is made up when there is no IMAGE."""
 OF_AN_IMAGE = ("registers", "base")
 SHOWN = 10
@@ -68,9 +69,9 @@ NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which of the vLPIs are pending.")
 @click.option(
     "--policy",
-    default=POLICIES[0],
+    default=Policy.AVOID_UNSET.value,
     show_default=True,
-    type=click.Choice(POLICIES),
+    type=click.Choice([policy.value for policy in Policy]),
     help="What is done about forwarding that is reset while the destination loads a device: the monitor allocates all "
     "vectors first; KVM transfers pending state when all is loaded; unset_forwarding reads it back; or nothing.",
 )
@@ -86,8 +87,8 @@ NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
 @click.option(
     "--abort-at",
     metavar="STEP",
-    help="Cancel the migration after this step; the source takes its interrupts, and then it is tried again. "
-    "A name that no step has lists them.",
+    help="Cancel the migration after this step; the source takes its interrupts, or an image stays as it was, and "
+    "then it is tried again. A name that no step has lists them.",
 )
 @click.option("--compare-policies", is_flag=True, help="Migrate with every policy and 0, 1, 3 and 64 resets; a table.")
 @click.option(
@@ -133,8 +134,9 @@ def command(
     IMAGE, the RAM of a guest that a KVM host has saved (an ELF core, or raw bytes with --base), the guest is resumed,
     saved again and compared byte for byte.
 
-    With --hops it goes to and fro between the two, and in between devices fire, the guest masks interrupts, gives them
-    other affinities and maps them anew, reloads a driver and resets a device, and vCPUs move to other CPUs.
+    With --hops it goes to and fro between the two. In between every second vCPU takes its interrupts, and vCPUs move to
+    other CPUs; of a VM that is made up devices fire, the guest masks interrupts, gives them other affinities and maps
+    them anew, reloads a driver and resets a device.
 
     Exit status: 0 nothing is lost and nothing arrives twice (of policies compared: but for what rfc loses by resets), 1
     otherwise, 2 unusable input.
@@ -143,22 +145,23 @@ def command(
     runs = COMPARED_RUNS if compare_policies else hops * (1 + forwarding_resets / 8)
     choose_engine(engine, 0 if image else runs * _saved_seconds(vcpus, devices * vectors), not no_progress)
     # The kernels come with these, and numba on the compiled engine.
-    from gicmodel.migration import Options, Policy
+    from gicmodel.migration import Options
     from gicmodel.migration.comparison import compare_policies as compare
-    from gicmodel.migration.trial import Course, VmSize
+    from gicmodel.migration.trial import VmSize
 
-    _check_step(abort_at, Policy(policy))
+    options = Options(Policy(policy), forwarding_resets, abort_at, hops, pending, seed)
+    _check_step(options, of_an_image=image is not None)
     saver = _Saver(save)
     saved = None if image is None else (image, read_image(image, base), read_registers(_registers_of(image, registers)))
-    size = VmSize(vcpus, devices, vectors)
+    guest = saved or VmSize(vcpus, devices, vectors)
 
-    def trial(policy: Policy, resets: int, abort_at: str | None = None) -> Verdict:
-        course = Course(pending, seed, hops, Options(policy, resets, abort_at))
-        return _migrate(architecture, size, course, saved, watcher.progress, saver)
+    def trial(policy: Policy, resets: int) -> Verdict:
+        chosen = replace(options, policy=policy, forwarding_resets=resets)
+        return _migrate(architecture, guest, chosen, watcher.progress, saver)
 
     try:
         with Watcher(enabled=not no_progress) as watcher:
-            came_to = compare(trial) if compare_policies else trial(Policy(policy), forwarding_resets, abort_at)
+            came_to = compare(trial) if compare_policies else trial(options.policy, forwarding_resets)
     except Interrupted as stop:
         results.publish(stop.so_far.to_json(), partial(_show, stop.so_far))
         raise
@@ -168,20 +171,20 @@ def command(
     ctx.exit(0 if came_to.passed else 1)
 
 
-def _migrate(
-    architecture: str, size: VmSize, course: Course, saved: Saved | None, progress: Progress, saver: _Saver
-) -> Verdict:
+def _migrate(architecture: str, guest: VmSize | Saved, options: Options, progress: Progress, saver: _Saver) -> Verdict:
     """One trial, of a VM that is made up or saved. UnusableInput if its hosts cannot carry it."""
     from gicmodel.migration.saved_guest import SavedGuest
-    from gicmodel.migration.trial import hosts_for, migrate_new_vm, resume_saved_guest
+    from gicmodel.migration.trial import VmSize, hosts_for, run_trial
 
-    generation = cast(Literal["4.0", "4.1"], architecture)
-    if saved is None:
-        with _fitting(f"a VM of {size.vcpus} vCPUs with {size.devices} devices of {size.vectors} vectors"):
-            return migrate_new_vm(hosts_for(size.vcpus, generation), size, course, progress, saver)
-    guest = SavedGuest(*saved)
-    with _fitting(f"{guest.path}: a VM of {guest.vcpus} vCPUs"):
-        return resume_saved_guest(hosts_for(guest.vcpus, generation), guest, course.options, progress, saver)
+    subject = guest if isinstance(guest, VmSize) else SavedGuest(*guest)
+    what = f"a VM of {subject.vcpus} vCPUs"
+    if isinstance(subject, VmSize):
+        what += f" with {subject.devices} devices of {subject.vectors} vectors"
+    else:
+        what = f"{subject.path}: {what}"
+    hosts = hosts_for(subject.vcpus, cast(Literal["4.0", "4.1"], architecture))
+    with _fitting(what):
+        return run_trial(hosts, subject, options, progress, saver)
 
 
 @contextmanager
@@ -215,13 +218,13 @@ class _Saver:
             self.failure = failure
 
 
-def _check_step(abort_at: str | None, policy: Policy) -> None:
-    """UnusableInput if a migration never comes to the step at which it is to be aborted."""
-    from gicmodel.migration.migrate import plan_of
+def _check_step(options: Options, of_an_image: bool) -> None:
+    """UnusableInput if no migration comes to the step at which it is to be aborted."""
+    from gicmodel.migration.trial import steps_of
 
-    plan = [name for name, _ in plan_of(policy)]
-    if abort_at is not None and abort_at not in plan:
-        raise UnusableInput(f"--abort-at {abort_at!r}: with policy {policy.value} the steps are {', '.join(plan)}")
+    step, steps = options.abort_at, steps_of(options, of_an_image)
+    if step is not None and step not in steps:
+        raise UnusableInput(f"--abort-at {step!r}: with policy {options.policy.value} the steps are {', '.join(steps)}")
 
 
 def _saved_seconds(vcpus: int, vlpis: int) -> float:

@@ -4,10 +4,10 @@
 from gicmodel.migration.guest import new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import STEPS, Migration, MigrationError, Options
-from gicmodel.migration.policy import Policy
+from gicmodel.migration.migrate import STEPS, Migration, MigrationError, Options, Resume, Step
 from gicmodel.migration.steps import StepReport
 from gicmodel.migration.vfio import DeviceState, VfioDevice
+from gicmodel.policy import Policy
 
 __all__ = [
     "STEPS",
@@ -18,6 +18,8 @@ __all__ = [
     "MigrationError",
     "Options",
     "Policy",
+    "Resume",
+    "Step",
     "StepReport",
     "VfioDevice",
     "VirtualMachine",

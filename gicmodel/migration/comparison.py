@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gicmodel.errors import Interrupted
-from gicmodel.migration.policy import Policy
 from gicmodel.migration.verdict import Verdict
+from gicmodel.policy import Policy
 
 RESETS = (0, 1, 3, 64)
-LOSES = Policy.RFC
-"""The policy that is expected to lose interrupts."""
 
 
 class PolicyComparison:
@@ -29,7 +27,7 @@ class PolicyComparison:
     def passed(self) -> bool:
         """Whether nothing was lost or doubled, but by the policy that loses, which may do so once there is a reset."""
         return all(
-            verdict.passed or (verdict.policy is LOSES and resets > 0 and verdict.only_lost)
+            verdict.passed or (verdict.policy.loses and resets > 0 and verdict.only_lost)
             for resets, verdict in self._verdicts
         )
 

@@ -2,7 +2,8 @@
 """A migration, step by step, as the cover letter of "KVM: arm64: Add VLPI migration support on GICv4.1" draws it.
 
 Save path: pause vCPUs, pause devices, flush the ITS tables into guest RAM, flush the pending tables (unmap every vPE,
-read its VPT, map it again), copy what is dirty. Resume path: registers, ITS tables, forwarding, run.
+read its VPT, map it again), copy what is dirty. Resume path: registers, ITS tables, forwarding, run. A saved image of a
+guest takes the same steps: it resumes, and is saved again.
 """
 
 from __future__ import annotations
@@ -12,21 +13,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError
-from gicmodel.kvm import KvmError
+from gicmodel.errors import UnusableInput
+from gicmodel.kvm import HostOops, KvmError
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
-from gicmodel.migration.policy import Policy, enable_vectors
 from gicmodel.migration.ram import Connection, ConnectionLost, copy_pages
 from gicmodel.migration.registers import Registers
+from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import Progress, Steps, no_progress
-from gicmodel.migration.vfio import DeviceState
+from gicmodel.migration.vfio import DeviceState, enable_vectors
+from gicmodel.policy import Policy
 
 
 class MigrationError(Exception):
@@ -47,15 +51,20 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How a migration goes.
+    """How a VM is migrated.
 
     `forwarding_resets` is how often the loading of a device resets the forwarding of its vectors, unless the policy
-    avoids it; see `policy.growing`. `abort_at` names a step after which the migration is cancelled.
+    avoids it; see `vfio.growing`. `abort_at` names a step after which a migration is cancelled. Of a trial: `hops` is
+    how many migrations there are, and before each of a VM that is made up a `fraction` of its interrupts is raised,
+    drawn with `seed`.
     """
 
     policy: Policy = Policy.AVOID_UNSET
     forwarding_resets: int = 0
     abort_at: str | None = None
+    hops: int = 1
+    fraction: float = 0.25
+    seed: int = 0
 
 
 DEFAULTS = Options()
@@ -77,19 +86,17 @@ class Migration:
         connection: Connection | None = None,
     ) -> None:
         memory = source.memory
-        self._hosts = (source.host, destination)
+        self._hosts: tuple[Host, ...] = (source.host, destination)
         self._commands_before, self._unmaps_before = self._commands_so_far(), source.unmaps
         self.source = source
         self.options = options
         self.target = VirtualMachine(destination, GuestMemory(memory.base, memory.size), source.vcpus)
         self.steps = Steps(progress, memory, self.target.memory)
+        self.plan = plan_of(options.policy)
+        """The steps to take."""
+        self._devices = [(device.guest_device_id, device.events) for device in source.devices]
         self._connection = connection
         self._registers: Registers = {}
-
-    @property
-    def plan(self) -> tuple[Step, ...]:
-        """The steps to take."""
-        return plan_of(self.options.policy)
 
     @property
     def commands(self) -> Counter[str]:
@@ -99,7 +106,7 @@ class Migration:
     @property
     def unmaps(self) -> int:
         """How often it unmapped a vPE to look into its VPT."""
-        return self.source.unmaps - self._unmaps_before + self.target.unmaps
+        return sum(vm.unmaps for vm in {self.source, self.target}) - self._unmaps_before
 
     def precopy_ram(self) -> int:
         """Copy all of guest RAM while the VM runs; from here on what it writes is tracked."""
@@ -148,7 +155,7 @@ class Migration:
 
     def set_forwarding(self) -> None:
         """VFIO enables the vectors of each device: forwarding, and pending state moves to the VPTs."""
-        self.target.attach([(device.guest_device_id, device.events) for device in self.source.devices])
+        self.target.attach(self._devices)
         for number, device in enumerate(self.target.devices):
             enable_vectors(device, self.target.vgic, self.options.policy, self.options.forwarding_resets)
             self.steps.progress("set forwarding", number + 1, len(self.target.devices))
@@ -161,6 +168,10 @@ class Migration:
         """The devices of the destination run."""
         self.target.set_devices(DeviceState.RUNNING)
 
+    def take(self, step: Step) -> None:
+        """One step. KvmError, DriverError or ConnectionLost if it fails."""
+        self.steps.take(step.name, partial(step.take, self))
+
     def run(self) -> None:
         """All steps in order.
 
@@ -168,15 +179,15 @@ class Migration:
             MigrationError: one failed. The source's devices and vCPUs run again, and the destination has forgotten the
                 VM, so that another migration may follow. A device of the source that does not respond is reset.
         """
-        for name, step in self.plan:
+        for step in self.plan:
             try:
-                self.steps.take(name, partial(step, self))
-                if name == self.options.abort_at:
+                self.take(step)
+                if step.name == self.options.abort_at:
                     raise Cancelled("cancelled")
             except (KvmError, DriverError, ConnectionLost, Cancelled) as error:
-                raise MigrationError(name, error, self._abort()) from error
+                raise MigrationError(step.name, error, self._recover()) from error
 
-    def _abort(self) -> list[DriverError]:
+    def _recover(self) -> list[DriverError]:
         self.source.pause_vcpus()  # An early step may have failed before they were.
         casualties = self.source.recover_devices()
         self.source.run_vcpus()
@@ -196,28 +207,102 @@ class Migration:
         return sum((host.commands for host in dict.fromkeys(self._hosts)), Counter())
 
 
-Step = tuple[str, Callable[[Migration], int | None]]
+class Resume(Migration):
+    """A saved guest on its way into a VM on `destination`, from which it is saved again.
 
-TRANSFER: Step = ("transfer pending state", Migration.transfer_pending_state)
+    Raises:
+        DriverError, KvmError: the host cannot carry such a VM.
+    """
 
-STEPS: tuple[Step, ...] = (
-    ("precopy RAM", Migration.precopy_ram),
-    ("pause vCPUs", Migration.pause_vcpus),
-    ("pause devices", Migration.pause_devices),
-    ("flush ITS tables", Migration.flush_its_tables),
-    ("flush pending tables", Migration.flush_pending_tables),
-    ("copy dirty RAM", Migration.copy_dirty_ram),
-    ("save registers", Migration.save_registers),
-    ("restore redistributors", Migration.restore_redistributors),
-    ("restore ITS registers", Migration.restore_its_registers),
-    ("restore ITS tables", Migration.restore_its_tables),
-    ("set forwarding", Migration.set_forwarding),
+    def __init__(
+        self, guest: SavedGuest, destination: Host, progress: Progress = no_progress, options: Options = DEFAULTS
+    ) -> None:
+        self._hosts = (destination,)
+        self._commands_before, self._unmaps_before = self._commands_so_far(), 0
+        self._guest = guest
+        self.options = options
+        self.source = self.target = VirtualMachine(destination, guest.memory, guest.vcpus)
+        self.steps = Steps(progress, guest.memory)
+        self.plan = image_plan_of(options.policy)
+        self._connection = None
+        self._registers = guest.registers
+
+    def set_forwarding(self) -> None:
+        """A VFIO device for each device that the guest's tables map, with a vector for each event."""
+        devices = sorted(self.target.vgic.its[0].devices.items())
+        self._devices = [(number, tuple(sorted(device.ites))) for number, device in devices]
+        super().set_forwarding()
+
+    def take(self, step: Step) -> None:
+        """One step, whose bytes are all that it writes.
+
+        Raises:
+            UnusableInput: KVM or the host refuses what the image holds, or Linux would not survive it.
+            KvmError, DriverError: the host cannot save the VM.
+        """
+        self._guest.memory.clear_dirty()
+        try:
+            super().take(step)
+        except HostOops as oops:
+            raise UnusableInput(f"{self._guest.path}: Linux would not survive it: {oops}") from oops
+        except (KvmError, DriverError) as error:
+            if step in RESUME_PATH:
+                raise UnusableInput(f"{self._guest.path}: {error}") from error
+            raise
+
+    def _recover(self) -> list[DriverError]:
+        """Without `abort_at` a VM that cannot be saved goes on. With it, the image is as it was for another attempt."""
+        if self.options.abort_at is not None:
+            self.target.destroy()
+            self._guest.reload()
+        return []
+
+
+class Step(NamedTuple):
+    """A step by its name; `take` does it, and may say how many bytes of guest RAM it copied."""
+
+    name: str
+    take: Callable[[Migration], int | None]
+
+
+TRANSFER = Step("transfer pending state", lambda migration: migration.transfer_pending_state())
+
+FLUSH_PATH = (
+    Step("pause devices", lambda migration: migration.pause_devices()),
+    Step("flush ITS tables", lambda migration: migration.flush_its_tables()),
+    Step("flush pending tables", lambda migration: migration.flush_pending_tables()),
+)
+"""What brings the state of a stopped VM into its RAM."""
+
+RESUME_PATH = (
+    Step("restore redistributors", lambda migration: migration.restore_redistributors()),
+    Step("restore ITS registers", lambda migration: migration.restore_its_registers()),
+    Step("restore ITS tables", lambda migration: migration.restore_its_tables()),
+    Step("set forwarding", lambda migration: migration.set_forwarding()),
     TRANSFER,
-    ("resume devices", Migration.resume_devices),
+)
+
+STEPS = (
+    Step("precopy RAM", lambda migration: migration.precopy_ram()),
+    Step("pause vCPUs", lambda migration: migration.pause_vcpus()),
+    *FLUSH_PATH,
+    Step("copy dirty RAM", lambda migration: migration.copy_dirty_ram()),
+    Step("save registers", lambda migration: migration.save_registers()),
+    *RESUME_PATH,
+    Step("resume devices", lambda migration: migration.resume_devices()),
 )
 """The save path and the resume path, in the order of the cover letter and of QEMU; of which a policy may skip one."""
 
 
 def plan_of(policy: Policy) -> tuple[Step, ...]:
     """The steps of a migration, in order: all but what only another policy needs."""
-    return tuple(step for step in STEPS if policy.transfers_at_the_end or step is not TRANSFER)
+    return _needed(STEPS, policy)
+
+
+def image_plan_of(policy: Policy) -> tuple[Step, ...]:
+    """The steps of a saved guest that is resumed and, before it runs, saved again."""
+    return _needed(RESUME_PATH + FLUSH_PATH, policy)
+
+
+def _needed(steps: tuple[Step, ...], policy: Policy) -> tuple[Step, ...]:
+    return tuple(step for step in steps if policy.transfers_at_the_end or step is not TRANSFER)

@@ -3,26 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments
-from gicmodel.kvm import HostOops, KvmError
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
 from gicmodel.layouts.registers.guest import GICR_ISPENDR0
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
-from gicmodel.migration import state
-from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import DEFAULTS, TRANSFER, Options
-from gicmodel.migration.policy import enable_vectors
+from gicmodel.migration.machine import Delivery
 from gicmodel.migration.registers import Registers
-from gicmodel.migration.vfio import DeviceState
 
 MOST_VCPUS = 512
 MOST_INTID_BITS = 16
@@ -63,25 +56,9 @@ class SavedGuest:
         """Physical LPIs that a host needs at most: every LPI that the guest's INTIDs have room for, and doorbells."""
         return (1 << MOST_INTID_BITS) - FIRST_LPI + self.vcpus
 
-    def resume_steps(self, vm: VirtualMachine, options: Options = DEFAULTS) -> list[tuple[str, Callable[[], None]]]:
-        """The resume path. Each step raises UnusableInput where KVM refuses what the image holds, with its errno."""
-        steps = [
-            ("restore redistributors", self._refusing(partial(state.restore_redistributors, vm.vgic, self.registers))),
-            ("restore ITS registers", self._refusing(partial(state.restore_its_registers, vm.vgic, self.registers))),
-            ("restore ITS tables", self._refusing(partial(state.restore_its_tables, vm.vgic, self.registers))),
-            ("set forwarding", self._refusing(partial(_forward_everything, vm, options))),
-        ]
-        if options.policy.transfers_at_the_end:
-            steps.append((TRANSFER[0], self._refusing(partial(_transfer_pending_state, vm))))
-        return steps
-
-    def save_steps(self, vm: VirtualMachine) -> list[tuple[str, Callable[[], None]]]:
-        """The save path up to the copy of RAM. KvmError from a step: the host's GIC cannot save the VM."""
-        return [
-            ("pause devices", partial(vm.set_devices, DeviceState.STOP_COPY)),
-            ("flush ITS tables", vm.vgic.its[0].save_tables),
-            ("flush pending tables", vm.vgic.save_pending_tables),
-        ]
+    def reload(self) -> None:
+        """Guest RAM as it was saved, in a window of its own."""
+        self.memory = self._memory(self.memory.base)
 
     def is_identical(self) -> bool:
         """Whether guest RAM holds the image's bytes again."""
@@ -89,17 +66,6 @@ class SavedGuest:
             np.array_equal(self.memory.view(segment.address, segment.data.size, np.uint8), segment.data)
             for segment in self.segments
         )
-
-    def _refusing(self, step: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                step()
-            except (KvmError, DriverError) as error:
-                raise UnusableInput(f"{self.path}: {error}") from error
-            except HostOops as oops:
-                raise UnusableInput(f"{self.path}: Linux would not survive it: {oops}") from oops
-
-        return run
 
     def _memory(self, base: int) -> GuestMemory:
         first = min(segment.address for segment in self.segments)
@@ -125,18 +91,6 @@ class SavedGuest:
             what = f"GICR{vcpu} PENDBASER: the pending table at {base:#x}"
             raise UnusableInput(f"{self.path}: {what} is not in the image's RAM") from error
         return [intid for intid in intids_of(octets).tolist() if intid >= FIRST_LPI]
-
-
-def _transfer_pending_state(vm: VirtualMachine) -> None:
-    vm.vgic.transfer_pending()
-
-
-def _forward_everything(vm: VirtualMachine, options: Options) -> None:
-    """Give the VM a VFIO device for each device that its tables map, with a vector for each event."""
-    devices = sorted(vm.vgic.its[0].devices.items())
-    vm.attach([(number, sorted(device.ites)) for number, device in devices])
-    for device in vm.devices:
-        enable_vectors(device, vm.vgic, options.policy, options.forwarding_resets)
 
 
 def _check_registers(path: Path, registers: Registers, vcpus: int) -> None:

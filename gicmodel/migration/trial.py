@@ -5,38 +5,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from gicmodel.config import GicConfig
-from gicmodel.driver import DriverError
 from gicmodel.errors import Interrupted
-from gicmodel.kvm import KvmError
 from gicmodel.migration.guest import enable_sgis, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import DEFAULTS, Migration, MigrationError, Options
-from gicmodel.migration.pending import pending_interrupts, pending_lpis, pending_sgis, pending_vlpis
+from gicmodel.migration.migrate import Migration, Options, Resume, image_plan_of, plan_of
 from gicmodel.migration.saved_guest import SavedGuest
-from gicmodel.migration.steps import Progress, Steps
+from gicmodel.migration.steps import Progress
 from gicmodel.migration.verdict import Verdict
-from gicmodel.migration.workload import Workload
-
-__all__ = [
-    "Verdict",
-    "VmSize",
-    "hosts_for",
-    "migrate_new_vm",
-    "pending_interrupts",
-    "pending_lpis",
-    "pending_sgis",
-    "pending_vlpis",
-    "raise_some",
-    "resume_saved_guest",
-    "vm_targets",
-]
+from gicmodel.migration.vfio import DeviceState
+from gicmodel.migration.workload import SavedWorkload, Workload
 
 MOST_HOST_CPUS = 16
 BeforeDelivery = Callable[[list[VirtualMachine]], None]
@@ -56,41 +40,46 @@ class VmSize:
         return self.devices * max(2, 1 << (self.vectors - 1).bit_length()) + self.vcpus
 
 
-@dataclass(frozen=True)
-class Course:
-    """What happens in a trial: a `fraction` of the interrupts is raised before each of `hops` migrations."""
-
-    fraction: float
-    seed: int
-    hops: int = 1
-    options: Options = DEFAULTS
-
-
 def hosts_for(vcpus: int, architecture: Literal["4.0", "4.1"] = "4.1") -> GicConfig:
     """The GIC of hosts that are large enough for a VM."""
     return GicConfig(architecture=architecture, redistributors=max(2, min(vcpus, MOST_HOST_CPUS)))
 
 
-def migrate_new_vm(
-    hosts: GicConfig, vm_size: VmSize, course: Course, progress: Progress, before_delivery: BeforeDelivery
-) -> Verdict:
-    """Make up a VM, have some of its interrupts raised, SGIs too, migrate it to and fro, deliver where it ends.
+def steps_of(options: Options, of_an_image: bool) -> list[str]:
+    """The names of the steps to which a trial comes: an image is resumed, and its further hops are migrations."""
+    plans = [image_plan_of(options.policy)] if of_an_image else []
+    if not of_an_image or options.hops > 1:
+        plans.append(plan_of(options.policy))
+    return list(dict.fromkeys(step.name for plan in plans for step in plan))
 
-    If a step fails, the guest goes on where it was, and takes its interrupts there. `before_delivery` is shown the VMs
-    of the last migration, source first, before the guest takes what is pending in the end.
+
+def run_trial(
+    hosts: GicConfig,
+    guest: VmSize | SavedGuest,
+    options: Options,
+    progress: Progress,
+    before_delivery: BeforeDelivery,
+) -> Verdict:
+    """Migrate a VM to and fro, and let the guest take its interrupts where it ends.
+
+    One that is made up has some of its interrupts raised before, SGIs too. A saved one is resumed with all its events
+    forwarded, saved again and compared; that is its first migration. If a step fails, the guest goes on where it was,
+    and takes its interrupts there. `before_delivery` is shown the VMs of the last migration, source first, before the
+    guest takes what is pending in the end.
 
     Raises:
+        UnusableInput: KVM or the host refuses what an image holds.
         DriverError, KvmError, ValueError: the hosts cannot carry such a VM at all.
         Interrupted: by Ctrl-C; with the verdict on what was done before.
     """
-    config = config_for(hosts, vm_size.lpis)
-    vm = new_virtual_machine(Host("source", config), vm_size.vcpus, vm_size.devices, vm_size.vectors, progress)
-    enable_sgis(vm.vgic)
-    vm.run_vcpus()
-    chain = _Chain(vm, Host("destination", config), course, progress)
+    config = config_for(hosts, guest.lpis)
+    if isinstance(guest, SavedGuest):
+        chain = _resumed(Host("destination", config), guest, options, progress)
+    else:
+        chain = _made_up(Host("source", config), guest, options, progress)
     try:
         chain.run()
-        before_delivery([chain.left, chain.workload.vm])
+        before_delivery([vm for vm in (chain.left, chain.workload.vm) if vm is not None])
         chain.deliver_all()
     except KeyboardInterrupt as stop:
         chain.verdict.interrupted = True
@@ -98,29 +87,54 @@ def migrate_new_vm(
     return chain.verdict
 
 
+def _made_up(host: Host, size: VmSize, options: Options, progress: Progress) -> _Chain:
+    """A new VM that runs, with some of its interrupts raised."""
+    vm = new_virtual_machine(host, size.vcpus, size.devices, size.vectors, progress)
+    enable_sgis(vm.vgic)
+    vm.run_vcpus()
+    workload = Workload(vm)
+    return _Chain(workload, Verdict(len(workload.targets), Counter(), policy=options.policy), options, progress)
+
+
+def _resumed(host: Host, guest: SavedGuest, options: Options, progress: Progress) -> _Chain:
+    """A VM that has been resumed from an image, and saved again unless the host cannot do that."""
+    verdict = Verdict(0, Counter(), policy=options.policy)
+    if options.abort_at in [step.name for step in image_plan_of(options.policy)]:
+        verdict.note_abort(Resume(guest, host, progress, options))
+    pending, sgis = guest.pending(), guest.pending_sgis()
+    resume = Resume(guest, host, progress, replace(options, abort_at=None))
+    if verdict.take(resume):
+        verdict.image_identical = guest.is_identical()
+    mapped = vm_targets(resume.target)
+    verdict.vlpis, verdict.pending_before, verdict.sgis_before = len(mapped), len(pending & mapped), len(sgis)
+    return _Chain(SavedWorkload(resume.target, pending & mapped | sgis), verdict, options, progress, done=1)
+
+
 class _Chain:
-    """A VM on its way to and fro between two hosts.
+    """A VM on its way to and fro between two hosts, of which `done` migrations are over.
 
     `left` is what it left last, which is destroyed before the next migration; after one that failed, its target.
     """
 
-    def __init__(self, vm: VirtualMachine, destination: Host, course: Course, progress: Progress) -> None:
-        self.workload = Workload(vm)
-        self.verdict = Verdict(len(self.workload.targets), Counter(), policy=course.options.policy)
-        self.left = vm
-        self._next_host = destination
-        self._course = course
+    def __init__(
+        self, workload: Workload, verdict: Verdict, options: Options, progress: Progress, done: int = 0
+    ) -> None:
+        self.workload = workload
+        self.verdict = verdict
+        self.left: VirtualMachine | None = None
+        self._hosts = {workload.vm.host.name: workload.vm.host}
+        self._options = options
         self._progress = progress
-        self._rng = np.random.default_rng(course.seed)
+        self._done = done
+        self._rng = np.random.default_rng(options.seed)
 
     def run(self) -> None:
         """All hops, until something is lost or does not work."""
-        self.workload.fire_some(self._rng, self._course.fraction)
-        self.workload.send_some_sgis(self._rng, self._course.fraction)
-        for hop in range(self._course.hops):
+        self.workload.begin(self._rng, self._options.fraction)
+        for hop in range(self._done, self._options.hops) if self.verdict.passed else ():
             if hop:
                 self._between_hops()
-            if self._course.options.abort_at is not None:
+            if self._options.abort_at is not None:
                 self._abort()
             if not self.verdict.passed or not self._hop():
                 break
@@ -135,78 +149,40 @@ class _Chain:
         """Whether the VM is on the other host now. If not, the migration has destroyed what was to become of it."""
         source = self.workload.vm
         self.verdict.pending_before, self.verdict.sgis_before = len(self.workload.pending), len(self.workload.sgis)
-        options = Options(self._course.options.policy, self._course.options.forwarding_resets)
-        migration = Migration(source, self._next_host, self._progress, options)
-        self.left, self._next_host = migration.target, source.host
-        try:
-            migration.run()
-        except MigrationError as error:
-            self.verdict.failure = error
+        migration = self._migration(replace(self._options, abort_at=None))
+        self.left = migration.target
+        if not self.verdict.take(migration):
             return False
-        finally:
-            self.verdict.count(migration)
         self.left, self.workload.vm = source, migration.target
-        self.verdict.migrations += 1
         return True
 
     def _abort(self) -> None:
         """A migration that is cancelled: the source takes what was pending and goes on for an eventful while."""
-        migration = Migration(self.workload.vm, self._next_host, self._progress, self._course.options)
-        try:
-            migration.run()
-        except MigrationError as error:
-            self.verdict.aborted.append(error)
+        self.verdict.note_abort(self._migration(self._options))
         self._deliver(range(self.workload.vm.vcpus))
-        self._stir()
+        self._go_on()
 
     def _between_hops(self) -> None:
         """The VM runs, and every second vCPU takes its interrupts."""
-        self.left.destroy()
+        if self.left is not None:
+            self.left.destroy()
+        self.workload.vm.set_devices(DeviceState.RUNNING)
         self._deliver(range(0, self.workload.vm.vcpus, 2))
-        self._stir()
+        self._go_on()
 
-    def _stir(self) -> None:
-        self.workload.stir(self._rng, self._course.fraction)
-        self.workload.send_some_sgis(self._rng, self._course.fraction)
+    def _go_on(self) -> None:
+        self.workload.go_on(self._rng, self._options.fraction)
+
+    def _migration(self, options: Options) -> Migration:
+        """To the host where the VM is not."""
+        host = self.workload.vm.host
+        other = "source" if host.name == "destination" else "destination"
+        if other not in self._hosts:
+            self._hosts[other] = Host(other, host.config)
+        return Migration(self.workload.vm, self._hosts[other], self._progress, options)
 
     def _deliver(self, vcpus: range) -> None:
         self.verdict.deliver(self.workload.vm, vcpus, self.workload.owed(vcpus).elements())
-
-
-def resume_saved_guest(
-    hosts: GicConfig, guest: SavedGuest, options: Options, progress: Progress, before_delivery: BeforeDelivery
-) -> Verdict:
-    """Resume a saved guest, forward all its events, save it again, compare, deliver.
-
-    A host that cannot save it leaves a `failure` in the verdict, and the guest takes its interrupts all the same.
-
-    Raises:
-        UnusableInput: KVM or the host refuses what the image holds.
-        DriverError, KvmError: the host cannot carry such a VM at all.
-    """
-    host = Host("destination", config_for(hosts, guest.lpis))
-    commands_before = host.commands
-    steps = Steps(progress, guest.memory)
-    pending, sgis = guest.pending(), guest.pending_sgis()
-    vm = VirtualMachine(host, guest.memory, guest.vcpus)
-    for name, step in guest.resume_steps(vm, options):
-        guest.memory.clear_dirty()
-        steps.take(name, step)
-    mapped = vm_targets(vm)
-    verdict = Verdict(len(mapped), Counter((pending & mapped) | sgis), steps=steps.reports, policy=options.policy)
-    verdict.pending_before, verdict.sgis_before = len(pending & mapped), len(sgis)
-    verdict.look(vm)
-    try:
-        for name, step in guest.save_steps(vm):
-            guest.memory.clear_dirty()
-            steps.take(name, step)
-        verdict.image_identical = guest.is_identical()
-    except (KvmError, DriverError) as error:
-        verdict.failure = MigrationError(name, error)
-    verdict.commands, verdict.unmaps = host.commands - commands_before, vm.unmaps
-    before_delivery([vm])
-    verdict.deliver(vm)
-    return verdict
 
 
 def raise_some(vm: VirtualMachine, fraction: float, rng: np.random.Generator) -> set[Delivery]:

@@ -12,8 +12,8 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.migration.machine import Delivery, VirtualMachine
 from gicmodel.migration.migrate import Migration, MigrationError
 from gicmodel.migration.pending import pending_interrupts, pending_lpis, pending_sgis
-from gicmodel.migration.policy import Policy
 from gicmodel.migration.steps import StepReport
+from gicmodel.policy import Policy
 
 
 @dataclass
@@ -106,7 +106,26 @@ class Verdict:
         """Note how many are pending after the migration."""
         self.pending_after, self.sgis_after = len(pending_lpis(vm)), len(pending_sgis(vm))
 
-    def count(self, migration: Migration) -> None:
+    def take(self, migration: Migration) -> bool:
+        """Run a migration and add what it took; whether it came to its end."""
+        try:
+            migration.run()
+        except MigrationError as error:
+            self.failure = error
+            return False
+        finally:
+            self._count(migration)
+        self.migrations += 1
+        return True
+
+    def note_abort(self, migration: Migration) -> None:
+        """Run a migration that is to be cancelled."""
+        try:
+            migration.run()
+        except MigrationError as error:
+            self.aborted.append(error)
+
+    def _count(self, migration: Migration) -> None:
         """Add what a migration took."""
         so_far = {step.name: step for step in self.steps}
         for step in migration.steps.reports:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from gicmodel.driver import DriverError, ItsDevice
 from gicmodel.kvm import KvmError, Vgic
 from gicmodel.migration.host import Host
+from gicmodel.policy import Policy
 
 
 class DeviceState(Enum):
@@ -157,3 +158,27 @@ class VfioDevice:
             return vgic.inject_msi(self.guest_device_id, self.events[vector]) == 1
         except KvmError:
             return False
+
+
+def enable_vectors(device: VfioDevice, vgic: Vgic, policy: Policy, resets: int) -> None:
+    """Forward every vector of a loaded device, whose forwarding is reset `resets` times if the policy lets it be.
+
+    Raises:
+        KvmError: EBUSY, RETRIEVE_ON_UNSET while the VM runs; or as the host driver.
+    """
+    if policy.avoids_resets:
+        device.forward(vgic)
+        return
+    for vectors in growing(len(device.events), resets):
+        device.unforward(vgic, retrieve=policy.retrieves)
+        device.forward(vgic, vectors, transfer=not policy.transfers_at_the_end)
+
+
+def growing(vectors: int, resets: int) -> Iterator[int]:
+    """How many vectors are enabled at first and after each reset: one more each time, and after the last one all.
+
+    `vectors` - 1 resets are QEMU's; with more, all vectors are enabled again and again.
+    """
+    for reset in range(resets):
+        yield min(reset + 1, vectors)
+    yield vectors

@@ -167,6 +167,16 @@ class Workload:
         self.run_on(int(rng.integers(self.vm.host.cpus)))
         self.fire_some(rng, fraction)
 
+    def begin(self, rng: np.random.Generator, fraction: float) -> None:
+        """Some interrupts are raised, SGIs too."""
+        self.fire_some(rng, fraction)
+        self.send_some_sgis(rng, fraction)
+
+    def go_on(self, rng: np.random.Generator, fraction: float) -> None:
+        """The VM runs for an eventful while."""
+        self.stir(rng, fraction)
+        self.send_some_sgis(rng, fraction)
+
     def unmask_all(self) -> None:
         """The guest enables every interrupt."""
         for event in sorted(self.masked):
@@ -189,6 +199,27 @@ class Workload:
         device = self.vm.devices[event[0]]
         fields |= {"DeviceID": device.guest_device_id, "EventID": device.events[event[1]]}
         send_command(self.vm.vgic, mnemonic, **fields)
+
+
+class SavedWorkload(Workload):
+    """A guest that was saved with these interrupts `pending`, as (vCPU, INTID).
+
+    What its drivers do is not known: only the host's scheduler is at work.
+    """
+
+    def __init__(self, vm: VirtualMachine, pending: Iterable[Delivery]) -> None:
+        super().__init__(vm)
+        pending = set(pending)
+        self.sgis = {found for found in pending if found[1] < VSGIS}
+        events = {target: event for event, target in self.targets.items()}
+        self.pending = {event for target, event in events.items() if target in pending}
+
+    def begin(self, rng: np.random.Generator, fraction: float) -> None:
+        """It has begun already."""
+
+    def go_on(self, rng: np.random.Generator, fraction: float) -> None:
+        """vCPUs move to other CPUs."""
+        self.run_on(int(rng.integers(self.vm.host.cpus)))
 
 
 def _some(rng: np.random.Generator, events: list[Event]) -> list[Event]:

@@ -201,7 +201,7 @@ def test_a_migration_tells_what_held_until_then(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_comparison_of_policies_shows_its_rows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gicmodel.migration.trial.migrate_new_vm", interrupt_at(3, trial.migrate_new_vm))
+    monkeypatch.setattr("gicmodel.migration.trial.run_trial", interrupt_at(3, trial.run_trial))
     result = invoke("migrate", *SMALL, "--compare-policies")
     assert len(result.stdout.splitlines()) == 2 + 2
 

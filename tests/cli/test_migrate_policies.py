@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.cli.migrate import POLICIES
 from gicmodel.kvm import KvmError
 from gicmodel.migration import STEPS, MigrationError, Policy
 from gicmodel.migration.comparison import PolicyComparison
-from gicmodel.migration.migrate import plan_of
+from gicmodel.migration.migrate import image_plan_of, plan_of
 from gicmodel.migration.verdict import Verdict
 from tests.cli.test_migrate import IMAGE, KEYS, SMALL, migrate, rows, verdict
 
+POLICIES = [policy.value for policy in Policy]
 REMEDIES = [policy for policy in POLICIES if policy != "rfc"]
 ALL = (*SMALL, "--pending", 1)
 
@@ -27,9 +27,8 @@ def refused(*arguments):
 
 
 def test_the_policies_are_the_models():
-    """The help names them without importing what needs numba."""
-    assert set(POLICIES) == {policy.value for policy in Policy}
-    assert POLICIES[0] == Policy.AVOID_UNSET.value
+    assert "[" + "|".join(POLICIES) + "]" in migrate("--help").stdout
+    assert verdict(*SMALL)[1]["policy"] == Policy.AVOID_UNSET.value
 
 
 def test_as_posted_the_lost_are_named():
@@ -147,9 +146,53 @@ def test_what_a_comparison_cannot_take(options, named):
     assert refused("--compare-policies", *options) == message
 
 
-@pytest.mark.parametrize(("option", "value"), [("--hops", 2), ("--abort-at", "set forwarding")])
-def test_what_an_image_cannot_take(option, value):
-    assert f"{option} is for a VM that is made up" in refused(IMAGE, option, value)
+@pytest.mark.parametrize("step", [step.name for step in image_plan_of(Policy.AVOID_UNSET)])
+def test_a_cancelled_resume_of_an_image_is_tried_again(step):
+    code, document = verdict(IMAGE, "--abort-at", step)
+    assert (code, document["lost"], document["duplicated"], document["image_identical"]) == (0, [], [], True)
+    assert document["aborted"] == [f"{step}: cancelled"]
+    assert (document["pending_before"], document["pending_after"]) == (2, 2)
+    assert [report["name"] for report in document["steps"]] == [s.name for s in image_plan_of(Policy.AVOID_UNSET)]
+    plain = verdict(IMAGE)[1]
+    assert (document["commands"], document["unmaps"]) == (plain["commands"], plain["unmaps"])
+
+
+def test_a_host_that_cannot_save_an_image_does_not_get_better_by_trying_again():
+    code, document = verdict(IMAGE, "--architecture", "4.0", "--abort-at", "flush pending tables")
+    assert (code, document["lost"], document["duplicated"]) == (1, [], [])
+    assert document["aborted"] == [document["error"]]
+    assert document["error"].startswith("flush ITS tables: EACCES: ")
+
+
+@pytest.mark.parametrize("policy", REMEDIES)
+@pytest.mark.parametrize("hops", [2, 5])
+def test_an_image_goes_to_and_fro(policy, hops):
+    code, document = verdict(IMAGE, "--hops", hops, "--policy", policy, "--forwarding-resets", 2)
+    assert (code, document["lost"], document["duplicated"], document["image_identical"]) == (0, [], [], True)
+    assert document["vlpis"] == 6
+    # vCPU 0 has taken its own before the second migration, vCPU 1 waits to the end.
+    assert (document["pending_before"], document["pending_after"]) == (1, 1)
+    assert {report["name"] for report in document["steps"]} == {step.name for step in plan_of(Policy(policy))}
+
+
+def test_as_posted_an_image_loses_on_its_way():
+    code, document = verdict(IMAGE, "--hops", 2, "--policy", "rfc", "--forwarding-resets", 3)
+    assert (code, document["image_identical"]) == (1, False)
+    assert [lost["intid"] for lost in document["lost"]] == [8193, 8194]
+
+
+@pytest.mark.parametrize("step", ["precopy RAM", "set forwarding", "resume devices"])
+def test_what_is_cancelled_between_the_hops_of_an_image(step):
+    code, document = verdict(IMAGE, "--hops", 3, "--abort-at", step)
+    assert (code, document["lost"], document["duplicated"]) == (0, [], [])
+    resumes = step in [step.name for step in image_plan_of(Policy.AVOID_UNSET)]
+    assert document["aborted"] == [f"{step}: cancelled"] * (2 + resumes)
+
+
+def test_a_step_that_an_image_does_not_come_to():
+    names = ", ".join(step.name for step in image_plan_of(Policy.AVOID_UNSET))
+    message = f"gicmodel: --abort-at 'precopy RAM': with policy avoid-unset the steps are {names}\n"
+    assert refused(IMAGE, "--abort-at", "precopy RAM") == message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.hypothesis.strategies import GuestImage, guest_images
 from gicmodel.jit import COMPILED
-from gicmodel.migration import Host, VirtualMachine, config_for
+from gicmodel.migration import Host, Resume, config_for
+from gicmodel.migration.migrate import FLUSH_PATH
 from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.trial import vm_targets
@@ -24,13 +25,12 @@ def saved(image: GuestImage) -> SavedGuest:
     return SavedGuest(Path("drawn"), image.segments(), image.registers())
 
 
-def resume(guest: SavedGuest) -> VirtualMachine:
+def resume(guest: SavedGuest) -> Resume:
     """The guest on a host of two CPUs, with all its events forwarded."""
-    host = Host("destination", config_for(GicConfig(redistributors=2), guest.lpis))
-    vm = VirtualMachine(host, guest.memory, guest.vcpus)
-    for _, step in guest.resume_steps(vm):
-        step()
-    return vm
+    resumed = Resume(guest, Host("destination", config_for(GicConfig(redistributors=2), guest.lpis)))
+    for step in resumed.plan[: -len(FLUSH_PATH)]:
+        resumed.take(step)
+    return resumed
 
 
 @EXAMPLES
@@ -38,11 +38,12 @@ def resume(guest: SavedGuest) -> VirtualMachine:
 def test_a_guest_has_what_was_drawn(image: GuestImage) -> None:
     guest = saved(image)
     assert guest.pending() == image.waiting()
-    vm = resume(guest)
+    resumed = resume(guest)
+    vm = resumed.target
     assert {target for target in vm_targets(vm) if target[0] >= 0} == image.targets()
     assert pending_vlpis(vm) == image.waiting()
-    for _, step in guest.save_steps(vm):
-        step()
+    for step in FLUSH_PATH:
+        resumed.take(step)
     assert guest.pending() == image.waiting()
 
 

@@ -10,9 +10,9 @@ from gicmodel.migration import DeviceState, Host, Migration, MigrationError, Opt
 from gicmodel.migration.host import RAM_BYTES
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.pending import pending_interrupts, pending_vlpis
-from gicmodel.migration.policy import Policy
 from gicmodel.migration.ram import Connection
 from gicmodel.migration.steps import no_progress
+from gicmodel.policy import Policy
 from tests.migration.machines import expected, fire_all, migrate, new_vm, resources
 
 VCPUS, DEVICES, VECTORS = 3, 2, 4

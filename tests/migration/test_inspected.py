@@ -18,7 +18,7 @@ from gicmodel.migration.machine import save_ram
 from gicmodel.migration.pending import pending_lpis, pending_sgis, pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import Course, VmSize, migrate_new_vm, resume_saved_guest
+from gicmodel.migration.trial import VmSize, run_trial
 from gicmodel.migration.workload import Workload
 from tests.migration.machines import new_vm
 
@@ -96,7 +96,7 @@ def test_a_vm_that_was_migrated_to_and_fro(tmp_path, seed):
         is_like_its_host(tmp_path, left, pending_vlpis(left), pending_sgis(left))
         is_like_its_guest(tmp_path, vm, set())
 
-    verdict = migrate_new_vm(CONFIG, VmSize(3, 2, 5), Course(0.5, seed, hops=2), no_progress, compare)
+    verdict = run_trial(CONFIG, VmSize(3, 2, 5), Options(fraction=0.5, seed=seed, hops=2), no_progress, compare)
     assert verdict.passed
 
 
@@ -133,4 +133,4 @@ def test_the_guest_of_a_real_kvm(tmp_path):
         is_like_its_guest(tmp_path, machines[0], {(0, 8193), (1, 8194)})
         is_like_its_host(tmp_path, machines[0], {(0, 8193), (1, 8194)}, set())
 
-    assert resume_saved_guest(CONFIG, guest, Options(), no_progress, compare).passed
+    assert run_trial(CONFIG, guest, Options(), no_progress, compare).passed

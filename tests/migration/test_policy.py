@@ -11,10 +11,10 @@ from gicmodel.images.segments import read_image
 from gicmodel.kvm import KvmError
 from gicmodel.migration import DeviceState, Migration, Options, Policy
 from gicmodel.migration.pending import pending_vlpis
-from gicmodel.migration.policy import enable_vectors, growing
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import resume_saved_guest
+from gicmodel.migration.trial import run_trial
+from gicmodel.migration.vfio import enable_vectors, growing
 from tests.migration.machines import expected, fire_all, new_host, new_vm
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
@@ -130,7 +130,7 @@ def test_retrieval_is_possible_once_everything_is_stopped():
 def resumed(policy, resets):
     guest = SavedGuest(IMAGE, read_image(IMAGE), read_registers(CAPTURE / "registers.toml"))
     options = Options(policy, resets)
-    return resume_saved_guest(GicConfig(redistributors=2), guest, options, no_progress, lambda machines: None)
+    return run_trial(GicConfig(redistributors=2), guest, options, no_progress, lambda machines: None)
 
 
 @pytest.mark.parametrize("resets", RESETS)

@@ -14,13 +14,13 @@ from gicmodel.images.registers import read_registers, write_registers
 from gicmodel.images.segments import read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, table_bytes
-from gicmodel.migration import Host, VirtualMachine, config_for
+from gicmodel.migration import DeviceState, Host, Resume, config_for
 from gicmodel.migration.guest import send_command
-from gicmodel.migration.migrate import DEFAULTS
+from gicmodel.migration.migrate import DEFAULTS, FLUSH_PATH
 from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import resume_saved_guest
+from gicmodel.migration.trial import run_trial
 from tests.migration.machines import DISABLED, new_host, new_vm
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
@@ -41,15 +41,16 @@ def guest(registers):
 def resume(guest):
     """The guest on a host of 2 CPUs, with all its events forwarded."""
     config = config_for(GicConfig(redistributors=2), guest.lpis)
-    vm = VirtualMachine(Host("destination", config), guest.memory, guest.vcpus)
-    for _, step in guest.resume_steps(vm):
-        step()
-    return vm
+    resumed = Resume(guest, Host("destination", config))
+    for step in resumed.plan[: -len(FLUSH_PATH)]:
+        resumed.take(step)
+    return resumed.target
 
 
 def save(guest, vm):
-    for _, step in guest.save_steps(vm):
-        step()
+    vm.set_devices(DeviceState.STOP_COPY)
+    vm.vgic.its[0].save_tables()
+    vm.flush_pending_tables()
 
 
 def wipe(vm):
@@ -124,7 +125,7 @@ def test_the_guest_goes_on_from_the_destination(guest):
 
 
 def test_the_verdict(guest):
-    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
+    verdict = run_trial(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
     assert verdict.passed
     assert verdict.image_identical is True
     assert (verdict.vlpis, set(verdict.expected), verdict.pending_after) == (6, PENDING, 2)
@@ -142,7 +143,7 @@ def test_the_verdict(guest):
 
 def test_a_host_that_cannot_save_it(guest):
     config = GicConfig(architecture="4.0", redistributors=2)
-    verdict = resume_saved_guest(config, guest, DEFAULTS, no_progress, lambda machines: None)
+    verdict = run_trial(config, guest, DEFAULTS, no_progress, lambda machines: None)
     assert str(verdict.failure).startswith("flush ITS tables: EACCES: ")
     assert (verdict.image_identical, verdict.lost, verdict.passed) == (None, [], False)
 
@@ -152,15 +153,21 @@ def test_a_bit_of_an_lpi_that_is_not_mapped_is_left_alone(guest, registers):
     table = registers["GICR0"]["PENDBASER"] & ~0xFFFF & (1 << 52) - 1
     guest.memory.write_u8(table + FIRST_LPI_BYTE, 0x0A)
     assert guest.pending() == PENDING | {(0, 8195)}
-    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
+    saved = []
+
+    def look(machines):
+        saved.append(guest.pending())
+
+    verdict = run_trial(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, look)
     assert (set(verdict.expected), verdict.lost) == (PENDING, [])
-    assert guest.pending() == PENDING | {(0, 8195)}
+    assert saved == [PENDING | {(0, 8195)}]
+    assert guest.pending() == {(0, 8195)}
 
 
 def test_an_interrupt_that_the_guest_has_disabled(guest, registers):
     table = registers["GICR0"]["PROPBASER"] & ~0xFFF & (1 << 52) - 1
     guest.memory.write_u8(table + 1, DISABLED)
-    verdict = resume_saved_guest(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
+    verdict = run_trial(GicConfig(redistributors=2), guest, DEFAULTS, no_progress, lambda machines: None)
     assert (verdict.pending_after, verdict.held, verdict.lost) == (2, {(0, 8193)}, [])
     assert set(verdict.delivered) == {(1, 8194)}
 

@@ -16,11 +16,11 @@ from gicmodel.migration import Host, Migration, MigrationError, Options, state
 from gicmodel.migration.guest import enable_sgis
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.pending import pending_interrupts, pending_sgis
-from gicmodel.migration.policy import Policy
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import resume_saved_guest
+from gicmodel.migration.trial import run_trial
 from gicmodel.migration.workload import Workload
+from gicmodel.policy import Policy
 from tests.migration.machines import fire_all, migrate, new_host, new_vm
 
 VCPUS = 3
@@ -195,7 +195,7 @@ def saved_guest(vm, directory, forget=()):
 
 
 def resumed(guest):
-    return resume_saved_guest(GicConfig(redistributors=2), guest, Options(), no_progress, lambda machines: None)
+    return run_trial(GicConfig(redistributors=2), guest, Options(), no_progress, lambda machines: None)
 
 
 def test_an_image_carries_them(vm, tmp_path):

@@ -10,7 +10,7 @@ from gicmodel.kvm import KvmError
 from gicmodel.migration import Migration, MigrationError, Options, VirtualMachine
 from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import Course, VmSize, migrate_new_vm, raise_some, vm_targets
+from gicmodel.migration.trial import VmSize, raise_some, run_trial, vm_targets
 from gicmodel.migration.verdict import Verdict
 from tests.migration.machines import DISABLED, configure, new_vm
 
@@ -23,7 +23,7 @@ def verdict(**parts):
 
 def trial(fraction=0.5, seed=0, architecture="4.1", before_delivery=lambda machines: None):
     config = GicConfig(architecture=architecture, redistributors=2)
-    return migrate_new_vm(config, VmSize(3, 2, 6), Course(fraction, seed), no_progress, before_delivery)
+    return run_trial(config, VmSize(3, 2, 6), Options(fraction=fraction, seed=seed), no_progress, before_delivery)
 
 
 def test_each_once():
@@ -142,7 +142,7 @@ def test_a_migration_that_fails_is_the_last(hops, before, monkeypatch):
 
     monkeypatch.setattr(Migration, "run", fails)
     config = GicConfig(redistributors=2)
-    judged = migrate_new_vm(config, VmSize(1, 1, 2), Course(1, 0, hops), no_progress, lambda machines: None)
+    judged = run_trial(config, VmSize(1, 1, 2), Options(fraction=1, hops=hops), no_progress, lambda machines: None)
     failed = hops > before
     assert (judged.failure is not None, judged.passed) == (failed, not failed)
     assert (judged.migrations, len(runs)) == (min(hops, before), min(hops, before + 1))
@@ -152,7 +152,7 @@ def test_a_migration_that_fails_is_the_last(hops, before, monkeypatch):
 
 def test_gicv40_fails_the_same_with_more_hops():
     config = GicConfig(architecture="4.0", redistributors=2)
-    judged = migrate_new_vm(config, VmSize(1, 1, 2), Course(1, 0, hops=2), no_progress, lambda machines: None)
+    judged = run_trial(config, VmSize(1, 1, 2), Options(fraction=1, hops=2), no_progress, lambda machines: None)
     assert str(judged.failure).startswith("flush ITS tables: EACCES: ")
     assert (judged.lost, judged.duplicated) == ([], [])
 
@@ -171,7 +171,7 @@ def test_ctrl_c_among_deliveries_loses_nothing(monkeypatch):
     monkeypatch.setattr(VirtualMachine, "deliver", interrupted)
     config = GicConfig(redistributors=2)
     with pytest.raises(Interrupted) as stopped:
-        migrate_new_vm(config, VmSize(2, 2, 4), Course(1, 0, hops=4), no_progress, lambda machines: None)
+        run_trial(config, VmSize(2, 2, 4), Options(fraction=1, hops=4), no_progress, lambda machines: None)
     judged = stopped.value.so_far
     assert (judged.migrations, judged.interrupted, judged.passed) == (2, True, False)
     assert judged.delivered

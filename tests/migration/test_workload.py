@@ -13,7 +13,7 @@ from gicmodel.migration import Options, Policy
 from gicmodel.migration.guest import send_command
 from gicmodel.migration.pending import pending_interrupts
 from gicmodel.migration.steps import no_progress
-from gicmodel.migration.trial import Course, VmSize, migrate_new_vm
+from gicmodel.migration.trial import VmSize, run_trial
 from gicmodel.migration.workload import Workload
 from tests.migration.machines import new_host, new_vm
 
@@ -123,10 +123,10 @@ def test_the_guests_queue_wraps_round(workload):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("policy", [policy for policy in Policy if policy is not Policy.RFC])
 def test_to_and_fro_everything_arrives_once(policy, seed):
-    course = Course(0.5, seed, hops=4, options=Options(policy, 3))
+    options = Options(policy, 3, hops=4, fraction=0.5, seed=seed)
     machines = []
     config = GicConfig(redistributors=2, caching="retain")
-    verdict = migrate_new_vm(config, VmSize(3, 2, 4), course, no_progress, machines.extend)
+    verdict = run_trial(config, VmSize(3, 2, 4), options, no_progress, machines.extend)
     assert verdict.passed
     assert sum(verdict.delivered.values()) > verdict.pending_before == verdict.pending_after > 0
     assert [vm.host.name for vm in machines] == ["destination", "source"]

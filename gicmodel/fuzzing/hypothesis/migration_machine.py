@@ -30,8 +30,8 @@ from gicmodel.migration import (
 from gicmodel.migration.guest import enable_sgis
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.pending import pending_interrupts
-from gicmodel.migration.policy import enable_vectors
 from gicmodel.migration.steps import no_progress
+from gicmodel.migration.vfio import enable_vectors
 from gicmodel.migration.workload import Event, Workload
 
 VCPUS, DEVICES, VECTORS, CPUS = 3, 2, 3, 2

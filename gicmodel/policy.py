@@ -1,18 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How vectors are enabled on the destination, and what becomes of pending state when that resets forwarding.
+"""What becomes of pending state when forwarding is reset on the destination: all that there is to say of each policy.
 
 QEMU before 6.0 enables the MSI-X vectors of a loaded device one by one, and VFIO disables all previous ones each time
 their number grows: `unset_forwarding` of all, `set_forwarding` of one more. The cover letter of "KVM: arm64: Add VLPI
 migration support on GICv4.1" leaves open what happens to pending state then.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from enum import Enum
-
-from gicmodel.kvm import Vgic
-from gicmodel.migration.vfio import VfioDevice
 
 
 class Policy(Enum):
@@ -28,30 +22,21 @@ class Policy(Enum):
     """`unset_forwarding` unmaps the vPE and reads the state back, and refuses unless the whole VM is stopped."""
 
     @property
+    def avoids_resets(self) -> bool:
+        """Whether forwarding is never reset."""
+        return self is Policy.AVOID_UNSET
+
+    @property
     def transfers_at_the_end(self) -> bool:
         """Whether pending state waits in software until `Vgic.transfer_pending`."""
         return self is Policy.DEDICATED_INTERFACE
 
+    @property
+    def retrieves(self) -> bool:
+        """Whether `unset_forwarding` reads the state back."""
+        return self is Policy.RETRIEVE_ON_UNSET
 
-def enable_vectors(device: VfioDevice, vgic: Vgic, policy: Policy, resets: int) -> None:
-    """Forward every vector of a loaded device, whose forwarding is reset `resets` times if the policy lets it be.
-
-    Raises:
-        KvmError: EBUSY, RETRIEVE_ON_UNSET while the VM runs; or as the host driver.
-    """
-    if policy is Policy.AVOID_UNSET:
-        device.forward(vgic)
-        return
-    for vectors in growing(len(device.events), resets):
-        device.unforward(vgic, retrieve=policy is Policy.RETRIEVE_ON_UNSET)
-        device.forward(vgic, vectors, transfer=not policy.transfers_at_the_end)
-
-
-def growing(vectors: int, resets: int) -> Iterator[int]:
-    """How many vectors are enabled at first and after each reset: one more each time, and after the last one all.
-
-    `vectors` - 1 resets are QEMU's; with more, all vectors are enabled again and again.
-    """
-    for reset in range(resets):
-        yield min(reset + 1, vectors)
-    yield vectors
+    @property
+    def loses(self) -> bool:
+        """Whether interrupts that are pending when forwarding is reset are expected to be lost."""
+        return self is Policy.RFC
