@@ -4,26 +4,17 @@
 from __future__ import annotations
 
 from gicmodel.config import GicConfig
-from gicmodel.hardware.register_face import RegisterFace
+from gicmodel.hardware.register_face import RegisterFace, fixed
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS, GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, identification
 
 
 class Distributor(RegisterFace):
-    """Read-only constants."""
+    """Read-only constants. There is no GICD_STATUSR, which is optional."""
 
     def __init__(self, config: GicConfig) -> None:
-        super().__init__(DISTRIBUTOR_REGISTERS, config.architecture, whole_only=frozenset())
         typer = GICD_TYPER.pack(IDbits=config.intid_bits - 1, LPIS=1, DVIS=config.virtual)
         typer2 = GICD_TYPER2.pack(nASSGIcap=1, VIL=1, VID=config.vpe_id_bits - 1)
         identity = identification("GICD", config.arch_rev, DISTRIBUTOR_PART)
         self._constants = {"GICD_TYPER": typer, "GICD_TYPER2": typer2} | identity
-
-    def _get(self, name: str) -> int:
-        return self._constants[name]
-
-    def _set(self, name: str, value: int) -> None:
-        """There is no register that can be written."""
-
-    def _note(self, statusr_bit: int) -> None:
-        """The model's distributor has no GICD_STATUSR, which is optional."""
+        super().__init__(DISTRIBUTOR_REGISTERS, config.architecture, fixed(*self._constants))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
-from gicmodel.hardware.register_face import MPAM_SIZES, RegisterFace, changed, field_mask
+from gicmodel.hardware.register_face import MPAM_SIZES, Handler, RegisterFace, changed, field_mask, fixed, word_at
 from gicmodel.jit import direct
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
@@ -47,29 +47,30 @@ _STATUSR_MASK = field_mask(GITS_STATUSR, without=("Syndrome",))
 _OFFSET_MASK = field_mask(GITS_CWRITER, without=("Retry",))
 _ENABLED, _QUIESCENT = GITS_CTLR.pack(Enabled=1), GITS_CTLR.pack(Quiescent=1)
 _STALLED, _RETRY = GITS_CREADR.pack(Stalled=1), GITS_CWRITER.pack(Retry=1)
-_PLACES = {f"GITS_{word.upper()}": place for word, place in ITS._asdict().items()} | {
-    f"GITS_BASER{n}": ITS.baser + n for n in range(BASERS)
-}
-"""Words of registers by name."""
+
+
+def _baser(number: int) -> Handler:
+    """GITS_BASER<n>."""
+    return Handler(word_at(ITS.baser + number), lambda its, value: its.write_baser(number, value))
 
 
 class Its(RegisterFace):
-    """One ITS. Registers whose write has an effect have a method named for it; the others are stored."""
+    """One ITS."""
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
-        super().__init__(ITS_REGISTERS, config.architecture, whole_only=frozenset({"GITS_SGIR"}))
         self.config = config
         self.number = number
         self._machine = machine
         self._state = machine.chip.data[its_at(number) : its_at(number) + ITS_WORDS]
-        self._types = _table_types(config)
         self._constants = _constants(config, number)
+        self._types = _table_types(config)
         self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
         if not config.virtual:
             self._ctlr_mask &= ~GITS_CTLR.pack(ImDe=1)
         page_size = GITS_BASER.pack(Page_Size=PAGE_SIZES.index(config.baser_page_bytes))
         for index, baser in enumerate(self._types):
             self._state[ITS.baser + index] = baser | (page_size if baser else 0)
+        super().__init__(ITS_REGISTERS, config.architecture, self.HANDLERS)
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
@@ -123,20 +124,7 @@ class Its(RegisterFace):
         """Enabled = 1 or Quiescent = 0: to write GITS_CBASER or GITS_BASER<n> is UNPREDICTABLE, and ignored."""
         return self._enabled or bool(self._state[ITS.busy])
 
-    def _get(self, name: str) -> int:
-        if name in self._readers:
-            return int(self._readers[name](self))
-        if name in self._constants:
-            return self._constants[name]
-        return int(self._state[_PLACES[name]])
-
-    def _set(self, name: str, value: int) -> None:
-        if name in self._writers:
-            self._writers[name](self, value)
-        else:
-            self._write_baser(_PLACES[name] - ITS.baser, value)
-
-    def _note(self, statusr_bit: int) -> None:
+    def _note(self, statusr_bit: int, offset: int) -> None:
         self._state[ITS.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
@@ -189,7 +177,7 @@ class Its(RegisterFace):
             s[ITS.creadr] &= ~_STALLED
         self._run()
 
-    def _write_baser(self, index: int, value: int) -> None:
+    def write_baser(self, index: int, value: int) -> None:
         """RES0 where there is no table; Type and Entry_Size are fixed."""
         if self._types[index] and not self._fixed:
             self._state[ITS.baser + index] = changed(self._types[index], value, _BASER_MASK)
@@ -209,6 +197,20 @@ class Its(RegisterFace):
     def _run(self) -> None:
         if self.config.commands_per_step is None:
             self._run_queue(self._machine, self.number, MOST_COMMANDS)
+
+    HANDLERS: ClassVar[dict[str, Handler]] = {
+        **fixed("GITS_TYPER", "GITS_IIDR", "GITS_MPAMIDR", "GITS_MPIDR", *identification("GITS", 0, ITS_PART)),
+        **{f"GITS_BASER{n}": _baser(n) for n in range(BASERS)},
+        "GITS_CTLR": Handler(_read_ctlr, _write_ctlr),
+        "GITS_PARTIDR": Handler(word_at(ITS.partidr), _write_partidr),
+        "GITS_STATUSR": Handler(word_at(ITS.statusr), _write_statusr),
+        "GITS_UMSIR": Handler(word_at(ITS.umsir)),
+        "GITS_CBASER": Handler(word_at(ITS.cbaser), _write_cbaser),
+        "GITS_CWRITER": Handler(word_at(ITS.cwriter), _write_cwriter),
+        "GITS_CREADR": Handler(word_at(ITS.creadr)),
+        "GITS_TRANSLATER": Handler(write=lambda its, event_id: its.translate(0, event_id)),
+        "GITS_SGIR": Handler(write=_write_sgir, halves=()),
+    }
 
 
 def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:

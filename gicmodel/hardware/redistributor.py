@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gicmodel.hardware.kernels import lpi_tables
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.residency import write_vpendbaser
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
-from gicmodel.hardware.register_face import MPAM_SIZES, RegisterFace, field_mask
+from gicmodel.hardware.register_face import MPAM_SIZES, Handler, RegisterFace, field_mask, fixed, word_at
 from gicmodel.jit import direct
 from gicmodel.layouts.its_tables import VPE_CONFIGURATION
 from gicmodel.layouts.registers.identification import ARM, REDISTRIBUTOR_PART, identification
@@ -63,17 +63,14 @@ _STATUSR_MASK, _PARTIDR_MASK = field_mask(GICR_STATUSR), field_mask(GICR_PARTIDR
 _PROPBASER_MASK, _PENDBASER_MASK = field_mask(GICR_PROPBASER), field_mask(GICR_PENDBASER)
 _VPROPBASER_V40_MASK = field_mask(GICR_VPROPBASER_V40)
 _VPROPBASER_MASK = field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
-_PLACES = {f"GICR_{word.upper()}": place for word, place in RD._asdict().items()}
-"""Words of registers by name."""
 _INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
 _DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
 
 
 class Redistributor(RegisterFace):
-    """One redistributor. Registers whose access has an effect have a method named for it; the others are stored."""
+    """One redistributor."""
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
-        super().__init__(_registers(config), config.architecture, whole_only=frozenset())
         self.config = config
         self.number = number
         self.cpu = CpuInterface(machine, number)
@@ -82,6 +79,7 @@ class Redistributor(RegisterFace):
         self._constants = _constants(config, number)
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
         self._state[RD.waker] = _ASLEEP
+        super().__init__(_registers(config), config.architecture, self.HANDLERS)
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
@@ -122,26 +120,10 @@ class Redistributor(RegisterFace):
         """EnableLPIs = 1, or RWP = 1: to write GICR_PROPBASER or GICR_PENDBASER is UNPREDICTABLE, and ignored."""
         return self._lpis_enabled or bool(self._state[RD.rwp])
 
-    def _get(self, name: str) -> int:
-        if name in self._readers:
-            return int(self._readers[name](self))
-        if name in self._constants:
-            return self._constants[name]
-        return int(self._state[_PLACES[name]])
-
-    def _kept(self, name: str) -> int:
-        return self._state[RD.pendbaser] if name == "GICR_PENDBASER" else self._get(name)
-
-    def _set(self, name: str, value: int) -> None:
-        self._writers[name](self, value)
-
-    def _missed(self, offset: int, statusr_bit: int) -> None:
+    def _note(self, statusr_bit: int, offset: int) -> None:
         """The SGI_base frame reads as zero and ignores writes."""
         if not SGI_FRAME <= offset < VLPI_FRAME:
-            self._note(statusr_bit)
-
-    def _note(self, statusr_bit: int) -> None:
-        self._state[RD.statusr] |= statusr_bit
+            self._state[RD.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
         fixed = GICR_CTLR.pack(CES=self.config.ces, IR=self.config.invalidation_registers)
@@ -229,6 +211,25 @@ class Redistributor(RegisterFace):
             vpe_id = np.uint64(GICR_VSGIR.unpack(value)["vPEID"])
             pending = int(lpi_tables.pending_vsgis(self._machine, self.number, vpe_id))
             self._state[RD.vsgipendr] = GICR_VSGIPENDR.pack(Pending=pending, Busy=self._stepping)
+
+    HANDLERS: ClassVar[dict[str, Handler]] = {
+        **fixed("GICR_TYPER", "GICR_IIDR", "GICR_MPAMIDR", *identification("GICR", 0, REDISTRIBUTOR_PART)),
+        "GICR_CTLR": Handler(_read_ctlr, _write_ctlr),
+        "GICR_STATUSR": Handler(word_at(RD.statusr), _write_statusr),
+        "GICR_WAKER": Handler(word_at(RD.waker), _write_waker),
+        "GICR_PARTIDR": Handler(word_at(RD.partidr), _write_partidr),
+        "GICR_SETLPIR": Handler(write=_write_setlpir),
+        "GICR_CLRLPIR": Handler(write=_write_clrlpir),
+        "GICR_PROPBASER": Handler(word_at(RD.propbaser), _write_propbaser),
+        "GICR_PENDBASER": Handler(_read_pendbaser, _write_pendbaser, word_at(RD.pendbaser)),
+        "GICR_INVLPIR": Handler(write=_write_invlpir),
+        "GICR_INVALLR": Handler(write=_write_invallr),
+        "GICR_SYNCR": Handler(_read_syncr),
+        "GICR_VPROPBASER": Handler(_read_vpropbaser, _write_vpropbaser),
+        "GICR_VPENDBASER": Handler(_read_vpendbaser, _write_vpendbaser),
+        "GICR_VSGIR": Handler(write=_write_vsgir),
+        "GICR_VSGIPENDR": Handler(word_at(RD.vsgipendr)),
+    }
 
 
 def _registers(config: GicConfig) -> tuple[Register, ...]:

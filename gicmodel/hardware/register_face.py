@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a bus access reaches a register: widths, halves, read-only, write-only and reserved locations.
+"""How an access reaches a register, of the hardware or of KVM's virtual GIC: widths, halves, and what is not there.
 
 DDI0601: a 32-bit register takes 32-bit accesses; a 64-bit register takes 64-bit accesses and either half of it alone;
 what is not there reads as zero, ignores writes, and is noted in STATUSR.
@@ -7,8 +7,8 @@ what is not there reads as zero, ignores writes, and is noted in STATUSR.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from gicmodel.layouts.layout import Layout
@@ -25,100 +25,95 @@ MPAM_SIZES = {"PMGmax": 1, "PARTIDmax": 63}
 """The fields of GITS_MPAMIDR and GICR_MPAMIDR."""
 
 
+class Handler(NamedTuple):
+    """What accesses to a register do: one that cannot be read is write-only, one that cannot be written is read-only.
+
+    Each function is given the face first: a handler belongs to a class, and no `Gic` refers to itself through one.
+    `stored` is what a write of one half of a 64-bit register leaves of the other half, where that is not what a read
+    shows. `halves` are the bits at which a half begins that can be accessed alone.
+    """
+
+    read: Callable[[Any], int] | None = None
+    write: Callable[[Any, int], object] | None = None
+    stored: Callable[[Any], int] | None = None
+    halves: tuple[int, ...] = (0, HALF_BITS)
+
+    def kept(self, face: RegisterFace) -> int:
+        """The whole register as a write of a half finds it."""
+        kept = self.stored or self.read
+        return int(kept(face)) if kept else 0
+
+
 class Access(NamedTuple):
     """A register and the part of it that an access touches: `shift` 32 for the upper half."""
 
-    name: str
-    rights: str
+    handler: Handler
     shift: int
     mask: int
     whole: bool
 
 
-class RegisterFace(ABC):
-    """A frame of registers. Subclasses read and write whole registers by name.
+class RegisterFace:
+    """The registers of `architecture` that have a handler by their name, from the start of their first frame."""
 
-    Their methods `_read_x` and `_write_x` are for register x; without the former it reads as it is stored.
-    """
-
-    def __init__(self, registers: tuple[Register, ...], architecture: str, whole_only: frozenset[str]) -> None:
-        self._accesses = _accesses(registers, architecture, whole_only)
-        self._readers = _methods(type(self), "_read_", registers)
-        self._writers = _methods(type(self), "_write_", registers)
+    def __init__(self, registers: Iterable[Register], architecture: str, handlers: Mapping[str, Handler]) -> None:
+        has = (entry for entry in registers if entry.name in handlers and architecture in entry.architectures)
+        self._accesses = _accesses((entry, handlers[entry.name]) for entry in has)
 
     def read(self, offset: int, size: int = 8) -> int:
         """What a read of `size` bytes (4 or 8) at `offset` returns; 0 where there is nothing to read."""
         access = self._accesses.get((offset, size))
         if access is None:
-            self._missed(offset, READ_RESERVED)
+            self._note(READ_RESERVED, offset)
             return 0
-        name, rights, shift, mask, _ = access
-        if rights == "WO":
-            self._note(READ_OF_WO)
+        handler, shift, mask, _ = access
+        if handler.read is None:
+            self._note(READ_OF_WO, offset)
             return 0
-        return (self._get(name) >> shift) & mask
+        return (int(handler.read(self)) >> shift) & mask
 
     def write(self, offset: int, value: int, size: int = 8) -> None:
         """A write of `size` bytes (4 or 8; 2 for a register that takes it) of `value` at `offset`."""
         access = self._accesses.get((offset, size))
         if access is None:
-            self._missed(offset, WRITE_RESERVED)
+            self._note(WRITE_RESERVED, offset)
             return
-        name, rights, _, mask, whole = access
-        if rights == "RO":
-            self._note(WRITE_OF_RO)
+        handler, shift, mask, whole = access
+        if handler.write is None:
+            self._note(WRITE_OF_RO, offset)
         elif whole:
-            self._set(name, value & mask)
+            handler.write(self, value & mask)
         else:
-            self._set(name, self._merge(access, value & mask))
+            handler.write(self, (handler.kept(self) & ~(mask << shift)) | (value & mask) << shift)
 
-    def _merge(self, access: Access, value: int) -> int:
-        """The whole register after writing half of it; a write-only register is zero-extended."""
-        old = 0 if access.rights == "WO" else self._kept(access.name)
-        return (old & ~(HALF_MASK << access.shift)) | (value << access.shift)
-
-    def _kept(self, name: str) -> int:
-        """What a write of half a register leaves in the other half: what it reads as, and its write-only bits."""
-        return self._get(name)
-
-    def _missed(self, offset: int, statusr_bit: int) -> None:
-        """An access to a location where there is no register."""
-        self._note(statusr_bit)
-
-    @abstractmethod
-    def _get(self, name: str) -> int:
-        """What a register that is not write-only reads as."""
-
-    @abstractmethod
-    def _set(self, name: str, value: int) -> None:
-        """Write a register that is not read-only."""
-
-    @abstractmethod
-    def _note(self, statusr_bit: int) -> None:
-        """Set a bit of STATUSR."""
+    def _note(self, statusr_bit: int, offset: int) -> None:
+        """The access at `offset` is refused, for the reason that STATUSR has this bit for."""
 
 
-def _accesses(
-    registers: tuple[Register, ...], architecture: str, whole_only: frozenset[str]
-) -> dict[tuple[int, int], Access]:
+def _accesses(handled: Iterable[tuple[Register, Handler]]) -> dict[tuple[int, int], Access]:
     """What an access of (offset, bytes) reaches. A register has precedence over a half of its neighbour."""
     found: dict[tuple[int, int], Access] = {}
     halves: dict[tuple[int, int], Access] = {}
-    for entry in registers:
-        if architecture not in entry.architectures:
-            continue
-        found[entry.offset, entry.bits // 8] = Access(entry.name, entry.access, 0, (1 << entry.bits) - 1, True)
-        if entry.bits == 2 * HALF_BITS and entry.name not in whole_only:
-            for shift in (0, HALF_BITS):
-                access = Access(entry.name, entry.access, shift, HALF_MASK, False)
-                halves[entry.offset + shift // 8, HALF_BITS // 8] = access
+    for entry, handler in handled:
+        found[entry.offset, entry.bits // 8] = Access(handler, 0, (1 << entry.bits) - 1, True)
+        if entry.bits == 2 * HALF_BITS:
+            for shift in handler.halves:
+                halves[entry.offset + shift // 8, HALF_BITS // 8] = Access(handler, shift, HALF_MASK, False)
     return halves | found
 
 
-def _methods(face: type, prefix: str, registers: tuple[Register, ...]) -> dict[str, Callable[..., Any]]:
-    """The methods of a face that are named for a register, by its name."""
-    named = ((entry.name, prefix + entry.name.partition("_")[2].lower()) for entry in registers)
-    return {name: getattr(face, method) for name, method in named if hasattr(face, method)}
+def fixed(*names: str) -> dict[str, Handler]:
+    """Handlers of registers that always read as the face's `_constants` say, by name."""
+    return {name: Handler(partial(_constant, name)) for name in names}
+
+
+def _constant(name: str, face: Any) -> int:
+    return int(face._constants[name])
+
+
+def word_at(place: int) -> Callable[[Any], int]:
+    """How a register is read, or kept, that is the word at `place` of the face's `_state`."""
+    return lambda face: face._state[place]
 
 
 def field_mask(layout: Layout, *, without: tuple[str, ...] = ()) -> int:

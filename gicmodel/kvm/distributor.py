@@ -4,7 +4,7 @@
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
-from gicmodel.kvm.register_face import IMPLEMENTER, Handler, RegisterFace
+from gicmodel.kvm.register_face import IMPLEMENTER, VgicHandler, VgicRegisters, handler
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.guest import GICD_CTLR, GICD_IIDR
@@ -23,7 +23,7 @@ class VirtualDistributor:
 
     def __init__(self, dist: VgicDist) -> None:
         self._dist = dist
-        self._face = RegisterFace(dist, self._handlers(), "4.1")
+        self._face = VgicRegisters(dist, self._handlers(), "4.1")
         self.read = self._face.read
         self.write = self._face.write
 
@@ -41,13 +41,13 @@ class VirtualDistributor:
         if offset not in _BEFORE_INIT or not self._dist.behaviour.sizes_before_init:
             self._dist.require_initialised("EBUSY")
 
-    def _handlers(self) -> dict[str, Handler]:
+    def _handlers(self) -> dict[str, VgicHandler]:
         return {
-            "GICD_CTLR": Handler(self._read_ctlr, self._write_ctlr, user_write=self._user_write_ctlr),
-            "GICD_TYPER": Handler(lambda: _TYPER),
-            "GICD_IIDR": Handler(self._read_iidr, user_write=self._user_write_iidr),
-            "GICD_TYPER2": Handler(self._read_typer2, user_write=self._user_write_typer2),
-            "GICD_PIDR2": Handler(lambda: _IDENTIFICATION["GICD_PIDR2"]),
+            "GICD_CTLR": handler(self._read_ctlr, self._write_ctlr, user_write=self._user_write_ctlr),
+            "GICD_TYPER": handler(lambda: _TYPER),
+            "GICD_IIDR": handler(self._read_iidr, user_write=self._user_write_iidr),
+            "GICD_TYPER2": handler(self._read_typer2, user_write=self._user_write_typer2),
+            "GICD_PIDR2": handler(lambda: _IDENTIFICATION["GICD_PIDR2"]),
         }
 
     def _read_ctlr(self) -> int:

@@ -6,7 +6,14 @@ from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.interrupts import update_configuration, update_configurations
 from gicmodel.kvm.pending_tables import sync_pending_table
-from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
+from gicmodel.kvm.register_face import (
+    DEFAULT_ATTRIBUTES,
+    IMPLEMENTER,
+    VgicHandler,
+    VgicRegisters,
+    handler,
+    sanitise_attributes,
+)
 from gicmodel.kvm.sgi_frame import sgi_handlers
 from gicmodel.layouts.registers.identification import REDISTRIBUTOR_PART, identification
 from gicmodel.layouts.registers.redistributor import (
@@ -33,7 +40,7 @@ class VirtualRedistributor:
         self._vcpu = vcpu
         dist.propbaser = GICR_PROPBASER.pack(**DEFAULT_ATTRIBUTES)
         dist.set_pendbaser(vcpu, GICR_PENDBASER.pack(**DEFAULT_ATTRIBUTES))
-        face = RegisterFace(dist, self._handlers())
+        face = VgicRegisters(dist, self._handlers())
         self.read = face.read
         self.write = face.write
         self._face = face
@@ -51,19 +58,19 @@ class VirtualRedistributor:
         self._dist.require_initialised("EBUSY")
         self._face.user_write(offset, value)
 
-    def _handlers(self) -> dict[str, Handler]:
+    def _handlers(self) -> dict[str, VgicHandler]:
         dist, vcpu = self._dist, self._vcpu
         return {
-            "GICR_CTLR": Handler(self._read_ctlr, self._write_ctlr),
-            "GICR_IIDR": Handler(lambda: _IIDR),
-            "GICR_TYPER": Handler(self._read_typer),
-            "GICR_WAKER": Handler(lambda: 0),
-            "GICR_PROPBASER": Handler(lambda: dist.propbaser, self._write_propbaser),
-            "GICR_PENDBASER": Handler(self._read_pendbaser, self._write_pendbaser, stored=lambda: dist.pendbaser(vcpu)),
-            "GICR_INVLPIR": Handler(lambda: 0, self._write_invlpir, upper_is_wi=True),
-            "GICR_INVALLR": Handler(lambda: 0, self._write_invallr, upper_is_wi=True),
-            "GICR_SYNCR": Handler(lambda: 0),
-            "GICR_PIDR2": Handler(lambda: _IDENTIFICATION["GICR_PIDR2"]),
+            "GICR_CTLR": handler(self._read_ctlr, self._write_ctlr),
+            "GICR_IIDR": handler(lambda: _IIDR),
+            "GICR_TYPER": handler(self._read_typer),
+            "GICR_WAKER": handler(lambda: 0),
+            "GICR_PROPBASER": handler(lambda: dist.propbaser, self._write_propbaser),
+            "GICR_PENDBASER": handler(self._read_pendbaser, self._write_pendbaser, stored=lambda: dist.pendbaser(vcpu)),
+            "GICR_INVLPIR": handler(lambda: 0, self._write_invlpir, upper_is_wi=True),
+            "GICR_INVALLR": handler(lambda: 0, self._write_invallr, upper_is_wi=True),
+            "GICR_SYNCR": handler(lambda: 0),
+            "GICR_PIDR2": handler(lambda: _IDENTIFICATION["GICR_PIDR2"]),
         } | sgi_handlers(dist, vcpu)
 
     @property

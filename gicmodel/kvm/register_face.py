@@ -4,9 +4,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from gicmodel.hardware.register_face import HALF_BITS, Handler, RegisterFace
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.by_name import REGISTERS, register
 from gicmodel.layouts.registers.identification import ARM
 from gicmodel.layouts.registers.register import (
     INNER_SHAREABLE,
@@ -14,122 +15,103 @@ from gicmodel.layouts.registers.register import (
     OUTER_SHAREABLE,
     RAWB,
     SAME_AS_INNER,
-    Register,
 )
 
 IMPLEMENTER = {"ProductID": ord("K"), "Implementer": ARM}
 """KVM's GICD_IIDR and GITS_IIDR."""
 _WORD_BYTES = 4
+_MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
 DEFAULT_ATTRIBUTES = {"InnerCache": RAWB, "OuterCache": SAME_AS_INNER, "Shareability": INNER_SHAREABLE}
 
 
-def _ignore(value: int) -> None:
-    """The write of a register that is WI."""
+class VgicHandler(NamedTuple):
+    """What accesses to a register do that the guest makes, and those that userspace makes."""
+
+    guest: Handler
+    user: Handler
 
 
-class Handler(NamedTuple):
-    """What an access to a register does.
+def handler(
+    read: Callable[[], int],
+    write: Callable[[int], None] | None = None,
+    *,
+    user_read: Callable[[], int] | None = None,
+    user_write: Callable[[int], None] | None = None,
+    stored: Callable[[], int] | None = None,
+    upper_is_wi: bool = False,
+) -> VgicHandler:
+    """A register's handlers; `user_read` and `user_write` replace the others for userspace.
 
-    `user_read` and `user_write` replace the others for userspace. `stored` is what a write of one half of a 64-bit
-    register leaves of the other half, where that is not what a read shows. `upper_is_wi`: a write of the upper half
-    alone does nothing.
+    `stored` as of `Handler`. `upper_is_wi`: a write of the upper half alone does nothing; it reads as zero.
+    """
+    kept, halves = _read(stored or read), (0,) if upper_is_wi else (0, HALF_BITS)
+    guest = Handler(_read(read), _write(write) if write else None, kept, halves)
+    user = guest._replace(read=_read(user_read)) if user_read else guest
+    return VgicHandler(guest, user._replace(write=_write(user_write)) if user_write else user)
+
+
+def _read(read: Callable[[], int]) -> Callable[[object], int]:
+    """A function that knows its register, as that of a `Handler`."""
+    return lambda face: read()
+
+
+def _write(write: Callable[[int], None]) -> Callable[[object, int], None]:
+    return lambda face, value: write(value)
+
+
+class VgicRegisters(RegisterFace):
+    """The registers of a virtual distributor, redistributor or ITS, as the guest accesses them.
+
+    Userspace has to access those of distributor and redistributor in words, and accesses those of an ITS whole. What
+    is no register is RAZ/WI, except to userspace's access to an ITS.
     """
 
-    read: Callable[[], int]
-    write: Callable[[int], None] = _ignore
-    user_read: Callable[[], int] | None = None
-    user_write: Callable[[int], None] | None = None
-    stored: Callable[[], int] | None = None
-    upper_is_wi: bool = False
-
-
-class RegisterFace:
-    """The registers of a virtual distributor, redistributor or ITS.
-
-    The guest may access a 64-bit register in halves. Userspace has to with those of distributor and redistributor, and
-    accesses those of an ITS whole. What is no register is RAZ/WI, except to userspace's access to an ITS.
-    """
-
-    def __init__(self, dist: VgicDist, handlers: Mapping[str, Handler], architecture: str = "3") -> None:
+    def __init__(self, dist: VgicDist, handlers: Mapping[str, VgicHandler], architecture: str = "3") -> None:
+        super().__init__(REGISTERS, architecture, {name: of.guest for name, of in handlers.items()})
         self._dist = dist
-        self._handlers: dict[int, tuple[Register, Handler]] = {}
-        for name, handler in handlers.items():
-            described = register(name, architecture)
-            for half in range(0, described.bits // 8, 4):
-                self._handlers[described.offset + half] = described, handler
-
-    def read(self, offset: int, size: int = 8) -> int:
-        """What the guest reads, `size` 4 or 8 bytes wide."""
-        return self._read(offset, size, user=False)
-
-    def write(self, offset: int, value: int, size: int = 8) -> None:
-        """What a guest's write of 4 or 8 bytes does."""
-        self._write(offset, value, size, user=False)
+        self._user = RegisterFace(REGISTERS, architecture, {name: of.user for name, of in handlers.items()})
+        self._words: dict[int, tuple[VgicHandler, int]] = {}
+        for name, of in handlers.items():
+            entry = register(name, architecture)
+            for shift in range(0, entry.bits, HALF_BITS):
+                self._words[entry.offset + shift // 8] = of, shift
 
     def user_read(self, offset: int) -> int:
         """The 32 bits at `offset` of a distributor or redistributor (Linux `vgic_uaccess`). KvmError EBUSY."""
         self._dist.lock_all_vcpus()
-        return self._read(offset, _WORD_BYTES, user=True)
+        return self._user.read(offset, _WORD_BYTES)
 
     def user_write(self, offset: int, value: int) -> None:
         """Write the 32 bits at `offset`. KvmError EBUSY, and what the register refuses."""
         self._dist.lock_all_vcpus()
-        self._write(offset, value, _WORD_BYTES, user=True)
+        self._user.write(offset, value, _WORD_BYTES)
 
     def user_read_whole(self, attribute: int) -> int:
         """The register of an ITS at `attribute`, whole (Linux `vgic_its_attr_regs_access`). KvmError ENXIO."""
-        handler, shift = self._addressed(attribute)
-        return (handler.user_read or handler.read)() >> shift
+        (_, user), shift = self._addressed(attribute)
+        return int(user.read(self)) >> shift if user.read else 0
 
     def user_write_whole(self, attribute: int, value: int) -> None:
         """Write the register at `attribute`, whole. KvmError ENXIO, and what the register refuses.
 
-        At an upper half, which only an attribute of more than 32 bits can name, the value is ORed to the register: its
-        mask of 64 bits from bit 32 on is empty in C.
+        At an upper half, which only an attribute of more than 32 bits can name, the value is ORed to the register
+        unless userspace's write is another than the guest's: its mask of 64 bits from bit 32 on is empty in C.
         """
-        handler, shift = self._addressed(attribute)
-        if handler.user_write:
-            handler.user_write(value)
-        elif shift:
-            handler.write((handler.read() | value << shift) & _mask(8))
-        else:
-            handler.write(value)
-
-    def _read(self, offset: int, size: int, user: bool) -> int:
-        found = self._accessible(offset, size)
-        if found is None:
-            return 0
-        described, handler = found
-        read = handler.user_read or handler.read if user else handler.read
-        return read() >> 8 * (offset - described.offset) & _mask(size)
-
-    def _write(self, offset: int, value: int, size: int, user: bool) -> None:
-        found = self._accessible(offset, size)
-        if found is None:
+        (guest, user), shift = self._addressed(attribute)
+        if user.write is None:
             return
-        described, handler = found
-        shift = 8 * (offset - described.offset)
-        if shift and handler.upper_is_wi:
-            return
-        stored = (handler.stored or handler.read)() if 8 * size < described.bits else 0
-        write = handler.user_write or handler.write if user else handler.write
-        write(stored & ~(_mask(size) << shift) | (value & _mask(size)) << shift)
+        if shift and user.write is guest.write:
+            value = (guest.kept(self) | value << shift) & _MASK64
+        user.write(self, value)
 
-    def _accessible(self, offset: int, size: int) -> tuple[Register, Handler] | None:
-        found = self._handlers.get(offset)
-        if found is None or size not in (4, 8) or offset % size or 8 * size > found[0].bits:
-            return None
-        return found
-
-    def _addressed(self, attribute: int) -> tuple[Handler, int]:
-        """The register's handler, and at which of its bits the attribute begins. The attribute has 64 bits, Linux'
+    def _addressed(self, attribute: int) -> tuple[VgicHandler, int]:
+        """The register's handlers, and at which of its bits the attribute begins. The attribute has 64 bits, Linux'
         `vgic_find_mmio_region` looks at 32.
         """
-        offset = attribute & _mask(_WORD_BYTES)
-        if offset not in self._handlers:
+        offset = attribute & _MASK32
+        if offset not in self._words:
             raise KvmError("ENXIO", f"there is no register at offset {attribute:#x}")
-        described, handler = self._handlers[offset]
-        return handler, 8 * (offset - described.offset)
+        return self._words[offset]
 
 
 def sanitise_attributes(fields: dict[str, int]) -> dict[str, int]:
@@ -141,7 +123,3 @@ def sanitise_attributes(fields: dict[str, int]) -> dict[str, int]:
     if fields["OuterCache"] != NON_CACHEABLE:
         fields["OuterCache"] = SAME_AS_INNER
     return fields
-
-
-def _mask(size: int) -> int:
-    return (1 << 8 * size) - 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gicmodel.kvm.dist import VgicDist
-from gicmodel.kvm.register_face import Handler
+from gicmodel.kvm.register_face import VgicHandler, handler
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.layouts.registers.guest import GICR_IPRIORITYR, GICR_ISENABLER0, SGI_PRIORITIES
 
@@ -13,7 +13,7 @@ _SGIS_EACH = VSGIS // SGI_PRIORITIES
 _Change = Callable[[int, bool], None]
 
 
-def sgi_handlers(dist: VgicDist, vcpu: int) -> dict[str, Handler]:
+def sgi_handlers(dist: VgicDist, vcpu: int) -> dict[str, VgicHandler]:
     """The handlers of one vCPU's registers.
 
     Userspace's writes of enables do not reach vSGIs, its write of GICR_ISPENDR0 gives the whole state, and
@@ -32,25 +32,25 @@ def sgi_handlers(dist: VgicDist, vcpu: int) -> dict[str, Handler]:
         sgis.restore_pending(vcpu, number, on, reaches)
 
     return {
-        "GICR_IGROUPR0": Handler(
+        "GICR_IGROUPR0": handler(
             partial(_pack, lambda number: bool(rows["group"][number])), partial(_write, partial(sgis.set_group, vcpu))
         ),
-        "GICR_ISENABLER0": Handler(
+        "GICR_ISENABLER0": handler(
             enabled, partial(_set, enable, True), user_write=partial(_set, enable_in_software, True)
         ),
-        "GICR_ICENABLER0": Handler(
+        "GICR_ICENABLER0": handler(
             enabled, partial(_set, enable, False), user_write=partial(_set, enable_in_software, False)
         ),
-        "GICR_ISPENDR0": Handler(
+        "GICR_ISPENDR0": handler(
             pending, partial(_set, set_pending, True), user_write=partial(_write, restore_pending)
         ),
-        "GICR_ICPENDR0": Handler(
+        "GICR_ICPENDR0": handler(
             pending, partial(_set, set_pending, False), user_read=lambda: 0, user_write=lambda value: None
         ),
     } | {f"GICR_IPRIORITYR{n}": _priorities(dist, vcpu, n) for n in range(SGI_PRIORITIES)}
 
 
-def _priorities(dist: VgicDist, vcpu: int, register: int) -> Handler:
+def _priorities(dist: VgicDist, vcpu: int, register: int) -> VgicHandler:
     names = {f"Priority_offset_{n}B": register * _SGIS_EACH + n for n in range(_SGIS_EACH)}
 
     def read() -> int:
@@ -61,7 +61,7 @@ def _priorities(dist: VgicDist, vcpu: int, register: int) -> Handler:
         for name, priority in GICR_IPRIORITYR.unpack(value).items():
             dist.sgis.set_priority(vcpu, names[name], priority)
 
-    return Handler(read, write)
+    return handler(read, write)
 
 
 def _pack(state: Callable[[int], bool]) -> int:

@@ -11,7 +11,14 @@ from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, entries_inside
 from gicmodel.kvm.interrupts import set_latch, set_pending
 from gicmodel.kvm.its import ID_BITS, VgicIts
-from gicmodel.kvm.register_face import DEFAULT_ATTRIBUTES, IMPLEMENTER, Handler, RegisterFace, sanitise_attributes
+from gicmodel.kvm.register_face import (
+    DEFAULT_ATTRIBUTES,
+    IMPLEMENTER,
+    VgicHandler,
+    VgicRegisters,
+    handler,
+    sanitise_attributes,
+)
 from gicmodel.kvm.tables import restore_tables, save_tables
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
@@ -54,7 +61,7 @@ class VirtualIts(VgicIts):
         self.abi_revision = 0
         self.baser_device_table = _baser(TableType.DEVICES, DEFAULT_ATTRIBUTES)
         self.baser_coll_table = _baser(TableType.COLLECTIONS, DEFAULT_ATTRIBUTES)
-        face = RegisterFace(dist, self._handlers())
+        face = VgicRegisters(dist, self._handlers())
         self._face = face
         self.read = face.read
         self.write = face.write
@@ -155,16 +162,16 @@ class VirtualIts(VgicIts):
         if self.base_address is None:
             raise KvmError("ENXIO", "the ITS has no base address yet")
 
-    def _handlers(self) -> dict[str, Handler]:
+    def _handlers(self) -> dict[str, VgicHandler]:
         constants = _IDENTIFICATION | {"GITS_TYPER": _TYPER} | {f"GITS_BASER{n}": 0 for n in range(2, BASERS)}
-        return {name: Handler(partial(int, value)) for name, value in constants.items()} | {
-            "GITS_CTLR": Handler(self._read_ctlr, self._write_ctlr),
-            "GITS_IIDR": Handler(self._read_iidr, user_write=self._user_write_iidr),
-            "GITS_CBASER": Handler(lambda: self.cbaser, self._write_cbaser),
-            "GITS_CWRITER": Handler(lambda: self.cwriter, self._write_cwriter),
-            "GITS_CREADR": Handler(lambda: self.creadr, user_write=self._user_write_creadr),
-            "GITS_BASER0": Handler(lambda: self.baser_device_table, self._write_device_baser),
-            "GITS_BASER1": Handler(lambda: self.baser_coll_table, self._write_collection_baser),
+        return {name: handler(partial(int, value)) for name, value in constants.items()} | {
+            "GITS_CTLR": handler(self._read_ctlr, self._write_ctlr),
+            "GITS_IIDR": handler(self._read_iidr, user_write=self._user_write_iidr),
+            "GITS_CBASER": handler(lambda: self.cbaser, self._write_cbaser),
+            "GITS_CWRITER": handler(lambda: self.cwriter, self._write_cwriter),
+            "GITS_CREADR": handler(lambda: self.creadr, user_write=self._user_write_creadr),
+            "GITS_BASER0": handler(lambda: self.baser_device_table, self._write_device_baser),
+            "GITS_BASER1": handler(lambda: self.baser_coll_table, self._write_collection_baser),
         }
 
     def _read_ctlr(self) -> int:
