@@ -9,13 +9,17 @@ cannot be written. What a signal ends has the status that a shell gives it: 130 
 """
 
 import os
+import platform
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOMEM
 from importlib import import_module
+from importlib.metadata import version
 from types import FrameType
 from typing import IO, Any
 
@@ -23,14 +27,16 @@ import click
 from click.exceptions import Exit
 
 from gicmodel import __version__
+from gicmodel.engine import asked
 from gicmodel.errors import UnusableInput, one_line
 
 VERBS = {
     "Read RAM": ("inspect", "diff", "layouts"),
     "Run the model": ("migrate", "replay", "fuzz", "bench"),
-    "Set up": ("compile",),
+    "Set up": ("compile", "completion"),
 }
 """The verbs in the groups, and in the order, in which --help has them."""
+QEMU = "qemu-system-aarch64"
 UNUSABLE = 2
 _SIGNAL = 128
 """A shell's status of a process that a signal ended is this and the signal's number."""
@@ -187,7 +193,36 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise Stopped(number)
 
 
+def _print_version(ctx: click.Context) -> None:
+    """The package, the engine that is asked for, the libraries that kernels are made with, and QEMU, if found."""
+    click.echo(f"gicmodel {__version__}")
+    click.echo(f"engine {asked().value}")
+    click.echo(f"python {platform.python_version()}")
+    for library in ("numpy", "numba"):
+        click.echo(f"{library} {version(library)}")
+    click.echo(_qemu())
+    ctx.exit()
+
+
+def _qemu() -> str:
+    binary = shutil.which(QEMU)
+    if binary is None:
+        return f"{QEMU} not found"
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return one_line(f"{binary} does not run: {error}")
+    return one_line(f"{said.partition(chr(10))[0]}, {binary}")
+
+
 @click.group(cls=Verbs, name="gicmodel", context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="gicmodel")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, _, wanted: _print_version(ctx) if wanted and not ctx.resilient_parsing else None,
+    help="Show the version, and what else a result depends on.",
+)
 def main() -> None:
     """An executable model of the Arm GICv4.1 ITS and redistributor."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gicmodel.cli.options import Number
-from gicmodel.cli.output import Results, json_options, print_view, say
+from gicmodel.cli.output import Results, json_options, print_table, print_view, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
@@ -59,6 +59,8 @@ def command(
         say(_heading(before, one, after, two))
         if not (one.dump.settled and two.dump.settled):
             say(CAVEAT)
+        counts = [(kind, str(had), str(has)) for kind, (had, has) in comparison.compared.items()]
+        print_table(("compared", "before", "after"), counts, right=(1, 2))
         print_view(_view(comparison))
         say(f"\n{summary(comparison)}")
 

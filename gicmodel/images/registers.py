@@ -15,6 +15,7 @@ An image of a guest's RAM has a table `guest` as well, with what is not in a reg
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Self
 
@@ -83,7 +84,7 @@ def from_pairs(pairs: Iterable[str]) -> Registers:
         match = _PAIR.fullmatch(pair)
         if match is None or f"{match['unit']}_{match['name']}" not in _KNOWN:
             raise UnusableInput(
-                f"{pair!r} is not NAME=VALUE with a register's name, such as GITS0_BASER0=0xf9070000..."
+                f"{pair!r} is not NAME=VALUE with a register's name, such as GITS0_BASER0=0xf9070000...{_close(pair)}"
             )
         try:
             value = int(match["value"], 0)
@@ -94,6 +95,15 @@ def from_pairs(pairs: Iterable[str]) -> Registers:
         frame = match["unit"] if match["unit"] == "GICD" else f"{match['unit']}{int(match['number'] or 0)}"
         registers.setdefault(frame, {})[match["name"]] = Given(value, PAIRS)
     return registers
+
+
+def _close(pair: str) -> str:
+    """Names that are close to a pair's, if any is."""
+    unit = re.match(r"(GITS|GICR)[0-9]+_", pair)
+    name = pair.partition("=")[0]
+    plain = name if unit is None else f"{unit[1]}_{name[unit.end() :]}"
+    close = get_close_matches(plain, _KNOWN, cutoff=0.7)
+    return f"; close: {', '.join(close)}" if close else ""
 
 
 def read_registers(path: Path) -> Registers:

@@ -40,10 +40,14 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The changes, at most MOST of a kind, and how many there are of each (kind, what)."""
+    """The changes, at most MOST of a kind, and how many there are of each (kind, what).
+
+    `compared` is how many things of each kind there were before and are after.
+    """
 
     told: list[Change]
     counts: dict[tuple[str, str], int]
+    compared: dict[str, tuple[int, int]]
 
     @property
     def differs(self) -> bool:
@@ -53,7 +57,9 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         counts = {f"{kind} {what}": count for (kind, what), count in self.counts.items()}
-        return {"differs": self.differs, "counts": counts, "changes": [change._asdict() for change in self.told]}
+        compared = {kind: {"before": had, "after": has} for kind, (had, has) in self.compared.items()}
+        changes = [change._asdict() for change in self.told]
+        return {"differs": self.differs, "compared": compared, "counts": counts, "changes": changes}
 
 
 _WORDS = {"pending": ("invented", "lost", "changed"), "table": ("added", "removed", "moved")}
@@ -65,8 +71,10 @@ def compare(before: Inspection, after: Inspection, vpes: Sequence[int] | None = 
 
     Raises UnusableInput if a host and a guest do not have as many vPEs as vCPUs.
     """
-    comparison = Comparison([], {})
+    comparison = Comparison([], {}, {})
     for one, two in _pairs(before, after, vpes):
+        had, has = comparison.compared.get(one.kind, (0, 0))
+        comparison.compared[one.kind] = had + one.keys.size, has + two.keys.size
         added, removed, changed = _WORDS.get(one.kind, _ORDINARY)
         _tell_missing(comparison, removed, one, two)
         _tell_missing(comparison, added, two, one, backwards=True)

@@ -35,6 +35,15 @@ def test_lost_interrupts_are_exit_status_1():
     assert result.stdout.endswith("pending lost: 3\n")
 
 
+def test_it_says_what_was_compared():
+    result = run(SOURCE_GUEST, DESTINATION_GUEST)
+    events = len(json.loads(CliRunner().invoke(main, ["inspect", str(SOURCE_GUEST), "--json"]).stdout)["events"])
+    compared = json.loads(run(SOURCE_GUEST, DESTINATION_GUEST, "--json").stdout)["compared"]
+    assert compared["pending"]["before"] == compared["pending"]["after"] + 3
+    assert compared["mapping"]["before"] >= events
+    assert f"pending        {compared['pending']['before']:>6}  {compared['pending']['after']:>5}\n" in result.stdout
+
+
 def test_json():
     document = json.loads(run(SOURCE_GUEST, DESTINATION_GUEST, "--json").stdout)
     assert document["differs"]

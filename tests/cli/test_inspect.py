@@ -126,6 +126,8 @@ def test_hex_shows_bytes_and_fields():
         (("--device", "x"), "--device 'x' is not DeviceID"),
         (("--vpe", "2"), "vPE 2 is not mapped in this dump"),
         (("--set", "GITS_BOSER0=1"), "'GITS_BOSER0=1' is not NAME=VALUE"),
+        (("--set", "GITS_BOSER0=1"), "; close: GITS_BASER0"),
+        (("--set", "GICR1_PENBASER=1"), "; close: GICR_PENDBASER"),
         (("--profile", "gicmodel"), "GITS0_BASER2: entries are 8 bytes; VPE_CONFIGURATION has 32"),
         (("--base", "0x1000"), "is an ELF file, whose addresses are its own"),
         (("--explain", "nonsense"), "no finding is named 'nonsense'; there are chain-broken,"),

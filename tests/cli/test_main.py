@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frame of the command line: lazy verbs, exit statuses, one-line errors."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -31,7 +33,51 @@ class OneVerb(Verbs):
 def test_version():
     result = CliRunner().invoke(main, ["--version"])
     assert result.exit_code == 0
-    assert __version__ in result.output
+    assert result.output.startswith(f"gicmodel {__version__}\n")
+    assert f"\nnumpy {np.__version__}\n" in result.output
+
+
+@pytest.mark.parametrize("engine", ["auto", "python"])
+def test_the_version_tells_the_engine(engine, monkeypatch):
+    monkeypatch.setenv("GICMODEL_ENGINE", engine)
+    assert f"\nengine {engine}\n" in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_the_version_tells_qemu(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert CliRunner().invoke(main, ["--version"]).output.endswith("qemu-system-aarch64 not found\n")
+    (tmp_path / "qemu-system-aarch64").write_text("#!/bin/sh\necho QEMU emulator version 12.0.1\n")
+    (tmp_path / "qemu-system-aarch64").chmod(0o755)
+    assert "QEMU emulator version 12.0.1, " in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_the_version_does_not_import_numba():
+    program = (
+        "import sys\nfrom gicmodel.cli import main\nmain(['--version'], standalone_mode=False)\n"
+        "assert not {'numba', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("gicmodel mig", "migrate"), ("gicmodel inspect --expl", "--explain")]
+)
+def test_bash_completes(typed, completed):
+    environment = os.environ | {
+        "_GICMODEL_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    program = "from gicmodel.cli import main; main(prog_name='gicmodel')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.splitlines() == [f"plain,{completed}"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script(shell):
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert result.exit_code == 0
+    assert f"_GICMODEL_COMPLETE={shell}_complete" in result.output
 
 
 def test_help_lists_every_verb():
@@ -55,7 +101,7 @@ def test_usage_errors_exit_2_with_one_line(arguments, line):
     assert (result.exit_code, result.stdout, result.stderr) == (UNUSABLE, "", line)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in main.list_commands(click.Context(main)) if verb != "compile"])
+@pytest.mark.parametrize("verb", [verb for verb in main.list_commands(click.Context(main)) if verb != "completion"])
 def test_json_is_asked_for_in_one_way(verb):
     names = {name for option in main.get_command(click.Context(main), verb).params for name in option.opts}
     assert {"--json", "--json-file"} <= names
