@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kdump's compressed vmcores: which pages the file holds, whether all that it names is in the file; drgn unpacks them.
+"""kdump's compressed vmcores: which pages the file holds, whether all that it names is in the file, and the pages.
 
 A file begins with a header and a sub header (struct disk_dump_header and kdump_sub_header of makedumpfile's
 diskdump_mod.h, with 64-bit longs), each whole pages. Two bitmaps by page frame number follow, of pages of RAM and of
-pages in the file, then a descriptor for each page in the file. libkdumpfile, which reads the pages for drgn, maps the
-file and trusts its offsets: one beyond the end would end the process, so each is checked here.
+pages in the file, then a descriptor for each page in the file. Each offset is checked before anything is read.
+
+QEMU writes such files of its own: of arm64 the machine is "Unknown", and the blocks are 64 KiB whatever the kernel's
+page size (dump/dump.c).
 
 makedumpfile leaves pages out: zero pages, free ones, user data (its dump level). They are absent like any that a dump
 lacks.
@@ -12,15 +14,16 @@ lacks.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.codecs import unpacked
 from gicmodel.images.dump import Addresses, Octets, groups
 from gicmodel.images.segments import mapped
 from gicmodel.memory import ADDRESS_BITS
@@ -44,6 +47,8 @@ _SUB_HEADER = np.dtype(
 _DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
 VERSION = 6
 """Of 2012; those before tell the number of pages elsewhere."""
+_MACHINES = ("aarch64", "Unknown")
+"""The second is what QEMU calls an arm64 machine."""
 _PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)
 _NOTES = 1 << 24
 """Bytes of notes at most: a few hundred for each CPU."""
@@ -81,10 +86,15 @@ class Kdump:
         if first is not None:
             yield first, 8 * self.bitmap.size
 
+    def page(self, number: int) -> bytes:
+        """The bytes of the page of descriptor `number`. Raises ValueError for damaged ones."""
+        offset, size, flags = (int(self._descriptors[name][number]) for name in ("offset", "size", "flags"))
+        return unpacked(self.contents[offset : offset + size].tobytes(), flags, self.page_bytes)
+
     def _check_header(self) -> None:
         header = self.header
         machine = bytes(header["machine"]).decode(errors="replace")
-        if machine != "aarch64":
+        if machine not in _MACHINES:
             raise UnusableInput(f"{self.path}: is a kdump of {machine!r}; a GIC's RAM is of 'aarch64'")
         if header["version"] != VERSION:
             raise UnusableInput(f"{self.path}: its header_version is {header['version']}; {VERSION} can be read")
@@ -112,7 +122,7 @@ class Kdump:
         """Every descriptor's page is in the file."""
         chunks = range(0, self.bitmap.size, _BATCH)
         count = sum(int(np.bitwise_count(self.bitmap[at : at + _BATCH]).sum(dtype=np.int64)) for at in chunks)
-        pages = self._read(_DESCRIPTOR, start, count, f"its {count} page descriptors")
+        self._descriptors = pages = self._read(_DESCRIPTOR, start, count, f"its {count} page descriptors")
         for at in range(0, count, _BATCH):
             offsets, sizes = (pages[name][at : at + _BATCH].astype(np.uint64) for name in ("offset", "size"))
             end = np.uint64(self.contents.size)
@@ -134,10 +144,12 @@ class Kdump:
 
 MOST_RUNS = 1 << 20
 """Runs of pages that one vmcore may have here."""
+_PAGES_KEPT = 256
+_NONE = np.empty(0, np.uint8)
 
 
 class Pages:
-    """A run of pages of a vmcore, read when they are asked for; `offset` counts unpacked bytes."""
+    """A run of pages of a vmcore, unpacked when they are asked for; `offset` counts unpacked bytes."""
 
     def __init__(self, vmcore: Vmcore, address: int, end: int, offset: int) -> None:
         self.address = address
@@ -147,28 +159,42 @@ class Pages:
 
     def octets(self, low: int, high: int) -> Octets:
         """The bytes from `low` up to `high`, counted from the run's first."""
-        return self._vmcore.read(self.address + low, high - low)
+        size = self._vmcore.page_bytes
+        # No page is in the file twice, so the unpacked ones count as their descriptors do.
+        first = (self.offset + low) // size
+        pages = [self._page(number) for number in range(first, -(-(self.offset + high) // size))]
+        start = self.offset + low - first * size
+        return (pages[0] if len(pages) == 1 else np.concatenate([_NONE, *pages]))[start : start + high - low]
 
     def rows(self, addresses: Addresses, size: int) -> Octets:
         """`size` bytes from each of n addresses inside, as uint8 [n, size]."""
+        lows = addresses - self.address
         if size > 1:
-            return np.stack([self._vmcore.read(address, size) for address in addresses.tolist()])
-        pages = addresses // self._vmcore.page_bytes
+            return np.stack([self.octets(low, low + size) for low in lows.tolist()])
         octets = np.empty((addresses.size, 1), np.uint8)
+        pages = lows // self._vmcore.page_bytes
         for mine in groups(np.arange(pages.size), pages):
             start = int(pages[mine[0]]) * self._vmcore.page_bytes
-            octets[mine, 0] = self._vmcore.read(start, self._vmcore.page_bytes)[addresses[mine] - start]
+            octets[mine, 0] = self.octets(start, start + self._vmcore.page_bytes)[lows[mine] - start]
         return octets
+
+    def _page(self, number: int) -> Octets:
+        try:
+            return self._vmcore.page(number)
+        except (ValueError, UnusableInput) as error:
+            size = self._vmcore.page_bytes
+            where = f"{size:#x} bytes at {self.address + number * size - self.offset:#x}"
+            raise UnusableInput(f"{self._vmcore.path}: {where}: {error}") from error
 
 
 class Vmcore:
-    """A vmcore; drgn has a descriptor of its own of the file."""
+    """A vmcore, and the pages that were unpacked last."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self.path = path
         self._front = Kdump(path, mapped(file, path))
         self.page_bytes = self._front.page_bytes
-        self._program = _program(path, file)
+        self.page = lru_cache(_PAGES_KEPT)(self._unpack)
 
     def runs(self) -> Iterator[Pages]:
         """The runs of pages that the file holds, by address."""
@@ -179,12 +205,8 @@ class Vmcore:
             yield Pages(self, first * self.page_bytes, end * self.page_bytes, offset)
             offset += (end - first) * self.page_bytes
 
-    def read(self, address: int, size: int) -> Octets:
-        """Bytes that the file holds; raises UnusableInput if it does not after all."""
-        try:
-            return np.frombuffer(self._program.read(address, size, True), np.uint8)
-        except Exception as error:
-            raise UnusableInput(f"{self.path}: {size:#x} bytes at {address:#x}: {error}") from error
+    def _unpack(self, number: int) -> Octets:
+        return np.frombuffer(self._front.page(number), np.uint8)
 
 
 def pages_in(file: IO[bytes], path: Path) -> list[Pages]:
@@ -193,18 +215,3 @@ def pages_in(file: IO[bytes], path: Path) -> list[Pages]:
     if not runs:
         raise UnusableInput(f"{path}: is a kdump without pages")
     return runs
-
-
-def _program(path: Path, file: IO[bytes]) -> Any:
-    try:
-        import drgn
-    except ImportError:
-        raise UnusableInput(
-            f"{path}: is a compressed kdump, which needs drgn: pip install 'gicmodel[vmcore]'"
-        ) from None
-    program = drgn.Program()
-    try:
-        program.set_core_dump(os.dup(file.fileno()))
-    except Exception as error:
-        raise UnusableInput(f"{path}: drgn cannot read it: {' '.join(str(error).split())}") from error
-    return program

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import registers
+from gicmodel.images import flattened, registers
 from gicmodel.images.dump import Dump, overlaid, with_zeros
 from gicmodel.images.files import opened_whole, refusing
 from gicmodel.images.registers import Registers
@@ -33,7 +33,6 @@ _ZIP = b"PK\x03\x04"
 _KDUMP = b"KDUMP   "
 _UNREADABLE = {
     b"DISKDUMP": "a diskdump; it can be inspected as an ELF core of physical memory",
-    b"makedumpfile": "a flattened kdump; makedumpfile -R makes it one that can be read",
 }
 
 
@@ -60,6 +59,11 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
         from gicmodel.images.kdump import pages_in
 
         return Dump(pages_in(file, path))
+    if start.startswith(flattened.MAGIC):
+        with flattened.unflattened(file, path) as plain:
+            if _head(plain, path).startswith(flattened.MAGIC):
+                raise UnusableInput(f"{path}: is a flattened kdump in a flattened kdump")
+            return dump_in(plain, path)
     if start.startswith(_ZIP):
         from gicmodel.images.snapshot_file import ram_in
 
@@ -98,7 +102,7 @@ def registers_in(file: IO[bytes], path: Path) -> Registers:
 def _head(file: IO[bytes], path: Path) -> bytes:
     with refusing(path):
         file.seek(0)
-        return file.read(max(map(len, (_LIME, _ZIP, _KDUMP, *_UNREADABLE))))
+        return file.read(max(map(len, (_LIME, _ZIP, _KDUMP, flattened.MAGIC, *_UNREADABLE))))
 
 
 def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:

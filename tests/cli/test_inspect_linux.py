@@ -63,3 +63,14 @@ def test_diff_of_dumps_alone():
     result = run("diff", dumps.path("v3run"), dumps.path("v3crash"))
     assert result.exit_code == 0, result.output
     assert "table moved" in result.stdout or "no difference" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["v3run-qemu-kdump.flat.xz", "v3run-qemu-kdump.xz"])
+def test_qemus_own_kdump_is_read_as_the_core_is(name):
+    given = ("--pending", "--json")
+    paths = dumps.DUMPS / name, dumps.path("v3run")
+    document, core = (json.loads(run("inspect", path, *given).stdout) for path in paths)
+    for table in ("pending", "events"):
+        rows = [[{**row, "offset": None} for row in one[table]] for one in (document, core)]
+        assert rows[0] == rows[1]
+        assert rows[0]
