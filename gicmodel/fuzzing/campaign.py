@@ -14,7 +14,7 @@ from gicmodel.fuzzing.execution import divergence_of, locate, run
 from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.shrink import minimal
 from gicmodel.fuzzing.universe import universe_of
-from gicmodel.lab.rig import Rig
+from gicmodel.lab.placement import Allocation, place
 from gicmodel.layouts.architecture import ARCHITECTURES
 
 Outcomes = Counter[tuple[str, int]]
@@ -68,7 +68,7 @@ def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
         [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
     )
     machine = peer.machine(random, offered[chunk % len(offered)])
-    universe = universe_of(Rig(machine.config, machine.geometry))
+    universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
     commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
     return Program(peer.name, machine, tuple(peer.steps(random, universe, commands)))
 

@@ -15,7 +15,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.generation import draw_steps
 from gicmodel.fuzzing.program import Machine, Step
 from gicmodel.fuzzing.universe import Universe
-from gicmodel.lab.rig import Rig
+from gicmodel.lab.lab import Lab
 
 PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine"}
 """The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
@@ -29,7 +29,7 @@ class Comparison(ABC):
     """
 
     universe: Universe
-    lab: Rig
+    lab: Lab
     outcomes: Counter[tuple[str, int]]
 
     @abstractmethod

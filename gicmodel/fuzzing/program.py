@@ -99,7 +99,7 @@ def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Eve
 
 def limits(machine: Machine) -> dict[str, range]:
     """The values that each field of an event may have."""
-    from gicmodel.lab.board import ITTS, VCONFS, VPTS
+    from gicmodel.lab.placement import ITTS, VCONFS, VPTS
     from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
     config = machine.config

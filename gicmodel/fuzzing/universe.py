@@ -8,15 +8,12 @@ last that is in range, and values that only fit the field.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gicmodel.config import GicConfig
+from gicmodel.lab.placement import Placement
 from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
-
-if TYPE_CHECKING:
-    from gicmodel.lab.board import Board
 
 Pool = tuple[int, ...]
 
@@ -136,17 +133,17 @@ class Universe:
         return tuple(value for value in pool if value <= widest)
 
 
-def universe_of(board: Board) -> Universe:
-    """The IDs that the tables of a board have room for, and the addresses that its software has set aside."""
-    config = board.config
+def universe_of(config: GicConfig, placement: Placement) -> Universe:
+    """The IDs that the tables of a machine have room for, and the addresses that its software has set aside."""
+    devices, collections, *vpes = placement.tables[0]
     return Universe(
         config,
-        devices=board.device_tables[0].count,
-        collections=config.hcc + board.collection_tables[0].count,
-        vpes=board.vpe_tables[0].count if config.virtual else 0,
-        itts=board.itts,
-        vpts=board.vpts,
-        vconfs=board.vconfs,
+        devices=devices.count,
+        collections=config.hcc + collections.count,
+        vpes=vpes[0].count if vpes else 0,
+        itts=placement.itts,
+        vpts=placement.vpts,
+        vconfs=placement.vconfs,
         shared_itts=config.caching == "none",
     )
 

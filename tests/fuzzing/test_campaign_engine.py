@@ -26,7 +26,7 @@ def test_one_bit_is_noticed():
     program = generate(PEER, Plan(seed=2, commands=100, architecture="4.1"), 0)
     comparison = PEER.start(program.machine)
     comparison.run(program.steps)
-    comparison.pair.rig.memory.octets[0] ^= 1
+    comparison.pair.lab.memory.octets[0] ^= 1
     with pytest.raises(Divergence, match=r"RAM of the machine: compiled .*, Python "):
         comparison.run(())
 

@@ -51,11 +51,11 @@ def mapped(twins, itt=None, **event):
     """A device of 16 events with one mapped event, a collection, and a vPE with one mapped event."""
     send(
         twins,
-        ("MAPD", {"DeviceID": 0, "Size": 3, "ITT_addr": itt or twins.itts[0], "V": 1}),
+        ("MAPD", {"DeviceID": 0, "Size": 3, "ITT_addr": itt or twins.placement.itts[0], "V": 1}),
         ("MAPC", {"ICID": 0, "RDbase": 0, "V": 1}),
         ("MAPC", {"ICID": 1, "RDbase": 1, "V": 1}),
         ("MAPTI", {"DeviceID": 0, "EventID": 0, "pINTID": 8192, "ICID": 0} | event),
-        ("VMAPP", {"vPEID": 0, "RDbase": 0, "V": 1, "VPT_addr": twins.vpts[0], "VPT_size": 15}),
+        ("VMAPP", {"vPEID": 0, "RDbase": 0, "V": 1, "VPT_addr": twins.placement.vpts[0], "VPT_size": 15}),
         ("VMAPTI", {"DeviceID": 0, "EventID": 1, "vPEID": 0, "vINTID": 8192, "Doorbell": 1023}),
     )
     return twins
@@ -64,8 +64,8 @@ def mapped(twins, itt=None, **event):
 def pending_last(twins):
     """PendingLast of redistributor 0 after its vPE has left: the model's, QEMU's."""
     twins.deschedule(0, doorbell=False, pending_last=False)
-    address = twins.peer.redistributor(0, 0x2_0078)
-    return twins.read_redistributor(0, "GICR_VPENDBASER") >> 61 & 1, twins.peer.read(address) >> 61 & 1
+    model, qemu = twins.redistributors[0].read("GICR_VPENDBASER"), twins.qemu.redistributors[0].read(0x2_0078, 8)
+    return model >> 61 & 1, qemu >> 61 & 1
 
 
 SHOWN = set()
@@ -102,10 +102,10 @@ def test_an_avoided_command_is_taken_differently(boot, known):
 def test_a_command_queue_outside_ram(boot):
     twins = boot()
     twins.enable_its(0, False)
-    twins.write_its(0, "GITS_CBASER", GITS_CBASER.pack(Valid=1, Physical_Address=UNMAPPED))
-    twins.write_its(0, "GITS_CWRITER", 0)
+    twins.its[0].write("GITS_CBASER", GITS_CBASER.pack(Valid=1, Physical_Address=UNMAPPED))
+    twins.its[0].write("GITS_CWRITER", 0)
     twins.enable_its(0, True)
-    twins.write_its(0, "GITS_CWRITER", 0x40)
+    twins.its[0].write("GITS_CWRITER", 0x40)
     assert register_differences(twins) == [("GITS_CREADR of 0", GITS_CREADR.pack(Stalled=1), 0x40)]
 
 
@@ -125,7 +125,7 @@ def test_a_vpt_outside_ram(boot):
 def test_a_collection_table_page_outside_ram(boot, mnemonic, qemu_stalls):
     twins = boot(TWO_LEVEL)
     second = LEVEL1.pack(Valid=1, Physical_Address=UNMAPPED)
-    twins.memory.write_u64(twins.collection_tables[0].address + LEVEL1.bytes, second)
+    twins.memory.write_u64(twins.placement.tables[0][1].address + LEVEL1.bytes, second)
     mapped(twins, ICID=600)
     send(twins, (mnemonic, {"DeviceID": 0, "EventID": 0}))
     expected = [] if qemu_stalls else [("GITS_CREADR of 0", 6 * 32 | 1, 7 * 32)]
@@ -139,11 +139,11 @@ def test_a_stalled_queue_resumes(boot):
     mapped(twins, itt=UNMAPPED)
     stalled = 3 * 32 | 1
     assert stall_differences(twins) == []
-    assert twins.peer.read(twins.peer.its(0x90)) == twins.read_its(0, "GITS_CREADR") == stalled
-    twins.memory.write(twins.queue + 3 * 32, bytes(3 * 32))
-    twins.write_its(0, "GITS_CWRITER", 6 * 32)
+    assert twins.qemu.its[0].read(0x90, 8) == twins.its[0].read("GITS_CREADR") == stalled
+    twins.memory.write(twins.placement.queues[0] + 3 * 32, bytes(3 * 32))
+    twins.its[0].write("GITS_CWRITER", 6 * 32)
     assert register_differences(twins) == [("GITS_CREADR of 0", stalled, 6 * 32 | 1)]
-    twins.write_its(0, "GITS_CWRITER", GITS_CWRITER.pack(Offset=6 * 32, Retry=1))
+    twins.its[0].write("GITS_CWRITER", GITS_CWRITER.pack(Offset=6 * 32, Retry=1))
     assert register_differences(twins) == [("GITS_CREADR of 0", 6 * 32, 6 * 32 | 1)]
 
 
@@ -151,7 +151,7 @@ def test_a_stalled_queue_resumes(boot):
 def test_a_write_of_creadr(boot):
     twins = boot()
     twins.enable_its(0, False)
-    twins.write_its(0, "GITS_CREADR", 0x20)
+    twins.its[0].write("GITS_CREADR", 0x20)
     assert register_differences(twins) == [("GITS_CREADR of 0", 0, 0x20)]
 
 
@@ -159,8 +159,8 @@ def test_a_write_of_creadr(boot):
 @pytest.mark.parametrize("layout", [GICR_PROPBASER, GICR_PENDBASER])
 def test_lpi_base_registers_while_lpis_are_enabled(boot, layout):
     twins = boot()
-    before, after = twins.read_redistributor(1, layout.name), layout.pack(Physical_Address=0x9000_0000)
-    twins.write_redistributor(1, layout.name, after)
+    before, after = twins.redistributors[1].read(layout.name), layout.pack(Physical_Address=0x9000_0000)
+    twins.redistributors[1].write(layout.name, after)
     assert register_differences(twins) == [(f"{layout.name} of 1", before, after)]
 
 
@@ -169,16 +169,17 @@ def test_lpi_base_registers_while_lpis_are_enabled(boot, layout):
 def test_a_level_1_table_of_64_pages(boot, pages):
     twins = boot()
     twins.enable_its(0, False)
-    table = {"Physical_Address": twins.queue, "Size": pages - 1, "Page_Size": 2, "Indirect": 1, "Valid": 1}
-    level2 = LEVEL1.pack(Valid=1, Physical_Address=twins.device_tables[0].entries)
-    twins.memory.write_u64(twins.queue, level2)
-    twins.write_its(0, "GITS_BASER0", GITS_BASER.pack(**table))
-    queue = {"Physical_Address": twins.itts[2], "Size": 15, "Valid": 1}
-    twins.write_its(0, "GITS_CBASER", GITS_CBASER.pack(**queue))
+    (level1,) = twins.placement.queues
+    table = {"Physical_Address": level1, "Size": pages - 1, "Page_Size": 2, "Indirect": 1, "Valid": 1}
+    level2 = LEVEL1.pack(Valid=1, Physical_Address=twins.placement.tables[0][0].entries)
+    twins.memory.write_u64(level1, level2)
+    twins.its[0].write("GITS_BASER0", GITS_BASER.pack(**table))
+    queue = {"Physical_Address": twins.placement.itts[2], "Size": 15, "Valid": 1}
+    twins.its[0].write("GITS_CBASER", GITS_CBASER.pack(**queue))
     twins.enable_its(0, True)
-    mapd = words(("MAPD", {"DeviceID": 3, "Size": 3, "ITT_addr": twins.itts[0], "V": 1}), "4.0")
-    twins.memory.write(twins.itts[2], np.array(mapd, "<u8").view(np.uint8))
-    twins.write_its(0, "GITS_CWRITER", 0x20)
+    mapd = words(("MAPD", {"DeviceID": 3, "Size": 3, "ITT_addr": twins.placement.itts[0], "V": 1}), "4.0")
+    twins.memory.write(twins.placement.itts[2], np.array(mapd, "<u8").view(np.uint8))
+    twins.its[0].write("GITS_CWRITER", 0x20)
     differences = twins.differences()
     assert [difference.qemu for difference in differences] == [0] * len(differences)
     assert bool(differences) == (pages == 64)
@@ -187,10 +188,10 @@ def test_a_level_1_table_of_64_pages(boot, pages):
 @shows("RES0 bits in a level 1 entry")
 def test_res0_bits_in_a_level_1_entry(boot):
     twins = boot(TWO_LEVEL)
-    level1 = twins.device_tables[0].address
+    level1 = twins.placement.tables[0][0].address
     twins.memory.write_u64(level1, twins.memory.read_u64(level1) | 0x18)
-    send(twins, ("MAPD", {"DeviceID": 0, "Size": 3, "ITT_addr": twins.itts[0], "V": 1}))
-    entries = twins.device_tables[0].entries
+    send(twins, ("MAPD", {"DeviceID": 0, "Size": 3, "ITT_addr": twins.placement.itts[0], "V": 1}))
+    entries = twins.placement.tables[0][0].entries
     model = {int(difference.where, 0) - entries: difference.model for difference in twins.differences()}
     qemu = {int(difference.where, 0) - entries - 0x18: difference.qemu for difference in twins.differences()}
     written = dict(enumerate(twins.memory.read(entries, 4)))
@@ -203,14 +204,14 @@ def test_movi_beyond_id_bits(boot):
     twins = boot()
     beyond = 60000
     for rd in (0, 1):
-        twins.write_redistributor(rd, "GICR_CTLR", 0)
-        propbaser = GICR_PROPBASER.pack(Physical_Address=twins.lpi_configuration, IDbits=13)
-        twins.write_redistributor(rd, "GICR_PROPBASER", propbaser)
-        twins.write_redistributor(rd, "GICR_CTLR", 1)
+        twins.redistributors[rd].write("GICR_CTLR", 0)
+        propbaser = GICR_PROPBASER.pack(Physical_Address=twins.placement.lpi_configuration, IDbits=13)
+        twins.redistributors[rd].write("GICR_PROPBASER", propbaser)
+        twins.redistributors[rd].write("GICR_CTLR", 1)
     mapped(twins, pINTID=beyond)
-    twins.memory.write_u8(twins.pending_tables[0] + beyond // 8, 1)
+    twins.memory.write_u8(twins.placement.pending_tables[0] + beyond // 8, 1)
     send(twins, ("MOVI", {"DeviceID": 0, "EventID": 0, "ICID": 1}))
-    moved = [(f"{twins.pending_tables[rd] + beyond // 8:#x}", 1 - rd, rd) for rd in (0, 1)]
+    moved = [(f"{twins.placement.pending_tables[rd] + beyond // 8:#x}", 1 - rd, rd) for rd in (0, 1)]
     assert [tuple(difference) for difference in twins.differences()] == moved
 
 
@@ -218,9 +219,9 @@ def test_movi_beyond_id_bits(boot):
 @pytest.mark.parametrize("invalidate", [False, True])
 def test_a_vlpi_enabled_without_an_invalidation(boot, invalidate):
     twins = mapped(boot())
-    twins.make_resident(0, twins.vpts[0], twins.vconfs[0], 16)
+    twins.make_resident(0, twins.placement.vpts[0], twins.placement.vconfs[0], 16)
     send(twins, ("INT", {"DeviceID": 0, "EventID": 1}))
-    twins.set_virtual_configuration(twins.vconfs[0], 8192, 0xA1)
+    twins.set_virtual_configuration(twins.placement.vconfs[0], 8192, 0xA1)
     if invalidate:
         send(twins, ("VINVALL", {"vPEID": 0}))
     assert pending_last(twins) == (1, int(invalidate))
@@ -230,9 +231,9 @@ def test_a_vlpi_enabled_without_an_invalidation(boot, invalidate):
 @pytest.mark.parametrize("home", [0, 1])
 def test_a_vpe_moved_while_it_is_resident(boot, home):
     twins = boot()
-    twins.set_virtual_configuration(twins.vconfs[0], 8192, 0xA1)
+    twins.set_virtual_configuration(twins.placement.vconfs[0], 8192, 0xA1)
     mapped(twins)
-    twins.make_resident(0, twins.vpts[0], twins.vconfs[0], 16)
+    twins.make_resident(0, twins.placement.vpts[0], twins.placement.vconfs[0], 16)
     send(twins, ("VMOVP", {"vPEID": 0, "RDbase": home}), ("INT", {"DeviceID": 0, "EventID": 1}))
     assert pending_last(twins) == (1, int(home == 0))
     assert twins.differences() == []
@@ -250,22 +251,22 @@ def test_a_vpe_moved_while_it_is_resident(boot, home):
 def test_bits_of_its_registers_that_are_not_compared(boot, name, value, masked):
     twins = boot()
     twins.enable_its(0, False)
-    twins.write_its(0, name, value)
+    twins.its[0].write(name, value)
     offset, size = {
         "GITS_CTLR": (0, 4),
         "GITS_CWRITER": (0x88, 8),
         "GITS_CBASER": (0x80, 8),
         "GITS_BASER0": (0x100, 8),
     }[name]
-    assert (twins.read_its(0, name) ^ twins.peer.read(twins.peer.its(offset), size)) & ~COMPARED[name] == masked
+    assert (twins.its[0].read(name) ^ twins.qemu.its[0].read(offset, size)) & ~COMPARED[name] == masked
 
 
 def test_ptz_reads_back(boot):
     twins = boot()
-    twins.write_redistributor(0, "GICR_CTLR", 0)
-    twins.write_redistributor(0, "GICR_PENDBASER", GICR_PENDBASER.pack(PTZ=1))
-    qemu = twins.peer.read(twins.peer.redistributor(0, 0x78))
-    assert qemu ^ twins.read_redistributor(0, "GICR_PENDBASER") == GICR_PENDBASER.pack(PTZ=1)
+    twins.redistributors[0].write("GICR_CTLR", 0)
+    twins.redistributors[0].write("GICR_PENDBASER", GICR_PENDBASER.pack(PTZ=1))
+    qemu = twins.qemu.redistributors[0].read(0x78, 8)
+    assert qemu ^ twins.redistributors[0].read("GICR_PENDBASER") == GICR_PENDBASER.pack(PTZ=1)
 
 
 def test_every_known_difference_is_shown():

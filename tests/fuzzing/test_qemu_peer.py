@@ -22,7 +22,7 @@ from gicmodel.fuzzing.text import write_program
 from gicmodel.fuzzing.universe import universe_of
 from gicmodel.jit import COMPILED
 from gicmodel.lab import tables_seen
-from gicmodel.lab.rig import Rig
+from gicmodel.lab.placement import Allocation, place
 
 pytestmark = pytest.mark.qemu
 needs_qemu = pytest.mark.needs(BINARY)
@@ -39,7 +39,7 @@ class AnyChoice(QemuPeer):
 
 def program_for(config: GicConfig, commands: int, seed: int = 0) -> Program:
     machine = Machine(config, Geometry(indirect=True))
-    universe = universe_of(Rig(machine.config, machine.geometry))
+    universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
     return Program("qemu", machine, tuple(PEER.steps(np.random.default_rng(seed), universe, commands)))
 
 
@@ -62,11 +62,11 @@ def test_a_campaign_gets_somewhere(architecture):
         comparison.run(program.steps)
         comparison.check()
         twins = comparison.twins
-        assert any(tables_seen.pending_bits(twins, table) for table in twins.pending_tables)
+        assert any(tables_seen.pending_bits(twins, table) for table in twins.placement.pending_tables)
         assert {mnemonic for mnemonic, number in comparison.outcomes if number == 0} >= {"MAPD", "MOVI", "INT"}
         assert len({number for _, number in comparison.outcomes}) > 20
         if twins.config.virtual:
-            assert any(tables_seen.pending_bits(twins, vpt) for vpt in twins.vpts)
+            assert any(tables_seen.pending_bits(twins, vpt) for vpt in twins.placement.vpts)
             assert set(twins.pending_lasts) == {False, True}
     finally:
         comparison.close()

@@ -126,13 +126,13 @@ def test_the_program_gets_to_where_they_differed(found: Found) -> None:
     comparison.run(found.program.steps)
     assert comparison.outcomes == found.outcomes
     assert seen(comparison.pair) == {vpt: found.pending.get(vpt, []) for vpt in range(len(comparison.universe.vpts))}
-    resident = [comparison.pair.rig.resident(rd) for rd in range(comparison.pair.config.redistributors)]
+    resident = [comparison.pair.lab.resident(rd) for rd in range(comparison.pair.config.redistributors)]
     assert resident == [rd in found.resident for rd in range(len(resident))]
     if found.syndrome is not None:
-        assert comparison.pair.rig.translate(0, 0, 0) == found.syndrome
+        assert comparison.pair.lab.translate(0, 0, 0) == found.syndrome
 
 
 def seen(pair: Pair) -> dict[int, list[int]]:
     """The pending vINTIDs of each VPT, as the hardware has them."""
-    vpts = enumerate(pair.rig.vpts)
-    return {number: pending_virtual(pair.rig.gic, vpt, pair.config.intid_bits).tolist() for number, vpt in vpts}
+    vpts = enumerate(pair.lab.placement.vpts)
+    return {number: pending_virtual(pair.lab.gic, vpt, pair.config.intid_bits).tolist() for number, vpt in vpts}

@@ -12,7 +12,7 @@ from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import Twins
 from gicmodel.images.segments import Segment
-from gicmodel.lab.board import RAM_BASE
+from gicmodel.lab.placement import RAM_BASE
 from gicmodel.layouts.commands import COMMANDS, decode_command
 from gicmodel.replay import replay
 
@@ -40,8 +40,8 @@ def drive(twins):
         twins.run_words(packets(twins, random))
         twins.message(0)
         if twins.config.virtual:
-            twins.make_resident(rd, twins.vpts[rd % 3], twins.vconfs[0], 16)
-            twins.configure_vlpi(twins.vconfs[0], 8192, 0xA1)
+            twins.make_resident(rd, twins.placement.vpts[rd % 3], twins.placement.vconfs[0], 16)
+            twins.configure_vlpi(twins.placement.vconfs[0], 8192, 0xA1)
         twins.enable_lpis(rd, False)
         twins.enable_lpis(rd, True, ptz=rd % 2 == 0)
     twins.renew_queue()

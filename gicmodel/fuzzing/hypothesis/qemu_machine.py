@@ -38,7 +38,7 @@ class QemuMachine(HardwareAgainstPeer):
     @rule(name=st.sampled_from(["GITS_CBASER", "GITS_BASER0", "GITS_BASER1", "GITS_BASER2"]), valid=st.integers(0, 1))
     def write_while_enabled(self, name: str, valid: int) -> None:
         """A write of a register that must not be written while the ITS is enabled; both ignore it."""
-        self.lab.write_its(0, name, valid << 63)
+        self.lab.its[0].write(name, valid << 63)
         self.run_steps([])
 
     def pool(self, name: str) -> Sequence[int]:

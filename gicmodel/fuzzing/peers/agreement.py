@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.lab import tables_seen
-from gicmodel.lab.board import QUEUE_SLOTS
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.spec.state import Vpe
 
@@ -53,34 +52,34 @@ def check_everything(pair: Pair) -> None:
 def check_queues(pair: Pair) -> None:
     """CREADR and Stalled."""
     for number, its in enumerate(pair.oracle.its):
-        offset = its.completed % QUEUE_SLOTS * COMMAND_BYTES
-        agree(f"CREADR of ITS {number}", (pair.rig.creadr(number), pair.rig.stalled(number)), (offset, its.stalled))
+        offset = its.completed % pair.lab.queue_slots * COMMAND_BYTES
+        agree(f"CREADR of ITS {number}", (pair.lab.creadr(number), pair.lab.stalled(number)), (offset, its.stalled))
 
 
 def check_cpu_interfaces(pair: Pair) -> None:
     """The highest pending interrupt of each kind, and residency."""
-    for rd, redistributor in enumerate(pair.rig.gic.redistributors):
+    for rd, redistributor in enumerate(pair.lab.gic.redistributors):
         agree(f"ICC_HPPIR1 of {rd}", redistributor.cpu.pending(), pair.oracle.highest(rd))
         if pair.config.virtual:
             agree(f"ICV_HPPIR of {rd}", redistributor.cpu.pending_virtual(), pair.oracle.highest_virtual(rd))
-            agree(f"Valid of {rd}", pair.rig.resident(rd), pair.oracle.redistributors[rd].residency is not None)
+            agree(f"Valid of {rd}", pair.lab.resident(rd), pair.oracle.redistributors[rd].residency is not None)
 
 
 def check_mappings(pair: Pair) -> None:
     """Device, collection and translation tables."""
     for number, its in enumerate(pair.oracle.its):
-        agree(f"devices of ITS {number}", tables_seen.devices(pair.rig, number), its.devices)
+        agree(f"devices of ITS {number}", tables_seen.devices(pair.lab, number), its.devices)
         in_ram = {icid: rd for icid, rd in its.collections.items() if icid >= pair.config.hcc}
-        agree(f"collections of ITS {number}", tables_seen.collections(pair.rig, number), in_ram)
-    for itt in pair.rig.itts:
-        agree(f"ITT {itt:#x}", tables_seen.events(pair.rig, itt), pair.oracle.itts[itt])
+        agree(f"collections of ITS {number}", tables_seen.collections(pair.lab, number), in_ram)
+    for itt in pair.lab.placement.itts:
+        agree(f"ITT {itt:#x}", tables_seen.events(pair.lab, itt), pair.oracle.itts[itt])
 
 
 def check_vpes(pair: Pair) -> None:
     """vPE tables."""
     for number, its in enumerate(pair.oracle.its if pair.config.virtual else []):
         vpes = pair.oracle.vpes if pair.config.v41 else its.vpes
-        seen = tables_seen.vpes(pair.rig, number)
+        seen = tables_seen.vpes(pair.lab, number)
         agree(
             f"vPEs of ITS {number}",
             {vpeid: _without_groups(pair, entry, vpeid) for vpeid, entry in seen.items()},
@@ -91,28 +90,28 @@ def check_vpes(pair: Pair) -> None:
 def check_pending_tables(pair: Pair) -> None:
     """What is pending at each redistributor, and LPI pending tables in RAM as far as RAM is current."""
     for rd, redistributor in enumerate(pair.oracle.redistributors):
-        agree(f"pending LPIs of {rd}", set(pending_physical(pair.rig.gic, rd).tolist()), redistributor.pending)
+        agree(f"pending LPIs of {rd}", set(pending_physical(pair.lab.gic, rd).tolist()), redistributor.pending)
         if pair.config.pending_writeback == "immediate" or not redistributor.enabled:
-            seen = tables_seen.pending_bits(pair.rig, pair.rig.pending_tables[rd])
+            seen = tables_seen.pending_bits(pair.lab, pair.lab.placement.pending_tables[rd])
             agree(f"pending table of redistributor {rd}", seen, redistributor.pending)
 
 
 def check_vpts(pair: Pair) -> None:
     """What is pending in each VPT, and VPTs in RAM as far as RAM is current: those that no vPE uses, or all."""
     used = {vpe.vpt: vpe.vintid_bits for vpe in pair.oracle.vpes.values()}
-    for vpt in pair.rig.vpts if pair.config.virtual else []:
+    for vpt in pair.lab.placement.vpts if pair.config.virtual else []:
         bits = used.get(vpt, pair.config.intid_bits)
         within = {vintid for vintid in pair.oracle.vpts[vpt].pending if vintid < 1 << bits}
-        agree(f"pending in VPT {vpt:#x}", set(pending_virtual(pair.rig.gic, vpt, bits).tolist()), within)
+        agree(f"pending in VPT {vpt:#x}", set(pending_virtual(pair.lab.gic, vpt, bits).tolist()), within)
         if pair.config.vpt_writeback == "immediate" or vpt not in used:
-            seen = tables_seen.pending_bits(pair.rig, vpt) | tables_seen.vsgis(pair.rig, vpt)[0]
+            seen = tables_seen.pending_bits(pair.lab, vpt) | tables_seen.vsgis(pair.lab, vpt)[0]
             agree(f"VPT {vpt:#x}", seen, pair.oracle.vpts[vpt].pending)
 
 
 def check_vsgis(pair: Pair) -> None:
     """GICR_VSGIPENDR for each vPE, on its redistributor."""
     for vpe in list(pair.oracle.vpes.values()):
-        seen = pair.rig.pending_vsgis(vpe.redistributor, vpe.vpeid)
+        seen = pair.lab.pending_vsgis(vpe.redistributor, vpe.vpeid)
         agree(f"vSGIs of {vpe.vpeid}", seen, pair.oracle.pending_vsgis(vpe.vpeid))
 
 

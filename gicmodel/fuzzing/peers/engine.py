@@ -65,7 +65,7 @@ class AgainstEngine(Comparison):
     def __init__(self, machine: Machine) -> None:
         self.pair = boot_pair(machine)
         self.universe = self.pair.universe
-        self.lab = self.pair.rig
+        self.lab = self.pair.lab
         self.outcomes = self.pair.oracle.outcomes
         self._other = other_engine()
         self._other.ask(machine)
@@ -81,7 +81,7 @@ class AgainstEngine(Comparison):
         return
 
     def _compare(self, said: str) -> None:
-        here, there = state(self.pair.rig.gic) | {"steps": said}, self._other.answer()
+        here, there = state(self.pair.lab.gic) | {"steps": said}, self._other.answer()
         for part, digest in here.items():
             if digest != there[part]:
                 raise Divergence(
@@ -171,7 +171,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         elif pair is not None:
             said = run_steps(pair, request)
         assert pair is not None
-        pickle.dump(state(pair.rig.gic) | {"steps": said}, answers)
+        pickle.dump(state(pair.lab.gic) | {"steps": said}, answers)
         answers.flush()
 
 

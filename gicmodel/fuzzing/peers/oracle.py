@@ -39,7 +39,7 @@ class AgainstOracle(Comparison):
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self.universe = pair.universe
-        self.lab = pair.rig
+        self.lab = pair.lab
         self.outcomes = pair.oracle.outcomes
 
     def run(self, steps: Sequence[Step]) -> None:

@@ -15,8 +15,7 @@ from gicmodel.fuzzing.hypothesis.strategies import Geometry, Words, words
 from gicmodel.fuzzing.peers.agreement import agree
 from gicmodel.fuzzing.universe import universe_of
 from gicmodel.hardware import error_name
-from gicmodel.lab.board import QUEUE_SLOTS
-from gicmodel.lab.rig import Rig
+from gicmodel.lab.lab import booted
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.spec import AbstractGic, Syndrome
 from gicmodel.spec.state import Command, Vpe
@@ -25,15 +24,15 @@ GROUPS = (0, 1)
 
 
 class Pair:
-    """A booted `Rig` and an oracle in the same state: ITSs and LPIs are enabled, nothing is mapped.
+    """A booted `Lab` and an oracle in the same state: ITSs and LPIs are enabled, nothing is mapped.
 
     Every method raises Divergence where the two do not agree. `its` and `rd` are numbers that the machine has.
     """
 
     def __init__(self, config: GicConfig, geometry: Geometry, oracle_class: type[AbstractGic] = AbstractGic) -> None:
         self.config = config
-        self.rig = Rig(config, geometry)
-        self.universe = universe_of(self.rig)
+        self.lab = booted(config, geometry)
+        self.universe = universe_of(config, self.lab.placement)
         self.oracle = oracle_class(config, self.universe.devices, self.universe.collections, self.universe.vpes)
         for number in range(config.redistributors):
             self.oracle.enable_lpis(number)
@@ -45,9 +44,9 @@ class Pair:
     def push(self, its: int, encoded: Sequence[Words]) -> None:
         """Write commands into the queue, as many as it has room for, and CWRITER for each part that fits."""
         left = list(encoded)
-        while left and (room := QUEUE_SLOTS - 1 - len(self.oracle.its[its].waiting)):
+        while left and (room := self.lab.queue_slots - 1 - len(self.oracle.its[its].waiting)):
             batch, left = left[:room], left[room:]
-            self.rig.push(its, batch)
+            self.lab.push(its, batch)
             self.oracle.submit(its, *map(self.as_command, batch))
             self.agree_on_errors()
 
@@ -61,8 +60,8 @@ class Pair:
     def retry(self, its: int, replace: int) -> None:
         """Write CWRITER.Retry, whether the queue is stalled or not; `replace`: put SYNC where it is stalled."""
         harmless: Command = ("SYNC", {"RDbase": self.universe.rdbase(0)})
-        replaces = bool(replace) and self.rig.stalled(its)
-        self.rig.retry(its, words(harmless, self.config.architecture) if replaces else None)
+        replaces = bool(replace) and self.lab.stalled(its)
+        self.lab.retry(its, words(harmless, self.config.architecture) if replaces else None)
         self.oracle.retry(its, *([harmless] if replace else []))
         self.agree_on_errors()
 
@@ -74,14 +73,16 @@ class Pair:
     def enable_its(self, its: int, enable: int) -> None:
         """Write GITS_CTLR.Enabled."""
         self.oracle.its[its].enabled = bool(enable)
-        self.rig.enable_its(its, bool(enable))
+        self.lab.enable_its(its, bool(enable))
         self.oracle.run(its)
         self.agree_on_errors()
 
     def agree_on_errors(self) -> None:
         """Both have met the same command errors, at the same places of the queues."""
-        seen = [(error.its, error.offset, error.number) for error in self.rig.take_errors()]
-        expected = [(its, place % QUEUE_SLOTS * COMMAND_BYTES, number) for its, place, number in self.oracle.failures]
+        seen = [(error.its, error.offset, error.number) for error in self.lab.take_errors()]
+        expected = [
+            (its, place % self.lab.queue_slots * COMMAND_BYTES, number) for its, place, number in self.oracle.failures
+        ]
         self.oracle.failures.clear()
         for hardware, oracle in zip_longest(seen, expected):
             if hardware != oracle:
@@ -94,7 +95,7 @@ class Pair:
         if not self.config.v41 or index >= len(universe.vpeids) or universe.vpeids[index] in self.oracle.vpes:
             return
         vpeid, vpt = universe.vpeids[index], universe.vpts[index]
-        self.rig.zero_vpt(vpt)
+        self.lab.zero_vpt(vpt)
         self.oracle.vpts.pop(vpt, None)
         tables = {"VPT_addr": vpt, "VCONF_addr": universe.vconfs[index % len(universe.vconfs)]}
         size = {"VPT_size": self.config.intid_bits - 1, "Default_Doorbell": doorbell, "RDbase": universe.rdbase(rd)}
@@ -107,37 +108,37 @@ class Pair:
         """A device writes GITS_TRANSLATER; the syndrome is what GITS_STATUSR shows."""
         expected = self.oracle.translate(its, device_id, event_id)
         told = self.config.umsi and self.oracle.its[its].enabled and expected is not Syndrome.FORWARDED
-        agree("syndrome", self.rig.translate(its, device_id, event_id), int(expected) if told else None)
+        agree("syndrome", self.lab.translate(its, device_id, event_id), int(expected) if told else None)
 
     def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:
         """Write GITS_SGIR."""
         if self.config.v41:
-            self.rig.write_sgir(its, vpeid, vintid)
+            self.lab.write_sgir(its, vpeid, vintid)
             self.oracle.write_sgir(its, vpeid, vintid)
 
     def set_lpi(self, rd: int, intid: int) -> None:
         """Write GICR_SETLPIR."""
         if self.config.direct_lpi:
-            self.rig.write_redistributor(rd, "GICR_SETLPIR", intid)
+            self.lab.redistributors[rd].write("GICR_SETLPIR", intid)
             self.oracle.set_lpi(rd, intid)
 
     def clear_lpi(self, rd: int, intid: int) -> None:
         """Write GICR_CLRLPIR."""
         if self.config.direct_lpi:
-            self.rig.write_redistributor(rd, "GICR_CLRLPIR", intid)
+            self.lab.redistributors[rd].write("GICR_CLRLPIR", intid)
             self.oracle.clear_lpi(rd, intid)
 
     # Configuration.
 
     def configure(self, intid: int, byte: int) -> None:
         """Write an LPI's configuration byte, and invalidate it."""
-        self.rig.set_configuration(intid, byte)
+        self.lab.set_configuration(intid, byte)
         self.oracle.set_configuration(intid, byte)
 
     def configure_virtual(self, vconf: int, vintid: int, byte: int) -> None:
         """Write a vLPI's configuration byte into a table of the universe; what retains it is told to drop it."""
         address = self.universe.vconfs[vconf]
-        self.rig.set_virtual_configuration(address, vintid, byte)
+        self.lab.set_virtual_configuration(address, vintid, byte)
         self.oracle.set_virtual_configuration(address, vintid, byte)
         if self.config.caching == "retain":
             for vpeid in list(self.oracle.vpes):
@@ -154,20 +155,20 @@ class Pair:
             self._invalidate(vpe, None)
 
     def _invalidate(self, vpe: Vpe, vintid: int | None) -> None:
-        self.rig.invalidate_virtual(vpe.redistributor, vpe.vpeid, vintid)
+        self.lab.invalidate_virtual(vpe.redistributor, vpe.vpeid, vintid)
         self.oracle.invalidate_virtual(vpe.vpeid, vintid)
 
     def enable_lpis(self, rd: int, enable: int, ptz: int) -> None:
         """Write GICR_CTLR.EnableLPIs. `ptz`: if that is 0 to 1, the pending table is zeroed first."""
         zeroed = bool(ptz and enable and not self.oracle.redistributors[rd].enabled)
-        self.rig.enable_lpis(rd, bool(enable), zeroed)
+        self.lab.enable_lpis(rd, bool(enable), zeroed)
         self.oracle.enable_lpis(rd, bool(enable), zeroed)
 
     def zero_itt(self, itt: int) -> None:
         """Software zeroes an ITT of the universe that no device has."""
         address = self.universe.itts[itt]
         if not any(device.itt == address for its in self.oracle.its for device in its.devices.values()):
-            self.rig.zero_itt(address)
+            self.lab.zero_itt(address)
             self.oracle.itts[address].clear()
 
     # Residency.
@@ -176,31 +177,31 @@ class Pair:
         """GICv4.1: make a vPE resident, if none is."""
         if self.config.v41 and self.oracle.redistributors[rd].residency is None:
             groups = frozenset(group for group, enabled in zip(GROUPS, (vgrp0en, vgrp1en), strict=True) if enabled)
-            agree(f"Valid of {rd}", self.rig.schedule(rd, vpeid, groups), self.oracle.schedule(rd, vpeid, groups))
+            agree(f"Valid of {rd}", self.lab.schedule(rd, vpeid, groups), self.oracle.schedule(rd, vpeid, groups))
 
     def schedule_v40(self, rd: int, vpt: int, vconf: int, vintid_bits: int) -> None:
         """GICv4.0: make a VPT of the universe resident with a vLPI configuration table, if none is."""
         if self.config.architecture == "4.0" and self.oracle.redistributors[rd].residency is None:
             tables = self.universe.vpts[vpt], self.universe.vconfs[vconf]
-            self.rig.schedule_v40(rd, *tables, vintid_bits)
+            self.lab.schedule_v40(rd, *tables, vintid_bits)
             self.oracle.schedule_v40(rd, *tables, vintid_bits)
 
     def deschedule(self, rd: int, doorbell: int, pending_last: int) -> None:
         """End a residency, if there is one."""
         if self.oracle.redistributors[rd].residency is not None:
-            seen = self.rig.deschedule(rd, bool(doorbell), bool(pending_last))
+            seen = self.lab.deschedule(rd, bool(doorbell), bool(pending_last))
             agree(f"PendingLast of {rd}", seen, self.oracle.deschedule(rd, bool(doorbell), bool(pending_last)))
 
     # Acknowledge.
 
     def acknowledge(self, rd: int) -> None:
         """ICC_IAR1."""
-        agree(f"ICC_IAR1 of {rd}", self.rig.gic.redistributors[rd].cpu.acknowledge(), self.oracle.acknowledge(rd))
+        agree(f"ICC_IAR1 of {rd}", self.lab.gic.redistributors[rd].cpu.acknowledge(), self.oracle.acknowledge(rd))
 
     def acknowledge_virtual(self, rd: int) -> None:
         """ICV_IAR0 and ICV_IAR1."""
         if self.config.virtual:
-            seen = self.rig.gic.redistributors[rd].cpu.acknowledge_virtual()
+            seen = self.lab.gic.redistributors[rd].cpu.acknowledge_virtual()
             agree(f"ICV_IAR of {rd}", seen, self.oracle.acknowledge_virtual(rd))
 
 

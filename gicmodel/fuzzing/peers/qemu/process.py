@@ -48,6 +48,29 @@ def find_binary() -> str:
     return binary
 
 
+class QemuRam:
+    """The RAM of a QEMU machine, uint8 [RAM_BYTES] from RAM_BASE on, by physical address."""
+
+    def __init__(self, ram: NDArray[np.uint8]) -> None:
+        self._ram = ram
+
+    def octets(self, address: int, length: int) -> NDArray[np.uint8]:
+        """A view of some of it."""
+        return self._ram[address - RAM_BASE :][:length]
+
+    def read(self, address: int, length: int) -> bytes:
+        """Some of it."""
+        return self.octets(address, length).tobytes()
+
+    def write(self, address: int, data: bytes) -> None:
+        """Replace some of it."""
+        self.octets(address, len(data))[:] = np.frombuffer(data, np.uint8)
+
+    def zero(self, address: int, length: int) -> None:
+        """Clear some of it."""
+        self.octets(address, length)[:] = 0
+
+
 class QemuProcess:
     """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
 
@@ -141,6 +164,32 @@ class QemuProcess:
     def _last_words(self) -> str:
         self._stderr.seek(0)
         return " ".join(self._stderr.read().decode(errors="replace").split()) or "it wrote nothing on stderr"
+
+
+class QemuFrame:
+    """The registers of a device of a QEMU machine, at a physical address."""
+
+    def __init__(self, process: QemuProcess, address: int) -> None:
+        self._process, self._address = process, address
+
+    def read(self, offset: int, size: int) -> int:
+        """A register."""
+        return self._process.read(self._address + offset, size)
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """A register."""
+        self._process.write(self._address + offset, value, size)
+
+
+class QemuGic:
+    """The GIC of a QEMU machine, and its RAM: what software is given in the place of the model's `Gic`."""
+
+    def __init__(self, process: QemuProcess) -> None:
+        self.memory = QemuRam(process.ram)
+        self.its = [QemuFrame(process, process.its(0))]
+        self.redistributors = [
+            QemuFrame(process, process.redistributor(number, 0)) for number in range(process.redistributors)
+        ]
 
 
 _SUFFIX = {2: "w", 4: "l", 8: "q"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,25 +17,21 @@ from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.strategies import Command, Geometry, words
-from gicmodel.fuzzing.peers.qemu import process
 from gicmodel.fuzzing.peers.qemu.differences import COMPARED, PENDING_LAST, avoided
-from gicmodel.fuzzing.peers.qemu.process import QemuProcess
+from gicmodel.fuzzing.peers.qemu.process import QemuGic, QemuProcess
 from gicmodel.fuzzing.universe import universe_of
+from gicmodel.hardware import Gic
 from gicmodel.lab import tables_seen
-from gicmodel.lab.board import RAM_BASE
-from gicmodel.lab.rig import Rig
+from gicmodel.lab.lab import Lab
+from gicmodel.lab.placement import RAM_BASE, RAM_BYTES, Allocation, place
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
-from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
-from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40
-from gicmodel.memory import PAGE_BYTES
+from gicmodel.layouts.registers.by_name import RegisterFrame, register
+from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 UNMAPPED = 0x3_0000_0000
 """Where the `virt` machine has neither RAM nor a device."""
 
 QUEUE_BYTES = 1 << 20
-QUEUE_SLOTS = QUEUE_BYTES // COMMAND_BYTES
-_CBASER_PAGE = 4096
 _MOVES_VPES = tuple(OPCODES[mnemonic] for mnemonic in ("VMAPP", "VMOVP"))
 
 
@@ -46,49 +43,71 @@ class Difference(NamedTuple):
     qemu: int
 
 
-class Twins(Rig):
-    """A rig whose software also drives a QEMU machine. It has one ITS, whose queue is as long as one can be.
+class BothFrames:
+    """A frame of the model's registers, and QEMU's, which is written first."""
+
+    def __init__(self, both: BothGics, model: RegisterFrame, qemu: RegisterFrame) -> None:
+        self._both, self._model, self._qemu = both, model, qemu
+
+    def read(self, offset: int, size: int) -> int:
+        """The model's."""
+        return self._model.read(offset, size)
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """What software has written to RAM is QEMU's, too, before this; what the hardware writes is not."""
+        self._both.share_ram()
+        self._qemu.write(offset, value, size)
+        self._model.write(offset, value, size)
+        self._both.memory.clear_dirty()
+
+
+class BothGics:
+    """The model's GIC and QEMU's, and RAM that software writes for both."""
+
+    def __init__(self, model: Gic, qemu: QemuGic) -> None:
+        self.memory, self._qemu = model.memory, qemu
+        self.its = [BothFrames(self, *pair) for pair in zip(model.its, qemu.its, strict=True)]
+        self.redistributors = [
+            BothFrames(self, *pair) for pair in zip(model.redistributors, qemu.redistributors, strict=True)
+        ]
+
+    def share_ram(self) -> None:
+        """Copy to QEMU the pages that software has written since the last register write."""
+        for page in self.memory.dirty_pages().tolist():
+            self._qemu.memory.write(page, self.memory.read(page, PAGE_BYTES))
+        self.memory.clear_dirty()
+
+
+class Twins(Lab):
+    """A lab whose software also drives a QEMU machine. It has one ITS, whose queue is as long as one can be.
 
     `commands` counts the commands that both have been given, `pending_lasts` the comparable values of PendingLast,
     `stalls` holds what differed when a queue had stalled; after that it is renewed.
     """
 
-    def __init__(self, peer: QemuProcess, config: GicConfig, geometry: Geometry) -> None:
-        self.peer = peer
+    def __init__(self, process: QemuProcess, config: GicConfig, geometry: Geometry) -> None:
+        self.qemu = QemuGic(process)
         self.commands = 0
         self.pending_lasts: Counter[bool] = Counter()
-        super().__init__(config, geometry)
-        self.universe = universe_of(self)
-        self.queue = self._alloc(QUEUE_BYTES)
-        self._end = self._alloc(PAGE_BYTES)
-        self._slot = 0
-        self._incomparable: set[int] = set()
         self.stalls: list[Difference] = []
-        self.renew_queue()
+        self._incomparable: set[int] = set()
+        allocation = Allocation()
+        placement = place(config, geometry, allocation)
+        self.universe = universe_of(config, placement)
+        queue = allocation.take_many(1, QUEUE_BYTES)
+        self._end = allocation.take(PAGE_BYTES)
+        placement = replace(placement, queues=queue, queue_bytes=QUEUE_BYTES)
+        super().__init__(config, placement, GuestMemory(RAM_BASE, RAM_BYTES), self._beside_qemu)
 
-    # Registers, of both.
+    def _beside_qemu(self, gic: Gic) -> BothGics:
+        self._both = BothGics(gic, self.qemu)
+        return self._both
 
-    def write_its(self, number: int, name: str, value: int) -> None:
-        """Write a GITS_* register at its full width."""
-        self._share_ram()
-        entry = register(name, self.config.architecture)
-        self.peer.write(self.peer.its(entry.offset), value, entry.bits // 8)
-        super().write_its(number, name, value)
-        self.memory.clear_dirty()
-
-    def write_redistributor(self, number: int, name: str, value: int) -> None:
-        """Write a GICR_* register at its full width."""
-        self._share_ram()
-        entry = register(name, self.config.architecture)
-        self.peer.write(self.peer.redistributor(number, entry.offset), value, entry.bits // 8)
-        super().write_redistributor(number, name, value)
-        self.memory.clear_dirty()
+    # Commands.
 
     def message(self, event_id: int) -> None:
         """Device 0 writes GITS_TRANSLATER: over qtest no device has another DeviceID."""
-        self.write_its(0, "GITS_TRANSLATER", event_id)
-
-    # Commands.
+        self.its[0].write("GITS_TRANSLATER", event_id)
 
     def run(self, commands: Iterable[Command]) -> None:
         """Execute commands, except those that QEMU is known to take differently."""
@@ -98,20 +117,16 @@ class Twins(Rig):
 
     def run_words(self, packets: NDArray[np.uint64]) -> int:
         """Write uint64 [n, 4] packets into the queue and GITS_CWRITER once. Returns how many were executed."""
-        if len(packets) >= QUEUE_SLOTS:
-            raise ValueError(f"{len(packets)} commands do not fit a queue of {QUEUE_SLOTS}")
-        octets = packets.astype("<u8").view(np.uint8).reshape(-1, COMMAND_BYTES)
-        first = min(len(packets), QUEUE_SLOTS - self._slot)
-        self.memory.write(self.queue + self._slot * COMMAND_BYTES, octets[:first].reshape(-1))
-        self.memory.write(self.queue, octets[first:].reshape(-1))
-        before, self._slot = self._slot, (self._slot + len(packets)) % QUEUE_SLOTS
+        if len(packets) >= self.queue_slots:
+            raise ValueError(f"{len(packets)} commands do not fit a queue of {self.queue_slots}")
+        before = self._written[0]
         if np.isin(packets[:, 0].astype(np.uint8), _MOVES_VPES).any():
             self._incomparable |= self.residents()
-        self.write_its(0, "GITS_CWRITER", GITS_CWRITER.pack(Offset=self._slot * COMMAND_BYTES))
+        self.push(0, packets)
         self.commands += len(packets)
         executed = len(packets)
         if self.stalled(0):
-            executed = (self.creadr(0) // COMMAND_BYTES - before) % QUEUE_SLOTS + 1
+            executed = (self.creadr(0) // COMMAND_BYTES - before) % self.queue_slots + 1
             self.stalls += self.different_registers()
             self.renew_queue()
         return executed
@@ -119,11 +134,7 @@ class Twins(Rig):
     def renew_queue(self) -> None:
         """Start the queue anew, which is also how software gets past a command that stalled."""
         self.enable_its(0, False)
-        cbaser = GITS_CBASER.pack(Valid=1, Physical_Address=self.queue, Size=QUEUE_BYTES // _CBASER_PAGE - 1)
-        self.write_its(0, "GITS_CBASER", cbaser)
-        self.write_its(0, "GITS_CWRITER", 0)
-        self.enable_its(0, True)
-        self._slot = 0
+        self.start_queue(0)
 
     # Residency.
 
@@ -167,7 +178,7 @@ class Twins(Rig):
         return owners == [rd]
 
     def _resident_vpt(self, rd: int) -> int:
-        return GICR_VPENDBASER_V40.unpack(self.read_redistributor(rd, "GICR_VPENDBASER"))["Physical_Address"]
+        return self.redistributors[rd].fields("GICR_VPENDBASER")["Physical_Address"]
 
     # Comparison.
 
@@ -177,7 +188,7 @@ class Twins(Rig):
             Difference(f"{name} of {number}", model & mask, qemu & mask)
             for name in COMPARED
             if self.config.architecture in register(name, "4.0").architectures
-            for number, mask, model, qemu in self._both(name)
+            for number, mask, model, qemu in self._both_values(name)
             if (model ^ qemu) & mask
         ]
 
@@ -185,30 +196,19 @@ class Twins(Rig):
         """Everything that software can see and that is not the same, save what is known of QEMU."""
         return [*self.stalls, *self.different_registers(), *self._different_bytes()]
 
-    def _both(self, name: str) -> Iterator[tuple[int, int, int, int]]:
+    def _both_values(self, name: str) -> Iterator[tuple[int, int, int, int]]:
         """ITS or redistributor, the mask to compare under, and the register's two values."""
         offset, size = register(name, "4.0").offset, register(name, "4.0").bits // 8
         if name.startswith("GITS"):
-            yield 0, COMPARED[name], self.read_its(0, name), self.peer.read(self.peer.its(offset), size)
+            yield 0, COMPARED[name], self.its[0].read(name), self.qemu.its[0].read(offset, size)
             return
-        for rd in range(self.config.redistributors):
+        for rd, (model, qemu) in enumerate(zip(self.redistributors, self.qemu.redistributors, strict=True)):
             hidden = PENDING_LAST if name == "GICR_VPENDBASER" and rd in self._incomparable else 0
-            qemu = self.peer.read(self.peer.redistributor(rd, offset), size)
-            yield rd, COMPARED[name] & ~hidden, self.read_redistributor(rd, name), qemu
+            yield rd, COMPARED[name] & ~hidden, model.read(name), qemu.read(offset, size)
 
     def _different_bytes(self) -> list[Difference]:
-        self._share_ram()
+        self._both.share_ram()
         length = self._end - RAM_BASE
-        model, qemu = self.memory.octets[:length], self._qemu_ram(RAM_BASE, length)
+        model, qemu = self.memory.octets[:length], self.qemu.memory.octets(RAM_BASE, length)
         unequal = np.flatnonzero(model != qemu).tolist()
         return [Difference(f"{RAM_BASE + n:#x}", int(model[n]), int(qemu[n])) for n in unequal]
-
-    def _share_ram(self) -> None:
-        """Copy to QEMU the pages that software has written since the last register write."""
-        for page in self.memory.dirty_pages().tolist():
-            self._qemu_ram(page, PAGE_BYTES)[:] = np.frombuffer(self.memory.read(page, PAGE_BYTES), np.uint8)
-        self.memory.clear_dirty()
-
-    def _qemu_ram(self, address: int, length: int) -> NDArray[np.uint8]:
-        offset = address - process.RAM_BASE
-        return self.peer.ram[offset : offset + length]

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bare hardware booted for an experiment: registers by name, a queue, and what software does, by one call each.
+
+A lab does what a minimal host would: it writes commands into the queues and registers, and reads back what the hardware
+shows. It decides nothing and keeps no copy of the hardware's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.config import GicConfig
+from gicmodel.hardware import CommandError, Gic
+from gicmodel.lab.geometry import Geometry
+from gicmodel.lab.placement import RAM_BASE, RAM_BYTES, Allocation, Placement, TablePlace, place
+from gicmodel.layouts.commands import COMMAND_BYTES
+from gicmodel.layouts.its_tables import ITE
+from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
+from gicmodel.layouts.registers.by_name import NamedRegisters, RegisterFrame, register
+from gicmodel.memory import GuestMemory
+
+_QUEUE_PAGE = 4096
+"""The unit of GITS_CBASER.Size."""
+
+
+class Ram(Protocol):
+    """RAM by physical address."""
+
+    def read(self, address: int, length: int) -> bytes: ...
+
+    def write(self, address: int, data: bytes) -> None: ...
+
+    def zero(self, address: int, length: int) -> None: ...
+
+
+class Silicon(Protocol):
+    """A GIC, ours or another, and the RAM that it works in."""
+
+    @property
+    def its(self) -> Sequence[RegisterFrame]: ...
+
+    @property
+    def redistributors(self) -> Sequence[RegisterFrame]: ...
+
+    @property
+    def memory(self) -> Ram: ...
+
+
+class Software:
+    """What a minimal host does with any GIC: nothing but writes of registers and RAM."""
+
+    def __init__(self, config: GicConfig, silicon: Silicon, placement: Placement) -> None:
+        self.config = config
+        self.placement = placement
+        self.silicon = silicon
+        self.its = [NamedRegisters(frame, config.architecture) for frame in silicon.its]
+        self.redistributors = [NamedRegisters(frame, config.architecture) for frame in silicon.redistributors]
+
+    def boot(self) -> None:
+        """Give every redistributor and ITS its tables, which are zero, and switch it on. Nothing is mapped."""
+        for number in range(self.config.redistributors):
+            self.boot_redistributor(number)
+        for number in range(self.config.its):
+            self.boot_its(number)
+
+    def boot_redistributor(self, number: int) -> None:
+        """Switch on the LPIs, and in GICv4.1 the vPE configuration table, of a redistributor."""
+        registers, places = self.redistributors[number], self.placement
+        registers.write("GICR_WAKER", 0)
+        bits = self.config.intid_bits - 1
+        registers.set("GICR_PROPBASER", Physical_Address=places.lpi_configuration, IDbits=bits)
+        registers.set("GICR_PENDBASER", Physical_Address=places.pending_tables[number], PTZ=1)
+        registers.set("GICR_CTLR", EnableLPIs=1)
+        if places.vpe_configuration is not None:
+            self._write_level1(places.vpe_configuration)
+            registers.set("GICR_VPROPBASER", Z=1, **places.vpe_configuration.register_fields)
+
+    def boot_its(self, number: int) -> None:
+        """Give an ITS its tables and an empty queue, and enable it."""
+        for index, table in enumerate(self.placement.tables[number]):
+            self._write_level1(table)
+            self.its[number].set(f"GITS_BASER{index}", **table.register_fields)
+        self.start_queue(number)
+
+    def start_queue(self, number: int) -> None:
+        """Start an ITS's queue at its beginning, which takes a disabled ITS, and enable it."""
+        size = self.placement.queue_bytes // _QUEUE_PAGE - 1
+        self.its[number].set("GITS_CBASER", Valid=1, Physical_Address=self.placement.queues[number], Size=size)
+        self.its[number].write("GITS_CWRITER", 0)
+        self.enable_its(number, True)
+
+    def enable_its(self, number: int, enable: bool) -> None:
+        """Write GITS_CTLR.Enabled."""
+        self.its[number].set("GITS_CTLR", Enabled=int(enable))
+
+    def _write_level1(self, table: TablePlace) -> None:
+        for address, descriptor in table.level1():
+            self.silicon.memory.write(address, descriptor.to_bytes(8, "little"))
+
+
+class Lab(Software):
+    """The model over RAM of its own, booted, its queues at their beginning.
+
+    `around` is the GIC as software meets it, if that is not `gic` itself.
+    """
+
+    def __init__(
+        self,
+        config: GicConfig,
+        placement: Placement,
+        memory: GuestMemory,
+        around: Callable[[Gic], Silicon] | None = None,
+    ) -> None:
+        self.memory = memory
+        self.gic = Gic(config, memory)
+        super().__init__(config, around(self.gic) if around else self.gic, placement)
+        self.queue_slots = placement.queue_bytes // COMMAND_BYTES
+        self._written = [0] * config.its
+        self.boot()
+
+    def start_queue(self, number: int) -> None:
+        """As of any software."""
+        super().start_queue(number)
+        self._written[number] = 0
+
+    def enable_lpis(self, number: int, enable: bool, ptz: bool = False) -> None:
+        """Write GICR_CTLR.EnableLPIs; `ptz` zeroes the pending table first, as GICR_PENDBASER.PTZ promises."""
+        table = self.placement.pending_tables[number]
+        if enable and ptz:
+            self.memory.zero(table, table_bytes(self.config.intid_bits))
+        self.redistributors[number].set("GICR_PENDBASER", Physical_Address=table, PTZ=int(ptz))
+        self.redistributors[number].set("GICR_CTLR", EnableLPIs=int(enable))
+
+    # Commands.
+
+    def push(self, its: int, commands: Sequence[Sequence[int]] | NDArray[np.uint64]) -> None:
+        """Write commands, fewer than `queue_slots`, into the next slots of an ITS's queue, and CWRITER once."""
+        octets = np.array(commands, "<u8").tobytes()
+        first = self._written[its] % self.queue_slots
+        room = (self.queue_slots - first) * COMMAND_BYTES
+        self.memory.write(self.placement.queues[its] + self._offset(first), octets[:room])
+        self.memory.write(self.placement.queues[its], octets[room:])
+        self._written[its] += len(commands)
+        self.its[its].set("GITS_CWRITER", Offset=self._offset(self._written[its]))
+
+    def retry(self, its: int, replacement: Sequence[int] | None = None) -> None:
+        """Write CWRITER.Retry, after overwriting the command that stalled if there is a `replacement`."""
+        if replacement is not None:
+            self._store(its, self.creadr(its) // COMMAND_BYTES, replacement)
+        self.its[its].set("GITS_CWRITER", Offset=self._offset(self._written[its]), Retry=1)
+
+    def creadr(self, its: int) -> int:
+        """GITS_CREADR.Offset."""
+        return self.its[its].fields("GITS_CREADR")["Offset"]
+
+    def stalled(self, its: int) -> bool:
+        """GITS_CREADR.Stalled."""
+        return bool(self.its[its].fields("GITS_CREADR")["Stalled"])
+
+    def take_errors(self) -> list[CommandError]:
+        """The command errors since the last call."""
+        errors = self.gic.errors
+        self.gic.clear_errors()
+        return errors
+
+    def _offset(self, slot: int) -> int:
+        return slot % self.queue_slots * COMMAND_BYTES
+
+    def _store(self, its: int, slot: int, command: Sequence[int]) -> None:
+        for index, word in enumerate(command):
+            self.memory.write_u64(self.placement.queues[its] + self._offset(slot) + 8 * index, word)
+
+    # Interrupts.
+
+    def translate(self, its: int, device_id: int, event_id: int) -> int | None:
+        """A device writes GITS_TRANSLATER. Returns GITS_STATUSR.Syndrome of an unmapped MSI, None for a mapped one."""
+        offset, size = register("GITS_TRANSLATER").offset, register("GITS_TRANSLATER").bits // 8
+        self.gic.its[its].write(offset, event_id, size, device_id=device_id)
+        status = self.its[its].fields("GITS_STATUSR")
+        self.its[its].set("GITS_STATUSR", UMSI=1, Overflow=1)
+        return status["Syndrome"] if status["UMSI"] else None
+
+    def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:
+        """Software makes a vSGI pending."""
+        self.its[its].set("GITS_SGIR", vPEID=vpeid, vINTID=vintid)
+
+    def pending_vsgis(self, rd: int, vpeid: int) -> set[int]:
+        """GICR_VSGIPENDR of a redistributor after a query of `vpeid`."""
+        self.redistributors[rd].write("GICR_VSGIR", vpeid)
+        pending = self.redistributors[rd].fields("GICR_VSGIPENDR")["Pending"]
+        return {number for number in range(16) if pending >> number & 1}
+
+    def set_configuration(self, intid: int, byte: int) -> None:
+        """Write an LPI's configuration byte and invalidate it everywhere."""
+        self.memory.write_u8(self.placement.lpi_configuration + intid - FIRST_LPI, byte)
+        for registers in self.redistributors:
+            registers.set("GICR_INVLPIR", INTID=intid)
+
+    def set_virtual_configuration(self, vconf: int, vintid: int, byte: int) -> None:
+        """Write a vLPI's configuration byte; software still has to invalidate it."""
+        self.memory.write_u8(vconf + vintid - FIRST_LPI, byte)
+
+    def invalidate_virtual(self, rd: int, vpeid: int, vintid: int | None) -> None:
+        """Write GICR_INVLPIR, or without `vintid` GICR_INVALLR, with V=1."""
+        if vintid is None:
+            self.redistributors[rd].set("GICR_INVALLR", V=1, vPEID=vpeid)
+        else:
+            self.redistributors[rd].set("GICR_INVLPIR", V=1, vPEID=vpeid, INTID=vintid)
+
+    def zero_itt(self, itt: int) -> None:
+        """Zero an ITT, as software must before it hands one over."""
+        self.memory.zero(itt, ITE.bytes << self.config.event_id_bits)
+
+    def zero_vpt(self, vpt: int) -> None:
+        """Zero a VPT, as software must before a VMAPP with PTZ=1."""
+        self.memory.zero(vpt, table_bytes(self.config.intid_bits))
+
+    # Residency.
+
+    def schedule(self, rd: int, vpeid: int, groups: frozenset[int]) -> bool:
+        """GICv4.1: write VPENDBASER with Valid=1. Returns Valid as it then reads."""
+        enables = {"VGrp0En": int(0 in groups), "VGrp1En": int(1 in groups)}
+        self.redistributors[rd].set("GICR_VPENDBASER", Valid=1, vPEID=vpeid, **enables)
+        return self.resident(rd)
+
+    def schedule_v40(self, rd: int, vpt: int, vconf: int, vintid_bits: int) -> None:
+        """GICv4.0: write VPROPBASER, then VPENDBASER with Valid=1."""
+        self.redistributors[rd].set("GICR_VPROPBASER", Physical_Address=vconf, IDbits=vintid_bits - 1)
+        self.redistributors[rd].set("GICR_VPENDBASER", Valid=1, PendingLast=1, Physical_Address=vpt)
+
+    def deschedule(self, rd: int, doorbell: bool, pending_last: bool) -> bool:
+        """Write VPENDBASER with Valid=0 and the rest unchanged. Returns PendingLast as it then reads."""
+        request = {"Valid": 0, "PendingLast": int(pending_last)}
+        request |= {"Doorbell": int(doorbell)} if self.config.v41 else {}
+        self.redistributors[rd].update("GICR_VPENDBASER", **request)
+        return bool(self.redistributors[rd].fields("GICR_VPENDBASER")["PendingLast"])
+
+    def resident(self, rd: int) -> bool:
+        """GICR_VPENDBASER.Valid."""
+        return bool(self.redistributors[rd].fields("GICR_VPENDBASER")["Valid"])
+
+
+def booted(config: GicConfig, geometry: Geometry) -> Lab:
+    """A lab whose tables have that geometry."""
+    return Lab(config, place(config, geometry, Allocation()), GuestMemory(RAM_BASE, RAM_BYTES))
