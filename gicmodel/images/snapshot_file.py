@@ -120,14 +120,11 @@ def sparse(
     return at, rows
 
 
-def read_registers(path: Path) -> Registers:
-    """The registers of the machine in a file; raises UnusableInput."""
-    with opened_whole(path) as file:
-        return registers_in(file, path)
-
-
 def registers_in(file: IO[bytes], path: Path) -> Registers:
-    """As `read_registers`, of a file that is open already; redistributors have RD_base if commands go by it."""
+    """The registers of the machine in an open file; redistributors have RD_base if commands go by it.
+
+    Raises UnusableInput.
+    """
     with _reading(file, path) as (header, _):
         registers: Registers = header["registers"]
         check_registers(path, registers)
@@ -162,14 +159,8 @@ class Ram(NamedTuple):
     held: list[Segment] | None
 
 
-def read_ram(path: Path) -> Ram:
-    """The RAM of the machine in a file. Raises UnusableInput."""
-    with opened_whole(path) as file:
-        return ram_in(file, path)
-
-
 def ram_in(file: IO[bytes], path: Path) -> Ram:
-    """As `read_ram`, of a file that is open already."""
+    """The RAM of the machine in an open file. Raises UnusableInput."""
     with _reading(file, path) as (header, archive):
         base, size = header["base"], header["size"]
         if base < 0 or size <= 0 or base % PAGE_BYTES or size % PAGE_BYTES or base + size > 1 << ADDRESS_BITS:

@@ -17,7 +17,7 @@ from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN, Keys, event_keys, interrupt_keys, interrupts_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
-from gicmodel.inspection.join import vpt_id_bits
+from gicmodel.inspection.join import pending_tables
 from gicmodel.inspection.regions import LEVEL2, Regions
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 
@@ -265,8 +265,8 @@ def _tells_pending(found: Inspection, virtual: Told, target: NDArray[np.int64], 
     """
     if found.truncated:
         return np.zeros(intids.size, np.bool_)
-    tables = {(True, int(vpe["vPEID"])): (int(vpe["VPT_addr"]), vpt_id_bits(vpe)) for vpe in found.vpes}
-    tables |= {(False, one.processor_number): (one.pending, one.id_bits) for one in found.redistributors}
+    rows = pending_tables(found.redistributors, found.vpes).tolist()
+    tables = {(of_vpe, number): (address, id_bits) for of_vpe, number, address, id_bits, _ in rows}
     places = [tables.get(interrupt, (UNKNOWN, 0)) for interrupt in zip(virtual.tolist(), target.tolist(), strict=True)]
     address, bits = np.array(places, np.int64).reshape(-1, 2).T
     unmapped = virtual & (address == UNKNOWN) & _tells_vpes(found)

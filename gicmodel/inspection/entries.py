@@ -74,6 +74,14 @@ VPES = np.dtype(
 )
 """`VPT_size` is the number of vINTID bits, minus one; `resident` the redistributor that has the vPE, or UNKNOWN."""
 
+PENDING_TABLE = np.dtype(
+    [
+        *(("virtual", np.bool_), ("target", np.int64), ("address", np.int64), ("id_bits", np.int64)),
+        ("configuration", np.int64),
+    ]
+)
+"""The pending table of redistributor or vPE `target`, its width, and the address of the configuration table."""
+
 PENDING = np.dtype(
     [
         *(("virtual", np.bool_), ("target", np.int64), ("INTID", np.uint32), ("configuration", np.int16)),

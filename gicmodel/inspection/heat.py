@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection import lpis
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.join import vpt_id_bits
+from gicmodel.inspection.join import pending_tables
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 BINS = 128
@@ -32,15 +32,13 @@ class Heat(NamedTuple):
 
 def heat(found: Inspection) -> Heat:
     """Count the pending interrupts, and the events whose interrupt is enabled."""
-    tables = [(False, one.processor_number, one.pending, one.id_bits) for one in found.redistributors]
-    tables += [(True, int(vpe["vPEID"]), int(vpe["VPT_addr"]), vpt_id_bits(vpe)) for vpe in found.vpes[:ROWS]]
-    tables = tables[:ROWS]
-    owners = [(virtual, number) for virtual, number, _, _ in tables]
+    tables = pending_tables(found.redistributors, found.vpes[:ROWS])[:ROWS].tolist()
+    owners = [(virtual, number) for virtual, number, *_ in tables]
     events = found.events[lpis.enabled(found.events["configuration"])]
     target = np.where(events["virtual"], events["vPEID"], events["RDbase"])
     highest = max(int(rows["INTID"].max(initial=FIRST_LPI)) for rows in (events, found.pending))
     width = -(-(highest + 1 - FIRST_LPI) // BINS)
-    whole = [lpis.is_whole(found.dump, address, id_bits) for _, _, address, id_bits in tables]
+    whole = [lpis.is_whole(found.dump, address, id_bits) for _, _, address, id_bits, _ in tables]
     names = [
         f"{'vPE' if virtual else 'RD'} {number}{'' if known else ' (not all known)'}"
         for (virtual, number), known in zip(owners, whole, strict=True)

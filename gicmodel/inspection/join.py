@@ -10,7 +10,7 @@ from gicmodel.images.dump import Dump
 from gicmodel.inspection import lpis
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.entries import PENDING, UNKNOWN, count_of, interrupt_keys, table
+from gicmodel.inspection.entries import PENDING, PENDING_TABLE, UNKNOWN, count_of, interrupt_keys, table
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes
 
@@ -59,14 +59,8 @@ class Targets:
     def pending(self, events: NDArray[np.void], budget: Budget) -> NDArray[np.void]:
         """Every pending LPI and vLPI, whether an event maps to it or not, as far as the budget goes."""
         parts: list[NDArray[np.void]] = [np.empty(0, PENDING)]
-        for one in self.redistributors:
-            if one.pending != UNKNOWN:
-                row = table(PENDING, 1, virtual=False, target=one.processor_number)
-                parts.append(self._bits(row, one.pending, one.configuration, one.id_bits, budget))
-        for vpe in self.vpes[:MOST_TABLES]:
-            row = table(PENDING, 1, virtual=True, target=vpe["vPEID"])
-            place = int(vpe["VPT_addr"]), int(vpe["VCONF_addr"])
-            parts.append(self._bits(row, *place, vpt_id_bits(vpe), budget))
+        tables = pending_tables(self.redistributors, self.vpes[:MOST_TABLES])
+        parts += [self._bits(one, budget) for one in tables[tables["address"] != UNKNOWN]]
         if self.vpes.size > MOST_TABLES:
             budget.keep(budget.entries + 1, PENDING_TABLES)
         found = np.concatenate(parts)
@@ -93,21 +87,26 @@ class Targets:
         """Redistributors of a CommonLPIAff group share it, so it holds for an event whose target is not known."""
         return next((one.configuration for one in self.redistributors if one.configuration != UNKNOWN), UNKNOWN)
 
-    def _bits(
-        self, row: NDArray[np.void], address: int, configuration: int, id_bits: int, budget: Budget
-    ) -> NDArray[np.void]:
+    def _bits(self, one: np.void, budget: Budget) -> NDArray[np.void]:
+        """The bits set in a pending table (PENDING_TABLE)."""
+        address, id_bits = int(one["address"]), int(one["id_bits"])
         size = table_bytes(id_bits) - FIRST_LPI_BYTE
         if size <= 0 or not budget.read(self.dump.pending.held(address + FIRST_LPI_BYTE, size), PENDING_TABLES):
-            return row[:0]
+            return np.empty(0, PENDING)
         bits = lpis.lpis_set(self.dump, address, id_bits, budget.entries)
         budget.keep(bits.total, PENDING_TABLES)
-        rows = np.repeat(row, bits.intids.size)
         addresses = (address + byte_of(bits.intids)).astype(np.int64)
-        rows["INTID"] = bits.intids
-        rows["configuration"] = lpis.configuration(self.dump, np.full(rows.size, configuration), bits.intids)
-        rows["address"] = addresses
-        rows["offset"] = self.dump.pending.offsets(addresses)
-        return rows
+        configuration = np.full(addresses.size, one["configuration"])
+        return table(
+            PENDING,
+            addresses.size,
+            virtual=one["virtual"],
+            target=one["target"],
+            INTID=bits.intids,
+            configuration=lpis.configuration(self.dump, configuration, bits.intids),
+            address=addresses,
+            offset=self.dump.pending.offsets(addresses),
+        )
 
 
 def place_vpes(vpes: NDArray[np.void], redistributors: list[Redistributor]) -> None:
@@ -127,16 +126,24 @@ def physical_id_bits(redistributors: list[Redistributor]) -> int:
     return max((one.id_bits for one in redistributors), default=DEFAULT_ID_BITS)
 
 
-def vpt_id_bits(vpe: np.void) -> int:
-    """The width of a vPE's vINTIDs."""
-    return min(int(vpe["VPT_size"]) + 1, LPI_ID_BITS)
+def vpt_id_bits(vpes: NDArray[np.void]) -> NDArray[np.int64]:
+    """The width of each vPE's vINTIDs."""
+    return np.minimum(vpes["VPT_size"].astype(np.int64) + 1, LPI_ID_BITS)
+
+
+def pending_tables(redistributors: list[Redistributor], vpes: NDArray[np.void]) -> NDArray[np.void]:
+    """The pending tables (PENDING_TABLE) of redistributors, then of vPEs; an address may be UNKNOWN."""
+    physical = [(False, one.processor_number, one.pending, one.id_bits, one.configuration) for one in redistributors]
+    columns = (vpes["vPEID"], vpes["VPT_addr"], vpt_id_bits(vpes), vpes["VCONF_addr"])
+    virtual = [(True, *vpe) for vpe in zip(*(column.tolist() for column in columns), strict=True)]
+    return np.array(physical + virtual, PENDING_TABLE)
 
 
 def out_of_range(events: NDArray[np.void], vpes: NDArray[np.void], id_bits: int) -> NDArray[np.bool_]:
     """Which events' INTIDs are no LPI, or wider than `id_bits` or, for virtual ones, than their vPE has."""
     bits = np.full(events.size, id_bits, np.int64)
     vpe = np.where(events["virtual"], _row_of_vpe(vpes).take(events["vPEID"]), UNKNOWN)
-    bits[vpe >= 0] = np.minimum(vpes["VPT_size"][vpe[vpe >= 0]].astype(np.int64) + 1, LPI_ID_BITS)
+    bits[vpe >= 0] = vpt_id_bits(vpes[vpe[vpe >= 0]])
     intids = events["INTID"].astype(np.int64)
     return np.asarray((intids < FIRST_LPI) | (intids >> bits > 0))
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import UNKNOWN, table
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.redistributors import LPI_ID_BITS
+from gicmodel.inspection.join import vpt_id_bits
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 
 REGIONS = np.dtype(
@@ -91,7 +91,7 @@ class Regions:
 
     def _add_vpts(self) -> None:
         vpes = self._found.vpes
-        bits = np.minimum(vpes["VPT_size"].astype(np.int64) + 1, LPI_ID_BITS)
+        bits = vpt_id_bits(vpes)
         self._add(VPT, vpes["vPEID"], vpes["VPT_addr"], (1 << bits) // 8)
         known = vpes["VCONF_addr"] != UNKNOWN
         sizes = np.maximum(0, (1 << bits[known]) - FIRST_LPI)

@@ -26,31 +26,29 @@ _BATCH = 1 << 14
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `values` (an array or a list, [n]); UNKNOWN, where `maybe`, means that nothing is known."""
+    """One column: `values` (an array or a list, [n]); UNKNOWN, in one that is no text, means that nothing is known."""
 
     name: str
     kind: Kind
     values: Any
-    maybe: bool = False
 
     @property
     def tells(self) -> bool:
         """Whether any value is known, and is not an empty text."""
-        if self.maybe:
-            return bool(np.any(np.asarray(self.values) != UNKNOWN))
-        return self.kind != "text" or any(self.values)
+        return any(self.values) if self.kind == "text" else bool(np.any(np.asarray(self.values) != UNKNOWN))
 
     def plain(self, start: int, end: int) -> list[Any]:
         """Values as JSON has them: numbers, flags, text, addresses as `0x...`, None for what is not known."""
         values = self.values[start:end]
         listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
-        if self.kind == "hex":
-            return [None if self.maybe and value == UNKNOWN else f"{value:#x}" for value in listed]
-        if self.kind == "flag":
-            return [None if self.maybe and value == UNKNOWN else bool(value) for value in listed]
-        if self.maybe:
-            return [None if value == UNKNOWN else value for value in listed]
-        return listed
+        unknown = self.kind != "text" and UNKNOWN in listed
+        shown = _SHOWN.get(self.kind)
+        if shown is None:
+            return [None if value == UNKNOWN else value for value in listed] if unknown else listed
+        return [None if value == UNKNOWN else shown(value) for value in listed] if unknown else [*map(shown, listed)]
+
+
+_SHOWN: dict[Kind, Callable[[Any], Any]] = {"hex": hex, "flag": bool}
 
 
 @dataclass(frozen=True)
@@ -70,20 +68,25 @@ class View:
             yield from zip(*(column.plain(start, start + _BATCH) for column in self.columns), strict=True)
 
 
+def _of(rows: NDArray[np.void], **kinds: Kind) -> list[Column]:
+    """Columns of rows as they are."""
+    return [Column(name, kind, rows[name]) for name, kind in kinds.items()]
+
+
 def _place(rows: NDArray[np.void]) -> list[Column]:
-    return [Column("address", "hex", rows["address"], maybe=True), Column("offset", "hex", rows["offset"], maybe=True)]
+    return _of(rows, address="hex", offset="hex")
 
 
 def _its(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
     """Which ITS: only where there are several."""
-    return [Column("its", "number", rows["its"], maybe=True)] if len(found.its) > 1 else []
+    return [Column("its", "number", rows["its"])] if len(found.its) > 1 else []
 
 
 def _configured(configuration: NDArray[np.int16]) -> list[Column]:
     enabled = np.where(configuration == UNKNOWN, UNKNOWN, lpis.enabled(configuration))
     return [
-        Column("enabled", "flag", enabled, maybe=True),
-        Column("priority", "hex", lpis.priority(configuration), maybe=True),
+        Column("enabled", "flag", enabled),
+        Column("priority", "hex", lpis.priority(configuration)),
     ]
 
 
@@ -95,16 +98,12 @@ def events(found: Inspection, rows: NDArray[np.void]) -> View:
         "events",
         [
             *_its(found, rows),
-            Column("DeviceID", "hex", rows["DeviceID"]),
-            Column("EventID", "number", rows["EventID"]),
-            Column("virtual", "flag", virtual),
-            Column("INTID", "number", rows["INTID"]),
-            Column("ICID", "number", np.where(virtual, UNKNOWN, rows["ICID"].astype(np.int64)), maybe=True),
-            Column("vPEID", "number", np.where(virtual, rows["vPEID"].astype(np.int64), UNKNOWN), maybe=True),
-            Column("RDbase", "number", rows["RDbase"], maybe=True),
+            *_of(rows, DeviceID="hex", EventID="number", virtual="flag", INTID="number"),
+            Column("ICID", "number", np.where(virtual, UNKNOWN, rows["ICID"].astype(np.int64))),
+            Column("vPEID", "number", np.where(virtual, rows["vPEID"].astype(np.int64), UNKNOWN)),
+            Column("RDbase", "number", rows["RDbase"]),
             *_configured(rows["configuration"]),
-            Column("pending", "flag", rows["pending"], maybe=True),
-            Column("Doorbell", "number", rows["Doorbell"]),
+            *_of(rows, pending="flag", Doorbell="number"),
             *_kernel(found, rows),
             *_place(rows),
         ],
@@ -134,7 +133,7 @@ def devices(found: Inspection, rows: NDArray[np.void]) -> View:
             Column("DeviceID", "hex", rows["DeviceID"]),
             Column("EventID_bits", "number", rows["Size"].astype(np.int64) + 1),
             Column("ITT_addr", "hex", rows["ITT_addr"]),
-            Column("events", "number", count, maybe=True),
+            Column("events", "number", count),
             *_place(rows),
         ],
     )
@@ -147,8 +146,7 @@ def collections(found: Inspection, rows: NDArray[np.void]) -> View:
         "collections",
         [
             *_its(found, rows),
-            Column("ICID", "number", rows["ICID"]),
-            Column("RDbase", "number", rows["RDbase"], maybe=True),
+            *_of(rows, ICID="number", RDbase="number"),
             *_place(rows),
         ],
     )
@@ -158,21 +156,17 @@ def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
     """The vPEs with their tables, doorbell and residency."""
     of_vpes = found.pending[found.pending["virtual"]]
     count = np.bincount(of_vpes["target"], minlength=1 << 16)[rows["vPEID"] & 0xFFFF]
-    whole = [lpis.is_whole(found.dump, int(row["VPT_addr"]), vpt_id_bits(row)) for row in rows]
+    tables = zip(rows["VPT_addr"].tolist(), vpt_id_bits(rows).tolist(), strict=True)
+    whole = [lpis.is_whole(found.dump, address, id_bits) for address, id_bits in tables]
     count[~np.array(whole, np.bool_)] = UNKNOWN
     return View(
         "vpes",
         "vPEs",
         [
-            Column("vPEID", "number", rows["vPEID"]),
-            Column("RDbase", "number", rows["RDbase"], maybe=True),
-            Column("resident", "number", rows["resident"], maybe=True),
-            Column("VPT_addr", "hex", rows["VPT_addr"]),
+            *_of(rows, vPEID="number", RDbase="number", resident="number", VPT_addr="hex"),
             Column("vINTID_bits", "number", rows["VPT_size"].astype(np.int64) + 1),
-            Column("VCONF_addr", "hex", rows["VCONF_addr"], maybe=True),
-            Column("Default_Doorbell", "number", rows["Default_Doorbell"]),
-            Column("DoorbellArmed", "flag", rows["DoorbellArmed"]),
-            Column("pending", "number", count, maybe=True),
+            *_of(rows, VCONF_addr="hex", Default_Doorbell="number", DoorbellArmed="flag"),
+            Column("pending", "number", count),
             *_place(rows),
         ],
     )
@@ -191,12 +185,11 @@ def vsgis(found: Inspection, rows: NDArray[np.void]) -> View:
         "vsgis",
         "vSGIs",
         [
-            Column("vPEID", "number", rows["vPEID"]),
-            Column("vINTID", "number", rows["vINTID"]),
-            Column("enabled", "flag", values["enabled"], maybe=True),
-            Column("group", "number", values["group"], maybe=True),
-            Column("priority", "hex", values["priority"], maybe=True),
-            Column("pending", "flag", rows["pending"], maybe=True),
+            *_of(rows, vPEID="number", vINTID="number"),
+            Column("enabled", "flag", values["enabled"]),
+            Column("group", "number", values["group"]),
+            Column("priority", "hex", values["priority"]),
+            Column("pending", "flag", rows["pending"]),
             *_place(rows),
         ],
     )
@@ -205,30 +198,23 @@ def vsgis(found: Inspection, rows: NDArray[np.void]) -> View:
 def redistributors(found: Inspection) -> View:
     """The redistributors and their tables."""
     rows = found.redistributors
-    whole = [lpis.is_whole(found.dump, row.pending, row.id_bits) for row in rows]
-    physical = found.pending[~found.pending["virtual"]]
+    physical = found.pending[~found.pending["virtual"]]["target"].tolist()
+    counts = [
+        physical.count(row.processor_number) if lpis.is_whole(found.dump, row.pending, row.id_bits) else UNKNOWN
+        for row in rows
+    ]
     return View(
         "redistributors",
         "redistributors",
         [
             Column("number", "number", [row.number for row in rows]),
             Column("RDbase", "number", [row.processor_number for row in rows]),
-            Column(
-                "LPIs_enabled", "flag", [UNKNOWN if row.enabled is None else row.enabled for row in rows], maybe=True
-            ),
+            Column("LPIs_enabled", "flag", [UNKNOWN if row.enabled is None else row.enabled for row in rows]),
             Column("INTID_bits", "number", [row.id_bits for row in rows]),
-            Column("configuration", "hex", [row.configuration for row in rows], maybe=True),
-            Column("pending_table", "hex", [row.pending for row in rows], maybe=True),
-            Column(
-                "pending",
-                "number",
-                [
-                    int((physical["target"] == row.processor_number).sum()) if known else UNKNOWN
-                    for row, known in zip(rows, whole, strict=True)
-                ],
-                maybe=True,
-            ),
-            Column("resident", "hex", [row.resident for row in rows], maybe=True),
+            Column("configuration", "hex", [row.configuration for row in rows]),
+            Column("pending_table", "hex", [row.pending for row in rows]),
+            Column("pending", "number", counts),
+            Column("resident", "hex", [row.resident for row in rows]),
         ],
     )
 
@@ -255,9 +241,7 @@ def pending(found: Inspection, rows: NDArray[np.void]) -> View:
         "pending",
         "pending interrupts",
         [
-            Column("virtual", "flag", rows["virtual"]),
-            Column("target", "number", rows["target"]),
-            Column("INTID", "number", rows["INTID"]),
+            *_of(rows, virtual="flag", target="number", INTID="number"),
             *_configured(rows["configuration"]),
             Column("events", "number", rows["events"]),
             *_place(rows),
@@ -281,7 +265,7 @@ def queue(found: Inspection, whole: bool = False) -> View:
             Column("state", "text", [command.state for _, command in rows]),
             Column("command", "text", [command.text for _, command in rows]),
             Column("address", "hex", [command.address for _, command in rows]),
-            Column("offset", "hex", [command.file_offset for _, command in rows], maybe=True),
+            Column("offset", "hex", [command.file_offset for _, command in rows]),
         ],
     )
 
@@ -294,10 +278,9 @@ def memory(found: Inspection) -> View:
         "memory",
         "memory of the tables",
         [
-            Column("address", "hex", rows["address"]),
-            Column("size", "hex", rows["size"]),
+            *_of(rows, address="hex", size="hex"),
             Column("held", "hex", found.dump.held_each(rows["address"], rows["size"])),
-            Column("offset", "hex", rows["offset"], maybe=True),
+            Column("offset", "hex", rows["offset"]),
             Column("what", "text", [regions.name(row) for row in rows]),
         ],
     )
@@ -312,8 +295,8 @@ def findings(found: Findings) -> View:
             Column("severity", "text", [finding.rule.severity for finding in found.told]),
             Column("id", "text", [finding.rule.identifier for finding in found.told]),
             Column("sentence", "text", [finding.sentence for finding in found.told]),
-            Column("address", "hex", [finding.address for finding in found.told], maybe=True),
-            Column("offset", "hex", [finding.offset for finding in found.told], maybe=True),
+            Column("address", "hex", [finding.address for finding in found.told]),
+            Column("offset", "hex", [finding.offset for finding in found.told]),
         ],
     )
 

@@ -12,7 +12,7 @@ from gicmodel.inspection import lpis
 from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.join import MOST_TABLES, vpt_id_bits
+from gicmodel.inspection.join import MOST_TABLES, pending_tables
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, PENDING_ALIGNMENT, byte_of, table_bytes
 
@@ -108,13 +108,14 @@ def _unmapped(found: Inspection) -> NDArray[np.bool_]:
 
 def _outside(found: Inspection) -> Iterator[Group]:
     tables = [
-        (f"redistributor {one.processor_number}", one.pending, one.id_bits, set[int]())
-        for one in found.redistributors
-        if one.pending != UNKNOWN
-    ]
-    tables += [
-        (f"vPE {vpe['vPEID']}", int(vpe["VPT_addr"]), vpt_id_bits(vpe), _storage(found))
-        for vpe in found.vpes[:MOST_TABLES]
+        (
+            f"vPE {table['target']}" if table["virtual"] else f"redistributor {table['target']}",
+            int(table["address"]),
+            int(table["id_bits"]),
+            _storage(found) if table["virtual"] else set[int](),
+        )
+        for table in pending_tables(found.redistributors, found.vpes[:MOST_TABLES])
+        if table["address"] != UNKNOWN
     ]
     yield Group(
         PENDING_RESERVED,
