@@ -38,7 +38,13 @@ AGREED, DIFFERENT = 0, 1
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="Of all that is random; drawn and shown if not given."
 )
-@click.option("--against", default="oracle", metavar="PEER,...", help="oracle (default), qemu, engine.")
+@click.option("--against", default="oracle", metavar="PEER,...", help="oracle (default), qemu, engine, linux-kvm.")
+@click.option(
+    "--linux-source",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="DIR|ARCHIVE",
+    help="Linux for linux-kvm; the newest /usr/src/linux-source-* if not given.",
+)
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), help="Only this; each in turn if not given.")
 @click.option("--jobs", type=click.IntRange(1, 512), metavar="N", help="Processes on this machine; one a CPU.")
 @click.option("--cluster", metavar="ADDRESS", help="Let the workers of this dask scheduler do it.")
@@ -58,6 +64,7 @@ def command(
     seconds: float | None,
     seed: int | None,
     against: str,
+    linux_source: Path | None,
     architecture: str | None,
     jobs: int | None,
     cluster: str | None,
@@ -84,7 +91,7 @@ def command(
     from gicmodel.fuzzing.running import Campaign, run_campaign
 
     if reproduce is not None:
-        ctx.exit(_reproduce(reproduce, results))
+        ctx.exit(_reproduce(reproduce, linux_source, results))
     campaign = Campaign(
         commands=commands,
         seconds=seconds,
@@ -93,6 +100,7 @@ def command(
         architecture=architecture,
         jobs=jobs,
         cluster=cluster,
+        linux_source=None if linux_source is None else linux_source.resolve(),
     )
     with Watcher(lines=True) as watcher:
         result = run_campaign(campaign, _progress(campaign, watcher))
@@ -151,7 +159,7 @@ def _show(result: CampaignResult) -> None:
         say("no divergence" + " so far" * result.early if found.commands else "nothing was compared")
 
 
-def _reproduce(path: Path, results: Results) -> int:
+def _reproduce(path: Path, linux_source: Path | None, results: Results) -> int:
     """Run the program of a file, comparing everything after each step, and say where the two differ; the exit status.
 
     Raises:
@@ -159,12 +167,12 @@ def _reproduce(path: Path, results: Results) -> int:
     """
     from gicmodel.fuzzing.comparison import peer
     from gicmodel.fuzzing.execution import run
-    from gicmodel.fuzzing.text import format_step, read_program
+    from gicmodel.fuzzing.text import format_step_of, read_program
 
     program = read_program(path)
-    went = run(peer(program.against), program, part_steps=1)
+    went = run(peer(program.against).made_of(linux_source), program, part_steps=1)
     at = len(program.steps) if went.divergence is None else went.part + 1
-    steps = [format_step(step, program.machine.config.architecture) for step in program.steps[:at]]
+    steps = [format_step_of(program, number) for number in range(at)]
     difference = None if went.divergence is None else str(went.divergence)
     last = steps[-1] if steps else ""
 

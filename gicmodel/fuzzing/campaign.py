@@ -3,30 +3,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from gicmodel.fuzzing.comparison import Peer, peer
+from gicmodel.fuzzing.comparison import Outcomes, Peer, peer
 from gicmodel.fuzzing.execution import divergence_of, locate, run
 from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.shrink import minimal
-from gicmodel.fuzzing.universe import universe_of
-from gicmodel.lab.placement import Allocation, place
 from gicmodel.layouts.architecture import ARCHITECTURES
-
-Outcomes = Counter[tuple[str, int]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn."""
+    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn.
+
+    `linux_source` is what peers are made of that are Linux' code; without it they find one.
+    """
 
     seed: int
     commands: int
     architecture: str | None = None
+    linux_source: Path | None = None
 
     def chunks(self, peer: Peer) -> int:
         """How many chunks that are."""
@@ -67,22 +67,20 @@ def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
     offered = (
         [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
     )
-    machine = peer.machine(random, offered[chunk % len(offered)])
-    universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
     commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
-    return Program(peer.name, machine, tuple(peer.steps(random, universe, commands)))
+    return peer.program(random, offered[chunk % len(offered)], commands)
 
 
 def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
     """Generate and run a chunk, and find the first step after which the two differ."""
     program = generate(peer, plan, chunk)
-    went = run(peer, program)
+    went, count = run(peer, program), peer.notation.operations
     if went.divergence is None:
-        return ChunkResult(chunk, program.commands, went.outcomes, None)
+        return ChunkResult(chunk, count(program), went.outcomes, None)
     divergence, shown = locate(peer, program, went)
-    before = chunk * peer.chunk + shown.commands
+    before = chunk * peer.chunk + count(shown)
     finding = Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown)
-    return ChunkResult(chunk, shown.commands, went.outcomes, finding)
+    return ChunkResult(chunk, count(shown), went.outcomes, finding)
 
 
 def shrunk(peer: Peer, finding: Finding) -> Finding:
@@ -96,12 +94,12 @@ def shrunk(peer: Peer, finding: Finding) -> Finding:
 
 def chunk_against(name: str, plan: Plan, chunk: int) -> ChunkResult:
     """`run_chunk` for the peer of a name: what a worker is asked to do."""
-    return run_chunk(peer(name), plan, chunk)
+    return run_chunk(peer(name).made_of(plan.linux_source), plan, chunk)
 
 
-def shrunk_of(findings: Sequence[Finding], number: int) -> Finding:
+def shrunk_of(findings: Sequence[Finding], plan: Plan, number: int) -> Finding:
     """`shrunk` for one of some findings: what a worker is asked to do."""
-    return shrunk(peer(findings[number].against), findings[number])
+    return shrunk(peer(findings[number].against).made_of(plan.linux_source), findings[number])
 
 
 def hunt(peer: Peer, plan: Plan) -> Finding | None:

@@ -7,30 +7,35 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.generation import draw_steps
-from gicmodel.fuzzing.program import Machine, Step
-from gicmodel.fuzzing.universe import Universe
+from gicmodel.fuzzing.hardware_notation import NOTATION
+from gicmodel.fuzzing.notation import Notation
+from gicmodel.fuzzing.program import Machine, Program, Step
+from gicmodel.fuzzing.universe import Universe, universe_of
 from gicmodel.lab.lab import Lab
+from gicmodel.lab.placement import Allocation, place
 
-PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine"}
+Outcomes = Counter[tuple[str, Any]]
+"""How often an operation, by name, ended how: with an error number, 0 for none, or with what has a name."""
+
+PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine", "linux-kvm": "linux.kvm"}
 """The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
 
 
 class Comparison(ABC):
-    """Hardware and a peer in the same state, both booted.
+    """What is tried and a peer in the same state, both booted.
 
     `outcomes` counts how often a command (a mnemonic, or the number of an unknown opcode) ended with each error
-    number, 0 for none.
+    number, 0 for none; or with what else has a name.
     """
 
-    universe: Universe
-    lab: Lab
-    outcomes: Counter[tuple[str, int]]
+    outcomes: Outcomes
 
     @abstractmethod
     def run(self, steps: Sequence[Step]) -> None:
@@ -46,24 +51,54 @@ class Comparison(ABC):
 
 
 class Peer(ABC):
-    """One of `PEERS`."""
+    """One of `PEERS`: what something is compared with, and the programs for both."""
 
     name: ClassVar[str]
+    notation: ClassVar[Notation[Any]] = NOTATION
     architectures: ClassVar[tuple[str, ...]] = ("3", "4.0", "4.1")
     chunk: ClassVar[int] = 4000
     """Commands of one program of a campaign."""
+
+    def made_of(self, linux_source: Path | None) -> Peer:
+        """The peer made of this kernel's source, None for one that is installed; itself if it is made of none."""
+        return self
 
     def require(self) -> None:
         """Raise UnusableInput if this peer needs what is not installed here."""
         return
 
     @abstractmethod
+    def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:
+        """A machine that can be compared, and about `commands` operations for it."""
+
+    @abstractmethod
+    def start(self, machine: Any) -> Comparison:
+        """Boot both. Raises UnusableInput for a machine that this peer cannot have."""
+
+
+class HardwareComparison(Comparison):
+    """The hardware, whose programs speak of the tables and IDs of a universe, and a peer."""
+
+    universe: Universe
+    lab: Lab
+
+
+class HardwarePeer(Peer):
+    """A peer of the hardware: both run ITS commands, and what software does between them."""
+
+    @abstractmethod
     def machine(self, random: np.random.Generator, architecture: str) -> Machine:
         """A machine that can be compared."""
 
     @abstractmethod
-    def start(self, machine: Machine) -> Comparison:
+    def start(self, machine: Machine) -> HardwareComparison:
         """Boot both. Raises UnusableInput for a machine that this peer cannot have."""
+
+    def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:
+        """Steps for a machine's universe."""
+        machine = self.machine(random, architecture)
+        universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
+        return Program(self.name, machine, tuple(self.steps(random, universe, commands)))
 
     def steps(self, random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:
         """A program's steps, about `commands` of which are commands."""

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.comparison import Comparison, Outcomes, Peer
 from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.program import Program, Step
 
@@ -23,7 +22,7 @@ _PART = 500
 class Run(NamedTuple):
     """How a program went: what its commands ended with, and if there was one, the divergence and its part, else -1."""
 
-    outcomes: Counter[tuple[str, int]]
+    outcomes: Outcomes
     divergence: Divergence | None
     part: int
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicmodel.fuzzing.hypothesis.strategies import Geometry
 
@@ -72,10 +72,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Program:
-    """Steps for a machine and the peer of that name."""
+    """Steps for a machine, `Machine` or what the peer of that name has instead."""
 
     against: str
-    machine: Machine
+    machine: Any
     steps: tuple[Step, ...]
 
     @property

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gicmodel.fuzzing.campaign import ChunkResult, Finding, Outcomes
+from gicmodel.fuzzing.campaign import ChunkResult, Finding
+from gicmodel.fuzzing.comparison import Outcomes
 from gicmodel.fuzzing.program import Program
 from gicmodel.fuzzing.text import format_program
 from gicmodel.hardware import error_name
@@ -57,10 +58,16 @@ def without_copies(findings: Iterable[Finding]) -> list[Finding]:
 def named_outcomes(outcomes: Outcomes) -> dict[str, dict[str, int]]:
     """By mnemonic, how many commands were OK or ended with which error, all in alphabetical order."""
     named: dict[str, Counter[str]] = {}
-    for (mnemonic, number), count in outcomes.items():
-        name, outcome = (mnemonic, error_name(number) if number else OK) if mnemonic in OPCODES else (UNKNOWN, UNKNOWN)
+    for (mnemonic, end), count in outcomes.items():
+        name, outcome = (mnemonic, _named(end)) if isinstance(end, str) or mnemonic in OPCODES else (UNKNOWN, UNKNOWN)
         named.setdefault(name, Counter())[outcome] += count
     return {mnemonic: dict(sorted(named[mnemonic].items())) for mnemonic in sorted(named)}
+
+
+def _named(end: int | str) -> str:
+    if isinstance(end, str):
+        return end
+    return error_name(end) if end else OK
 
 
 def distinct(outcomes: Outcomes) -> tuple[int, int]:

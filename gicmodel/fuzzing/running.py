@@ -32,11 +32,12 @@ class Campaign:
     architecture: str | None
     jobs: int
     cluster: str | None
+    linux_source: Path | None = None
 
     @property
     def plan(self) -> Plan:
         """The same for each peer."""
-        return Plan(self.seed, self.commands, self.architecture)
+        return Plan(self.seed, self.commands, self.architecture, self.linux_source)
 
     @property
     def share(self) -> float:
@@ -84,13 +85,13 @@ def run_campaign(campaign: Campaign, report: Report) -> CampaignResult:
 
     UnusableInput if a peer cannot be had; whatever else ends the campaign is in its result, with what it found.
     """
-    peers = [_able(peer(name), campaign) for name in campaign.against]
+    peers = [_able(peer(name).made_of(campaign.linux_source), campaign) for name in campaign.against]
     started = time.monotonic()
     result = CampaignResult(Results(campaign.seed))
     with _kept(result), campaign.workers() as workers:
         for each in peers:
             _run(campaign, each, workers, result.results, report)
-        result.findings = _shrink(workers, result.results)
+        result.findings = _shrink(campaign, workers, result.results)
     if result.early:
         result.findings = result.results.first_of_each_kind()
     result.files = [None] * len(result.findings)
@@ -132,10 +133,10 @@ def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, rep
         raise _NothingRun(f"--seconds {campaign.seconds}: no program against {peer.name} began in time")
 
 
-def _shrink(workers: Workers, results: Results) -> list[Finding]:
+def _shrink(campaign: Campaign, workers: Workers, results: Results) -> list[Finding]:
     """One small program for each kind of divergence, in the order of the chunks that found them."""
     found = results.first_of_each_kind()
-    small = workers.run(partial(shrunk_of, found), range(len(found)))
+    small = workers.run(partial(shrunk_of, found, campaign.plan), range(len(found)))
     return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
 
 

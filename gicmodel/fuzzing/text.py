@@ -11,23 +11,21 @@
     translate its=0 DeviceID=0x0 EventID=0x1
     words its=0 0x7f 0x0 0x0 0x0
 
-`config` has the fields of `GicConfig` that are not its defaults. `words` is a command that has no mnemonic. What
+The lines that describe the machine are those of the peer's `Notation`. `words` is a command that has no mnemonic. What
 follows `#` is a comment, and empty lines mean nothing.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import PEERS
-from gicmodel.fuzzing.hypothesis.strategies import Geometry
-from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Machine, Program, Step, limits
+from gicmodel.fuzzing.comparison import PEERS, peer
+from gicmodel.fuzzing.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Program, Step
 from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
 
@@ -35,38 +33,38 @@ VERSION = 1
 _TITLE = "gicmodel fuzz program, version "
 _MAX_BYTES = 64 << 20
 _WORD = 1 << 64
-_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,19}", re.ASCII)
-_DEFAULTS = GicConfig()
-_NO_CHOICE = "commands_per_step"
-"""A comparison looks at queues that have run to their ends."""
-_PAGE_SIZES = 3
-_MOST_PAGES = 4
 
 
 def format_program(program: Program, comment: str = "") -> str:
     """The text of a program, with lines of comment below its title."""
-    config, geometry = program.machine.config, program.machine.geometry
-    tables = f"page_size={geometry.page_size} indirect={int(geometry.indirect)} pages={geometry.pages}"
+    notation, machine = peer(program.against).notation, program.machine
+    described = zip(notation.header, notation.describe(machine), strict=True)
     header = [
         f"{_TITLE}{VERSION}",
         *(f"# {line}" for line in comment.splitlines()),
         f"against {program.against}",
-        " ".join(["config", *_choices(config)]),
-        f"tables {tables}",
+        *(" ".join([line, *words]) for line, words in described),
         "",
     ]
-    return "\n".join([*header, *(format_step(step, config.architecture) for step in program.steps)]) + "\n"
+    architecture = notation.architecture(machine)
+    return "\n".join([*header, *(format_step(step, architecture, notation.events) for step in program.steps)]) + "\n"
 
 
-def format_step(step: Step, architecture: str) -> str:
+def format_step(step: Step, architecture: str, events: Mapping[str, tuple[str, ...]] = EVENTS) -> str:
     """A step as its line of text."""
     if isinstance(step, Event):
-        named = zip(EVENTS[step.verb], step.values, strict=True)
+        named = zip(events[step.verb], step.values, strict=True)
         return " ".join([step.verb, *(f"{name}={_shown(value)}" for name, value in named)])
     if step.words[0] & 0xFF not in COMMANDS(architecture) or not _survives(step.words, architecture):
         return " ".join(["words", f"its={step.its}", *map(hex, step.words)])
-    mnemonic, *assignments = format_command(step.words, architecture).split()
-    return " ".join([mnemonic, f"its={step.its}", *assignments])
+    mnemonic, *operands = format_command(step.words, architecture).split()
+    return " ".join([mnemonic, f"its={step.its}", *operands])
+
+
+def format_step_of(program: Program, number: int) -> str:
+    """Step `number` of a program, from 0, as its line of text."""
+    notation = peer(program.against).notation
+    return format_step(program.steps[number], notation.architecture(program.machine), notation.events)
 
 
 def parse_program(text: str, name: str) -> Program:
@@ -78,11 +76,13 @@ def parse_program(text: str, name: str) -> Program:
     lines = _Lines(text, name)
     lines.expect_title()
     against = lines.next_of("against", _against)
-    config = lines.next_of("config", _config)
-    geometry = lines.next_of("tables", _geometry)
-    machine = Machine(config, geometry)
-    bounds = limits(machine)
-    steps = [lines.understood(lambda words: _step(words, machine, bounds), line.split()) for line in lines]
+    notation = peer(against).notation
+    understood = [lines.next_of(line, partial(notation.understand, line)) for line in notation.header]
+    machine = lines.understood(lambda _: notation.machine(*understood), [])
+    parse = partial(
+        _step, notation=notation, architecture=notation.architecture(machine), bounds=notation.limits(machine)
+    )
+    steps = [lines.understood(parse, line.split()) for line in lines]
     return Program(against, machine, tuple(steps))
 
 
@@ -153,87 +153,37 @@ def _against(words: list[str]) -> str:
     return words[0]
 
 
-def _config(words: list[str]) -> GicConfig:
-    known = {field.name: getattr(_DEFAULTS, field.name) for field in fields(GicConfig) if field.name != _NO_CHOICE}
-    choices: dict[str, Any] = {}
-    for name, text in _assignments(words, known):
-        default = known[name]
-        choices[name] = text if isinstance(default, str) else _number(text)
-        if isinstance(default, bool):
-            choices[name] = bool(_in(name, choices[name], range(2)))
-    return GicConfig(**choices)
-
-
-def _geometry(words: list[str]) -> Geometry:
-    known = {"page_size": range(_PAGE_SIZES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
-    values = {name: _in(name, _number(text), known[name]) for name, text in _assignments(words, known)}
-    if values.keys() != known.keys():
-        raise ValueError(f"tables needs {', '.join(known)}")
-    return Geometry(values["page_size"], bool(values["indirect"]), values["pages"])
-
-
-def _step(words: list[str], machine: Machine, bounds: dict[str, range]) -> Step:
+def _step(words: list[str], notation: Notation[Any], architecture: str, bounds: dict[str, range]) -> Step:
     verb, *rest = words
-    if verb in EVENTS:
-        return _event(verb, rest, bounds)
+    if verb in notation.events:
+        return _event(verb, rest, notation.events[verb], bounds)
     if verb != "words" and verb not in OPCODES:
         raise ValueError(f"{verb!r:.60} is neither a command nor an event")
     first, *operands = rest or [""]
     name, _, text = first.partition("=")
     if name != "its":
         raise ValueError(f"{first!r:.60} where its= and the number of an ITS is needed")
-    its = _in("its", _number(text), bounds["its"])
+    its = within("its", number(text), bounds["its"])
     if verb == "words":
         return Command(its, _four(operands))
-    return Command(its, _four_words(parse_command(" ".join([verb, *operands]), machine.config.architecture)))
+    return Command(its, _four_words(parse_command(" ".join([verb, *operands]), architecture)))
 
 
-def _event(verb: str, words: list[str], bounds: dict[str, range]) -> Event:
-    names = EVENTS[verb]
-    values = {name: _in(name, _number(text), bounds[name]) for name, text in _assignments(words, names)}
+def _event(verb: str, words: list[str], names: tuple[str, ...], bounds: dict[str, range]) -> Event:
+    values = {name: within(name, number(text), bounds[name]) for name, text in assignments(words, names)}
     if len(values) != len(names):
         raise ValueError(f"{verb} needs {', '.join(names)}")
     return Event(verb, tuple(values[name] for name in names))
 
 
 def _four(texts: list[str]) -> CommandWords:
-    return _four_words(tuple(_in("word", _number(text), range(_WORD)) for text in texts))
+    return _four_words(tuple(within("word", number(text), range(_WORD)) for text in texts))
 
 
 def _four_words(values: tuple[int, ...]) -> CommandWords:
     if len(values) != 4:
         raise ValueError(f"{len(values)} words where a command has four")
     return values[0], values[1], values[2], values[3]
-
-
-def _assignments(words: list[str], known: Any) -> Iterator[tuple[str, str]]:
-    """(name, text) of each word; a name must be known and come once."""
-    seen = set()
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or name not in known or name in seen:
-            raise ValueError(f"{word!r:.60} is not one of {', '.join(known)}, '=' and a value, given once")
-        seen.add(name)
-        yield name, text
-
-
-def _number(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text!r:.60} is not a number")
-    return int(text, 16 if text.startswith("0x") else 10)
-
-
-def _in(name: str, value: int, allowed: range) -> int:
-    if value not in allowed:
-        raise ValueError(f"{name}={value:#x} is not from {allowed.start:#x} to {allowed.stop - 1:#x}")
-    return value
-
-
-def _choices(config: GicConfig) -> Iterator[str]:
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value != getattr(_DEFAULTS, field.name) or field.name == "architecture":
-            yield f"{field.name}={value if isinstance(value, str) else int(value)}"
 
 
 def _shown(value: int) -> str:

@@ -48,6 +48,10 @@ class KvmBehaviour:
     caches_translations: bool = _since("5.4")
     """The series "vgic: ITS translation cache": what KVM_SIGNAL_MSI has translated once it does not look up again."""
 
+    caches_per_its: bool = _since("6.10", until="5.4")
+    """Each ITS has a translation cache, without bounds. Before: one for all, of 16 translations a vCPU; the one that
+    was used last stays longest, and one that is there is not replaced."""
+
     cached_msis_stay_in_software: bool = _since("5.4")
     """The same series: KVM_SIGNAL_MSI of an event that was translated sets the latch of its LPI, forwarded or not, and
     set_forwarding itself translates it first. SAVE_PENDING_TABLES then reads the VPT, and the interrupt is lost. False:
@@ -92,15 +96,22 @@ class KvmBehaviour:
     """7b95382f9658: a userspace write of GICR_ISPENDR0 changes vSGIs in the GIC. Before, only what software keeps."""
 
     walks_every_lpi: bool = _since("6.10")
-    """The xarray of LPIs: INVALL and EnableLPIs go through all LPIs of the VM. Before: through those of the vCPU."""
+    """The xarray of LPIs: INVALL and EnableLPIs go through all LPIs of the VM, and everything is in order of INTIDs.
+    Before: through those of the vCPU, and in the order in which LPIs were created."""
 
     clears_unmapped_entries: bool = _since("6.13", "6.1.120", "6.12.3")
     """e9649129d33d and 7602ffd1d5e8: MAPD V=0 zeroes the DTE and DISCARD the ITE in guest RAM. Of 6.12.y is known that
     it came with 6.12.3 at the latest."""
 
+    mapc_checks_target_last: bool = _since("6.12")
+    """MAPC V=0 unmaps whatever its RDbase is. Before, not if the VM has no such vCPU; 6.1.192 is the newest that is
+    known to be so, and 6.12.117 the oldest that is not."""
+
+    leaves_forwarded: bool = _since("6.12")
+    """An event whose LPI is forwarded already is left as it is. Before: a second mapping. Known of the same two."""
+
     forwarding_falls_back: bool = _since("6.15")
-    """5c57533eb8c1: an event that leads to no LPI, or to one that is forwarded already, is left as it is. Before: an
-    error, and a second mapping."""
+    """5c57533eb8c1: an event that leads to no LPI is left as it is. Before: an error."""
 
     unsets_by_host_irq: bool = _since("6.16")
     """05b9405f2fa1: unset_forwarding finds the LPI by the host interrupt. Before, by translating the guest's event once

@@ -52,6 +52,14 @@ def execute(its: VgicIts, queue: NDArray[np.uint64]) -> None:
             handler(its, operands)
 
 
+def execute_one(its: VgicIts, words: NDArray[np.uint64]) -> None:
+    """Execute a command, uint64 [4], by itself. CommandError or KvmError if KVM drops it, ENODEV if it is none."""
+    if int(words[_OPCODE.word]) >> _OPCODE.shift & _OPCODE.mask not in _LAYOUTS:
+        raise KvmError("ENODEV", f"command {words[_OPCODE.word]:#x} is none")
+    handler, operands = next(_decode(words.reshape(1, -1)))
+    handler(its, operands)
+
+
 def _decode(words: NDArray[np.uint64]) -> Iterator[tuple[Handler, Operands]]:
     """What does each command, uint64 [n, 4], and its operands; nothing is done for one that KVM does not know."""
     opcodes = words[:, _OPCODE.word] >> _OPCODE.shift & _OPCODE.mask
@@ -84,12 +92,12 @@ def mapd(its: VgicIts, operands: Operands) -> None:
 def mapc(its: VgicIts, operands: Operands) -> None:
     """Map a collection to a vCPU, and its LPIs with it; V=0 frees it and leaves its events without a collection."""
     collection_id, target = operands["ICID"], operands["RDbase"] & _TARGET
+    if target >= its.dist.nr_vcpus and (operands["V"] or not its.dist.behaviour.mapc_checks_target_last):
+        raise CommandError("E_ITS_MAPC_PROCNUM_OOR")
     if not operands["V"]:
         its.free_collection(collection_id)
         its.translation_cache.invalidate()
         return
-    if target >= its.dist.nr_vcpus:
-        raise CommandError("E_ITS_MAPC_PROCNUM_OOR")
     collection = its.collections.get(collection_id)
     if collection is None:
         its.map_collection(collection_id).target_addr = target

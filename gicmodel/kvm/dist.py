@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all vCPUs and virtual ITSs of a VM share (Linux `struct vgic_dist`)."""
 
+from collections.abc import Hashable
+
 from gicmodel.driver import GicDriver
 from gicmodel.kvm.behaviour import KvmBehaviour
 from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, Lpis
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.sgi import Sgis
-from gicmodel.kvm.translation_cache import TranslationCache
+from gicmodel.kvm.translation_cache import SharedCache, TranslationCache
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import GuestMemory
@@ -32,8 +34,9 @@ class VgicDist:
         self.memory = memory
         self.nr_vcpus = nr_vcpus
         self.behaviour = behaviour
-        self.lpis = Lpis()
+        self.lpis = Lpis(by_intid=behaviour.walks_every_lpi)
         self._translation_caches: list[TranslationCache] = []
+        self._shared_translations: dict[Hashable, int] = {}
         self.initialised = False
         self._driver = driver if driver is not None and driver.gic.is_v4 else None
         self._vsgi_cpu_interface = vsgi_cpu_interface
@@ -63,7 +66,10 @@ class VgicDist:
 
     def new_translation_cache(self) -> TranslationCache:
         """That of one more virtual ITS."""
-        cache = TranslationCache(self.lpis)
+        if self.behaviour.caches_per_its:
+            cache = TranslationCache(self.lpis)
+        else:
+            cache = SharedCache(self.lpis, self.nr_vcpus, self._shared_translations)
         self._translation_caches.append(cache)
         return cache
 
@@ -77,9 +83,11 @@ class VgicDist:
 
         HostOops if they cannot and the release of Linux does not ask.
         """
+        if self._has_run:
+            return
         if self.nassgireq and not self.host_has_vsgis:
             raise HostOops("vgic_v4_configure_vsgis activates vSGIs that the host's CPU interfaces do not have")
-        if self.supports_direct_sgis and not self._has_run:
+        if self.supports_direct_sgis:
             self.sgis.configure(self.nassgireq)
         self._has_run = True
 

@@ -46,10 +46,14 @@ class Route:
     device_id: int
     event_id: int
 
+    def resolve(self) -> int | None:
+        """The LPI that the route leads to now, if there is one. KvmError EBUSY if KVM could not deliver it."""
+        return self.its.resolve_lpi(self.device_id, self.event_id)
+
     def slot(self) -> int | None:
         """The LPI that the route leads to now. None if there is none or KVM could not deliver it."""
         try:
-            return self.its.resolve_lpi(self.device_id, self.event_id)
+            return self.resolve()
         except KvmError:
             return None
 
@@ -95,7 +99,7 @@ class Forwarding:
             events = {slot: host.event for slot, host in chosen.items() if host.device is device}
             self._dist.vlpis.map(np.array(list(events)), device, np.array(list(events.values())))
             self._hand_over(events, transfer)
-        for slot, host in () if self._dist.behaviour.forwarding_falls_back else again:
+        for slot, host in () if self._dist.behaviour.leaves_forwarded else again:
             self._dist.vlpis.remap(slot, host)
             self._hand_over([slot], transfer)
         return len(chosen)
@@ -155,7 +159,8 @@ class Forwarding:
 
     def _forwardable(self, route: Route) -> int | None:
         """The LPI that a route leads to, forwarded already or not; None if there is none."""
-        slot, where = route.slot(), f"device {route.device_id:#x}, event {route.event_id:#x}"
+        where = f"device {route.device_id:#x}, event {route.event_id:#x}"
+        slot = route.slot() if self._dist.behaviour.forwarding_falls_back else route.resolve()
         if slot is None and not self._dist.behaviour.forwarding_falls_back:
             raise KvmError("E_ITS_INT_UNMAPPED_INTERRUPT", f"{where}: the guest has no LPI there that can be delivered")
         if slot is not None and self._dist.lpis.rows["target_vcpu"][slot] == NO_VCPU:

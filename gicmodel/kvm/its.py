@@ -106,17 +106,6 @@ class VgicIts:
         self.collections: dict[int, Collection] = {}
 
     @property
-    def enabled(self) -> bool:
-        """GITS_CTLR.Enabled. An ITS that is disabled remembers no translation."""
-        return self._enabled
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        self._enabled = value
-        if not value:
-            self.translation_cache.invalidate()
-
-    @property
     def device_table(self) -> GuestTable:
         """The device table in guest RAM."""
         return GuestTable.of_baser(self.baser_device_table)

@@ -46,7 +46,8 @@ class Lpis:
     are not indexed by INTID because a restored ITE may carry any 32-bit INTID: KVM has no upper bound there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, by_intid: bool = True) -> None:
+        self._by_intid = by_intid
         self.rows = np.zeros(64, LPI)
         self.queued: NDArray[np.int32] = np.full(64, NO_VCPU, np.int32)
         """The vCPU on whose ap_list each LPI is (Linux `vgic_irq.vcpu`), by slot."""
@@ -104,15 +105,17 @@ class Lpis:
         self._mapping_changed()
 
     def slots(self) -> NDArray[np.int64]:
-        """The slots of all LPIs, in ascending INTID order: the order in which Linux walks them."""
-        if self._order is None:
+        """The slots of all LPIs in the order in which Linux walks them: by INTID, before 6.10 as they were created."""
+        if self._order is None and not self._by_intid:
+            self._order = np.array(list(self._slots.values()), np.int64)
+        elif self._order is None:
             used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
             order: NDArray[np.int64] = np.argsort(self.rows["intid"][used], kind="stable")
             self._order = used[order]
         return self._order
 
     def targeting(self, vcpu: int) -> NDArray[np.int64]:
-        """The slots of the LPIs that target `vcpu`, in ascending INTID order."""
+        """The slots of the LPIs that target `vcpu`, in the order of `slots`."""
         slots = self.slots()
         hit: NDArray[np.bool_] = self.rows["target_vcpu"][slots] == vcpu
         return slots[hit]

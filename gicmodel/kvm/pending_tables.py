@@ -87,7 +87,7 @@ def write_pending_tables(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) 
 
     The state of forwarded LPIs comes from the VPTs, or without `vlpis` from the latch as that of all others.
     """
-    if not lpi_by_lpi and dist.behaviour.pending_byte_per_vcpu:
+    if not lpi_by_lpi and dist.behaviour.pending_byte_per_vcpu and dist.behaviour.walks_every_lpi:
         plan = _save_plan(dist, vlpis)
         if plan.possible:
             plan.save()

@@ -5,12 +5,16 @@ An event is remembered when it is translated, that is by INT, by KVM_SIGNAL_MSI 
 unless its LPI is forwarded by then. DISCARD, MOVI, MOVALL, MAPC V=0, MAPD of a mapped device, and whatever disables the
 ITS or the LPIs of a vCPU forget all of them; MAPC V=1 forgets none.
 
-From 5.4 to 6.9 Linux has one cache for all virtual ITSs, with room for 16 translations a vCPU; this is that of 6.10.
+From 5.4 to 6.9 Linux has one cache for all virtual ITSs, which is `SharedCache`.
 """
+
+from collections.abc import Hashable
 
 from gicmodel.kvm.lpi import Lpis
 
 _EVENTID_BITS = 16
+_PER_VCPU = 16
+"""LPI_DEFAULT_PCPU_CACHE_SIZE."""
 
 
 class TranslationCache:
@@ -18,7 +22,7 @@ class TranslationCache:
 
     def __init__(self, lpis: Lpis) -> None:
         self._lpis = lpis
-        self._slots: dict[int, int] = {}
+        self._slots: dict[Hashable, int] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -39,9 +43,37 @@ class TranslationCache:
 
     def invalidate(self) -> None:
         """Forget all (Linux `vgic_its_invalidate_cache`)."""
-        slots, self._slots = self._slots, {}
-        for slot in slots.values():
+        slots = list(self._slots.values())
+        self._slots.clear()
+        for slot in slots:
             self._lpis.release(slot)
+
+
+class SharedCache(TranslationCache):
+    """The share of one ITS, or of none, in a cache that all have in common; `invalidate` forgets those of all."""
+
+    def __init__(self, lpis: Lpis, nr_vcpus: int, common: dict[Hashable, int]) -> None:
+        super().__init__(lpis)
+        self._slots = common
+        """The one that was used last is the last."""
+        self._room = nr_vcpus * _PER_VCPU
+
+    def find(self, device_id: int, event_id: int) -> int | None:
+        """One that is found is the one that was used last."""
+        key = id(self), device_id, event_id
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            self._slots[key] = slot
+        return slot
+
+    def remember(self, device_id: int, event_id: int, slot: int) -> None:
+        """Nothing if the event is remembered; else the one that was not used for longest makes room."""
+        if self.find(device_id, event_id) is not None:
+            return
+        if len(self._slots) == self._room:
+            self._lpis.release(self._slots.pop(next(iter(self._slots))))
+        self._lpis.hold(slot)
+        self._slots[id(self), device_id, event_id] = slot
 
 
 def _key(device_id: int, event_id: int) -> int:

@@ -183,6 +183,8 @@ class VirtualIts(VgicIts):
         if enable and not (self.device_table.valid and self.collection_table.valid and queue_valid):
             return
         self.enabled = enable
+        if not enable:
+            self.translation_cache.invalidate()
         self._process_commands()
 
     def _read_iidr(self) -> int:

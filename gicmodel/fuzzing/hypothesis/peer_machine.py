@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.generation import commands_for
 from gicmodel.fuzzing.hypothesis.strategies import (
     Command,
@@ -61,7 +61,7 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
     Subclass it and set `peer`; override `machines` to fix the machine.
     """
 
-    peer: ClassVar[Peer]
+    peer: ClassVar[HardwarePeer]
 
     @classmethod
     def machines(cls) -> SearchStrategy[Machine]:
@@ -77,7 +77,7 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
         """Boot both, map some of the universe on each ITS, and write each configuration byte."""
         self.machine = data.draw(self.machines(), "machine")
         self.config = self.machine.config
-        self.comparison: Comparison = self.peer.start(self.machine)
+        self.comparison: HardwareComparison = self.peer.start(self.machine)
         self.universe, self.lab = self.comparison.universe, self.comparison.lab
         for its in range(self.config.its):
             self.push(its, data.draw(some_mapping_commands(self.universe, alloc=its == 0), f"ITS {its}"))

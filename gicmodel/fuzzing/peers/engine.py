@@ -21,7 +21,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from gicmodel.engine import VARIABLE, Engine
-from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.oracle import boot_pair, draw_machine
 from gicmodel.fuzzing.peers.pair import Pair
@@ -59,7 +59,7 @@ def run_steps(pair: Pair, steps: Sequence[Step]) -> str:
     return "; ".join(said)
 
 
-class AgainstEngine(Comparison):
+class AgainstEngine(HardwareComparison):
     """The hardware on both engines."""
 
     def __init__(self, machine: Machine) -> None:
@@ -89,7 +89,7 @@ class AgainstEngine(Comparison):
                 )
 
 
-class EnginePeer(Peer):
+class EnginePeer(HardwarePeer):
     """Python beside machine code, or the reverse."""
 
     name: ClassVar[str] = "engine"

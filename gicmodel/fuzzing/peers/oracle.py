@@ -11,7 +11,7 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.hypothesis.strategies import MACHINE_CHOICES, Geometry
 from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everything, check_queues
 from gicmodel.fuzzing.peers.pair import Pair
@@ -33,7 +33,7 @@ POLICIES: dict[str, tuple[Mapping[str, object], ...]] = {
 }
 
 
-class AgainstOracle(Comparison):
+class AgainstOracle(HardwareComparison):
     """The hardware and an oracle, in one process."""
 
     def __init__(self, pair: Pair) -> None:
@@ -57,7 +57,7 @@ class AgainstOracle(Comparison):
         check_everything(self.pair)
 
 
-class OraclePeer(Peer):
+class OraclePeer(HardwarePeer):
     """The dicts and sets of `gicmodel.spec`, or of a subclass that is to be tried."""
 
     name: ClassVar[str] = "oracle"

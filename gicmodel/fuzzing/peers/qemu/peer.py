@@ -16,7 +16,7 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.generation import commands_for, draw_packets, draw_steps
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.agreement import Divergence
@@ -39,7 +39,7 @@ _BYTES = (0xA1, 0xA0)
 """A vLPI that is enabled, and one that is not: whether PendingLast becomes 1."""
 
 
-class AgainstQemu(Comparison):
+class AgainstQemu(HardwareComparison):
     """The hardware in this process, and an emulator that ends with the comparison."""
 
     def __init__(self, machine: Machine) -> None:
@@ -149,7 +149,7 @@ _DOES: dict[str, Callable[..., None]] = {
 }
 
 
-class QemuPeer(Peer):
+class QemuPeer(HardwarePeer):
     """`qemu-system-aarch64`, one process for each comparison."""
 
     name: ClassVar[str] = "qemu"

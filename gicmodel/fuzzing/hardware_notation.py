@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs for the hardware: its choices, the geometry of the tables, commands and what software does between them.
+
+A machine is two lines: `config` has the fields of `GicConfig` that are not its defaults, `tables` the geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+from typing import Any, ClassVar
+
+from gicmodel.config import GicConfig
+from gicmodel.fuzzing.hypothesis.strategies import Geometry
+from gicmodel.fuzzing.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.program import EVENTS, Machine, Program, limits
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+
+_DEFAULTS = GicConfig()
+_NO_CHOICE = "commands_per_step"
+"""A comparison looks at queues that have run to their ends."""
+_PAGE_SIZES = 3
+_MOST_PAGES = 4
+_DEFAULTED = ("command_errors", "individual_doorbell", "vmovp", "nid", "discard_unmapped")
+"""Choices of the machine that change neither where its tables are nor what a comparison may look at."""
+
+
+class HardwareNotation(Notation[Machine]):
+    """Programs for `Machine`."""
+
+    events = EVENTS
+    header = ("config", "tables")
+    names: ClassVar[tuple[str, ...]] = (
+        *("DeviceID", "EventID", "ICID", "vPEID", "RDbase", "pINTID", "vINTID", "INTID", "LPI", "rd", "vSGI", "its"),
+    )
+    least: ClassVar[dict[str, int]] = {"LPI": FIRST_LPI}
+    simplified: ClassVar[tuple[str, ...]] = (
+        *("Size", "Priority", "Enable", "Group", "D", "DB", "SeqNum", "ITSList", "Doorbell", "Default_Doorbell"),
+    )
+
+    def architecture(self, machine: Machine) -> str:
+        """The GIC's."""
+        return machine.config.architecture
+
+    def limits(self, machine: Machine) -> dict[str, range]:
+        """`program.limits`."""
+        return limits(machine)
+
+    def describe(self, machine: Machine) -> Iterator[list[str]]:
+        """The choices that are none of the defaults, and all of the geometry."""
+        geometry = machine.geometry
+        yield list(_choices(machine.config))
+        yield [
+            f"page_size={geometry.page_size}",
+            f"indirect={int(geometry.indirect)}",
+            f"pages={geometry.pages}",
+        ]
+
+    def understand(self, line: str, words: list[str]) -> GicConfig | Geometry:
+        """A config or a geometry."""
+        return _config(words) if line == "config" else _geometry(words)
+
+    def machine(self, *understood: Any) -> Machine:
+        """The machine of a config and a geometry."""
+        return Machine(*understood)
+
+    def simpler_machines(self, program: Program) -> Iterator[Machine]:
+        """Fewer ITSs, default choices, the smallest tables."""
+        machine = program.machine
+        config = machine.config
+        used = 1 + max((self.fields(step, machine).get("its", 0) for step in program.steps), default=0)
+        configs = [replace(config, its=used)] if used < config.its else []
+        defaults = {name: getattr(_DEFAULTS, name) for name in _DEFAULTED}
+        configs += [replace(config, **{name: to}) for name, to in defaults.items() if getattr(config, name) != to]
+        yield from (Machine(simpler, machine.geometry) for simpler in configs)
+        if machine.geometry != Geometry():
+            yield Machine(config, Geometry())
+
+    def renamed(self, program: Program) -> Iterable[str]:
+        """Hardware that retains need not see that another device's ITT becomes a device's."""
+        if program.machine.config.caching == "retain":
+            return tuple(name for name in self.names if name != "DeviceID")
+        return self.names
+
+
+def _config(words: list[str]) -> GicConfig:
+    known = {field.name: getattr(_DEFAULTS, field.name) for field in fields(GicConfig) if field.name != _NO_CHOICE}
+    choices: dict[str, Any] = {}
+    for name, text in assignments(words, known):
+        default = known[name]
+        choices[name] = text if isinstance(default, str) else number(text)
+        if isinstance(default, bool):
+            choices[name] = bool(within(name, choices[name], range(2)))
+    return GicConfig(**choices)
+
+
+def _geometry(words: list[str]) -> Geometry:
+    known = {"page_size": range(_PAGE_SIZES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
+    values = {name: within(name, number(text), known[name]) for name, text in assignments(words, known)}
+    if values.keys() != known.keys():
+        raise ValueError(f"tables needs {', '.join(known)}")
+    return Geometry(values["page_size"], bool(values["indirect"]), values["pages"])
+
+
+def _choices(config: GicConfig) -> Iterator[str]:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value != getattr(_DEFAULTS, field.name) or field.name == "architecture":
+            yield f"{field.name}={value if isinstance(value, str) else int(value)}"
+
+
+NOTATION = HardwareNotation()

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A shared library of a kernel's files: made by the C compiler in seconds, and kept under a digest of all sources."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.peers.linux.source import KernelSource
+
+SHIM = Path(__file__).parent / "shim"
+
+_INCLUDED = re.compile(r"^\s*#\s*include\s*<([\w./-]+)>", re.MULTILINE)
+_FLAGS = (
+    "-std=gnu11 -O1 -g -fPIC -fno-strict-aliasing -fwrapv -fms-extensions -fvisibility=hidden -Werror=implicit"
+).split()
+_SECONDS = 300
+_OF_THE_SYSTEM = frozenset({"linux/errno.h"})
+"""Headers of Linux that the C library includes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a library is made of a kernel.
+
+    `unit` is the C file of ours that includes the kernel's; `stands_in` our header that takes the place of each that is
+    not taken from the kernel. `cut` names functions per file of the kernel, which `cut.h` has then; `macros` are
+    defined where a file of the kernel contains a regular expression.
+    """
+
+    unit: str
+    stands_in: str
+    directories: tuple[str, ...]
+    cut: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def built(source: KernelSource, recipe: Recipe) -> Path:
+    """The library, from the user's cache directory if it is there.
+
+    Raises UnusableInput without a C compiler, and if the source does not compile: its kernel needs something that the
+    stand-ins do not have.
+    """
+    texts = {path.relative_to(SHIM).as_posix(): path.read_bytes() for path in sorted(SHIM.glob("*.[ch]"))}
+    digest = hashlib.sha256(repr((sorted(source.files.items()), sorted(texts.items()), recipe, _FLAGS)).encode())
+    directory, name = user_cache_path("gicmodel") / "linux", f"{recipe.unit}-{digest.hexdigest()[:32]}"
+    for kept in directory.glob(f"{name}-*.so"):
+        if kept.name == f"{name}-{_digest_of(kept)}.so":
+            return kept
+    with tempfile.TemporaryDirectory(prefix="gicmodel-") as made:
+        return _keep(_compile(source, recipe, Path(made)), directory, name)
+
+
+def compiler() -> str:
+    """The C compiler. Raises UnusableInput without one."""
+    found = next((path for name in (os.environ.get("CC"), "gcc", "cc") if name and (path := shutil.which(name))), None)
+    if found is None:
+        raise UnusableInput("no C compiler is installed (Debian: gcc)")
+    return found
+
+
+def function(text: str, name: str) -> str:
+    """A function that is cut out of a C file in the kernel's style. Raises UnusableInput if there is none."""
+    found = re.search(rf"^[a-z][^;={{}}]*?\b{name}\([^;{{}}]*\)\n\{{\n.*?^\}}\n", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise UnusableInput(f"this kernel has no function {name} where it is looked for")
+    return found[0]
+
+
+def _compile(source: KernelSource, recipe: Recipe, directory: Path) -> Path:
+    kernel, made = directory / "kernel", directory / "made"
+    for path, octets in source.files.items():
+        _write(kernel / path, octets)
+    for header in _headers_to_make(source):
+        _write(made / header, f"#include <{recipe.stands_in}>\n".encode())
+    cut = [function(source.text(path), name) for path, names in recipe.cut.items() for name in names]
+    _write(made / "cut.h", "\n".join(cut).encode())
+    defined = [f"-D{name}" for name, (path, what) in recipe.macros.items() if re.search(what, source.text(path))]
+    included = [f"-I{path}" for path in (SHIM, made, *(kernel / name for name in recipe.directories))]
+    objects, wherever = directory / "unit.o", f"-ffile-prefix-map={directory}="
+    compiled = ["-c", str(SHIM / f"{recipe.unit}.c"), "-o", str(objects)]
+    _run(source, [compiler(), *_FLAGS, wherever, *defined, *included, *compiled])
+    stubs = _write(directory / "stubs.c", _stubs(_undefined(source, objects)).encode())
+    library = directory / "library.so"
+    linked = ["-shared", "-fPIC", "-w", "-fno-builtin", str(objects), str(stubs), "-Wl,--no-undefined"]
+    _run(source, [compiler(), *linked, "-o", str(library)])
+    return library
+
+
+def _headers_to_make(source: KernelSource) -> set[str]:
+    """The headers that the kernel's files include and that are not among them."""
+    taken = {path.removeprefix("include/") for path in source.files}
+    included = (name for path in source.files for name in _INCLUDED.findall(source.text(path)))
+    return {name for name in included if name not in taken | _OF_THE_SYSTEM}
+
+
+def _undefined(source: KernelSource, objects: Path) -> list[str]:
+    names = _run(source, ["nm", "--undefined-only", "--format=just-symbols", str(objects)]).split()
+    libc = ctypes.CDLL(None)
+    return [name for name in names if name != "_GLOBAL_OFFSET_TABLE_" and not hasattr(libc, name)]
+
+
+def _stubs(names: Iterable[str]) -> str:
+    """Functions of the kernel's that the files refer to, and that are never called: to call one is the end."""
+    lines = [f'void *{name}(void) {{ shim_die(-10000, "{name}"); return 0; }}' for name in names]
+    return "\n".join(["void shim_die(int, const char *);", *lines]) + "\n"
+
+
+def _run(source: KernelSource, command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnusableInput(f"{command[0]}: {error}") from None
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if "error" in line or "undefined" in line), done.stderr)
+        raise UnusableInput(f"{source.where}: Linux {source.version} does not compile here: {said.strip():.300}")
+    return done.stdout
+
+
+def _write(path: Path, octets: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(octets)
+    return path
+
+
+def _keep(library: Path, directory: Path, name: str) -> Path:
+    """Put a library into the cache, whole, under a name that tells damage. UnusableInput if there is no room."""
+    kept = directory / f"{name}-{_digest_of(library)}.so"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        part = kept.with_name(f".{kept.name}.{os.getpid()}")
+        shutil.copyfile(library, part)
+        part.replace(kept)
+    except OSError as error:
+        raise UnusableInput(f"{kept}: cannot be written: {error.strerror or error}") from None
+    return kept
+
+
+def _digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:32]

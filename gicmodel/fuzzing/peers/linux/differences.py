@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where `gicmodel.kvm` and Linux may differ, each with its reason; everything else is a finding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gicmodel.fuzzing.program import Command, Event, Step
+from gicmodel.layouts.commands import OPCODES
+from gicmodel.layouts.lpi_tables import VSGIS
+from gicmodel.layouts.registers.by_name import register
+
+
+class Explained(NamedTuple):
+    """Results of a command, or of an event's verb, that may differ. `parts`: so does all that follows, until a boot."""
+
+    step: str
+    linux: object
+    model: object
+    reason: str
+    parts: bool = False
+
+
+RESULTS = (
+    *(
+        Explained(
+            mnemonic,
+            "E_ITS_MAPC_COLLECTION_OOR",
+            "EINVAL",
+            "vgic_its_alloc_collection; KVM drops the command, and nobody sees what for. RESTORE_TABLES, which is seen,"
+            " says EINVAL to the same collection.",
+        )
+        for mnemonic in ("MAPC", "MAPTI", "MAPI")
+    ),
+    Explained(
+        "unforward",
+        "WARNING",
+        "OK",
+        "kvm_vgic_v4_unset_forwarding before 6.16 warns when the route of a host interrupt leads to an LPI that it does"
+        " not feed, and goes on. The model has no kernel log.",
+    ),
+    Explained(
+        "forward",
+        "OK",
+        "EINVAL",
+        "its_vlpi_map lets a host interrupt that is a vLPI still, and of which KVM does not know that any more (before"
+        " 6.12), become another one. The model's driver refuses it: its ITS has no VMOVI that changes the vINTID.",
+        parts=True,
+    ),
+)
+
+_BITS_OF_PPIS = frozenset(
+    register(f"GICR_{name}").offset for name in ("IGROUPR0", "ISENABLER0", "ICENABLER0", "ISPENDR0", "ICPENDR0")
+)
+_SGIS = (1 << VSGIS) - 1
+
+_NAMES = {opcode: mnemonic for mnemonic, opcode in OPCODES.items()}
+
+
+def name(step: Step) -> str:
+    """A command's mnemonic, or the number of an unknown opcode; an event's verb."""
+    if isinstance(step, Command):
+        return _NAMES.get(step.words[0] & 0xFF, hex(step.words[0] & 0xFF))
+    return step.verb
+
+
+def explained(step: Step, linux: object, model: object) -> Explained | None:
+    """The one of `RESULTS` that these results are, if any."""
+    return next((each for each in RESULTS if (each.step, each.linux, each.model) == (name(step), linux, model)), None)
+
+
+def without_ppis(step: Step) -> Step:
+    """The step with the bits of PPIs 0, of which the model's redistributors have none."""
+    if isinstance(step, Command) or not step.verb.startswith("rd_") or step.values[1] not in _BITS_OF_PPIS:
+        return step
+    rd, offset, *rest = step.values
+    return (
+        Event(step.verb, (rd, offset, *(value & _SGIS for value in rest[:1]), *rest[1:]))
+        if "write" in step.verb
+        else step
+    )
+
+
+def seen(step: Step, result: object) -> object:
+    """What is compared of a result: a register's bits of PPIs are not."""
+    of_ppis = isinstance(step, Event) and step.verb in ("rd_read", "rd_user_read") and step.values[1] in _BITS_OF_PPIS
+    return result & _SGIS if of_ppis and isinstance(result, int) else result

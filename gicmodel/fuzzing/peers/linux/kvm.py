@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linux' own vgic as a peer of `gicmodel.kvm`: one VM on either, results, RAM and state compared after every operation.
+
+Linux' side is `vgic.c`, `vgic-its.c`, `vgic-mmio.c`, `vgic-mmio-v3.c` and `vgic-v4.c` as they are, and what saves
+pending tables of `vgic-v3.c`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.comparison import Comparison, Peer
+from gicmodel.fuzzing.peers.agreement import Divergence
+from gicmodel.fuzzing.peers.linux.build import built, compiler
+from gicmodel.fuzzing.peers.linux.differences import explained, name, seen, without_ppis
+from gicmodel.fuzzing.peers.linux.draw import draw_machine, draw_steps
+from gicmodel.fuzzing.peers.linux.linux_vm import LinuxVm
+from gicmodel.fuzzing.peers.linux.machine import NOTATION, RAM_BASE, KvmNotation, VirtualMachine
+from gicmodel.fuzzing.peers.linux.model_vm import ModelVm
+from gicmodel.fuzzing.peers.linux.source import KernelSource, newest_installed, read_source
+from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
+from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, State, Vm
+from gicmodel.fuzzing.program import Command, Event, Program, Step
+from gicmodel.kvm import KvmBehaviour
+from gicmodel.layouts.commands import COMMAND_BYTES
+from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER
+from gicmodel.memory import PAGE_BYTES
+
+_DEAD = (OOPS, STORM)
+_CWRITER = register("GITS_CWRITER", "3").offset
+_FACES = ("its", "rd", "dist")
+_PLACES = {"cbaser": 1, "cwriter": 3}
+
+
+class AgainstLinux(Comparison):
+    """The model's VM and Linux'. What makes no sense where it stands, as to stop a vCPU that is out, is left out."""
+
+    def __init__(self, machine: VirtualMachine, source: KernelSource, behaviour: KvmBehaviour) -> None:
+        self._machine = machine
+        self.model = ModelVm(machine, behaviour)
+        self.linux = LinuxVm(machine, source)
+        self.outcomes = Counter()
+        self._forget()
+
+    def run(self, steps: Sequence[Step]) -> None:
+        """Results and state after every step, and the pages that either has written."""
+        for step in steps:
+            if self._makes_sense(step):
+                self._step(step)
+
+    def check(self) -> None:
+        """All of RAM, and the host."""
+        if self._dead:
+            return
+        self._compare_pages(np.arange(len(self.model.ram) // PAGE_BYTES))
+        _agree(self.linux.state_of_host(), self.model.state_of_host())
+
+    def close(self) -> None:
+        """End Linux' VM."""
+        self.linux.close()
+
+    def _forget(self) -> None:
+        self._dead = False
+        self._running: set[int] = set()
+        self._connected: set[int] = set()
+        self._queue_ends: dict[int, int] = {}
+        self._state: State = {}
+
+    def _makes_sense(self, step: Step) -> bool:
+        """Whether KVM can be asked that now."""
+        if isinstance(step, Command):
+            return not self._dead
+        verb, values = step
+        if verb == "boot":
+            return True
+        if verb in ("forward", "unforward", "device_event") and self._machine.architecture == "3":
+            return False
+        irq_free = values[-1:] and values[-1] not in self._connected
+        senseless = {
+            "load": values[:1] and values[0] in self._running,
+            "put": values[:1] and values[0] not in self._running,
+            "forward": not irq_free,
+            "unforward": irq_free,
+        }
+        return not self._dead and not senseless.get(verb)
+
+    def _step(self, step: Step) -> None:
+        if isinstance(step, Event) and step.verb in ("enqueue", "ring"):
+            step = self._queued(step)
+        step = without_ppis(step)
+        model, linux = seen(step, _do(self.model, step)), seen(step, _do(self.linux, step))
+        self.outcomes[name(step), _shown(linux)] += 1
+        known = None if linux == model else explained(step, linux, model)
+        if linux != model and known is None:
+            where = f" in {self.linux.died_at}" if linux in _DEAD else ""
+            raise Divergence(f"result of {name(step)}", f"Linux {linux}{where}", f"model {model}")
+        self._dead = linux in _DEAD or (known is not None and known.parts)
+        if isinstance(step, Event):
+            self._follow(step, linux)
+        if not self._dead:
+            self._compare()
+
+    def _queued(self, step: Event) -> Event:
+        """What `enqueue` and `ring` do to RAM and registers."""
+        verb, (its, *words) = step
+        registers = self.linux.state()[f"registers of ITS {its}"]
+        cbaser = GITS_CBASER.unpack(registers[_PLACES["cbaser"]])
+        end = self._queue_ends.get(its, registers[_PLACES["cwriter"]])
+        if verb == "ring":
+            self._queue_ends.pop(its, None)
+            return Event("its_write", (its, _CWRITER, end, 8))
+        address, octets = cbaser["Physical_Address"] + end, np.array(words, "<u8").tobytes()
+        for side in (self.model, self.linux):
+            side.store(address, octets)
+        self._queue_ends[its] = (end + COMMAND_BYTES) % ((cbaser["Size"] + 1) * PAGE_BYTES)
+        return Event("enqueue", step.values)
+
+    def _follow(self, step: Event, result: object) -> None:
+        """What KVM's callers keep."""
+        verb, values = step
+        if verb == "boot":
+            self._forget()
+        elif verb == "load" and result == OK:
+            self._running.add(values[0])
+        elif verb == "put":
+            self._running.discard(values[0])
+        elif verb == "forward":
+            self._connected.add(values[-1])
+        elif verb == "unforward":
+            self._connected.discard(values[0])
+
+    def _compare(self) -> None:
+        linux, model = self.linux.take_dirty(), self.model.take_dirty()
+        if (linux != model).any():
+            page = int(np.flatnonzero(linux != model)[0])
+            sides = (
+                f"{side} {'dirty' if dirty[page] else 'clean'}" for side, dirty in (("Linux", linux), ("model", model))
+            )
+            raise Divergence(f"page {RAM_BASE + page * PAGE_BYTES:#x}", *sides)
+        self._compare_pages(np.flatnonzero(linux))
+        _agree(self.linux.state(), self.model.state())
+
+    def _compare_pages(self, pages: np.ndarray) -> None:
+        if not len(pages):
+            return
+        linux, model = (side.ram.reshape(-1, PAGE_BYTES)[pages] for side in (self.linux, self.model))
+        if (linux != model).any():
+            page, offset = np.argwhere(linux != model)[0]
+            address = RAM_BASE + int(pages[page]) * PAGE_BYTES + int(offset)
+            values = f"Linux {linux[page, offset]:#x}", f"model {model[page, offset]:#x}"
+            raise Divergence(f"RAM at {address:#x}", *values)
+
+
+def _do(side: Vm, step: Step) -> object:
+    if isinstance(step, Command):
+        return side.command(*step)
+    verb, values = step
+    if verb == "enqueue":
+        return OK
+    face, _, access = verb.partition("_")
+    if face not in _FACES:
+        return getattr(side, verb)(*values)
+    number = () if face != "dist" else (0,)
+    return getattr(side, access)(face, *number, *values)
+
+
+def _shown(result: object) -> str:
+    """A result as it is counted: the name of one that is no value."""
+    return result if isinstance(result, str) else OK
+
+
+def _agree(linux: State, model: State) -> None:
+    """Raise Divergence for the first part that differs; of lists of rows, for the first row."""
+    for what, ours in model.items():
+        theirs = linux[what]
+        if theirs != ours:
+            if isinstance(ours, list) and len(ours) == len(theirs):
+                theirs, ours = next((a, b) for a, b in zip(theirs, ours, strict=True) if a != b)
+            elif isinstance(ours, list):
+                theirs, ours = (
+                    [row for row in one if row not in other] for one, other in ((theirs, ours), (ours, theirs))
+                )
+            raise Divergence(what, f"Linux {_hexadecimal(theirs)}", f"model {_hexadecimal(ours)}")
+
+
+def _hexadecimal(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_hexadecimal, value))}]"
+    return hex(value) if isinstance(value, int) and value > 9 else str(value)
+
+
+class LinuxKvm(Peer):
+    """KVM of a kernel's source: the model behaves as the release that it is of."""
+
+    name: ClassVar[str] = "linux-kvm"
+    notation: ClassVar[KvmNotation] = NOTATION
+    chunk: ClassVar[int] = 2000
+
+    def __init__(self, linux_source: Path | None = None) -> None:
+        self._where = linux_source
+
+    def made_of(self, linux_source: Path | None) -> LinuxKvm:
+        """One of this source."""
+        return type(self)(linux_source)
+
+    def require(self) -> None:
+        """A source, and a compiler for it."""
+        compiler()
+        built(self.source, VGIC)
+
+    @property
+    def source(self) -> KernelSource:
+        """The kernel's source. Raises UnusableInput if none is given and none is installed."""
+        where = self._where or newest_installed()
+        if where is None:
+            raise UnusableInput(
+                "cannot compare with Linux: no --linux-source, and no /usr/src/linux-source-* (Debian: linux-source)"
+            )
+        return read_source(where)
+
+    @property
+    def behaviour(self) -> KvmBehaviour:
+        """What the model does: as the release, or if its backports are not known as the release without them."""
+        release = self.source.release
+        try:
+            return KvmBehaviour.release(release)
+        except ValueError:
+            return KvmBehaviour.release(".".join(release.split(".")[:2]))
+
+    def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:
+        """Lives of a VM one after the other."""
+        machine = draw_machine(random, architecture)
+        return Program(self.name, machine, tuple(draw_steps(random, machine, commands)))
+
+    def start(self, machine: VirtualMachine) -> AgainstLinux:
+        """Boot both. Raises UnusableInput without a source or a compiler."""
+        return AgainstLinux(machine, self.source, self.behaviour)
+
+
+PEER = LinuxKvm()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual machines that both KVMs can have, what may happen to them, and how that is written.
+
+vm architecture=4.1 vcpus=4 its=1 vsgis=0
+
+boot
+rd_write rd=0 offset=0x70 value=0x4005000f size=8
+MAPD its=0 Size=0x3 ITT_addr=0x400c0000 V=1 DeviceID=0x0
+save_tables its=0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from gicmodel.fuzzing.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.program import Program
+from gicmodel.layouts.architecture import ARCHITECTURES
+from gicmodel.layouts.lpi_tables import VSGIS
+
+RAM_BASE, RAM_BYTES = 0x4000_0000, 0x21_0000
+RAM_END = RAM_BASE + RAM_BYTES
+MOST_VCPUS, MOST_ITSS = 16, 2
+HOST_IRQS = 16
+"""Events of one device of the host, which may be forwarded."""
+
+_WORD, _HALF, _FLAG = range(1 << 64), range(1 << 32), range(2)
+
+
+@dataclass(frozen=True)
+class VirtualMachine:
+    """A VM on a host whose GIC is of `architecture`; `vsgis`: a GICv4.1's CPU interfaces have virtual SGIs."""
+
+    architecture: str
+    vcpus: int
+    its: int
+    vsgis: bool
+
+
+class KvmNotation(Notation[VirtualMachine]):
+    """Operations of a guest, of userspace and of devices on a `VirtualMachine`.
+
+    A command is executed by itself, and the reason for which KVM drops it is compared; `enqueue` writes one into the
+    queue in guest RAM, and `ring` gives all of them to the ITS.
+    """
+
+    events: ClassVar[dict[str, tuple[str, ...]]] = {
+        "boot": (),
+        "poke": ("address", "value"),
+        "poke_byte": ("address", "byte"),
+        "fill": ("address", "bytes", "byte"),
+        "enqueue": ("its", "word0", "word1", "word2", "word3"),
+        "ring": ("its",),
+        "its_write": ("its", "offset", "value", "size"),
+        "its_read": ("its", "offset", "size"),
+        "rd_write": ("rd", "offset", "value", "size"),
+        "rd_read": ("rd", "offset", "size"),
+        "dist_write": ("offset", "value", "size"),
+        "dist_read": ("offset", "size"),
+        "its_user_write": ("its", "attribute", "value"),
+        "its_user_read": ("its", "attribute"),
+        "rd_user_write": ("rd", "offset", "word"),
+        "rd_user_read": ("rd", "offset"),
+        "dist_user_write": ("offset", "word"),
+        "dist_user_read": ("offset",),
+        "save_tables": ("its",),
+        "restore_tables": ("its",),
+        "reset": ("its",),
+        "save_pending_tables": ("lpi_by_lpi",),
+        "msi": ("its", "DeviceID", "EventID"),
+        "send_sgi": ("vcpu", "SGI"),
+        "sync": ("vcpu",),
+        "take": ("vcpu",),
+        "load": ("vcpu",),
+        "put": ("vcpu", "wfi"),
+        "forward": ("its", "DeviceID", "EventID", "irq"),
+        "unforward": ("irq",),
+        "device_event": ("irq",),
+    }
+    header = ("vm",)
+    names: ClassVar[tuple[str, ...]] = (
+        *("DeviceID", "EventID", "ICID", "RDbase", "pINTID", "rd", "vcpu", "irq", "SGI", "its"),
+    )
+    simplified: ClassVar[tuple[str, ...]] = ("Size",)
+
+    def architecture(self, machine: VirtualMachine) -> str:
+        """The virtual GIC is a GICv3 whatever the host's is."""
+        return "3"
+
+    def limits(self, machine: VirtualMachine) -> dict[str, range]:
+        """What is no number of something may be anything."""
+        return {
+            **{"its": range(machine.its), "rd": range(machine.vcpus), "vcpu": range(machine.vcpus)},
+            **{"irq": range(HOST_IRQS), "SGI": range(VSGIS), "byte": range(256), "bytes": range(RAM_BYTES + 1)},
+            **{"offset": range(0x2_0000), "size": range(1, 9), "wfi": _FLAG, "lpi_by_lpi": _FLAG},
+            **dict.fromkeys(("DeviceID", "EventID", "word"), _HALF),
+            **dict.fromkeys(("address", "attribute", "value", "word0", "word1", "word2", "word3"), _WORD),
+        }
+
+    def describe(self, machine: VirtualMachine) -> Iterator[list[str]]:
+        """All there is to say."""
+        yield [
+            f"architecture={machine.architecture}",
+            f"vcpus={machine.vcpus}",
+            f"its={machine.its}",
+            f"vsgis={int(machine.vsgis)}",
+        ]
+
+    def understand(self, line: str, words: list[str]) -> VirtualMachine:
+        """A virtual machine."""
+        known = ("architecture", "vcpus", "its", "vsgis")
+        texts = dict(assignments(words, known))
+        if len(texts) != len(known):
+            raise ValueError(f"vm needs {', '.join(known)}")
+        architecture = texts["architecture"]
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture={architecture!r:.60} is not one of {', '.join(ARCHITECTURES)}")
+        vcpus = within("vcpus", number(texts["vcpus"]), range(1, MOST_VCPUS + 1))
+        its = within("its", number(texts["its"]), range(1, MOST_ITSS + 1))
+        return VirtualMachine(architecture, vcpus, its, bool(within("vsgis", number(texts["vsgis"]), _FLAG)))
+
+    def machine(self, *understood: Any) -> VirtualMachine:
+        """That of the only line."""
+        machine: VirtualMachine = understood[0]
+        return machine
+
+    def simpler_machines(self, program: Program) -> Iterator[VirtualMachine]:
+        """A host without vLPIs, without vSGIs; fewer ITSs; fewer vCPUs."""
+        machine = program.machine
+        if machine.vsgis:
+            yield replace(machine, vsgis=False)
+        if machine.architecture != "3":
+            yield replace(machine, architecture="3", vsgis=False)
+        if machine.its > 1:
+            yield replace(machine, its=1)
+        for vcpus in range(1, machine.vcpus):
+            yield replace(machine, vcpus=vcpus)
+
+    def operations(self, program: Program) -> int:
+        """Every step is one."""
+        return len(program.steps)
+
+
+NOTATION = KvmNotation()

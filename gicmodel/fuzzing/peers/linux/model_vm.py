@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The virtual machine of `gicmodel.kvm`, on a host with the driver and the hardware of this model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.config import GicConfig
+from gicmodel.driver import GicDriver, PageAllocator
+from gicmodel.driver.objects import ItsDevice
+from gicmodel.fuzzing.peers.linux.machine import HOST_IRQS, RAM_BASE, RAM_BYTES, VirtualMachine
+from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, Face, State, Vm
+from gicmodel.fuzzing.program import CommandWords
+from gicmodel.hardware import Gic
+from gicmodel.hardware.observe import pending_virtual
+from gicmodel.kvm import HostOops, HostStorm, KvmBehaviour, KvmError, Vgic
+from gicmodel.kvm.commands import CommandError, execute_one
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.memory import DIRTY, GuestMemory
+
+_HOST_BASE, _HOST_BYTES = 0x80_0000_0000, 0x400_0000
+_HOST_CPUS = 4
+_DEVICE_ID = 0x42
+_VINTID_BITS = 16
+_LPI_COLUMNS = ("intid", "references", "target_vcpu", "priority", "enabled", "pending_latch", "hw")
+_SGI_COLUMNS = ("enabled", "group", "priority", "pending_latch", "hw")
+
+
+class _Host:
+    """A host whose GIC has vLPIs, and a device that belongs to the VM."""
+
+    def __init__(self, architecture: Any) -> None:
+        memory = GuestMemory(_HOST_BASE, _HOST_BYTES)
+        self.gic = Gic(GicConfig(architecture=architecture, its=1, redistributors=_HOST_CPUS), memory)
+        allocator = PageAllocator(memory, _HOST_BASE, memory.end)
+        self.driver = GicDriver(self.gic, memory, allocator, relax=self.gic.step)
+        self.driver.probe()
+        self.device: ItsDevice = self.driver.lpis.create_device(_DEVICE_ID, HOST_IRQS)
+        self.driver.lpis.activate(self.device, np.arange(HOST_IRQS))
+
+
+class ModelVm(Vm):
+    """The model's side."""
+
+    def __init__(self, machine: VirtualMachine, behaviour: KvmBehaviour) -> None:
+        super().__init__(machine)
+        self._behaviour = behaviour
+        self.boot()
+
+    def boot(self) -> object:
+        """A new VM on a new host."""
+        machine = self._machine
+        self._memory = GuestMemory(RAM_BASE, RAM_BYTES)
+        self.ram = self._memory.octets
+        self._host = None if machine.architecture == "3" else _Host(machine.architecture)
+        driver = self._host.driver if self._host else None
+        self.vgic = Vgic(
+            self._memory, machine.vcpus, driver, machine.its, self._behaviour, vsgi_cpu_interface=machine.vsgis
+        )
+        return OK
+
+    def command(self, its: int, words: CommandWords) -> object:
+        return _result(execute_one, self.vgic.its[its], np.array(words, np.uint64))
+
+    def read(self, face: Face, number: int, offset: int, size: int) -> object:
+        return _result(self._face(face, number).read, offset, size)
+
+    def write(self, face: Face, number: int, offset: int, value: int, size: int) -> object:
+        return _result(self._face(face, number).write, offset, value & (1 << 8 * size) - 1, size)
+
+    def user_read(self, face: Face, number: int, attribute: int) -> object:
+        return _result(self._face(face, number).user_read, attribute)
+
+    def user_write(self, face: Face, number: int, attribute: int, value: int) -> object:
+        return _result(self._face(face, number).user_write, attribute, value)
+
+    def send_sgi(self, vcpu: int, sgi: int) -> object:
+        return _result(self.vgic.send_sgi, vcpu, sgi)
+
+    def sync(self, vcpu: int) -> object:
+        return _result(self.vgic.sync_hwstate, vcpu)
+
+    def take(self, vcpu: int) -> object:
+        return sorted(self.vgic.acknowledge_all(vcpu))
+
+    def load(self, vcpu: int) -> object:
+        return _result(self.vgic.load, vcpu, vcpu % _HOST_CPUS)
+
+    def put(self, vcpu: int, wfi: int) -> object:
+        return _result(self.vgic.put, vcpu, bool(wfi))
+
+    def save_tables(self, its: int) -> object:
+        return _result(self.vgic.its[its].save_tables)
+
+    def restore_tables(self, its: int) -> object:
+        return _result(self.vgic.its[its].restore_tables)
+
+    def reset(self, its: int) -> object:
+        return _result(self.vgic.its[its].reset)
+
+    def save_pending_tables(self, lpi_by_lpi: int) -> object:
+        return _result(self.vgic.save_pending_tables, bool(lpi_by_lpi))
+
+    def msi(self, its: int, device_id: int, event_id: int) -> object:
+        return _result(self.vgic.inject_msi, device_id, event_id, its)
+
+    def forward(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+        """Whether it is new is not told."""
+        result = _result(self.vgic.set_forwarding, its, device_id, event_id, (self._device, irq))
+        return OK if isinstance(result, bool) else result
+
+    def unforward(self, irq: int) -> object:
+        result = _result(self.vgic.unset_forwarding, (self._device, irq))
+        return OK if isinstance(result, bool) else result
+
+    def device_event(self, irq: int) -> object:
+        host, device = self._host, self._device
+        if host is None or not device.forwarded[irq]:
+            return False
+        host.gic.its[device.its].translate(_DEVICE_ID, irq)
+        return True
+
+    def take_dirty(self) -> NDArray[np.bool_]:
+        dirty = (self._memory.page_state & DIRTY).astype(np.bool_)
+        self._memory.clear_dirty()
+        return dirty
+
+    def state(self) -> State:
+        state: State = {}
+        lpis, dist = self.vgic.lpis, self.vgic.dist
+        intids = lpis.rows["intid"]
+        for number, its in enumerate(self.vgic.its):
+            devices = its.all_devices()
+            state[f"devices of ITS {number}"] = sorted(
+                [device.device_id, device.itt_addr, device.num_eventid_bits] for device in devices
+            )
+            state[f"events of ITS {number}"] = sorted(
+                [
+                    device.device_id,
+                    ite.event_id,
+                    int(intids[ite.lpi]),
+                    -1 if ite.collection is None else ite.collection.collection_id,
+                ]
+                for device in devices
+                for ite in device.ites.values()
+            )
+            state[f"collections of ITS {number}"] = [
+                [each.collection_id, each.target_addr] for each in its.collections.values()
+            ]
+            state[f"registers of ITS {number}"] = [
+                *(int(its.enabled), its.cbaser, its.creadr, its.cwriter),
+                *(its.baser_device_table, its.baser_coll_table, its.abi_revision),
+            ]
+        slots = lpis.slots()
+        table = np.empty((len(slots), len(_LPI_COLUMNS) + 1), np.int64)
+        for column, name in enumerate(_LPI_COLUMNS):
+            table[:, column] = lpis.rows[name][slots]
+        table[:, -1] = lpis.queued[slots]
+        state["LPIs"] = sorted(table.tolist())
+        state["SGIs"] = self._sgis()
+        state["GICD_CTLR"] = [int(dist.enabled), int(dist.nassgireq)]
+        state["GICR_PROPBASER"] = dist.propbaser
+        for vcpu in range(self._machine.vcpus):
+            state[f"GICR_PENDBASER of {vcpu}"] = [dist.pendbaser(vcpu), int(dist.lpis_enabled[vcpu])]
+        return state
+
+    def state_of_host(self) -> State:
+        host, vm = self._host, self.vgic.its_vm
+        if host is None or vm is None:
+            return {}
+        device = host.device
+        places = {vpe.vpe_id: vcpu for vcpu, vpe in enumerate(vm.vpes)}
+        pending = {vpe.vpe_id: set(pending_virtual(host.gic, vpe.vpt_page, _VINTID_BITS).tolist()) for vpe in vm.vpes}
+        fed = []
+        for irq in np.flatnonzero(device.forwarded).tolist():
+            vpeid, vintid = int(device.vpe_id[irq]), int(device.vintid[irq])
+            properties = host.gic.memory.read_u8(vm.vprop_page + vintid - FIRST_LPI)
+            fed.append([irq, vintid, places[vpeid], properties, int(vintid in pending[vpeid])])
+        if not host.driver.gic.is_v41:
+            return {"forwarded": fed}  # The driver of a GICv4.0 has commands of its own to send, for doorbells.
+        issued = host.driver.gic.commands_issued
+        return {"forwarded": fed, "asked": [issued[name] for name in ("VMAPTI", "VMOVI", "INT", "CLEAR")]}
+
+    @property
+    def _device(self) -> ItsDevice:
+        assert self._host is not None
+        return self._host.device
+
+    def _face(self, face: Face, number: int) -> Any:
+        if face == "dist":
+            return self.vgic.distributor
+        return self.vgic.its[number] if face == "its" else self.vgic.redistributors[number]
+
+    def _sgis(self) -> list[list[list[int]]]:
+        sgis = self.vgic.dist.sgis
+        table = np.zeros((*sgis.rows.shape, len(_SGI_COLUMNS) + 2), np.int64)
+        for column, name in enumerate(_SGI_COLUMNS):
+            table[:, :, column] = sgis.rows[name]
+        for vcpu, sgi in np.argwhere(sgis.rows["hw"]).tolist():
+            vpe = self.vgic.dist.vlpis.vpe(vcpu)
+            table[vcpu, sgi, -2:] = vpe.sgi_config[sgi].enabled, sgis.pending(vcpu, sgi)
+        rows: list[list[list[int]]] = table.tolist()
+        return rows
+
+
+def _result(call: Callable[..., object], *arguments: object) -> object:
+    """What the call comes to."""
+    try:
+        value = call(*arguments)
+    except KvmError as error:
+        return error.errno
+    except CommandError as error:
+        return str(error)
+    except HostStorm:
+        return STORM
+    except HostOops:
+        return OOPS
+    return OK if value is None else value

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sources of Linux that are on this machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.fuzzing.peers.linux.source import newest_installed
+from tests.conftest import missing
+
+
+@pytest.fixture(scope="session")
+def linux_source() -> Path:
+    """GICMODEL_LINUX_SOURCE, or the newest in /usr/src."""
+    given = os.environ.get("GICMODEL_LINUX_SOURCE")
+    where = Path(given) if given else newest_installed()
+    if where is None:
+        missing("no source of Linux in /usr/src (Debian: linux-source), and no GICMODEL_LINUX_SOURCE")
+    return where
+
+
+@pytest.fixture(scope="session")
+def peer(linux_source: Path) -> LinuxKvm:
+    """Its KVM, built."""
+    found = LinuxKvm(linux_source)
+    found.require()
+    return found

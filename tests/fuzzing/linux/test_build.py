@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel's files become a library, once; what cannot become one is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.peers.linux import build
+from gicmodel.fuzzing.peers.linux.build import built, function
+from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.fuzzing.peers.linux.source import KernelSource
+from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
+
+C = """
+static int first(struct kvm *kvm,
+\t\t int n)
+{
+\tif (n) {
+\t\treturn second(kvm);
+\t}
+\treturn 0;
+}
+
+int first(struct kvm *kvm, int n);
+
+int second(struct kvm *kvm)
+{
+\treturn first(kvm, 0);
+}
+"""
+
+
+def test_a_function_is_cut_out_whole():
+    assert function(C, "first").startswith("static int first(struct kvm *kvm,\n\t\t int n)\n{\n")
+    assert function(C, "first").endswith("\treturn 0;\n}\n")
+    assert function(C, "second") == "int second(struct kvm *kvm)\n{\n\treturn first(kvm, 0);\n}\n"
+    with pytest.raises(UnusableInput, match="no function third where it is looked for"):
+        function(C, "third")
+
+
+def test_a_library_is_built_once_and_not_believed_if_damaged(
+    peer: LinuxKvm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = built(peer.source, VGIC)
+    compiled = []
+    compile_it = build._compile
+    monkeypatch.setattr(build, "_compile", lambda *args: compiled.append(args) or compile_it(*args))
+    assert built(peer.source, VGIC) == library
+    assert compiled == []
+    octets = library.read_bytes()
+    library.write_bytes(octets[:-1])
+    assert built(peer.source, VGIC).read_bytes() == octets
+    assert len(compiled) == 1
+
+
+def test_a_kernel_that_does_not_compile_is_one_line(peer: LinuxKvm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = "arch/arm64/kvm/vgic/vgic.c"
+    source = KernelSource(Path("here"), peer.source.files | {path: peer.source.files[path] + b"\nint of(nobody *);\n"})
+    with pytest.raises(UnusableInput, match=r"^here: Linux [\w.-]+ does not compile here: .*nobody") as caught:
+        built(source, VGIC)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(UnusableInput, match=r"^no C compiler is installed \(Debian: gcc\)$"):
+        LinuxKvm().require()

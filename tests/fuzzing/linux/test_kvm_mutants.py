@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bugs planted in `gicmodel.kvm` are found by a campaign against Linux' own code."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pytest
+
+from gicmodel.fuzzing.campaign import Plan, run_chunk
+from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.kvm import (
+    commands,
+    forwarding,
+    interrupts,
+    its,
+    lpi,
+    pending_tables,
+    redistributor,
+    tables,
+    translation_cache,
+    vlpi,
+)
+
+WITHIN = 8000
+
+
+class Bug(NamedTuple):
+    """`broken` gets the function that it replaces, and its arguments."""
+
+    place: Any
+    name: str
+    broken: Callable[..., Any]
+    architecture: str = "3"
+
+
+def nothing(original: object, *arguments: object, **named: object) -> None:
+    """A step that is left out."""
+
+
+def invall_of_all(original: Callable[..., Any], dist: Any, vcpu: int) -> None:
+    for each in range(dist.nr_vcpus):
+        original(dist, each)
+
+
+def pending_bit_stays(original: Callable[..., Any], dist: Any, vcpu: int, intid: int) -> bool:
+    before = dist.memory.octets.copy()
+    pending = original(dist, vcpu, intid)
+    dist.memory.octets[:] = before
+    return bool(pending)
+
+
+def mapti_replaces(original: Callable[..., Any], vits: Any, operands: dict[str, int]) -> None:
+    device = vits.devices.get(operands["DeviceID"])
+    if device is not None and (ite := device.ites.get(operands["EventID"])):
+        vits.free_ite(device, ite)
+    original(vits, operands)
+
+
+def mapd_keeps_events(original: Callable[..., Any], vits: Any, operands: dict[str, int]) -> None:
+    old = vits.devices.get(operands["DeviceID"])
+    kept = dict(old.ites) if old else {}
+    original(vits, operands)
+    new = vits.devices.get(operands["DeviceID"])
+    if new is not None and new is not old:
+        new.ites.update(kept)
+
+
+def next_is_one(original: Callable[..., Any], events: Any) -> Any:
+    return np.minimum(original(events), 1)
+
+
+def saturated_next(original: Callable[..., Any], vits: Any, device: Any, event_id: int, entry: dict[str, int]) -> None:
+    original(vits, device, event_id, entry | {"next": 0})
+
+
+def latch_instead_of_int(original: Callable[..., Any], dist: Any, slot: int) -> None:
+    interrupts.set_latch(dist, slot)
+
+
+BUGS = {
+    "MAPC leaves its LPIs where they are": Bug(its.VgicIts, "retarget", nothing),
+    "translations are never forgotten": Bug(translation_cache.TranslationCache, "invalidate", nothing),
+    "INVALL reads the configuration of every vCPU's LPIs": Bug(commands, "update_configurations", invall_of_all),
+    "a pending bit that is consumed stays in RAM": Bug(interrupts, "take_pending_bit", pending_bit_stays),
+    "MAPTI replaces a mapped event": Bug(commands, "mapti", mapti_replaces),
+    "MAPD leaves the events of a device that it maps anew": Bug(commands, "mapd", mapd_keeps_events),
+    "next is never more than 1": Bug(tables, "_distances", next_is_one),
+    "a next that leads out of its ITT is restored": Bug(tables, "_restore_ite", saturated_next),
+    "an LPI comes onto no ap_list when it is mapped": Bug(interrupts, "queue", nothing),
+    "EnableLPIs 1 to 0 leaves pending what is": Bug(redistributor, "flush_pending_lpis", nothing),
+    "an ap_list holds no reference": Bug(lpi.Lpis, "hold", nothing),
+    "MOVI of a forwarded LPI does not move the vLPI": Bug(vlpi.Vlpis, "move", nothing, "4.1"),
+    "INT of a forwarded LPI stays in software": Bug(commands, "set_pending", latch_instead_of_int, "4.1"),
+    "what is pending when forwarding begins is lost": Bug(forwarding.Forwarding, "_hand_over", nothing, "4.1"),
+    "DISCARD leaves the vLPI mapped": Bug(vlpi.Vlpis, "unmap", nothing, "4.1"),
+    "a save believes the latch of a forwarded LPI": Bug(
+        pending_tables, "write_pending_tables", lambda original, dist, _, each: original(dist, None, each), "4.1"
+    ),
+}
+
+
+class Short(LinuxKvm):
+    """Chunks that are soon over."""
+
+    chunk: ClassVar[int] = 500
+
+
+def plant(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the function is, under its name or in the table of commands."""
+    original = getattr(bug.place, bug.name)
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        return bug.broken(original, *arguments, **named)
+
+    monkeypatch.setattr(bug.place, bug.name, broken)
+    for mnemonic, handler in commands._HANDLERS.items():
+        if handler is original:
+            monkeypatch.setitem(commands._HANDLERS, mnemonic, broken)
+
+
+@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
+def test_a_campaign_finds_it(bug: Bug, peer: LinuxKvm, linux_source: Any, monkeypatch: pytest.MonkeyPatch):
+    short, plan = Short(linux_source), Plan(seed=1, commands=WITHIN, architecture=bug.architecture)
+    plant(bug, monkeypatch)
+    assert any(run_chunk(short, plan, chunk).finding for chunk in range(plan.chunks(short)))
