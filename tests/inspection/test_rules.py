@@ -312,3 +312,14 @@ def test_a_guest_that_saved_its_tables_or_has_done_nothing_gets_no_warning():
     not_saved(0x4B00_043B)(guest)
     guest.queue(0, 0)
     assert "tables-not-saved" not in findings(guest).counts
+
+
+@pytest.mark.parametrize(("frame", "register"), [("GICR0", "PROPBASER"), ("GICR0", "VPROPBASER")])
+def test_a_configuration_table_whose_address_is_not_given_lacks_no_byte(frame, register):
+    """Registers were read on one CPU of a healthy machine; the dump has the table of the other, and all bytes."""
+    machine = HOST()
+    machine.pend(PENDING0, 8192)
+    machine.pend(VPT0, 8193)
+    machine.pend(VPT1, 8194)
+    del machine.registers[frame][register]
+    assert "pending-unconfigured" not in find(machine.inspect()).counts

@@ -72,7 +72,7 @@ def check(found: Inspection) -> Iterator[Group]:
     known = rows["configuration"] != UNKNOWN
     enabled = lpis.enabled(rows["configuration"])
     yield Group(PENDING_DISABLED, rows[known & ~enabled], lambda row: f"{_name(row)} is pending and disabled")
-    absent = ~known & among(rows["virtual"], _configured(found))
+    absent = ~known & _configured(found)
     yield Group(
         PENDING_UNCONFIGURED, rows[absent], lambda row: f"{_name(row)} is pending, its configuration byte is absent"
     )
@@ -93,10 +93,12 @@ def _name(row: np.void) -> str:
     return f"INTID {row['INTID']} of redistributor {row['target']}"
 
 
-def _configured(found: Inspection) -> list[bool]:
-    """Which kinds of interrupt have a configuration table whose address is known."""
-    physical = any(one.configuration != UNKNOWN for one in found.redistributors)
-    return [kind for kind, known in ((False, physical), (True, (found.vpes["VCONF_addr"] != UNKNOWN).any())) if known]
+def _configured(found: Inspection) -> NDArray[np.bool_]:
+    """Of which pending interrupts the address of the configuration table is known."""
+    physical = [one.processor_number for one in found.redistributors if one.configuration != UNKNOWN]
+    virtual = found.vpes["vPEID"][found.vpes["VCONF_addr"] != UNKNOWN]
+    rows = found.pending
+    return np.where(rows["virtual"], among(rows["target"], virtual), among(rows["target"], physical))
 
 
 def _unmapped(found: Inspection) -> NDArray[np.bool_]:
