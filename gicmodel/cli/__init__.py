@@ -9,17 +9,13 @@ cannot be written. What a signal ends has the status that a shell gives it: 130 
 """
 
 import os
-import platform
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOMEM
 from importlib import import_module
-from importlib.metadata import version
 from types import FrameType
 from typing import IO, Any
 
@@ -195,6 +191,9 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 def _print_version(ctx: click.Context) -> None:
     """The package, the engine that is asked for, the libraries that kernels are made with, and QEMU, if found."""
+    import platform
+    from importlib.metadata import version
+
     click.echo(f"gicmodel {__version__}")
     click.echo(f"engine {asked().value}")
     click.echo(f"python {platform.python_version()}")
@@ -205,6 +204,10 @@ def _print_version(ctx: click.Context) -> None:
 
 
 def _qemu() -> str:
+    import re
+    import shutil
+    import subprocess
+
     binary = shutil.which(QEMU)
     if binary is None:
         return f"{QEMU} not found"
@@ -212,7 +215,8 @@ def _qemu() -> str:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return one_line(f"{binary} does not run: {error}")
-    return one_line(f"{said.partition(chr(10))[0]}, {binary}")
+    number = re.search(r"version (\S+)", said)
+    return one_line(f"QEMU {number[1] if number else 'of no known version'}, {binary}")
 
 
 @click.group(cls=Verbs, name="gicmodel", context_settings={"help_option_names": ["-h", "--help"]})

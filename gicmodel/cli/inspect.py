@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from gicmodel.cli.options import FigureFile, Number
-from gicmodel.cli.output import Results, json_options, print_csv, print_lines, print_view, save_figure, say
+from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.registers import origin_of
 from gicmodel.inspection import PROFILES, Inspection
@@ -54,7 +54,12 @@ class Mode(Enum):
 @click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
 @click.option("--vpe", type=Number(), help="One vPE.")
 @click.option("--pending", is_flag=True, help="What is pending.")
-@click.option("--table", type=click.Choice(TABLES + ON_DEMAND), help="One table of the output.")
+@click.option(
+    "--table",
+    metavar="NAME",
+    type=click.Choice(TABLES + ON_DEMAND),
+    help=f"One table of the output: {', '.join(TABLES + ON_DEMAND)}.",
+)
 @click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
 @json_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
@@ -193,7 +198,7 @@ def _browse(report: Report) -> None:
 def _print_octets(found: Inspection, selection: Selection) -> None:
     chosen = ((entry, row) for entry, rows in entries(found, selection) for row in rows)
     for entry, row in islice(chosen, MOST_EXPLAINED):
-        print_lines(explain(dump_of(found, entry), entry, row))
+        say("\n".join(explain(dump_of(found, entry), entry, row)))
 
 
 def _print_head(report: Report) -> None:

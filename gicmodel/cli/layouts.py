@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from gicmodel.cli.output import Results, json_options
+from gicmodel.cli.output import Results, json_options, room, say
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.catalogue import CATALOGUE, KINDS, NAMES
 from gicmodel.layouts.commands import COMMANDS, OPCODES
-from gicmodel.layouts.diagram import to_ascii
+from gicmodel.layouts.diagram import ROW_BITS, to_ascii
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.by_name import REGISTERS
 from gicmodel.layouts.registers.register import Register
+
+DIAGRAM_COLUMNS = 2 * ROW_BITS + 1
 
 
 @click.command(name="layouts")
@@ -34,7 +36,7 @@ def command(name: str | None, results: Results) -> None:
 
 
 def _show(text: str) -> None:
-    click.echo(text if _printable(text) else to_ascii(text))
+    say(text if _printable(text) else to_ascii(text))
 
 
 def find(name: str) -> Layout:
@@ -68,7 +70,9 @@ def page(layout: Layout) -> str:
     if KINDS[layout] == "command":
         heading.append(f"opcode {_opcode(layout):#04x}, {_generations(_architectures(layout))}")
     heading += [_where(register) for register in _registers(layout)]
-    return "\n".join([*heading, "", layout.diagram()])
+    diagram, _, fields = layout.diagram().rpartition("\n\n")
+    bits = diagram if room() >= DIAGRAM_COLUMNS else f"(the bits are drawn in {DIAGRAM_COLUMNS} columns)"
+    return "\n".join([*heading, "", bits, "", fields])
 
 
 def describe(layout: Layout) -> dict[str, Any]:

@@ -71,9 +71,11 @@ NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
     "--policy",
     default=Policy.AVOID_UNSET.value,
     show_default=True,
+    metavar="POLICY",
     type=click.Choice([policy.value for policy in Policy]),
     help="What is done about forwarding that is reset while the destination loads a device: the monitor allocates all "
-    "vectors first; KVM transfers pending state when all is loaded; unset_forwarding reads it back; or nothing.",
+    "vectors first (avoid-unset); KVM transfers pending state when all is loaded (dedicated-interface); "
+    "unset_forwarding reads it back (retrieve-on-unset); or nothing (rfc).",
 )
 @click.option(
     "--forwarding-resets",
@@ -278,7 +280,7 @@ def _show_policies(comparison: PolicyComparison) -> None:
     widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     for line in (COLUMNS, rule, *cells):
-        click.echo(f"| {line[0].ljust(widths[0])} | {' | '.join(map(str.rjust, line[1:], widths[1:]))} |")
+        say(f"| {line[0].ljust(widths[0])} | {' | '.join(map(str.rjust, line[1:], widths[1:]))} |")
     for failure in dict.fromkeys(row["error"] for row in rows if "error" in row):
         say(f"not migrated: {failure}")
 

@@ -13,13 +13,15 @@ from itertools import islice
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gicmodel.cli.options import ResultFile
 from gicmodel.images.files import replacing
-from gicmodel.inspection.views import View
+
+if TYPE_CHECKING:
+    from gicmodel.inspection.views import View
 
 Document = Callable[[], Iterable[str]] | dict[str, Any] | list[Any]
 """What JSON is made of, or what makes its lines, where it is too large to be held."""
@@ -80,7 +82,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def say(text: str) -> None:
     """Print text; lines longer than a terminal are broken between words."""
-    print_lines(folded for line in text.split("\n") for folded in _folded(line, _room()))
+    print_lines(folded for line in text.split("\n") for folded in _folded(line, room()))
 
 
 def print_table(
@@ -105,14 +107,14 @@ def table_lines(
     styles: dict[str, dict[str, Any]] | None = None,
 ) -> Iterator[str]:
     """The lines of `print_table`; the columns are as wide as each batch of rows needs them."""
-    styles, coloured, room = styles or {}, is_coloured(), _room()
+    styles, coloured, columns = styles or {}, is_coloured(), room()
     widths = [len(name) for name in names]
     remaining = iter(rows)
     batch = [names, *islice(remaining, _BATCH)]
     heading = True
     while batch:
         widths = [max(width, *map(len, column)) for width, column in zip(widths, zip(*batch, strict=True), strict=True)]
-        bands = _bands(widths, indent, room)
+        bands = _bands(widths, indent, columns)
         for row in batch:
             style = {"bold": True} if heading else styles.get(row[0], {})
             cells = [
@@ -121,7 +123,7 @@ def table_lines(
             ]
             for number, band in enumerate(bands):
                 line = indent + _DEEPER * bool(number) + _GAP.join(cells[column] for column in band).rstrip()
-                for folded in _folded(line, room):
+                for folded in _folded(line, columns):
                     yield click.style(folded, **style) if coloured and style else folded
             heading = False
         batch = list(islice(remaining, _BATCH))
@@ -138,7 +140,7 @@ def view_lines(view: View) -> Iterator[str]:
     """The lines of a table of a dump; none of an empty one."""
     if not len(view):
         return iter(())
-    known = View(view.name, view.title, [column for column in view.columns if column.tells])
+    known = view.known()
     right = {number for number, column in enumerate(known.columns) if column.kind != "text"}
     rows = ([cell(value) for value in row] for row in known.rows())
     return table_lines([column.name for column in known.columns], rows, right, "  ", _STYLES)
@@ -168,7 +170,7 @@ def is_coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _room() -> int:
+def room() -> int:
     """The columns of a terminal; elsewhere lines are as long as they are."""
     return get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 

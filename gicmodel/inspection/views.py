@@ -62,6 +62,10 @@ class View:
     def __len__(self) -> int:
         return len(self.columns[0].values)
 
+    def known(self) -> View:
+        """The same without the columns of which nothing is known."""
+        return View(self.name, self.title, [column for column in self.columns if column.tells])
+
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Row by row, as JSON has the values."""
         for start in range(0, len(self), _BATCH):

@@ -196,12 +196,12 @@ def test_without_textual_it_is_one_line(monkeypatch):
 class Screen:
     """A terminal of tmux, whose screen can be read."""
 
-    def __init__(self, directory, command):
+    def __init__(self, directory, command, columns=150):
         self.tmux = ["tmux", "-u", "-S", str(directory / "tmux"), "-f", "/dev/null"]
         # COLUMNS and LINES would overrule what the terminal says of its size.
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         environment = inherited | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
-        start = [*self.tmux, "new-session", "-d", "-x", "150", "-y", "50", *command]
+        start = [*self.tmux, "new-session", "-d", "-x", str(columns), "-y", "50", *command]
         subprocess.run(start, env=environment, check=True)
 
     def press(self, *keys):

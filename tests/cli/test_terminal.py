@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What verbs print on a terminal: no line is longer than it is wide, and no value is broken."""
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gicmodel.cli import main, output
+from tests.cli.test_browse import Screen
+from tests.cli.test_ends import trace
+
+TABLES = Path(__file__).parents[2] / "tables" / "gicmodel-v4.1-2vcpu"
+VERBS = (
+    "--help",
+    "--version",
+    *(f"{verb} --help" for verb in main.list_commands(click.Context(main))),
+    "inspect --explain",
+    "inspect host.elf.xz",
+    "inspect host.elf.xz --table vpes --hex",
+    "inspect guest.elf.xz --set GITS_CBASER=0xb8000000431d040f",
+    "diff guest.elf.xz after.elf.xz",
+    "layouts",
+    "layouts GITS_CTLR",
+    "layouts VPE_CONFIGURATION",
+    "migrate --vcpus 1 --devices 1 --vectors 2",
+    "migrate --vcpus 1 --devices 1 --vectors 2 --compare-policies",
+    "fuzz --commands 20 --jobs 1 --architecture 3",
+    "fuzz --reproduce program",
+    "replay gic.trace",
+)
+PROGRAM = (
+    "gicmodel fuzz program, version 1\nagainst oracle\nconfig architecture=3\n"
+    "tables page_size=0 indirect=0 pages=1\n"
+    "MAPD its=0 Size=0x3 ITT_addr=0x88000000 V=1 DeviceID=0x0\nSYNC its=0 RDbase=0x0\nacknowledge rd=0\n"
+)
+PATIENCE = 120
+
+
+@pytest.fixture
+def dumps(tmp_path: Path) -> Path:
+    """A directory with short names for the dumps: a terminal has no choice but to break a longer one."""
+    for name, image in (("host", "source-host"), ("guest", "source-guest"), ("after", "destination-guest")):
+        for suffix in ("elf.xz", "toml"):
+            (tmp_path / f"{name}.{suffix}").symlink_to(TABLES / f"{image}.{suffix}")
+    (tmp_path / "program").write_text(PROGRAM)
+    trace(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.needs("tmux")
+@pytest.mark.parametrize("columns", [60, 80])
+def test_no_line_is_wider_than_a_real_terminal(dumps: Path, columns: int):
+    verbs = [
+        f"{shlex.quote(sys.executable)} -m gicmodel {verb}; echo END {number}" for number, verb in enumerate(VERBS)
+    ]
+    script = dumps / "verbs.sh"
+    script.write_text("\n".join([f"cd {dumps}", f"export PYTHONPATH={':'.join(sys.path)}", *verbs, "sleep 600"]))
+    screen = Screen(dumps, ["sh", str(script)], columns)
+    try:
+        end = time.monotonic() + PATIENCE
+        while f"END {len(VERBS) - 1}\n" not in (seen := lines(screen)):
+            assert time.monotonic() < end, seen
+            time.sleep(0.2)
+        # -J joins what the terminal itself has broken.
+        joined = [line.rstrip() for line in lines(screen, "-J").splitlines()]
+        assert [line for line in joined if len(line) > columns] == []
+    finally:
+        subprocess.run([*screen.tmux, "kill-server"], check=False)
+    assert "Traceback" not in seen
+    for value in ("vINTID_bits", "pending-disabled", "ITT_addr=0x88000000"):
+        assert value in seen
+
+
+def lines(screen: Screen, *options: str) -> str:
+    """All that was ever on the screen."""
+    command = [*screen.tmux, "capture-pane", "-p", "-S", "-", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=18)
+
+
+@given(st.data(), st.integers(20, 100))
+def test_a_table_is_folded_between_values(data: st.DataObject, columns: int):
+    width = data.draw(st.integers(1, 8))
+    rows = data.draw(st.lists(st.lists(words, min_size=width, max_size=width), min_size=1, max_size=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "room", lambda: columns)
+        drawn = [click.unstyle(line) for line in output.table_lines(rows[0], rows[1:], right={0}, indent="  ")]
+    assert all(len(line) <= columns for line in drawn)
+    assert " ".join(drawn).split() == [cell for row in rows for cell in row]
+
+
+@given(st.lists(words, min_size=1), st.integers(20, 100))
+def test_a_line_is_folded_between_words(said: list[str], columns: int):
+    folded = output._folded("  " + " ".join(said), columns)
+    assert all(len(line) <= columns for line in folded)
+    assert " ".join(folded).split() == said
