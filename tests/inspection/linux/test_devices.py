@@ -116,13 +116,15 @@ def test_an_itt_entry_that_is_not_the_kernels_is_a_finding():
 @pytest.mark.parametrize("there", [0, 0xFFFF_0000_0123_4560, HEAD, HEAD + 8, 1 << 63])
 def test_a_list_that_does_not_lead_back_is_said_to_be_broken(there):
     """`next` in the node's list of devices: nowhere, back at once, in between."""
-    _, view = viewed(changed(dumps.dump("v3crash"), {HEAD - LINEAR: there}))
+    damaged = changed(dumps.dump("v3crash"), {HEAD - LINEAR: there})
+    _, view = viewed(damaged)
+    found = find(inspected(damaged)).counts
     if there == HEAD:
         assert view.devices == {0: []}
-        found = inspected(changed(dumps.dump("v3crash"), {HEAD - LINEAR: there}))
-        assert find(found).counts
+        assert found
     else:
         assert view.broken[0]
+        assert found["kernel-list-broken"] == 1
 
 
 WHOLE = viewed(dumps.dump("v3crash"))[1]
