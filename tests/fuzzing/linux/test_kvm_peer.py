@@ -44,6 +44,17 @@ def test_a_campaign_agrees_and_gets_somewhere(architecture: str, peer: LinuxKvm)
     assert sum(end.startswith("E_ITS_") for _, end in outcomes) > 10
 
 
+def test_each_release_agrees(linux_source: Path):
+    """With every other source that is here."""
+    others = [path for path in source.INSTALLED.glob("linux-source-*.tar*") if path != linux_source]
+    for path in others:
+        other = LinuxKvm(path)
+        plan = Plan(seed=2, commands=6000)
+        for chunk in range(plan.chunks(other)):
+            result = run_chunk(other, plan, chunk)
+            assert result.finding is None, format_program(result.finding.program, result.finding.difference)
+
+
 def test_a_difference_is_shrunk_saved_and_reproduced(
     peer: LinuxKvm, linux_source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
