@@ -15,7 +15,7 @@ from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
 from gicmodel.layouts.lpi_tables import SPURIOUS, VSGIS, table_bytes
 from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
-from gicmodel.migration.registers import guest_registers
+from gicmodel.migration.state import guest_registers
 from gicmodel.migration.vfio import DeviceState, VfioDevice
 
 Delivery = tuple[int, int]

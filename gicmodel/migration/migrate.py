@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
+from gicmodel.images.registers import Registers
 from gicmodel.kvm import HostOops, KvmError
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
 from gicmodel.migration.ram import Connection, ConnectionLost, copy_pages
-from gicmodel.migration.registers import Registers
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import Progress, Steps, no_progress
 from gicmodel.migration.vfio import DeviceState, enable_vectors
@@ -139,7 +139,7 @@ class Migration:
 
     def save_registers(self) -> None:
         """The virtual GIC's registers, after its tables are in RAM."""
-        self._registers = state.save_registers(self.source.vgic)
+        self._registers = state.guest_registers(self.source.vgic)
 
     def restore_redistributors(self) -> None:
         """LPI tables and EnableLPIs of every vCPU."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gicmodel.images.registers import Registers
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.by_name import ITS_NAMES, REDISTRIBUTOR_NAMES, read_frame, register
+from gicmodel.layouts.registers.guest import SGI_PRIORITIES
 from gicmodel.layouts.registers.its import BASERS
-from gicmodel.migration.registers import GUEST_DISTRIBUTOR_NAMES, SGI_NAMES, Registers, guest_registers
+
+GUEST_DISTRIBUTOR_NAMES = ("CTLR",)
+SGI_NAMES = ("IGROUPR0", "ISENABLER0", "ISPENDR0", *(f"IPRIORITYR{n}" for n in range(SGI_PRIORITIES)))
 
 BEFORE_TABLES = ("IIDR", "CBASER", "CREADR", "CWRITER", *(f"BASER{n}" for n in range(BASERS)))
 """The order of QEMU's kvm_arm_its_post_load: CREADR after the CBASER write that clears it, IIDR before the tables."""
@@ -26,9 +30,17 @@ class UserFace(Protocol):
     def user_write(self, offset: int, value: int) -> None: ...
 
 
-def save_registers(vgic: Vgic) -> Registers:
-    """What QEMU's pre_save hooks read."""
-    return guest_registers(vgic)
+def guest_registers(vgic: Vgic) -> Registers:
+    """What QEMU's pre_save hooks read: the GIC's registers by frame, and `guest`: where RAM begins, how many vCPUs.
+
+    A pending vSGI is read where it is, through GICR_VSGIPENDR of the host: KvmError while its vPE is unmapped.
+    """
+    frames = {f"GITS{n}": read_frame(its, "GITS", ITS_NAMES, "3") for n, its in enumerate(vgic.its)}
+    for n, redistributor in enumerate(vgic.redistributors):
+        frames[f"GICR{n}"] = read_frame(redistributor, "GICR", REDISTRIBUTOR_NAMES + SGI_NAMES, "3")
+    frames["GICD"] = read_frame(vgic.distributor, "GICD", GUEST_DISTRIBUTOR_NAMES, "3")
+    frames["guest"] = {"ram_base": vgic.memory.base, "vcpus": len(vgic.redistributors)}
+    return frames
 
 
 def restore_redistributors(vgic: Vgic, registers: Registers) -> None:

@@ -31,29 +31,7 @@ class DeviceState(Enum):
         """Whether a device in this state sends interrupts; the P2P states only end DMA from device to device."""
         return self in _ACTIVE
 
-    @classmethod
-    def from_v1(cls, bits: int) -> DeviceState:
-        """The state that version 1 (Linux a8a24f3f6e38) calls `bits`: _RUNNING | _SAVING | _RESUMING.
 
-        Raises:
-            ValueError: version 1 has no such state.
-        """
-        if bits not in _V1:
-            raise ValueError(f"{bits:#x} is not a device state of version 1 of the VFIO migration protocol")
-        return _V1[bits]
-
-
-V1_RUNNING, V1_SAVING, V1_RESUMING = 1, 2, 4
-"""VFIO_DEVICE_STATE_V1_*. Without _RUNNING a device must be quiet, whatever else it does."""
-
-_V1 = {
-    0: DeviceState.STOP,
-    V1_RUNNING: DeviceState.RUNNING,
-    V1_RUNNING | V1_SAVING: DeviceState.PRE_COPY,
-    V1_SAVING: DeviceState.STOP_COPY,
-    V1_RESUMING: DeviceState.RESUMING,
-    V1_SAVING | V1_RESUMING: DeviceState.ERROR,
-}
 _ACTIVE = {DeviceState.RUNNING, DeviceState.RUNNING_P2P, DeviceState.PRE_COPY, DeviceState.PRE_COPY_P2P}
 
 

@@ -10,7 +10,6 @@ import pytest
 from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from gicmodel.migration import STEPS, DeviceState, Migration
 from gicmodel.migration.pending import pending_vlpis
-from gicmodel.migration.vfio import V1_RUNNING, V1_SAVING
 from tests.migration.machines import new_host, new_vm
 
 TAKE = dict(STEPS)
@@ -68,10 +67,10 @@ def test_vfio_before_the_gic_lets_nothing_come_late(vm, moment):
     [
         (DeviceState.STOP, [(0, 8192)]),
         (DeviceState.STOP_COPY, [(0, 8192)]),
-        (DeviceState.from_v1(V1_SAVING), [(0, 8192)]),
+        (DeviceState.RESUMING, [(0, 8192)]),
         (DeviceState.RUNNING_P2P, [(0, 8192)]),
         (DeviceState.PRE_COPY_P2P, [(0, 8192)]),
-        (DeviceState.from_v1(V1_RUNNING | V1_SAVING), [(0, 8192)]),
+        (DeviceState.PRE_COPY, [(0, 8192)]),
     ],
 )
 def test_a_state_that_is_not_stopped_is_not_enough(vm, state, delivered):

@@ -141,9 +141,9 @@ def test_pending_vsgis_cannot_be_saved_while_the_vpes_are_unmapped(vm):
     vm.pause_vcpus()
     vm.vgic.unmap_all_vpes()
     with pytest.raises(KvmError, match="EINVAL: vPE 0 has no vSGI 0, or is not mapped"):
-        state.save_registers(vm.vgic)
+        state.guest_registers(vm.vgic)
     vm.vgic.map_all_vpes()
-    assert state.save_registers(vm.vgic)["GICR0"]["ISPENDR0"] == 1 | 1 << 15
+    assert state.guest_registers(vm.vgic)["GICR0"]["ISPENDR0"] == 1 | 1 << 15
 
 
 class Recorded:
@@ -169,7 +169,7 @@ NAMES = {"GICD": ["CTLR"], "GICR": ["CTLR", *TABLES, *SGI_WRITES]}
 
 def test_the_order_is_qemus(vm):
     """hw/intc/arm_gicv3_kvm.c, kvm_arm_gicv3_put: 64-bit registers as two words."""
-    registers = state.save_registers(vm.vgic)
+    registers = state.guest_registers(vm.vgic)
     target = new_vm(VCPUS, 0, host=new_host("destination")).vgic
     log = []
     target.distributor = Recorded(target.distributor, "GICD", log)

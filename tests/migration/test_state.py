@@ -23,7 +23,7 @@ def source():
 
 @pytest.fixture
 def registers(source):
-    return state.save_registers(source.vgic)
+    return state.guest_registers(source.vgic)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def restore(vgic, registers):
 
 def test_every_register_reads_back(vgic, registers):
     restore(vgic, registers)
-    assert state.save_registers(vgic) == registers
+    assert state.guest_registers(vgic) == registers
 
 
 def test_mappings_come_back(vgic, source, registers):
