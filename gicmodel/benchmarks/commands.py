@@ -97,7 +97,7 @@ def _side(name: str, board: Board, mapping: Packets | None, commands: Packets) -
             run(board, mapping)
         load_queue(board, commands)
 
-    idle = partial(board.read_its, "GITS_CREADR")
+    idle = partial(board.its[0].read, "GITS_CREADR")
     return Side(name, partial(publish, board, commands), len(commands), prepare, idle)
 
 

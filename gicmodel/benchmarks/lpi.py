@@ -33,11 +33,11 @@ def load_beside_memcpy(id_bits: int, whole: bool, quick: bool) -> Iterator[Case]
 
     def disable() -> None:
         for rd in range(redistributors):
-            board.write_redistributor(rd, "GICR_CTLR", 0)
+            board.redistributors[rd].write("GICR_CTLR", 0)
 
     def enable() -> None:
         for rd in range(redistributors):
-            board.write_redistributor(rd, "GICR_CTLR", ENABLED)
+            board.redistributors[rd].write("GICR_CTLR", ENABLED)
 
     def prove() -> None:
         disable()

@@ -43,14 +43,14 @@ def vpt(density: float) -> bytes:
 
 def reside(board: Board) -> None:
     """Schedule, deschedule."""
-    board.write_redistributor(0, "GICR_VPENDBASER", SCHEDULE)
-    board.write_redistributor(0, "GICR_VPENDBASER", 0)
+    board.redistributors[0].write("GICR_VPENDBASER", SCHEDULE)
+    board.redistributors[0].write("GICR_VPENDBASER", 0)
 
 
 def two_writes(board: Board) -> None:
     """The way to the register, twice: with no vPE resident, clearing Valid does nothing."""
-    board.write_redistributor(0, "GICR_VPENDBASER", 0)
-    board.write_redistributor(0, "GICR_VPENDBASER", 0)
+    board.redistributors[0].write("GICR_VPENDBASER", 0)
+    board.redistributors[0].write("GICR_VPENDBASER", 0)
 
 
 SCHEDULE = GICR_VPENDBASER_V40.pack(Valid=1, Physical_Address=VPTS)
@@ -59,7 +59,7 @@ SCHEDULE = GICR_VPENDBASER_V40.pack(Valid=1, Physical_Address=VPTS)
 def _side(name: str, board: Board, table: bytes, repeats: int) -> Side:
     board.write_memory(VPTS, table)
     vpropbaser = GICR_VPROPBASER_V40.pack(Physical_Address=VCONFIGURATION, IDbits=INTID_BITS - 1)
-    board.write_redistributor(0, "GICR_VPROPBASER", vpropbaser)
+    board.redistributors[0].write("GICR_VPROPBASER", vpropbaser)
 
     def repeat(what: Callable[[Board], None]) -> None:
         for _ in range(repeats):
@@ -73,7 +73,7 @@ def prove(model: Board, qemu: Board, table: bytes) -> None:
     pending = any(table[FIRST_LPI_BYTE:])
     for board in (model, qemu):
         reside(board)
-        vpendbaser = GICR_VPENDBASER_V40.unpack(board.read_redistributor(0, "GICR_VPENDBASER"))
+        vpendbaser = GICR_VPENDBASER_V40.unpack(board.redistributors[0].read("GICR_VPENDBASER"))
         require(vpendbaser["PendingLast"] == pending, "PendingLast")
         require(board.read_memory(VPTS, len(table)) == table, "VPT")
 

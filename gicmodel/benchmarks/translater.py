@@ -77,7 +77,7 @@ class Messages:
         self.prepare_bare()
         self.translate_bare()
         for rd in range(REDISTRIBUTORS):
-            self.board.write_redistributor(rd, "GICR_CTLR", 0)
+            self.board.redistributors[rd].write("GICR_CTLR", 0)
         length = REDISTRIBUTORS * PENDING_STRIDE
         first = (PENDING - RAM_BASE) // 8
         bare = self.bare[first : first + length // 8].tobytes()
@@ -87,10 +87,10 @@ class Messages:
 def restart_lpis(board: ModelBoard, rd: int) -> None:
     """LPIs off and on, with a pending table said to be zero."""
     pendbaser = GICR_PENDBASER.pack(PTZ=1, Physical_Address=PENDING + rd * PENDING_STRIDE)
-    board.write_redistributor(rd, "GICR_CTLR", 0)
-    board.write_redistributor(rd, "GICR_PENDBASER", pendbaser)
+    board.redistributors[rd].write("GICR_CTLR", 0)
+    board.redistributors[rd].write("GICR_PENDBASER", pendbaser)
     board.zero_memory(PENDING + rd * PENDING_STRIDE, PENDING_STRIDE)
-    board.write_redistributor(rd, "GICR_CTLR", GICR_CTLR.pack(EnableLPIs=1))
+    board.redistributors[rd].write("GICR_CTLR", GICR_CTLR.pack(EnableLPIs=1))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.generation import draw_steps
+from gicmodel.fuzzing.draw import draw_steps
 from gicmodel.fuzzing.hardware_notation import NOTATION
 from gicmodel.fuzzing.notation import Notation
 from gicmodel.fuzzing.program import Machine, Program, Step

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import Comparison, Outcomes, Peer
-from gicmodel.fuzzing.peers.agreement import Divergence
+from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.program import Program, Step
 
 EXCEPTION = "exception"

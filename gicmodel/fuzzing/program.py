@@ -7,16 +7,15 @@ program is a program: a step that makes no sense where it stands does nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from gicmodel.fuzzing.hypothesis.strategies import Geometry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from gicmodel.config import GicConfig
+from gicmodel.config import GicConfig
+from gicmodel.lab.geometry import Geometry
+from gicmodel.lab.placement import ITTS, VCONFS, VPTS
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
 CommandWords = tuple[int, int, int, int]
 
@@ -99,9 +98,6 @@ def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Eve
 
 def limits(machine: Machine) -> dict[str, range]:
     """The values that each field of an event may have."""
-    from gicmodel.lab.placement import ITTS, VCONFS, VPTS
-    from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
-
     config = machine.config
     word, flag = range(1 << 32), range(2)
     return {

@@ -8,7 +8,7 @@ shows. It decides nothing and keeps no copy of the hardware's state.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,9 @@ class Silicon(Protocol):
 class Software:
     """What a minimal host does with any GIC: nothing but writes of registers and RAM."""
 
+    ptz: ClassVar[int] = 1
+    """GICR_PENDBASER.PTZ at boot: the pending tables are zero, and need not be read."""
+
     def __init__(self, config: GicConfig, silicon: Silicon, placement: Placement) -> None:
         self.config = config
         self.placement = placement
@@ -73,7 +76,7 @@ class Software:
         registers.write("GICR_WAKER", 0)
         bits = self.config.intid_bits - 1
         registers.set("GICR_PROPBASER", Physical_Address=places.lpi_configuration, IDbits=bits)
-        registers.set("GICR_PENDBASER", Physical_Address=places.pending_tables[number], PTZ=1)
+        registers.set("GICR_PENDBASER", Physical_Address=places.pending_tables[number], PTZ=self.ptz)
         registers.set("GICR_CTLR", EnableLPIs=1)
         if places.vpe_configuration is not None:
             self._write_level1(places.vpe_configuration)

@@ -31,6 +31,11 @@ class TablePlace:
     entries: int
     count: int
 
+    @classmethod
+    def flat(cls, layout: Layout, geometry: Geometry, address: int) -> TablePlace:
+        """A table of one level."""
+        return cls(layout, geometry, address, address, geometry.capacity(layout.bytes))
+
     @property
     def register_fields(self) -> dict[str, int]:
         """What GITS_BASER<n>, or GICR_VPROPBASER, says of it."""
@@ -89,7 +94,7 @@ class Allocation:
         page, capacity = geometry.page_bytes, geometry.capacity(layout.bytes)
         address = self.take(geometry.pages * page)
         if not geometry.indirect:
-            return TablePlace(layout, geometry, address, address, capacity)
+            return TablePlace.flat(layout, geometry, address)
         per_page = page // layout.bytes
         pages = -(-min(capacity, 1 << id_bits) // per_page)
         return TablePlace(layout, geometry, address, self.take(pages * page), pages * per_page)

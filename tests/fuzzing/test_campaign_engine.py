@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from gicmodel.fuzzing.campaign import Plan, generate, run_chunk
+from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.execution import first_divergence
-from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.engine import PEER, other_engine
 from gicmodel.jit import COMPILED
 

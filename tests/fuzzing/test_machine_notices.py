@@ -10,9 +10,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy, builds, just
 
 from gicmodel.config import GicConfig
+from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, geometries, mapping_commands, words
-from gicmodel.fuzzing.peers.agreement import Divergence, check_everything
+from gicmodel.fuzzing.peers.agreement import check_everything
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.program import Machine

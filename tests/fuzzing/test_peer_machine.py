@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.hypothesis.peer_machine import EnginesAgree, HardwareAgainstPeer
-from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.spec import AbstractGic
 

@@ -6,7 +6,7 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.generation import draw_packets
+from gicmodel.fuzzing.draw import draw_packets
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, mapping_commands
 from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.generation import commands_for
+from gicmodel.fuzzing.draw import commands_for
 from gicmodel.fuzzing.hypothesis.strategies import (
     Command,
     commands,

@@ -3,39 +3,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gicmodel.fuzzing.divergence import agree
+from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.lab import tables_seen
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.spec.state import Vpe
-
-if TYPE_CHECKING:
-    from gicmodel.fuzzing.peers.pair import Pair
-
-
-class Divergence(AssertionError):
-    """Two that must agree do not. `what` names the register, table or event; the message has both values."""
-
-    def __init__(self, what: str, *sides: str) -> None:
-        super().__init__(what, *sides)
-        self.what = what
-        self.sides = sides
-
-    def __str__(self) -> str:
-        return f"{self.what}: {', '.join(self.sides)}"
-
-    @property
-    def kind(self) -> str:
-        """What differs, without its number: divergences of one kind most often have one cause."""
-        return re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "n", self.what)
-
-
-def agree(what: str, hardware: object, oracle: object) -> None:
-    """Raise Divergence, naming what differs, unless hardware and oracle say the same."""
-    if hardware != oracle:
-        raise Divergence(what, f"hardware {hardware}", f"oracle {oracle}")
 
 
 def check_everything(pair: Pair) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from gicmodel.engine import VARIABLE, Engine
 from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.peers.agreement import Divergence
+from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.peers.oracle import boot_pair, draw_machine
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.program import Event, Machine, Step, runs

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
+from gicmodel.fuzzing.divergence import agree
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, Words, words
-from gicmodel.fuzzing.peers.agreement import agree
 from gicmodel.fuzzing.universe import universe_of
 from gicmodel.hardware import error_name
 from gicmodel.lab.lab import booted

@@ -16,7 +16,7 @@ import numpy as np
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import Comparison, Peer
-from gicmodel.fuzzing.peers.agreement import Divergence
+from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.peers.linux.build import built, compiler
 from gicmodel.fuzzing.peers.linux.differences import explained, name, seen, without_ppis
 from gicmodel.fuzzing.peers.linux.draw import draw_machine, draw_steps

@@ -17,9 +17,9 @@ from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.generation import commands_for, draw_packets, draw_steps
+from gicmodel.fuzzing.divergence import Divergence
+from gicmodel.fuzzing.draw import commands_for, draw_packets, draw_steps
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
-from gicmodel.fuzzing.peers.agreement import Divergence
 from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuProcess, find_binary
 from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
