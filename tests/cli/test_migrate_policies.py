@@ -27,7 +27,11 @@ def refused(*arguments):
 
 
 def test_the_policies_are_the_models():
-    assert "[" + "|".join(POLICIES) + "]" in migrate("--help").stdout
+    told = "".join(migrate("--help").stdout.split())
+    assert [policy for policy in POLICIES if f"({policy})" not in told] == []
+    assert refused("--policy", "none").endswith(
+        f"is not one of {', '.join(map(repr, POLICIES))}; see gicmodel migrate --help\n"
+    )
     assert verdict(*SMALL)[1]["policy"] == Policy.AVOID_UNSET.value
 
 
