@@ -34,9 +34,11 @@ Fixed choices, where no public source states the rule
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, Self, TypeGuard
+from typing import Literal, Self, TypeGuard, get_args
 
 Architecture = Literal["3", "4.0", "4.1"]
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+"""The generations of the GIC architecture that have an ITS; GICv3 and GICv3.1 count as one."""
 
 FRAME_BYTES = 0x1_0000
 """A register frame."""
@@ -48,7 +50,7 @@ MOST_CACHED = 1 << 32
 """Bytes that pending bits and configuration bytes may take, so that any `GicConfig` can be built on any host."""
 
 _CHOICES: dict[str, tuple[object, ...]] = {
-    "architecture": ("3", "4.0", "4.1"),
+    "architecture": ARCHITECTURES,
     "command_errors": ("ignore", "stall"),
     "caching": ("none", "retain"),
     "vpt_writeback": ("unmap", "deschedule", "immediate"),

@@ -18,8 +18,8 @@ from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.options import Directory, Real
 from gicmodel.cli.output import Results, json_options, say
 from gicmodel.cli.progress import Watcher
+from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput, printable, utf8
-from gicmodel.layouts.architecture import ARCHITECTURES
 
 if TYPE_CHECKING:
     from gicmodel.fuzzing.results import Results as Found

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from gicmodel.cli.output import Results, json_options, room, say
+from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.catalogue import CATALOGUE, KINDS, NAMES
 from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.diagram import ROW_BITS, to_ascii

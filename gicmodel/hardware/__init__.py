@@ -4,10 +4,9 @@
 from gicmodel.config import GicConfig
 from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.command_errors import CommandError, error_name
-from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.its import Its
-from gicmodel.hardware.redistributor import Redistributor
+from gicmodel.hardware.redistributor import CpuInterface, Redistributor
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 
 __all__ = [

@@ -13,10 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gicmodel.config import GicConfig
-from gicmodel.hardware.cpu_interface import CpuInterface
-from gicmodel.hardware.kernels import lpi_tables
+from gicmodel.hardware.kernels import cpu, redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
-from gicmodel.hardware.kernels.residency import write_vpendbaser
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
 from gicmodel.hardware.register_face import MPAM_SIZES, Handler, RegisterFace, field_mask, fixed, word_at
 from gicmodel.jit import direct
@@ -67,6 +65,41 @@ _INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
 _DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
 
 
+class CpuInterface:
+    """ICC_* and ICV_* as functions. There is no running priority: each acknowledge sees every pending interrupt.
+
+    Physical LPIs are Group 1. Virtual interrupts are of both groups, as far as GICR_VPENDBASER enables them.
+    """
+
+    def __init__(self, machine: Machine, number: int) -> None:
+        self._machine = machine
+        self._number = number
+
+    def acknowledge(self) -> int:
+        """ICC_IAR1_EL1: take the most urgent pending LPI, lowest INTID first among equals; 1023 for none."""
+        return int(cpu.acknowledge(self._machine, self._number))
+
+    def acknowledge_virtual(self) -> int:
+        """ICV_IAR0_EL1 and ICV_IAR1_EL1: take the most urgent vSGI or vLPI of the resident vPE; 1023 for none."""
+        return int(cpu.acknowledge_virtual(self._machine, self._number))
+
+    def pending(self) -> int:
+        """ICC_HPPIR1_EL1: what `acknowledge` would return."""
+        return int(cpu.highest_lpi(self._machine, self._number))
+
+    def pending_virtual(self) -> int:
+        """ICV_HPPIR0_EL1 and ICV_HPPIR1_EL1: what `acknowledge_virtual` would return."""
+        return int(cpu.highest_virtual(self._machine, self._number))
+
+    def take(self, intid: int) -> bool:
+        """Acknowledge this LPI, out of turn; whether it was pending. A replayed trace says which one was taken."""
+        return bool(clear_lpi(self._machine, self._number, np.uint64(intid))[1])
+
+    def take_virtual(self, vintid: int) -> bool:
+        """Acknowledge this interrupt of the resident vPE, out of turn; whether it was pending."""
+        return bool(cpu.take_virtual(self._machine, self._number, np.uint64(vintid)))
+
+
 class Redistributor(RegisterFace):
     """One redistributor."""
 
@@ -83,7 +116,7 @@ class Redistributor(RegisterFace):
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
-        lpi_tables.limit_lpis(self._machine, self.number)
+        redistributor.limit_lpis(self._machine, self.number)
         self._derive_table()
 
     def _derive_table(self) -> None:
@@ -101,11 +134,11 @@ class Redistributor(RegisterFace):
 
     @cached_property
     def _enable(self) -> Callable[..., Any]:
-        return direct(lpi_tables.write_enable, self._machine, self.number, False)
+        return direct(redistributor.write_enable, self._machine, self.number, False)
 
     @cached_property
     def _schedule(self) -> Callable[..., Any]:
-        return direct(write_vpendbaser, self._machine, self.number, np.uint64(0))
+        return direct(redistributor.write_vpendbaser, self._machine, self.number, np.uint64(0))
 
     @property
     def _stepping(self) -> bool:
@@ -168,17 +201,17 @@ class Redistributor(RegisterFace):
         target = GICR_INVLPIR.unpack(value)
         intid = np.uint64(target["INTID"])
         if target["V"] and self.config.v41:
-            lpi_tables.invalidate_vlpi(self._machine, self.number, np.uint64(target["vPEID"]), intid)
+            redistributor.invalidate_vlpi(self._machine, self.number, np.uint64(target["vPEID"]), intid)
         else:
-            lpi_tables.invalidate_lpi(self._machine, self.number, intid)
+            redistributor.invalidate_lpi(self._machine, self.number, intid)
         self._state[RD.busy] = self._stepping
 
     def _write_invallr(self, value: int) -> None:
         target = GICR_INVALLR.unpack(value)
         if target["V"] and self.config.v41:
-            lpi_tables.invalidate_all_vlpis(self._machine, self.number, np.uint64(target["vPEID"]))
+            redistributor.invalidate_all_vlpis(self._machine, self.number, np.uint64(target["vPEID"]))
         else:
-            lpi_tables.invalidate_all_lpis(self._machine, self.number)
+            redistributor.invalidate_all_lpis(self._machine, self.number)
         self._state[RD.busy] = self._stepping
 
     def _read_syncr(self) -> int:
@@ -196,7 +229,7 @@ class Redistributor(RegisterFace):
         self._state[RD.vpropbaser] = value & _VPROPBASER_MASK
         self._derive_table()
         if was:
-            lpi_tables.drop_vpe_configurations(self._machine, self.number)
+            redistributor.drop_vpe_configurations(self._machine, self.number)
             self._state[RD.rwp] = bool(self._stepping and not value & _VALID)
 
     def _read_vpendbaser(self) -> int:
@@ -209,7 +242,7 @@ class Redistributor(RegisterFace):
         """Ignored while a query is running."""
         if not self._state[RD.vsgipendr] & _BUSY:
             vpe_id = np.uint64(GICR_VSGIR.unpack(value)["vPEID"])
-            pending = int(lpi_tables.pending_vsgis(self._machine, self.number, vpe_id))
+            pending = int(redistributor.pending_vsgis(self._machine, self.number, vpe_id))
             self._state[RD.vsgipendr] = GICR_VSGIPENDR.pack(Pending=pending, Busy=self._stepping)
 
     HANDLERS: ClassVar[dict[str, Handler]] = {

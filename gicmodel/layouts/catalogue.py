@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every layout, by kind and by name."""
 
-from gicmodel.layouts.architecture import ARCHITECTURES
+from gicmodel.config import ARCHITECTURES
 from gicmodel.layouts.commands import COMMANDS
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gicmodel.layouts.architecture import ARCHITECTURES
+from gicmodel.config import ARCHITECTURES
 from gicmodel.layouts.declaration import RES0, Address, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gicmodel.config import ARCHITECTURES
 from gicmodel.images.segments import load_segments, memory_for, read_image
-from gicmodel.layouts.architecture import ARCHITECTURES
 from gicmodel.layouts.catalogue import CATALOGUE
 from gicmodel.layouts.commands import (
     COMMANDS,

@@ -21,7 +21,7 @@ import numpy as np
 from gicmodel.hardware import Gic, Its
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of
-from gicmodel.hardware.kernels.residency import same_group
+from gicmodel.hardware.kernels.redistributor import same_group
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.hardware.kernels.tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.vpe_commands import find_allocated

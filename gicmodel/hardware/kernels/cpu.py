@@ -20,7 +20,7 @@ from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.highest import SPURIOUS, VSGI_COUNT, best_lpi, best_vsgi, table_readable
 from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, clear_pending, vpt_slot
-from gicmodel.hardware.kernels.residency import GROUP0, GROUP1, V40_TABLE, VALID, VPE_ID
+from gicmodel.hardware.kernels.redistributor import GROUP0, GROUP1, V40_TABLE, VALID, VPE_ID
 from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at
 from gicmodel.hardware.kernels.tables import VPE_VALID, VPE_VCONF_ADDR, VPE_VPT_ADDR, read_vpe_configuration
 from gicmodel.hardware.kernels.words import ONE, ZERO, get

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from gicmodel.layouts.architecture import ARCHITECTURES
+from gicmodel.config import ARCHITECTURES
 from gicmodel.layouts.declaration import Bits, Declared
 from gicmodel.layouts.layout import Layout
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
+from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, generate, hunt, run_chunk
 from gicmodel.fuzzing.execution import divergence_of
@@ -16,7 +17,6 @@ from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
 from gicmodel.fuzzing.text import format_program, parse_program, write_program
 from gicmodel.jit import COMPILED
 from gicmodel.kvm import KvmBehaviour
-from gicmodel.layouts.architecture import ARCHITECTURES
 
 OPERATIONS = 34_000 if COMPILED else 4_000
 """On each of three hosts: 100,000 in the longer of the suite's two runs."""

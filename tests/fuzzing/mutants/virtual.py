@@ -6,7 +6,7 @@ import numpy as np
 from gicmodel.hardware.kernels.errors import OK, VCPU_INVALID, VCPU_RESIDENT
 from gicmodel.hardware.kernels.lookup import find_vpe
 from gicmodel.hardware.kernels.pending import find_vpt, release
-from gicmodel.hardware.kernels.residency import GROUP1
+from gicmodel.hardware.kernels.redistributor import GROUP1
 from gicmodel.hardware.kernels.state import CONFIG, RD, rd_at, resident_on, set_resident
 from gicmodel.hardware.kernels.tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.virtual_commands import SGI_CLEAR
