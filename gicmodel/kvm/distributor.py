@@ -4,11 +4,11 @@
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
-from gicmodel.kvm.register_face import IMPLEMENTER, VgicHandler, VgicRegisters, handler
+from gicmodel.kvm.register_face import VgicHandler, VgicRegisters, handler
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.guest import GICD_CTLR, GICD_IIDR
-from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, identification
+from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, KVM, identification
 
 REVISIONS = (2, 3)
 """What GICD_IIDR.Revision may be. From 3 on GICR_CTLR.IR and CES are 1."""
@@ -88,10 +88,10 @@ class VirtualDistributor:
         self._dist.nassgicap = bool(value)
 
     def _read_iidr(self) -> int:
-        return GICD_IIDR.pack(Revision=self._dist.implementation_revision, **IMPLEMENTER)
+        return GICD_IIDR.pack(Revision=self._dist.implementation_revision, **KVM)
 
     def _user_write_iidr(self, value: int) -> None:
         revision = GICD_IIDR.unpack(value)["Revision"]
-        if revision not in REVISIONS or GICD_IIDR.pack(Revision=revision, **IMPLEMENTER) != value:
+        if revision not in REVISIONS or GICD_IIDR.pack(Revision=revision, **KVM) != value:
             raise KvmError("EINVAL", f"GICD_IIDR {value:#x}: not one of KVM's revisions {REVISIONS}")
         self._dist.implementation_revision = revision

@@ -8,14 +8,13 @@ from gicmodel.kvm.interrupts import update_configuration, update_configurations
 from gicmodel.kvm.pending_tables import sync_pending_table
 from gicmodel.kvm.register_face import (
     DEFAULT_ATTRIBUTES,
-    IMPLEMENTER,
     VgicHandler,
     VgicRegisters,
     handler,
     sanitise_attributes,
 )
 from gicmodel.kvm.sgi_frame import sgi_handlers
-from gicmodel.layouts.registers.identification import REDISTRIBUTOR_PART, identification
+from gicmodel.layouts.registers.identification import KVM, REDISTRIBUTOR_PART, identification
 from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
     GICR_IIDR,
@@ -26,7 +25,7 @@ from gicmodel.layouts.registers.redistributor import (
 )
 
 _IDENTIFICATION = identification("GICR", 3, REDISTRIBUTOR_PART)
-_IIDR = GICR_IIDR.pack(**IMPLEMENTER)
+_IIDR = GICR_IIDR.pack(**KVM)
 _REVISION_WITH_IR = 3
 """From this GICD_IIDR.Revision on, GICR_CTLR says that GICR_INVLPIR exists and EnableLPIs can be cleared."""
 _AFF0_BITS, _AFF1_BITS = 4, 8

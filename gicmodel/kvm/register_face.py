@@ -8,7 +8,6 @@ from gicmodel.hardware.register_face import HALF_BITS, Handler, RegisterFace
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.layouts.registers.by_name import REGISTERS, register
-from gicmodel.layouts.registers.identification import ARM
 from gicmodel.layouts.registers.register import (
     INNER_SHAREABLE,
     NON_CACHEABLE,
@@ -17,8 +16,6 @@ from gicmodel.layouts.registers.register import (
     SAME_AS_INNER,
 )
 
-IMPLEMENTER = {"ProductID": ord("K"), "Implementer": ARM}
-"""KVM's GICD_IIDR and GITS_IIDR."""
 _WORD_BYTES = 4
 _MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
 DEFAULT_ATTRIBUTES = {"InnerCache": RAWB, "OuterCache": SAME_AS_INNER, "Shareability": INNER_SHAREABLE}

@@ -13,7 +13,6 @@ from gicmodel.kvm.interrupts import set_latch, set_pending
 from gicmodel.kvm.its import ID_BITS, VgicIts
 from gicmodel.kvm.register_face import (
     DEFAULT_ATTRIBUTES,
-    IMPLEMENTER,
     VgicHandler,
     VgicRegisters,
     handler,
@@ -22,7 +21,7 @@ from gicmodel.kvm.register_face import (
 from gicmodel.kvm.tables import restore_tables, save_tables
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, PIDR4, identification
+from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, KVM, PIDR4, identification
 from gicmodel.layouts.registers.its import (
     BASERS,
     GITS_BASER,
@@ -188,7 +187,7 @@ class VirtualIts(VgicIts):
         self._process_commands()
 
     def _read_iidr(self) -> int:
-        return GITS_IIDR.pack(Revision=self.abi_revision, **IMPLEMENTER)
+        return GITS_IIDR.pack(Revision=self.abi_revision, **KVM)
 
     def _user_write_iidr(self, value: int) -> None:
         revision = GITS_IIDR.unpack(value)["Revision"]

@@ -16,6 +16,7 @@ from gicmodel.inspection.join import out_of_range, physical_id_bits
 from gicmodel.inspection.rules.rule import MOST, Group, Rule, place
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.identification import KVM
 
 DEVICE_OUT_OF_RANGE = Rule(
     "device-out-of-range",
@@ -111,8 +112,6 @@ NOT_SAVED = Rule(
 )
 
 
-_KVM = (0x43B, 0x4B)
-"""GITS_IIDR: Arm's code, and KVM's product."""
 KVM_EVENT_ID_BITS = 16
 VPT_ID_BITS = range(14, 25)
 
@@ -186,7 +185,7 @@ def _invalid_tables(unit: Its) -> Group:
 def _not_saved(found: Inspection, unit: Its) -> Group:
     """Linux maps a collection first of all, so commands were executed and no table has an entry only before a save."""
     iidr = found.frames.fields(unit.frame, "IIDR")
-    is_kvm = iidr is not None and (iidr["Implementer"], iidr["ProductID"]) == _KVM
+    is_kvm = iidr is not None and iidr | KVM == iidr
     executed = any(queue.its == unit.number and queue.creadr for queue in found.queues)
     tables = unit.valid_tables.values()
     empty = not any(entries.ids.size or entries.absent for entries in tables)

@@ -8,7 +8,7 @@ registers of SGI_base, bits 0 to 15 are the SGIs and bits 16 to 31 the PPIs of a
 from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.redistributor import SGI_FRAME
-from gicmodel.layouts.registers.register import Register, register32
+from gicmodel.layouts.registers.register import Register, iidr, register32
 
 GICD_CTLR = register32(
     "GICD_CTLR",
@@ -24,15 +24,7 @@ GICD_CTLR = register32(
     Flag("EnableGrp1", "Group 1 interrupts are enabled"),
     Flag("EnableGrp0", "Group 0 interrupts are enabled"),
 )
-GICD_IIDR = register32(
-    "GICD_IIDR",
-    "Distributor implementer identification",
-    Bits("ProductID", 8, "Product"),
-    RES0(4),
-    Bits("Variant", 4, "Major revision"),
-    Bits("Revision", 4, "Minor revision; KVM's, which userspace chooses"),
-    Bits("Implementer", 12, "JEP106 code, 0x43B for Arm"),
-)
+GICD_IIDR = iidr("GICD_IIDR", "Distributor", "Minor revision; KVM's, which userspace chooses")
 
 
 def _one_bit_each(name: str, doc: str) -> Layout:

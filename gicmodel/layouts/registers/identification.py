@@ -53,6 +53,8 @@ CIDR3 = register32("CIDR3", "Component identification 3", RES0(24), Bits("PRMBL_
 
 ARM = 0x43B
 """Arm's JEP106 code: 4 continuations, then 0x3B. Implementer in the IIDR of distributor, redistributor and ITS."""
+KVM = {"ProductID": ord("K"), "Implementer": ARM}
+"""The IIDR of what KVM emulates (Linux vgic.h PRODUCT_ID_KVM, IMPLEMENTER_ARM)."""
 DISTRIBUTOR_PART, REDISTRIBUTOR_PART, ITS_PART = 0x492, 0x493, 0x494
 """Part numbers of QEMU's GIC; Linux gives its virtual ITS that of a distributor."""
 

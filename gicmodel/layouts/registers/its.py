@@ -9,6 +9,9 @@ from gicmodel.layouts.registers.register import (
     OUTER_CACHE,
     SHAREABILITY,
     Register,
+    iidr,
+    mpamidr,
+    partidr,
     register32,
     register64,
 )
@@ -24,15 +27,7 @@ GITS_CTLR = register32(
     Flag("ImDe", "IMPLEMENTATION DEFINED (GICv4)"),
     Flag("Enabled", "Commands are processed and interrupts translated"),
 )
-GITS_IIDR = register32(
-    "GITS_IIDR",
-    "ITS implementer identification",
-    Bits("ProductID", 8, "Product"),
-    RES0(4),
-    Bits("Variant", 4, "Major revision"),
-    Bits("Revision", 4, "Minor revision"),
-    Bits("Implementer", 12, "JEP106 code, 0x43B for Arm"),
-)
+GITS_IIDR = iidr("GITS_IIDR", "ITS")
 GITS_TYPER = register64(
     "GITS_TYPER",
     "ITS features and sizes",
@@ -60,20 +55,8 @@ GITS_TYPER = register64(
     Flag("Virtual", "vLPIs are supported (GICv4)"),
     Flag("Physical", "Physical LPIs are supported, always 1"),
 )
-GITS_MPAMIDR = register32(
-    "GITS_MPAMIDR",
-    "Memory partitioning sizes of the ITS",
-    RES0(8),
-    Bits("PMGmax", 8, "Highest PMG"),
-    Bits("PARTIDmax", 16, "Highest PARTID"),
-)
-GITS_PARTIDR = register32(
-    "GITS_PARTIDR",
-    "Memory partition of the ITS's accesses",
-    RES0(8),
-    Bits("PMG", 8, "Performance monitoring group"),
-    Bits("PARTID", 16, "Partition"),
-)
+GITS_MPAMIDR = mpamidr("GITS_MPAMIDR", "ITS")
+GITS_PARTIDR = partidr("GITS_PARTIDR", "ITS")
 GITS_MPIDR = register32(
     "GITS_MPIDR",
     "Affinity that the ITS shares its vPE table with (GICv4.1)",

@@ -3,6 +3,7 @@
 
 from gicmodel.config import FRAME_BYTES
 from gicmodel.layouts.declaration import IMPDEF, RES0, Address, Bits, Flag
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.register import (
     GICV4_1,
@@ -10,9 +11,38 @@ from gicmodel.layouts.registers.register import (
     OUTER_CACHE,
     SHAREABILITY,
     Register,
+    iidr,
+    mpamidr,
+    partidr,
     register32,
     register64,
 )
+
+_PENDING_TABLE = (
+    OUTER_CACHE,
+    RES0(4),
+    Address("Physical_Address", 51, 16, "Address of the table"),
+    RES0(4),
+    SHAREABILITY,
+    INNER_CACHE,
+    RES0(7),
+)
+
+
+def _propbaser(name: str, doc: str, intid: str) -> Layout:
+    return register64(
+        name,
+        doc,
+        RES0(5),
+        OUTER_CACHE,
+        RES0(4),
+        Address("Physical_Address", 51, 12, "Address of the table"),
+        SHAREABILITY,
+        INNER_CACHE,
+        RES0(2),
+        Bits("IDbits", 5, f"Number of {intid} bits, minus one"),
+    )
+
 
 GICR_CTLR = register32(
     "GICR_CTLR",
@@ -28,15 +58,7 @@ GICR_CTLR = register32(
     Flag("CES", "RO: EnableLPIs can be cleared"),
     Flag("EnableLPIs", "LPIs are enabled"),
 )
-GICR_IIDR = register32(
-    "GICR_IIDR",
-    "Redistributor implementer identification",
-    Bits("ProductID", 8, "Product"),
-    RES0(4),
-    Bits("Variant", 4, "Major revision"),
-    Bits("Revision", 4, "Minor revision"),
-    Bits("Implementer", 12, "JEP106 code, 0x43B for Arm"),
-)
+GICR_IIDR = iidr("GICR_IIDR", "Redistributor")
 GICR_TYPER = register64(
     "GICR_TYPER",
     "Redistributor features and affinity",
@@ -75,47 +97,18 @@ GICR_WAKER = register32(
     Flag("ProcessorSleep", "No interrupt is forwarded to the PE"),
     IMPDEF(1),
 )
-GICR_MPAMIDR = register32(
-    "GICR_MPAMIDR",
-    "Memory partitioning sizes of the redistributor",
-    RES0(8),
-    Bits("PMGmax", 8, "Highest PMG"),
-    Bits("PARTIDmax", 16, "Highest PARTID"),
-)
-GICR_PARTIDR = register32(
-    "GICR_PARTIDR",
-    "Memory partition of the redistributor's accesses",
-    RES0(8),
-    Bits("PMG", 8, "Performance monitoring group"),
-    Bits("PARTID", 16, "Partition"),
-)
+GICR_MPAMIDR = mpamidr("GICR_MPAMIDR", "redistributor")
+GICR_PARTIDR = partidr("GICR_PARTIDR", "redistributor")
 GICR_SETLPIR = register64("GICR_SETLPIR", "Make an LPI pending", RES0(32), Bits("pINTID", 32, "Physical LPI"))
 GICR_CLRLPIR = register64("GICR_CLRLPIR", "Clear an LPI's pending state", RES0(32), Bits("pINTID", 32, "Physical LPI"))
-GICR_PROPBASER = register64(
-    "GICR_PROPBASER",
-    "LPI configuration table",
-    RES0(5),
-    OUTER_CACHE,
-    RES0(4),
-    Address("Physical_Address", 51, 12, "Address of the table"),
-    SHAREABILITY,
-    INNER_CACHE,
-    RES0(2),
-    Bits("IDbits", 5, "Number of INTID bits, minus one"),
-)
+GICR_PROPBASER = _propbaser("GICR_PROPBASER", "LPI configuration table", "INTID")
 GICR_PENDBASER = register64(
     "GICR_PENDBASER",
     "LPI pending table",
     RES0(1),
     Flag("PTZ", "WO: the table is all zero"),
     RES0(3),
-    OUTER_CACHE,
-    RES0(4),
-    Address("Physical_Address", 51, 16, "Address of the table"),
-    RES0(4),
-    SHAREABILITY,
-    INNER_CACHE,
-    RES0(7),
+    *_PENDING_TABLE,
 )
 GICR_INVLPIR = register64(
     "GICR_INVLPIR",
@@ -136,17 +129,8 @@ GICR_INVALLR = register64(
 GICR_SYNCR = register32(
     "GICR_SYNCR", "Progress of GICR_INVLPIR and GICR_INVALLR", RES0(31), Flag("Busy", "A write is in progress")
 )
-GICR_VPROPBASER_V40 = register64(
-    "GICR_VPROPBASER_V40",
-    "vLPI configuration table of the resident VM (GICv4.0)",
-    RES0(5),
-    OUTER_CACHE,
-    RES0(4),
-    Address("Physical_Address", 51, 12, "Address of the table"),
-    SHAREABILITY,
-    INNER_CACHE,
-    RES0(2),
-    Bits("IDbits", 5, "Number of vINTID bits, minus one"),
+GICR_VPROPBASER_V40 = _propbaser(
+    "GICR_VPROPBASER_V40", "vLPI configuration table of the resident VM (GICv4.0)", "vINTID"
 )
 GICR_VPROPBASER = register64(
     "GICR_VPROPBASER",
@@ -171,13 +155,7 @@ GICR_VPENDBASER_V40 = register64(
     Flag("PendingLast", "The vPE had a pending interrupt when it was descheduled"),
     Flag("Dirty", "RO: a schedule or deschedule is in progress"),
     RES0(1),
-    OUTER_CACHE,
-    RES0(4),
-    Address("Physical_Address", 51, 16, "Address of the table"),
-    RES0(4),
-    SHAREABILITY,
-    INNER_CACHE,
-    RES0(7),
+    *_PENDING_TABLE,
 )
 GICR_VPENDBASER = register64(
     "GICR_VPENDBASER",

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.layouts.declaration import Bits, Declared
+from gicmodel.layouts.declaration import RES0, Bits, Declared
 from gicmodel.layouts.layout import Layout
 
 GICV4_1 = ("4.1",)
@@ -57,3 +57,38 @@ def register32(name: str, doc: str, *subcons: Declared) -> Layout:
 def register64(name: str, doc: str, *subcons: Declared) -> Layout:
     """The layout of a 64-bit register."""
     return Layout(name, *subcons, doc=doc)
+
+
+def iidr(name: str, of: str, revision: str = "Minor revision") -> Layout:
+    """The implementer identification of a distributor, redistributor or ITS."""
+    return register32(
+        name,
+        f"{of} implementer identification",
+        Bits("ProductID", 8, "Product"),
+        RES0(4),
+        Bits("Variant", 4, "Major revision"),
+        Bits("Revision", 4, revision),
+        Bits("Implementer", 12, "JEP106 code, 0x43B for Arm"),
+    )
+
+
+def mpamidr(name: str, of: str) -> Layout:
+    """The memory partitioning of a redistributor or ITS."""
+    return register32(
+        name,
+        f"Memory partitioning sizes of the {of}",
+        RES0(8),
+        Bits("PMGmax", 8, "Highest PMG"),
+        Bits("PARTIDmax", 16, "Highest PARTID"),
+    )
+
+
+def partidr(name: str, of: str) -> Layout:
+    """The memory partition that a redistributor or ITS belongs to."""
+    return register32(
+        name,
+        f"Memory partition of the {of}'s accesses",
+        RES0(8),
+        Bits("PMG", 8, "Performance monitoring group"),
+        Bits("PARTID", 16, "Partition"),
+    )
