@@ -20,10 +20,9 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.kernels.configuration import RETAINED
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.hardware.observe import pending_physical, pending_virtual
+from gicmodel.lab.placement import RAM_BASE, RAM_BYTES
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import PAGE_BYTES, GuestMemory
-
-RAM_BASE, RAM_BYTES = 0x8000_0000, 64 << 20
 
 
 class MissingCommand(AssertionError):
