@@ -27,7 +27,7 @@ from gicmodel.engine import asked
 from gicmodel.errors import UnusableInput, one_line
 
 VERBS = {
-    "Read RAM": ("inspect", "diff", "layouts"),
+    "Read RAM": ("inspect", "diff", "decode", "layouts"),
     "Run the model": ("migrate", "replay", "fuzz", "bench"),
     "Set up": ("compile", "completion"),
 }

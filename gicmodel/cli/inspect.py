@@ -22,11 +22,13 @@ from gicmodel.inspection.octets import explain
 from gicmodel.inspection.report import CAVEAT, Report
 from gicmodel.inspection.rules import RULES
 from gicmodel.inspection.selection import ON_DEMAND, TABLES, Selection, dump_of, entries, parse_device
-from gicmodel.inspection.source import Source, open_source
+from gicmodel.inspection.source import Source, open_source, registers_alone
 from gicmodel.inspection.views import View
 
 MOST_NAMED = 4
 """How many registers of one place are named."""
+NO_IMAGE = Path("no image")
+"""What registers alone are shown as."""
 MOST_EXPLAINED = 64
 """How many entries --hex shows."""
 
@@ -103,12 +105,14 @@ def command(
     itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel whose RAM it is: its struct
     its_node, and its log.
 
+    Without IMAGE the registers alone are checked.
+
     Exit status: 0 nothing found, 1 findings, 2 unusable input.
     """
     if rule is not None:
         say(explain_rule(rule) if rule else explain_rules())
         return
-    if image is None:
+    if image is None and (not (files or trace or pairs) or base is not None or node is not None):
         raise click.UsageError("Missing argument 'IMAGE'.")
     mode = _mode({Mode.JSON: results.as_json, Mode.HEX: as_hex, Mode.CSV: as_csv, Mode.BROWSE: browse})
     if mode is Mode.HEX and (device, vpe, table) == (None, None, None):
@@ -117,8 +121,11 @@ def command(
         _require_terminal()
     device_id, event_id = (None, None) if device is None else parse_device(device)
     selection = Selection(device_id, event_id, vpe, pending, table or ("events" if mode is Mode.CSV else None))
-    source = open_source(image, base, files, trace, pairs, node)
-    found = Report.of(image, source, PROFILES[profile] if profile else None, limit)
+    if image is None:
+        source = registers_alone(files, trace, pairs)
+    else:
+        source = open_source(image, base, files, trace, pairs, node)
+    found = Report.of(image or NO_IMAGE, source, PROFILES[profile] if profile else None, limit)
     views = found.views(selection)
     show: dict[Mode, Callable[[], None]] = {
         Mode.TEXT: lambda: _print(found, views),
@@ -203,7 +210,10 @@ def _print_octets(found: Inspection, selection: Selection) -> None:
 
 def _print_head(report: Report) -> None:
     found = report.found
-    say(f"{printable(str(report.image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
+    if report.image == NO_IMAGE:
+        say(f"{NO_IMAGE}: registers alone; all that is in RAM is not known")
+    else:
+        say(f"{printable(str(report.image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
     say(printable(f"registers: {', '.join(report.source.sources)}"))
     for line in origins(report.source):
         say(f"  {line}")

@@ -155,7 +155,7 @@ def _testified(
         number: Callable[[int, bool | None], int]
         if kernel is not None and unit.number in kernel.devices:
             testimony, number = of_kernel(kernel, unit), by_cpu
-        elif unit.number in by_its:
+        elif unit.number in by_its and dump.held(by_its[unit.number].address, by_its[unit.number].size):
             testimony, number = of_queue(dump, by_its[unit.number], architecture), rdbases.number
         else:
             continue

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
+
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
+from gicmodel.images.segments import Segment
 from gicmodel.images.sources import beside, dump_in, is_snapshot, read_registers, registers_in
 
 if TYPE_CHECKING:
@@ -64,6 +67,15 @@ def open_source(
     source.registers = merged([source.registers, *(registers for _, registers in given)])
     source.sources += [name for name, _ in given]
     return source
+
+
+def registers_alone(files: Sequence[Path] = (), trace: Path | None = None, pairs: Sequence[str] = ()) -> Source:
+    """Registers without any RAM, which is absent."""
+    given = [] if trace is None else [(str(trace), registers_of_trace(trace))]
+    given += [(str(path), read_registers(path)) for path in files]
+    given += [(PAIRS, from_pairs(pairs))] if pairs else []
+    nothing = Dump([Segment(0, np.empty(0, np.uint8))])
+    return Source(nothing, merged(registers for _, registers in given), [name for name, _ in given])
 
 
 def _own_registers(file: IO[bytes], image: Path) -> list[tuple[str, Registers]]:

@@ -38,6 +38,7 @@ class Machine:
     def __init__(self, indirect=False):
         self.memory = GuestMemory(BASE, END - BASE)
         self.holes = []
+        self.kernel = None
         self.indirect = indirect
         self.registers = {
             "GITS0": {
@@ -142,7 +143,7 @@ class Machine:
         return [Segment(start, octets[start - BASE : end - BASE], start - BASE) for start, end in pieces]
 
     def inspect(self, **options):
-        return inspect(Dump(self.segments()), self.registers, **options)
+        return inspect(Dump(self.segments()), self.registers, kernel=self.kernel, **options)
 
 
 class SavedGuest(Machine):

@@ -9,13 +9,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.rules import chain, kernel, mapping, memory, pending, queue
+from gicmodel.inspection.rules import chain, kernel, mapping, memory, pending, queue, registers
 from gicmodel.inspection.rules.rule import MOST, Finding, Group, Row, Rule
 
-_SUBJECTS = (mapping, chain, pending, queue, memory, kernel)
+_SUBJECTS = (mapping, chain, pending, queue, memory, kernel, registers)
 
 RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in vars(subject).values() if isinstance(rule, Rule)}
 """Every rule by its identifier, in the order of their declarations."""
+
+
+_OF_ABSENT_MEMORY = (memory.TABLE_ABSENT, memory.PENDING_ABSENT)
+"""Of registers without any RAM they say nothing."""
 
 
 class Findings(NamedTuple):
@@ -36,6 +40,8 @@ def find(found: Inspection) -> Findings:
     counts: dict[str, int] = {}
     for subject in _SUBJECTS:
         for group in subject.check(found):
+            if group.rule in _OF_ABSENT_MEMORY and not found.dump.octets:
+                continue
             before = counts.get(group.rule.identifier, 0)
             if len(group.rows):
                 counts[group.rule.identifier] = before + len(group.rows)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel decode`: a register, a table entry or a command by its value."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import click
+
+from gicmodel.cli.output import Results, json_options, print_lines
+from gicmodel.config import ARCHITECTURES
+from gicmodel.errors import UnusableInput
+from gicmodel.inspection.values import Decoded, decode, document
+
+MOST_LINES = 1 << 12
+LONGEST = 1 << 12
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[NAME] WORD...")
+@click.option(
+    "--gic", "architecture", default="4.1", show_default=True, type=click.Choice(ARCHITECTURES), help="GICv3..."
+)
+@json_options
+@click.pass_context
+def command(ctx: click.Context, words: tuple[str, ...], architecture: str, results: Results) -> None:
+    """Decode the register or table entry NAME, or a command of four words.
+
+    Numbers are hexadecimal, with or without 0x. One argument may be a whole line of a log; without arguments each line
+    of standard input is one value.
+
+    Exit status: 0 nothing wrong with it, 1 something, 2 unusable input.
+    """
+    if words:
+        decoded = [decode(words, architecture)]
+    else:
+        decoded = [decode([line], architecture) for line in _piped()]
+    results.publish([document(each) for each in decoded], lambda: print_lines(_text(decoded)))
+    ctx.exit(1 if any(each.wrong for each in decoded) else 0)
+
+
+def _piped() -> Iterator[str]:
+    """The lines of standard input that are not empty."""
+    if sys.stdin.isatty():
+        raise UnusableInput("nothing to decode: give NAME WORD..., or four words of a command")
+    found = False
+    for number, line in enumerate(iter(lambda: sys.stdin.readline(LONGEST + 1), ""), 1):
+        if number > MOST_LINES or len(line) > LONGEST:
+            raise UnusableInput(f"standard input has more than {MOST_LINES} lines, or one longer than {LONGEST}")
+        if line.strip():
+            found = True
+            yield line.strip()
+    if not found:
+        raise UnusableInput("nothing to decode: standard input is empty")
+
+
+def _text(decoded: list[Decoded]) -> Iterator[str]:
+    for number, each in enumerate(decoded):
+        if number:
+            yield ""
+        pairs = zip(each.words, each.layout.word_bits, strict=True)
+        words = " ".join(f"{word:#0{bits // 4 + 2}x}" for word, bits in pairs)
+        yield f"{each.name} {words}: {each.layout.doc}"
+        bits, names = (max(len(getattr(line, what)) for line in each.lines) for what in ("bits", "name"))
+        for line in each.lines:
+            yield f"  {line.bits:<{bits}}  {line.name:<{names}}  {line.value:#x}  {line.doc}".rstrip()
+        yield from (f"  Linux: {sentence}" for sentence in each.linux)
+        yield from (f"  wrong: {sentence}" for sentence in each.wrong)
