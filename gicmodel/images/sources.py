@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import flattened, registers
+from gicmodel.images import flattened, hexdump, registers
 from gicmodel.images.dump import Dump, overlaid, with_zeros
 from gicmodel.images.files import opened_whole, refusing
 from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment, mapped, segments_in
-from gicmodel.memory import ADDRESS_BITS
+from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
 REGISTERS_NAME = "registers.toml"
 _LIME = b"EMiL"
@@ -73,6 +73,8 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
         return Dump(runs, None if ram.held is None else Dump(overlaid(runs, ram.held)))
     if start.startswith(_LIME):
         return Dump(list(_ranges(path, mapped(file, path))))
+    if hexdump.is_hexdump(_start(file, path)):
+        return Dump(hexdump.segments_in(file, path, base))
     return Dump(segments_in(file, path, base))
 
 
@@ -103,6 +105,12 @@ def _head(file: IO[bytes], path: Path) -> bytes:
     with refusing(path):
         file.seek(0)
         return file.read(max(map(len, (_LIME, _ZIP, _KDUMP, flattened.MAGIC, *_UNREADABLE))))
+
+
+def _start(file: IO[bytes], path: Path) -> bytes:
+    with refusing(path):
+        file.seek(0)
+        return file.read(PAGE_BYTES)
 
 
 def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:
