@@ -9,6 +9,8 @@ One table a frame (`GITS0`, `GICR0`, `GICD`, ...), one key a register, each valu
 A redistributor's table may have `RD_base` too, the address of its first frame: no register tells it, and with
 GITS_TYPER.PTA = 1 commands name redistributors by it.
 
+A file may as well be lines of `GITS0_CBASER = b8000000431c040f`, hexadecimal with or without 0x.
+
 An image of a guest's RAM has a table `guest` as well, with what is not in a register.
 """
 
@@ -36,6 +38,11 @@ MAX_DOTS = 16
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PAIR = re.compile(
     r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII
+)
+_LISTED = re.compile(
+    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)(?:\s*[=:]\s*|\s+)"
+    r"(?:0[xX])?(?P<value>[0-9a-fA-F]{1,16})",
+    re.ASCII,
 )
 _KNOWN = {entry.name for entry in REGISTERS} | {f"GICR_{RD_BASE}"}
 _COLLECTIONS: dict[type, str] = {dict: "a table", list: "an array"}
@@ -131,12 +138,30 @@ def _read(file: IO[bytes], path: Path) -> Registers:
     for number, line in enumerate(contents.split(b"\n"), 1):
         if line.count(b".") > MAX_DOTS and not line.lstrip().startswith(b"#"):
             raise UnusableInput(f"{path}: line {number} has more than {MAX_DOTS} dots, so it is no registers file")
+    if (listed := _listed(contents)) is not None:
+        return given(listed, str(path))
     try:
         document = tomllib.loads(contents.decode())
     except (ValueError, RecursionError, MemoryError) as error:
         raise UnusableInput(f"{path}: is not TOML: {error}") from error
     check_registers(path, document)
     return given(document, str(path))
+
+
+def _listed(contents: bytes) -> Registers | None:
+    """The registers of lines `GITS0_BASER0 = f9...`, hexadecimal; None if a line is something else."""
+    registers: Registers = {}
+    for line in contents.decode("ascii", "replace").splitlines():
+        text = line.partition("#")[0].strip()
+        match = _LISTED.fullmatch(text)
+        if match is None and text:
+            return None
+        if match is not None:
+            if f"{match['unit']}_{match['name']}" not in _KNOWN:
+                return None
+            frame = match["unit"] if match["unit"] == "GICD" else f"{match['unit']}{int(match['number'] or 0)}"
+            registers.setdefault(frame, {})[match["name"]] = int(match["value"], 16)
+    return registers or None
 
 
 def check_registers(path: Path, document: Mapping[str, object]) -> None:

@@ -33,6 +33,13 @@ _ZIP = b"PK\x03\x04"
 _KDUMP = b"KDUMP   "
 _UNREADABLE = {
     b"DISKDUMP": "a diskdump; it can be inspected as an ELF core of physical memory",
+    b"LibvirtQemudSave": "a VM that libvirt saved; `virsh dump --memory-only` of the running VM can be read",
+    b"LibvirtQemudPart": "a VM that libvirt did not finish to save; `virsh dump --memory-only` can be read",
+    b"QEVM": "a migration stream of QEMU; load it (-incoming) and take `dump-guest-memory`",
+    b"QFI\xfb": "a qcow2 disk; load its snapshot (-loadvm) and take `dump-guest-memory`",
+    b"PAGEDU64": "a crash dump of Windows; there is no Linux in it, `dump-guest-memory` of its VM can be read",
+    b"PAGEDUMP": "a crash dump of 32-bit Windows; `dump-guest-memory` of its VM can be read",
+    b"\xff\xff\xff\xff\xff\xff\xff\xffXENF": "a VM that Xen saved; a raw dump of its RAM can be read with --base",
 }
 
 

@@ -161,3 +161,26 @@ def test_each_value_tells_where_it_comes_from(tmp_path):
     found = merged([read_registers(path), from_pairs(["GITS_CTLR=3"]), {"GICD": {"TYPER": 4}}])
     origins = {frame: {name: origin_of(value) for name, value in values.items()} for frame, values in found.items()}
     assert origins == {"GITS0": {"CTLR": "--set", "IIDR": str(path)}, "GICD": {"TYPER": None}}
+
+
+LISTED = """# read by hand
+GITS0_CBASER = 0xb80000004217040f
+GITS_CREADR: 720
+GICR1_PENDBASER 421c0780   # by devmem
+GICR1_RD_base=80C0000
+"""
+
+
+def test_lines_of_names_and_values_are_registers(tmp_path):
+    (tmp_path / "list").write_text(LISTED)
+    assert read_registers(tmp_path / "list") == {
+        "GITS0": {"CBASER": 0xB800_0000_4217_040F, "CREADR": 0x720},
+        "GICR1": {"PENDBASER": 0x421C_0780, "RD_base": 0x80C_0000},
+    }
+
+
+@pytest.mark.parametrize("line", ["GITS0_NOTHING = 1", "GITS0_CTLR = 0x10000000000000000", "GITS0_CTLR = x", "CTLR 1"])
+def test_one_line_that_is_no_register_makes_the_list_none(tmp_path, line):
+    (tmp_path / "list").write_text(LISTED + line)
+    with pytest.raises(UnusableInput, match=r"."):
+        read_registers(tmp_path / "list")
