@@ -95,6 +95,10 @@ def _look_for_kernels(source: Source, image: Path, node: int | None, needed: boo
     source.kernels, source.kernel = found.kernels, found.choose(node)
     if source.kernel is not None:
         source.sources.append(f"in the dump: {source.kernel}")
+        if found.places.full:
+            source.sources.append(
+                f"not all that may be of a kernel was looked at: {', '.join(sorted(found.places.full))}"
+            )
         source.view = view_of(source.dump, found, source.kernel)
         source.registers = registers_of(source.kernel, source.view)
         source.dump = source.kernel.ram(source.dump)

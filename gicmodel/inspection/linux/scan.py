@@ -20,8 +20,8 @@ from gicmodel.layouts.table import TableType
 _BLOCK = 1 << 16
 """Words of a block: what stays in a core's cache while it is looked through several times."""
 _WORD = 8
-_MOST = 1 << 12
-"""Places of a kind that are kept: a dump is hostile."""
+_MOST, _MOST_BASERS = 1 << 12, 1 << 9
+"""Places of a kind that are kept, as a dump is hostile: a line of the log takes less to look at than a structure."""
 
 Words = NDArray[np.uint64]
 
@@ -104,7 +104,7 @@ def is_kernel_address(words: Words) -> NDArray[np.bool_]:
 
 def _keep(places: Places, kind: str, addresses: NDArray[np.int64]) -> None:
     kept: list[int] = getattr(places, kind)
-    room = _MOST - len(kept)
+    room = (_MOST_BASERS if kind == "basers" else _MOST) - len(kept)
     if addresses.size > room:
         places.full.add(kind)
     kept += addresses[:room].tolist()

@@ -12,7 +12,7 @@ from gicmodel.images.segments import Segment
 from gicmodel.inspection import Dump, inspect
 from gicmodel.inspection.linux.kernels import find_kernels
 from gicmodel.inspection.linux.registers import registers_of
-from gicmodel.inspection.linux.scan import _MOST, scan
+from gicmodel.inspection.linux.scan import _MOST_BASERS, scan
 from tests.inspection.linux import dumps
 from tests.inspection.linux.dumps import changed
 
@@ -139,8 +139,10 @@ SMALL = Dump([segment for segment in dumps.dump("v3crash").segments if segment.a
 
 def test_too_many_places_are_bounded():
     """A dump that is all of what is looked for."""
-    words = np.tile(np.array([0xFFFF_0000_0218_0000, 0xF907_0000_4218_0600, 0x1_0000_0000_0004], "<u8"), 3 * _MOST)
+    words = np.tile(
+        np.array([0xFFFF_0000_0218_0000, 0xF907_0000_4218_0600, 0x1_0000_0000_0004], "<u8"), 3 * _MOST_BASERS
+    )
     dump = Dump([Segment(0x4000_0000, words.view(np.uint8))])
     places = scan(dump)
-    assert (len(places.basers), places.full) == (_MOST, {"basers"})
+    assert (len(places.basers), places.full) == (_MOST_BASERS, {"basers"})
     assert find_kernels(dump).kernels == []
