@@ -12,7 +12,7 @@ from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, generate, hunt, run_chunk
 from gicmodel.fuzzing.execution import divergence_of
-from gicmodel.fuzzing.peers.linux import differences, source
+from gicmodel.fuzzing.peers.linux import differences, kvm, source
 from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
 from gicmodel.fuzzing.text import format_program, parse_program, write_program
 from gicmodel.jit import COMPILED
@@ -108,6 +108,14 @@ SHOWN = {
         ),
         "leaves_forwarded",
     ),
+    "MOVI": (
+        (
+            "MAPTI its=0 DeviceID=0x0 EventID=0x1 pINTID=0x2009 ICID=0x0\n"
+            "forward its=0 DeviceID=0 EventID=0 irq=5\nDISCARD its=0 DeviceID=0x0 EventID=0x1\n"
+            "MOVI its=0 DeviceID=0x0 EventID=0x0 ICID=0x0"
+        ),
+        "freed_ite_ends_hw",
+    ),
 }
 """Of each explained difference a program that shows it, and the fix with which it is gone."""
 
@@ -124,6 +132,14 @@ def test_each_explained_difference_can_be_seen(number: int, peer: LinuxKvm, monk
         assert found is None
     else:
         assert str(found) == f"result of {each.step}: Linux {each.linux}, model {each.model}"
+
+
+def test_an_sgi_that_came_while_the_distributor_was_disabled(peer: LinuxKvm, monkeypatch: pytest.MonkeyPatch):
+    steps = "dist_write offset=0 value=0 size=4\nsend_sgi vcpu=0 SGI=3\ndist_write offset=0 value=2 size=4\ntake vcpu=0"
+    program = parse_program(SET_UP + steps, "text")
+    assert divergence_of(peer, program) is None
+    monkeypatch.setattr(kvm, "explained", lambda *_: None)
+    assert str(divergence_of(peer, program)) == "result of take: Linux [], model [3]"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
