@@ -2,8 +2,7 @@
 """The one kernel decorator: machine code on the compiled engine, the same Python source on the other."""
 
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,27 +91,16 @@ def _compiled(function: _Function, inline: bool) -> _Function:
         return function
     import numba
 
-    with _numba_enabled():
-        # Kernels allocate nothing: without numba's runtime (_nrt) no call counts references to their arrays.
-        compiled: Any = numba.njit(nogil=True, _nrt=False, no_cfunc_wrapper=True, forceinline=inline)(function)
+    # GICMODEL_ENGINE=compiled goes before NUMBA_DISABLE_JIT. numba looks at it when a function is decorated, and does
+    # that to what it has in Python for a built-in function when it compiles a call of it: it has to stay off.
+    numba.config.DISABLE_JIT = 0
+    # Kernels allocate nothing: without numba's runtime (_nrt) no call counts references to their arrays.
+    compiled: Any = numba.njit(nogil=True, _nrt=False, no_cfunc_wrapper=True, forceinline=inline)(function)
     if cachable(function):
         # What `cache=True` does, with another cache. A numba that looked elsewhere for it would compile each time.
         compiled._cache = KernelCache(function)
     KERNELS.append(compiled)
     return compiled  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _numba_enabled() -> Iterator[None]:
-    """numba looks at NUMBA_DISABLE_JIT when a function is decorated: GICMODEL_ENGINE=compiled goes before it."""
-    from numba import config
-
-    before = config.DISABLE_JIT
-    config.DISABLE_JIT = 0
-    try:
-        yield
-    finally:
-        config.DISABLE_JIT = before
 
 
 def _hint() -> Callable[[Any], bool]:

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,7 @@ def test_a_process_settles_once_and_those_that_it_starts_follow(fresh):
 
 KERNEL = """
 import sys
+from pathlib import Path
 from gicmodel.hardware.kernels.words import get
 print(type(get).__name__, "numba" in sys.modules)
 """
@@ -91,6 +93,27 @@ def test_kernels_are_what_was_asked_for(variables, expected):
         [sys.executable, "-c", KERNEL], env=environment | variables, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == expected
+
+
+BUILT_IN = """
+from gicmodel.jit import kernel
+
+@kernel
+def least(a: int, b: int) -> int:
+    return min(a, b)
+
+print(least(3, 5), type(least).__name__)
+"""
+
+
+def test_numba_compiles_what_it_has_for_a_built_in_function_too(tmp_path):
+    """The word of the project goes before numba's until the last kernel is compiled, not until it is declared."""
+    (tmp_path / "least.py").write_text(BUILT_IN)
+    variables = {"GICMODEL_ENGINE": "compiled", "NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    variables["PYTHONPATH"] = str(Path(__file__).parents[1])
+    command = [sys.executable, tmp_path / "least.py"]
+    result = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("3 CPUDispatcher\n", "")
 
 
 def test_a_word_that_wraps_warns_on_neither_engine():
