@@ -12,9 +12,11 @@ from pathlib import Path
 
 import click
 
-from gicmodel.cli.options import FigureFile, Number
+from gicmodel.cli.options import FigureFile, Number, ResultFile
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.errors import UnusableInput, printable
+from gicmodel.images.carve import Recorder, write_core
+from gicmodel.images.dump import Piece
 from gicmodel.images.registers import origin_of
 from gicmodel.inspection import PROFILES, Inspection
 from gicmodel.inspection.budget import ENTRIES
@@ -67,6 +69,7 @@ class Mode(Enum):
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
 @click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw what is pending and enabled: .svg, .png, .pdf.")
 @click.option("--browse", is_flag=True, help="Walk through it in the terminal.")
+@click.option("--carve", metavar="FILE", type=ResultFile(), help="Write the pages that were read as a small ELF core.")
 @click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
 @click.option(
     "--explain",
@@ -96,6 +99,7 @@ def command(
     figure: Path | None,
     browse: bool,
     limit: int,
+    carve: Path | None,
     rule: str | None,
 ) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
@@ -124,7 +128,7 @@ def command(
     if image is None:
         source = registers_alone(files, trace, pairs)
     else:
-        source = open_source(image, base, files, trace, pairs, node)
+        source = open_source(image, base, files, trace, pairs, node, recorded=carve is not None)
     found = Report.of(image or NO_IMAGE, source, PROFILES[profile] if profile else None, limit)
     views = found.views(selection)
     show: dict[Mode, Callable[[], None]] = {
@@ -138,7 +142,20 @@ def command(
         from gicmodel.inspection.figure import draw
 
         save_figure(figure, draw(found.found))
+    if carve is not None and isinstance(source.dump, Recorder):
+        runs = source.dump.runs()
+        write_core(carve, runs)
+        click.echo(carved(carve, runs), err=True)
     ctx.exit(0 if found.passed else 1)
+
+
+def carved(path: Path, runs: Sequence[Piece]) -> str:
+    """What a carved core holds that may be private."""
+    size = sum(run.octets.size for run in runs)
+    return (
+        f"{printable(str(path))}: {size:#x} bytes in {len(runs)} runs: tables and queue of the GIC, and "
+        "whole pages around the kernel's log, its page tables and its drivers' structures, with what else is there"
+    )
 
 
 def explain_rule(identifier: str) -> str:

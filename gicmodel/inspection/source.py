@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import registers_of_trace
@@ -48,18 +49,21 @@ def open_source(
     trace: Path | None = None,
     pairs: Sequence[str] = (),
     node: int | None = None,
+    recorded: bool = False,
 ) -> Source:
     """An image with its registers: of a trace, then of files, then of pairs; the later ones count.
 
     Without any: of the image itself if it is a snapshot, or of the file beside it, or of the Linux kernel whose RAM it
     is; of kernel number `node` in any case, below the others, if that is given. Raises UnusableInput if there is none.
+    The dump of a `recorded` one remembers what is read of it.
     """
     with opened_whole(image) as file:
         given = [] if trace is None else [(str(trace), registers_of_trace(trace))]
         given += [(str(path), read_registers(path)) for path in files]
         if not given and not pairs and node is None:
             given += _own_registers(file, image)
-        source = Source(dump_in(file, image, base), {}, [])
+        dump = dump_in(file, image, base)
+        source = Source(Recorder(dump) if recorded else dump, {}, [])
         if not (given or pairs) or node is not None:
             _look_for_kernels(source, image, node, needed=not given)
     if pairs:

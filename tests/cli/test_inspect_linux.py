@@ -74,3 +74,20 @@ def test_qemus_own_kdump_is_read_as_the_core_is(name):
         rows = [[{**row, "offset": None} for row in one[table]] for one in (document, core)]
         assert rows[0] == rows[1]
         assert rows[0]
+
+
+@pytest.mark.parametrize("name", dumps.NAMES)
+def test_a_carved_core_gives_the_same_answer(tmp_path, name):
+    small, again = tmp_path / "small.elf.xz", tmp_path / "again.elf"
+    whole = run("inspect", dumps.path(name), "--json", "--carve", small)
+    assert "whole pages around the kernel's log" in whole.stderr
+    carved = run("inspect", small, "--json", "--carve", again)
+    documents = [json.loads(result.stdout) for result in (whole, carved)]
+    for document in documents:
+        del document["image"], document["octets"]
+        for rows in document.values():
+            for row in rows if isinstance(rows, list) else ():
+                if isinstance(row, dict):
+                    row.pop("offset", None)
+    assert documents[0] == documents[1]
+    assert again.stat().st_size <= dumps.dump(name).octets + 0x4000

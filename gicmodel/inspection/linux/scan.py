@@ -20,6 +20,8 @@ from gicmodel.layouts.table import TableType
 _BLOCK = 1 << 16
 """Words of a block: what stays in a core's cache while it is looked through several times."""
 _WORD = 8
+_PIECE = 1 << 26
+"""Bytes read at once: those of a packed dump are unpacked together."""
 _MOST, _MOST_BASERS = 1 << 12, 1 << 9
 """Places of a kind that are kept, as a dump is hostile: a line of the log takes less to look at than a structure."""
 
@@ -68,8 +70,10 @@ def scan(dump: Dump) -> Places:
 def _aligned(dump: Dump) -> Iterator[Piece]:
     """What the dump holds, from word boundaries on."""
     for segment in dump.segments:
-        start = -(-segment.address // _WORD) * _WORD
-        yield from dump.pieces(start, segment.end - start)
+        first = -segment.address % _WORD
+        for low in range(first, segment.end - segment.address, _PIECE):
+            high = min(low + _PIECE, segment.end - segment.address)
+            yield Piece(segment.address + low, segment.octets(low, high))
 
 
 def _look(places: Places, words: Words, address: int) -> None:
