@@ -2,6 +2,7 @@
 """Bugs planted in `gicmodel.kvm` are found by a campaign against Linux' own code."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from gicmodel.fuzzing.campaign import Plan, run_chunk
 from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
 from gicmodel.kvm import (
+    KvmBehaviour,
     commands,
     forwarding,
     interrupts,
@@ -124,3 +126,31 @@ def test_a_campaign_finds_it(bug: Bug, peer: LinuxKvm, linux_source: Any, monkey
     short, plan = Short(linux_source), Plan(seed=1, commands=WITHIN, architecture=bug.architecture)
     plant(bug, monkeypatch)
     assert any(run_chunk(short, plan, chunk).finding for chunk in range(plan.chunks(short)))
+
+
+SEEN = {
+    "restores_unmapped_collections": "3",
+    "frees_collections_of_failed_restore": "3",
+    "clears_unmapped_entries": "3",
+    "caches_translations": "3",
+    "walks_every_lpi": "3",
+    "movall_filters_source": "3",
+    "saves_forwarded_lpis": "4.1",
+    "moves_pending_state": "4.1",
+    "cached_msis_stay_in_software": "4.1",
+    "unsets_by_host_irq": "4.1",
+    "freed_ite_ends_hw": "4.1",
+}
+"""Fields of `KvmBehaviour`, and a host on which a campaign sees the wrong value."""
+
+
+@pytest.mark.parametrize("field", SEEN)
+def test_a_wrong_value_of_the_behaviour_is_seen(field: str, linux_source: Any):
+    class Wrong(Short):
+        @property
+        def behaviour(self) -> KvmBehaviour:
+            right = super().behaviour
+            return replace(right, **{field: not getattr(right, field)})
+
+    wrong, plan = Wrong(linux_source), Plan(seed=1, commands=WITHIN, architecture=SEEN[field])
+    assert any(run_chunk(wrong, plan, chunk).finding for chunk in range(plan.chunks(wrong)))

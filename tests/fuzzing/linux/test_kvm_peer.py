@@ -108,6 +108,14 @@ SHOWN = {
         ),
         "leaves_forwarded",
     ),
+    "CLEAR": (
+        (
+            "MAPTI its=0 DeviceID=0x0 EventID=0x1 pINTID=0x2009 ICID=0x0\n"
+            "forward its=0 DeviceID=0 EventID=0 irq=5\nDISCARD its=0 DeviceID=0x0 EventID=0x1\n"
+            "CLEAR its=0 DeviceID=0x0 EventID=0x0"
+        ),
+        "freed_ite_ends_hw",
+    ),
     "MOVI": (
         (
             "MAPTI its=0 DeviceID=0x0 EventID=0x1 pINTID=0x2009 ICID=0x0\n"
