@@ -7,6 +7,7 @@ machines do.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from random import Random
@@ -107,7 +108,7 @@ def draw_steps(random: np.random.Generator, machine: VirtualMachine, count: int)
     return list(islice(lives(), count))
 
 
-class _Life:
+class _Life(ABC):
     """What all lives are made of. `wild` is how often a number is one that the guest should not use."""
 
     wild = 0.0
@@ -116,9 +117,9 @@ class _Life:
         self.random = random
         self.machine = machine
 
+    @abstractmethod
     def steps(self) -> Iterator[Step]:
         """The life, from the first operation after the boot."""
-        raise NotImplementedError
 
     def chance(self, share: float) -> bool:
         """True so often."""
