@@ -29,7 +29,8 @@ from gicmodel.layouts.layout import Field
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 IMPORT_ALL = ("gicmodel.hardware.gic", "gicmodel.kvm.vgic")
-"""With these come all modules that have kernels."""
+"""With these come all modules of the floors that have kernels."""
+FLOORS = ("gicmodel.hardware.", "gicmodel.kvm.")
 MOST_PROCESSES = 8
 """More wait for each other: a kernel is compiled after those that it calls."""
 
@@ -62,15 +63,20 @@ def compile_one(number: int) -> bool:
 
 @cache
 def declared() -> list[tuple[Any, tuple[Any, ...]]]:
-    """All kernels, with the types that their annotations give; in each process the same."""
+    """All kernels of the floors, with the types that their annotations give.
+
+    Worker processes name a kernel by its number, so the order must not depend on what else a process has imported.
+    """
     for name in IMPORT_ALL:
         import_module(name)
+    kernels = [kernel for kernel in KERNELS if kernel.py_func.__module__.startswith(FLOORS)]
+    kernels.sort(key=lambda kernel: (kernel.py_func.__module__, kernel.py_func.__qualname__))
     samples = {
         Machine: new_machine(GicConfig(), GuestMemory(0, PAGE_BYTES)),
         Field: LEVEL1["Valid"],
         NDArray[np.void]: np.zeros(1, LPI),
     }
-    return [(kernel, types) for kernel in KERNELS if (types := declared_types(kernel, samples)) is not None]
+    return [(kernel, types) for kernel in kernels if (types := declared_types(kernel, samples)) is not None]
 
 
 def _callees() -> dict[int, set[int]]:

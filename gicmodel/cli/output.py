@@ -189,11 +189,21 @@ def _bands(widths: Sequence[int], indent: str, room: int) -> list[list[int]]:
 
 
 def _folded(line: str, room: int) -> list[str]:
-    """A line broken between words, none of which is broken."""
+    """A line broken between words, none of which is broken; its indent gives way to a word that needs the room."""
     if len(line) <= room:
         return [line]
-    indent = line[: len(line) - len(line.lstrip())]
-    return wrap(line, room, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+    text = line.lstrip()
+    indent = line[: len(line) - len(text)]
+    spare = max(0, room - max(map(len, text.split())))
+    first, further = indent[:spare], f"{indent}  "[:spare]
+    return wrap(
+        text,
+        room,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _lines(document: Document) -> Iterable[str]:

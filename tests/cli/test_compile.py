@@ -131,3 +131,15 @@ def test_a_pipe_gets_one_line_and_so_does_a_terminal_that_wants_no_bar():
     line = "gicmodel: compiling 3 kernels (first run only, up to a minute)\n"
     assert process(BAR.format(bar=True), GICMODEL_ENGINE="python").stderr == line
     assert on_a_terminal(BAR.format(bar=False), GICMODEL_ENGINE="python")[1] == line.replace("\n", "\r\n")
+
+
+@compiled_only
+def test_numbers_of_kernels_do_not_depend_on_what_else_is_imported():
+    """A process of workers that has imported other kernels, or in another order, compiles what it is told to."""
+    show = (
+        "from gicmodel.cli import compiling\n"
+        "print([(each.py_func.__module__, each.py_func.__name__) for each, _ in compiling.declared()])"
+    )
+    other = "import gicmodel.kvm.save_plan, gicmodel.benchmarks.peers\n" + show
+    names = [process(program, GICMODEL_ENGINE="compiled").stdout for program in (show, other)]
+    assert names[0] == names[1] != ""

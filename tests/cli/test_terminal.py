@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gicmodel.cli import main, output
@@ -99,6 +99,7 @@ def test_a_table_is_folded_between_values(data: st.DataObject, columns: int):
 
 
 @given(st.lists(words, min_size=1), st.integers(20, 100))
+@example(["0", "0" * 17], 20)
 def test_a_line_is_folded_between_words(said: list[str], columns: int):
     folded = output._folded("  " + " ".join(said), columns)
     assert all(len(line) <= columns for line in folded)
