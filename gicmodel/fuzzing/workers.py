@@ -14,19 +14,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 import gicmodel
@@ -66,30 +58,72 @@ class Workers(NamedTuple):
         """
         left = iter(numbers)
         waiting: set[Future[_Result]] = set()
+        finished: SimpleQueue[Future[_Result]] = SimpleQueue()
         try:
             while True:
-                if time.monotonic() < deadline:
-                    more = islice(left, self.width * self.ahead - len(waiting))
-                    waiting |= {self.executor.submit(task, number) for number in more}
+                while time.monotonic() < deadline and len(waiting) < self.width * self.ahead:
+                    if (number := next(left, None)) is None:
+                        break
+                    waiting.add(self._begun(task, number, finished))
                 if not waiting:
                     return
-                done, waiting = self._some_done(waiting)
-                yield from (future.result() for future in done)
+                waiting.remove(future := self._next_done(finished))
+                with _signals_later():
+                    result = future.result()
+                yield result
         finally:
-            for future in waiting:
-                future.cancel()
+            with _signals_later():
+                for future in waiting:
+                    future.cancel()
 
-    def _some_done(self, waiting: set[Future[_Result]]) -> tuple[set[Future[_Result]], set[Future[_Result]]]:
-        """Some of these futures that are done, and the others."""
+    def _begun(
+        self, task: Callable[[int], _Result], number: int, finished: SimpleQueue[Future[_Result]]
+    ) -> Future[_Result]:
+        """A task handed over, which goes to `finished` when it is done."""
+        if isinstance(self.executor, _Here):
+            future = self.executor.submit(task, number)  # which is the work itself
+            finished.put(future)
+            return future
+        with _signals_later():
+            future = self.executor.submit(task, number)
+            future.add_done_callback(finished.put)
+        return future
+
+    def _next_done(self, finished: SimpleQueue[Future[_Result]]) -> Future[_Result]:
+        """The next task that is done. Signals are taken here, where no lock of a future is held."""
         seen = time.monotonic()
         while True:
-            done, others = wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
-            if done:
-                return done, others
+            with suppress(Empty):
+                return finished.get(timeout=_LOOK_SECONDS)
             if self.manned():
                 seen = time.monotonic()
             elif time.monotonic() - seen >= _PATIENCE_SECONDS:
                 raise WorkersLost(f"no worker has been there for {_PATIENCE_SECONDS:.0f} s, and none came back")
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """What a signal raises is raised behind the block.
+
+    Within a call of a future or its executor it could leave one of their locks taken, and the thread that serves the
+    processes, which everybody waits for at the end, would wait for that lock for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(handler := signal.getsignal(each)):
+                before[each] = handler
+                signal.signal(each, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            before[number](number, None)
 
 
 @contextmanager

@@ -312,7 +312,10 @@ def test_no_process_outlives_the_one_that_was_started(tmp_path: Path, number: si
             assert line, "it ended before a chunk did"
         children = processes_of(process.pid)
         (os.killpg if of_all else os.kill)(process.pid, number)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert len(children) >= 2
     deadline = time.monotonic() + 20
     while any(map(there, children)):
