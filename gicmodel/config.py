@@ -49,7 +49,7 @@ MOST_COMMANDS = (1 << 63) - 1
 MOST_CACHED = 1 << 32
 """Bytes that pending bits and configuration bytes may take, so that any `GicConfig` can be built on any host."""
 
-_CHOICES: dict[str, tuple[object, ...]] = {
+CHOICES: dict[str, tuple[object, ...]] = {
     "architecture": ARCHITECTURES,
     "command_errors": ("ignore", "stall"),
     "caching": ("none", "retain"),
@@ -252,8 +252,8 @@ def power_of_two(number: int) -> int:
 def _check(name: str, value: object, truth: bool) -> None:
     if truth and not isinstance(value, bool):
         raise ValueError(f"GicConfig.{name} is {value!r}: True or False")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise ValueError(f"GicConfig.{name} is {value!r}: one of {', '.join(map(repr, _CHOICES[name]))}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(f"GicConfig.{name} is {value!r}: one of {', '.join(map(repr, CHOICES[name]))}")
     if name in _RANGES:
         low, high = _RANGES[name]
         if not (_is_whole(value) and low <= value <= high):

@@ -128,14 +128,14 @@ def measure(case: Case, kind: Literal["speed", "cost"], effort: Effort) -> Measu
     model: list[float] = []
     peer: list[float] = []
     start = perf_counter()
-    with _no_collection():
+    with no_collection():
         while not _enough(effort, len(model), perf_counter() - start):
             turns = [(case.model, model), (case.peer, peer)]
             for side, times in turns if len(model) % 2 else reversed(turns):
                 times.append(_seconds(side))
     over, under = (peer, model) if kind == "speed" else (model, peer)
-    ratio = _spread([a / b for a, b in zip(over, under, strict=True)])
-    return Measured(_spread(model), _spread(peer), ratio, len(model))
+    ratio = spread_of([a / b for a, b in zip(over, under, strict=True)])
+    return Measured(spread_of(model), spread_of(peer), ratio, len(model))
 
 
 def _enough(effort: Effort, rounds: int, elapsed: float) -> bool:
@@ -168,7 +168,7 @@ def _timed(prepare: Work | None, work: Work) -> float:
     return perf_counter() - start
 
 
-def _spread(values: list[float]) -> Spread:
+def spread_of(values: list[float]) -> Spread:
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -176,7 +176,7 @@ def _spread(values: list[float]) -> Spread:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Garbage is not collected in the middle of a run."""
     gc.collect()
     gc.disable()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.config import GicConfig
-from gicmodel.migration.guest import new_virtual_machine
+from gicmodel.migration.guest import in_runs, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import VirtualMachine
 from gicmodel.migration.trial import VmSize, raise_some
@@ -29,7 +29,7 @@ def new_host(name: str, size: VmSize) -> Host:
 
 def running_machine(size: VmSize, in_a_row: int = 1) -> VirtualMachine:
     """A VM whose devices have raised a quarter of their interrupts; so many `in_a_row` go to each vCPU in turn."""
-    vm = new_virtual_machine(new_host("source", size), size.vcpus, size.devices, size.vectors, in_a_row=in_a_row)
+    vm = new_virtual_machine(new_host("source", size), size.vcpus, size.devices, size.vectors, spread=in_runs(in_a_row))
     vm.run_vcpus()
     raise_some(vm, PENDING, np.random.default_rng(1))
     return vm

@@ -12,6 +12,7 @@ import click
 from click.exceptions import Exit
 
 from gicmodel.benchmarks.catalogue import GROUPS
+from gicmodel.benchmarks.compare import Change, bench_quantities, changes, read_saved
 from gicmodel.benchmarks.harness import Goal, Spread, Unproven
 from gicmodel.benchmarks.report import Outcome, document, machine, run_all
 from gicmodel.cli.engine import choose_engine
@@ -19,6 +20,12 @@ from gicmodel.cli.options import FigureFile
 from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
 from gicmodel.errors import Interrupted
 
+compare_option = click.option(
+    "--compare",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What has changed since the run whose --json-file is FILE.",
+)
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _HEAD = ("benchmark", "model", "peer", "", "ratio", "quartiles", "goal", "")
 WRONG = 1
@@ -36,14 +43,17 @@ def _groups(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ..
 @click.option("--quick", is_flag=True, help="One round of each on little data: shows that it works, not how fast.")
 @json_options
 @click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw ratios and scaling; .svg, .png or .pdf.")
-def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path | None) -> None:
+@compare_option
+def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path | None, compare: Path | None) -> None:
     """Measure the model and its peers side by side, the result of each proved first.
 
     A ratio is the median of rounds in which both ran next to each other, with its quartiles. A goal "x 10" is met by
     at least ten times the peer's speed, a goal "cost 0.03" by at most that part of the peer's time.
 
-    Exit status: 0 measured, whatever came of it; 1 a result was wrong; 2 unusable input.
+    Exit status: 0 measured, whatever came of it; 1 a result was wrong, or with --compare a ratio is worse by more than
+    its noise; 2 unusable input.
     """
+    before = read_saved(compare, bench_quantities, "bench") if compare else None
     choose_engine(None, math.inf)
 
     def begin(group: str) -> None:
@@ -63,6 +73,27 @@ def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path 
         from gicmodel.benchmarks.figure import draw
 
         save_figure(figure, draw(outcomes))
+    if before is not None:
+        judge(changes(before, bench_quantities(document(outcomes))), results.as_json)
+
+
+def judge(found: Sequence[Change], quiet: bool) -> None:
+    """Print what has changed; Exit 1 if something is worse."""
+    if not quiet:
+        rows = [
+            (change.verdict, change.name, _value(change.before), _value(change.now))
+            for change in found
+            if change.verdict
+        ]
+        say(f"\n{len(found) - len(rows)} of {len(found)} figures have not changed by more than their noise")
+        if rows:
+            print_table(("", "figure", "before", "now"), rows, right=(2, 3))
+    if any(change.verdict == "worse" for change in found):
+        raise Exit(WRONG)
+
+
+def _value(spread: Spread | None) -> str:
+    return "-" if spread is None else f"{spread.median:.3g} ({_quartiles(spread)})"
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:

@@ -4,9 +4,10 @@ sends commands to its ITS later."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.kvm import Vgic
@@ -38,10 +39,27 @@ SGI_SETTINGS = {
 """What the guest writes to the SGI registers of each redistributor, in this order."""
 
 
+Spread = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
+"""To which of so many vCPUs the guest gives each event; events are counted over all devices."""
+
+
+def in_turn(events: NDArray[np.int64], vcpus: int) -> NDArray[np.int64]:
+    """Each event to the next vCPU."""
+    return events % vcpus
+
+
+def in_runs(length: int) -> Spread:
+    """So many events to each vCPU in turn."""
+    return lambda events, vcpus: events // length % vcpus
+
+
 def boot_guest(
-    vgic: Vgic, devices: Sequence[tuple[int, Sequence[int]]], progress: Progress = no_progress, in_a_row: int = 1
+    vgic: Vgic,
+    devices: Sequence[tuple[int, Sequence[int]]],
+    progress: Progress = no_progress,
+    spread: Spread = in_turn,
 ) -> GicDriver:
-    """Boot the guest's GIC driver and map events of its devices, so many of them `in_a_row` to each vCPU in turn.
+    """Boot the guest's GIC driver and map events of its devices, to the vCPUs that `spread` says.
 
     Raises:
         DriverError: the virtual GIC refuses, or the guest has not enough RAM.
@@ -52,7 +70,7 @@ def boot_guest(
     mapped = 0
     for number, (device_id, events) in enumerate(devices):
         device = driver.lpis.create_device(device_id, max(events, default=0) + 1)
-        cpus = (mapped + np.arange(len(events))) // in_a_row % len(vgic.redistributors)
+        cpus = spread(mapped + np.arange(len(events)), len(vgic.redistributors))
         driver.lpis.activate(device, np.arange(len(events)), cpus)
         mapped += len(events)
         progress("boot the guest", number + 1, len(devices))
@@ -85,7 +103,7 @@ def send_command(vgic: Vgic, mnemonic: str, **fields: int) -> None:
 
 
 def new_virtual_machine(
-    host: Host, vcpus: int, devices: int, vectors: int, progress: Progress = no_progress, in_a_row: int = 1
+    host: Host, vcpus: int, devices: int, vectors: int, progress: Progress = no_progress, spread: Spread = in_turn
 ) -> VirtualMachine:
     """A VM whose guest has booted, with `devices` running VFIO devices of `vectors` vectors, all forwarded.
 
@@ -96,7 +114,7 @@ def new_virtual_machine(
     """
     vm = VirtualMachine(host, GuestMemory(GUEST_RAM_BASE, GUEST_RAM_BYTES), vcpus)
     layout = [(FUNCTIONS_PER_DEVICE * (number + 1), range(vectors)) for number in range(devices)]
-    boot_guest(vm.vgic, layout, progress, in_a_row)
+    boot_guest(vm.vgic, layout, progress, spread)
     vm.attach(layout)
     for number, device in enumerate(vm.devices):
         device.forward(vm.vgic)

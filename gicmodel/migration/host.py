@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
+from gicmodel.driver.port import GicPort
 from gicmodel.hardware import Gic
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.layouts.lpi_tables import SPURIOUS
@@ -27,10 +29,16 @@ class Host:
         config: the GIC; see `config_for` for one with room for a given number of LPIs.
         ram_bytes: RAM for the GIC's tables, in whole pages.
         behaviour: the Linux release that its KVM is of.
+        port: what stands between the driver and the GIC, such as a stopwatch; by default nothing.
     """
 
     def __init__(
-        self, name: str, config: GicConfig, ram_bytes: int = RAM_BYTES, behaviour: KvmBehaviour = NEWEST
+        self,
+        name: str,
+        config: GicConfig,
+        ram_bytes: int = RAM_BYTES,
+        behaviour: KvmBehaviour = NEWEST,
+        port: Callable[[Gic], GicPort] = lambda gic: gic,
     ) -> None:
         self.name = name
         self.config = config
@@ -43,7 +51,7 @@ class Host:
         self.gic = Gic(config, self.memory)
         allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + ram_bytes)
         self.driver = GicDriver(
-            self.gic,
+            port(self.gic),
             self.memory,
             allocator,
             lpi_id_bits=config.intid_bits,

@@ -35,6 +35,7 @@ VERBS = {
     "migrate, JSON": ("migrate", *SMALL, "--json"),
     "replay": ("replay",),
     "fuzz": ("fuzz", "--commands", 20, "--jobs", 1, "--architecture", 3),
+    "flush": ("flush", "--vcpus", 1, "--vlpis", 2, "--repeat", 1, "--engine", "python"),
     "bench": ("bench", "--quick", "decode"),
 }
 READERS = {

@@ -31,6 +31,7 @@ VERBS = (
     "layouts VPE_CONFIGURATION",
     "migrate --vcpus 1 --devices 1 --vectors 2",
     "migrate --vcpus 1 --devices 1 --vectors 2 --compare-policies",
+    "flush --vcpus 1,2 --vlpis 2 --repeat 1 --engine python",
     "fuzz --commands 20 --jobs 1 --architecture 3",
     "fuzz --reproduce program",
     "replay gic.trace",

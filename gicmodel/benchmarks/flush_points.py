@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The VMs whose flushes `gicmodel flush` measures, and what it found of each; no kernel comes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, NamedTuple, get_args
+
+from gicmodel.benchmarks.harness import Spread
+from gicmodel.config import Architecture
+
+VECTORS = 128
+SpreadName = Literal["in-turn", "runs", "random"]
+SPREADS: tuple[SpreadName, ...] = get_args(SpreadName)
+PARTS = ("unmap", "clean", "tables", "map", "read")
+"""`clean` is what of `unmap` the GIC takes, `read` what of `map`; the rest is the driver's. GICv3 has only `tables`."""
+
+
+class FlushPoint(NamedTuple):
+    """One VM: `pending` of its vLPIs are, `spread` says to which vCPUs they go."""
+
+    vcpus: int
+    vlpis: int
+    vpt_bits: int
+    pending: float
+    spread: SpreadName
+    writeback: Literal["unmap", "deschedule", "immediate"]
+    architecture: Architecture
+    caching: Literal["none", "retain"]
+
+    @property
+    def devices(self) -> tuple[int, int]:
+        """How many devices it has, and of how many vectors: 128 each, or one device with fewer.
+
+        ValueError: they have not that many vLPIs.
+        """
+        vectors = min(VECTORS, self.vlpis)
+        if self.vlpis % vectors:
+            raise ValueError(
+                f"{self.vlpis} vLPIs: more than {VECTORS} must be a multiple of it, the vectors of a device"
+            )
+        return self.vlpis // vectors, vectors
+
+
+@dataclass(frozen=True)
+class Flush:
+    """What was measured at a point, in seconds: the whole flush, each of PARTS, KVM's loop in place of the batch in an
+    otherwise equal flush, and memcpy of as many bytes of tables."""
+
+    point: FlushPoint
+    whole: Spread
+    parts: dict[str, Spread]
+    loop: Spread
+    memcpy: Spread
+    table_bytes: int
+
+    @property
+    def vlpis_per_second(self) -> float:
+        """At the median."""
+        return self.point.vlpis / self.whole.median
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Of the guest's tables, at the median."""
+        return self.table_bytes / self.whole.median
+
+    def to_json(self) -> dict[str, Any]:
+        """A document; times in seconds a flush."""
+        spreads = {"whole": self.whole, **self.parts, "loop": self.loop, "memcpy": self.memcpy}
+        return {
+            **self.point._asdict(),
+            "table_bytes": self.table_bytes,
+            "seconds": {name: spread._asdict() for name, spread in spreads.items()},
+            "vlpis_per_second": self.vlpis_per_second,
+            "bytes_per_second": self.bytes_per_second,
+        }
+
+
+def points(**values: Sequence[Any]) -> list[FlushPoint]:
+    """Every combination of the values of the fields of `FlushPoint`, the last one changing first."""
+    return [FlushPoint(*chosen) for chosen in product(*(values[field] for field in FlushPoint._fields))]

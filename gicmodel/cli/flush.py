@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel flush`: how fast a VM's pending tables are flushed, and what takes the time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+from click.exceptions import Exit
+
+from gicmodel.benchmarks.compare import changes, flush_quantities, read_saved
+from gicmodel.benchmarks.flush_points import PARTS, SPREADS, Flush, FlushPoint, points
+from gicmodel.benchmarks.harness import Spread, Unproven
+from gicmodel.benchmarks.report import machine
+from gicmodel.cli.bench import WRONG, compare_option, judge
+from gicmodel.cli.engine import choose_engine, engine_option
+from gicmodel.cli.options import FigureFile, Real, ResultFile
+from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
+from gicmodel.cli.progress import Watcher
+from gicmodel.config import CHOICES
+from gicmodel.errors import Interrupted, LinuxError, UnusableInput
+from gicmodel.images.files import replacing
+
+_NS, _GIGA, _MEGA = 1e9, 1e9, 1e6
+_PART_HEADS = ("unmap", "(clean)", "tables", "map", "(read)")
+_Value = TypeVar("_Value")
+
+
+class _Values(click.ParamType[tuple[_Value, ...]], Generic[_Value]):
+    """Values to sweep over, separated by commas."""
+
+    def __init__(self, of: click.ParamType[Any], metavar: str) -> None:
+        self._of, self.name = of, metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[_Value, ...]:
+        """Each of them, once."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(dict.fromkeys(self._of.convert(part.strip(), param, ctx) for part in str(value).split(",")))
+
+
+def _sweep(name: str, default: str, of: click.ParamType[Any], about: str) -> Callable[..., Any]:
+    one = "|".join(map(str, of.choices)) if isinstance(of, click.Choice) else "N"
+    return click.option(
+        name, default=default, show_default=True, type=_Values(of, name), metavar=f"{one},..", help=about
+    )
+
+
+def _choices(field: str) -> click.Choice[str]:
+    return click.Choice([str(choice) for choice in CHOICES[field]])
+
+
+@click.command()
+@_sweep("--vcpus", "64", click.IntRange(1, 512), "vCPUs of the VM.")
+@_sweep("--vlpis", "57344", click.IntRange(1, 57_344), "vLPIs of the VM, all forwarded; 128 a device.")
+@_sweep("--vpt-bits", "16", click.IntRange(16, 24), "Bits of vINTIDs that a VPT has room for.")
+@_sweep("--pending", "0.25", Real(0, 1), "The part of the vLPIs that is pending.")
+@_sweep("--spread", "in-turn", click.Choice(SPREADS), "To which vCPUs the vLPIs go: each to the next, in runs, random.")
+@_sweep("--writeback", "unmap", _choices("vpt_writeback"), "When the GIC writes pending bits to the VPT.")
+@_sweep("--architecture", "4.1", click.Choice(["4.1", "3"]), "GIC of the host; KVM cannot flush vLPIs on 4.0.")
+@_sweep("--caching", "none", _choices("caching"), "What the GIC keeps of tables in RAM.")
+@click.option("--repeat", default=25, show_default=True, type=click.IntRange(1, 10_000), help="Flushes of each VM.")
+@json_options
+@click.option("--csv", "csv_file", metavar="FILE", type=ResultFile(), help="Write a row for each VM.")
+@click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw what takes the time; .svg, .png or .pdf.")
+@compare_option
+@click.option("--no-progress", is_flag=True, help="No progress bar; there is none anyway unless stderr is a terminal.")
+@engine_option
+def command(
+    repeat: int,
+    results: Results,
+    csv_file: Path | None,
+    figure: Path | None,
+    compare: Path | None,
+    no_progress: bool,
+    engine: str | None,
+    **sweep: tuple[Any, ...],
+) -> None:
+    """Measure how fast the pending tables of a VM are flushed into its RAM, and what takes the time.
+
+    Every list of values is swept: each combination is a VM, whose tables are proved right first. A flush unmaps all
+    vPEs, upon which the GIC cleans its VPTs, writes the guest's pending tables from them, and maps the vPEs again, upon
+    which the GIC reads them. Beside it stand KVM's own loop, LPI by LPI, and memcpy of the tables.
+
+    Exit status: 0 measured; 1 a table was wrong, or with --compare something is slower by more than its noise; 2
+    unusable input.
+    """
+    before = read_saved(compare, flush_quantities, "flush") if compare else None
+    chosen = points(**sweep)
+    choose_engine(engine, math.inf, not no_progress)
+    _check(chosen)
+    with Watcher(enabled=not no_progress) as watcher:
+        flushes = _measure_all(chosen, repeat, watcher, results)
+    document = _document(flushes)
+    results.publish(document, partial(_show, flushes))
+    if csv_file is not None:
+        _write_csv(csv_file, flushes)
+    if figure is not None:
+        from gicmodel.benchmarks.flush_figure import draw
+
+        save_figure(figure, draw(flushes))
+    if before is not None:
+        judge(changes(before, flush_quantities(document)), results.as_json)
+
+
+def _check(chosen: Sequence[FlushPoint]) -> None:
+    """UnusableInput: no host carries one of the VMs."""
+    from gicmodel.benchmarks.flush import config_of
+
+    for point in chosen:
+        try:
+            config_of(point)
+        except ValueError as error:
+            raise UnusableInput(f"a VM of {point.vcpus} vCPUs: {error}") from error
+
+
+def _measure_all(chosen: Sequence[FlushPoint], repeat: int, watcher: Watcher, results: Results) -> list[Flush]:
+    """One after the other; on Ctrl-C what was measured is shown."""
+    from gicmodel.benchmarks.flush import measure_flush
+
+    flushes: list[Flush] = []
+
+    def progress(done: int) -> None:
+        watcher.progress(
+            "flush", len(flushes) * repeat + done, len(chosen) * repeat, _name(chosen[len(flushes)], chosen)
+        )
+
+    try:
+        for point in chosen:
+            progress(0)
+            flushes.append(measure_flush(point, repeat, progress))
+    except KeyboardInterrupt as stop:
+        results.publish(_document(flushes), partial(_show, flushes))
+        raise Interrupted(flushes) from stop
+    except LinuxError as error:
+        raise UnusableInput(f"a VM of {point.vcpus} vCPUs and {point.vlpis} vLPIs does not fit: {error}") from error
+    except Unproven as error:
+        click.echo(f"gicmodel: {error}", err=True)
+        raise Exit(WRONG) from error
+    return flushes
+
+
+def _document(flushes: Sequence[Flush]) -> dict[str, Any]:
+    return {"machine": machine(), "flushes": [flush.to_json() for flush in flushes]}
+
+
+def _name(point: FlushPoint, among: Sequence[FlushPoint]) -> str:
+    return " ".join(f"{field} {getattr(point, field)}" for field in _varying(among))
+
+
+def _varying(chosen: Sequence[FlushPoint]) -> list[str]:
+    """The fields in which VMs differ."""
+    return [field for field in FlushPoint._fields if len({getattr(point, field) for point in chosen}) > 1]
+
+
+def _show(flushes: Sequence[Flush]) -> None:
+    """The machine, what all VMs have in common, and a row for each."""
+    say(", ".join(f"{name} {value}" for name, value in machine().items()))
+    if not flushes:
+        return
+    chosen = [flush.point for flush in flushes]
+    varying = _varying(chosen)
+    common = (f"{field} {getattr(chosen[0], field)}" for field in FlushPoint._fields if field not in varying)
+    say(", ".join(common) + "; times in ns a vLPI\n")
+    head = (*varying, "flush", "quartiles", *_PART_HEADS, "Mvlpi/s", "GB/s", "KVM's loop", "memcpy")
+    print_table(head, [_row(flush, varying) for flush in flushes], right=range(len(head)))
+
+
+def _row(flush: Flush, varying: Sequence[str]) -> tuple[str, ...]:
+    per_vlpi = _NS / flush.point.vlpis
+    whole = flush.whole
+    return (
+        *(str(getattr(flush.point, field)) for field in varying),
+        _ns(whole.median * per_vlpi),
+        f"{_ns(whole.low * per_vlpi)} .. {_ns(whole.high * per_vlpi)}",
+        *(_time(flush.parts.get(part), per_vlpi) for part in PARTS),
+        f"{flush.vlpis_per_second / _MEGA:.3g}",
+        f"{flush.bytes_per_second / _GIGA:.3g}",
+        _time(flush.loop, per_vlpi),
+        _time(flush.memcpy, per_vlpi),
+    )
+
+
+def _time(spread: Spread | None, per_vlpi: float) -> str:
+    return "-" if spread is None else _ns(spread.median * per_vlpi)
+
+
+def _ns(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _write_csv(path: Path, flushes: Sequence[Flush]) -> None:
+    """The point, then medians and quartiles in seconds. UnusableInput if it cannot be written."""
+    text = io.StringIO()
+    names = ["whole", *PARTS, "loop", "memcpy"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*FlushPoint._fields, "table_bytes", *(f"{name}_{q}" for name in names for q in Spread._fields)])
+    for flush in flushes:
+        spreads = {"whole": flush.whole, **flush.parts, "loop": flush.loop, "memcpy": flush.memcpy}
+        writer.writerow([*flush.point, flush.table_bytes, *_cells(spreads, names)])
+    with replacing(path) as target:
+        target.write(text.getvalue().encode())
+
+
+def _cells(spreads: dict[str, Spread], names: Sequence[str]) -> Iterator[Any]:
+    for name in names:
+        yield from spreads.get(name, ("",) * len(Spread._fields))
