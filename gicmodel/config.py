@@ -42,6 +42,11 @@ ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 
 FRAME_BYTES = 0x1_0000
 """A register frame."""
+FIRST_PPI, FIRST_SPI, MOST_SPIS = 16, 32, 960
+"""INTIDs below 16 are SGIs, from 16 to 31 PPIs, from 32 to 1019 SPIs, and ITLinesNumber counts those in 32s."""
+PRIORITY_BITS = 5
+"""ICC_CTLR_EL1.PRIbits + 1."""
+MOST_LIST_REGISTERS = 16
 WAYS = 4
 """VPTs in a set of the cache that holds them."""
 MOST_COMMANDS = (1 << 63) - 1
@@ -68,6 +73,9 @@ _RANGES: dict[str, tuple[int, int]] = {
     "vpe_id_bits": (1, 16),
     "intid_bits": (14, 24),
     "hcc": (0, 255),
+    "spis": (0, MOST_SPIS),
+    "list_registers": (1, MOST_LIST_REGISTERS),
+    "maintenance_intid": (FIRST_PPI, FIRST_SPI - 1),
     "svpet": (0, 3),
     "common_lpi_aff": (0, 3),
     "vpt_cache_sets": (1, 1 << 16),
@@ -160,6 +168,15 @@ class GicConfig:
     hcc: int = 0
     """GITS_TYPER.HCC: collections below it are held in the ITS, unmapped at reset."""
 
+    spis: int = 288
+    """Number of SPIs, from INTID 32 on: a multiple of 32, GICD_TYPER.ITLinesNumber * 32."""
+
+    list_registers: int = 4
+    """Number of ICH_LR<n>_EL2; ICH_VTR_EL2.ListRegs + 1."""
+
+    maintenance_intid: int = 25
+    """The PPI of a PE's maintenance interrupt, which its CPU interface drives (25 in BSA)."""
+
     redistributor_base: int = 0x080A_0000
     """Physical address of redistributor 0's RD_base; the others follow. RDbase values refer to it when `pta`."""
 
@@ -174,6 +191,8 @@ class GicConfig:
             _check(field.name, getattr(self, field.name), isinstance(field.default, bool))
         if self.redistributor_base % FRAME_BYTES:
             raise ValueError(f"GicConfig.redistributor_base is {self.redistributor_base:#x}: not a frame's address")
+        if self.spis % 32:
+            raise ValueError(f"GicConfig.spis is {self.spis}: not a multiple of 32")
         if self.hcc > 1 << self.collection_id_bits:
             most = 1 << self.collection_id_bits
             raise ValueError(f"GicConfig.hcc is {self.hcc}: ICIDs of {self.collection_id_bits} bits are only {most}")
@@ -204,6 +223,7 @@ class GicConfig:
             "inv": False,
             "umsi": False,
             "direct_lpi": False,
+            "spis": 256,
         }
         return cls(**(profile | choices))  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.config import GicConfig
+from gicmodel.config import PRIORITY_BITS, GicConfig
 from gicmodel.hardware.kernels import cpu, redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
@@ -48,6 +48,9 @@ from gicmodel.layouts.registers.register import Register
 from gicmodel.layouts.table import Table
 
 CPUS_PER_CLUSTER = 16
+LEAST_BPR0 = 7 - PRIORITY_BITS
+LEAST_BPR1 = LEAST_BPR0 + 1
+"""The least ICC_BPR<n>_EL1, and their resets: no bit of priority is a subpriority (IHI0069, Priority grouping)."""
 
 _ENABLE_LPIS, _RWP = GICR_CTLR.pack(EnableLPIs=1), GICR_CTLR.pack(RWP=1)
 _PTZ = GICR_PENDBASER.pack(PTZ=1)
@@ -112,6 +115,7 @@ class Redistributor(RegisterFace):
         self._constants = _constants(config, number)
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
         self._state[RD.waker] = _ASLEEP
+        self._state[RD.icc_bpr0], self._state[RD.icc_bpr1] = LEAST_BPR0, LEAST_BPR1
         super().__init__(_registers(config), config.architecture, self.HANDLERS)
 
     def derive(self) -> None:

@@ -25,7 +25,9 @@ from gicmodel.images.registers import RD_BASE, Registers, check_registers, given
 from gicmodel.images.segments import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
-KIND, VERSION = "gicmodel snapshot", 2
+KIND, VERSION = "gicmodel snapshot", 3
+_LEGIBLE = (2, VERSION)
+"""Versions whose registers and RAM can be read; what else the machine holds is where it is in `VERSION` alone."""
 NO_OFFSET = -1
 """The offset of a segment whose bytes are at no place in the file."""
 _SLOT = ("tag", "id_bits", "held", "bits")
@@ -67,17 +69,19 @@ def reading(path: Path) -> Iterator[tuple[dict[str, Any], Arrays]]:
 
     Of the header `config` and `registers` are dicts, `base` and `size` integers.
     """
-    with opened_whole(path) as file, _reading(file, path) as contents:
+    with opened_whole(path) as file, _reading(file, path, (VERSION,)) as contents:
         yield contents
 
 
 @contextmanager
-def _reading(file: IO[bytes], path: Path) -> Iterator[tuple[dict[str, Any], Arrays]]:
+def _reading(
+    file: IO[bytes], path: Path, versions: tuple[int, ...] = _LEGIBLE
+) -> Iterator[tuple[dict[str, Any], Arrays]]:
     try:
         # A machine larger than the memory that there is: the block may make it.
         with refusing(path):
             arrays = Arrays(file)
-            yield _header(arrays), arrays
+            yield _header(arrays, versions), arrays
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise UnusableInput(f"{path}: is no {KIND} of version {VERSION}, or is damaged: {reason}") from error
@@ -94,13 +98,13 @@ def _damaged(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {error or type(error).__name__}") from error
 
 
-def _header(arrays: Arrays) -> dict[str, Any]:
+def _header(arrays: Arrays, versions: tuple[int, ...]) -> dict[str, Any]:
     text = arrays["header"].tobytes()
     with _damaged("its header"):
         header = json.loads(text)
     if not isinstance(header, dict):
         raise ValueError("its header is no object")
-    if (header.get("kind"), header.get("version")) != (KIND, VERSION):
+    if header.get("kind") != KIND or header.get("version") not in versions:
         raise ValueError(f"it says {header.get('kind')!r} version {header.get('version')!r}")
     for name, kind in _HEADER.items():
         if type(header.get(name)) is not kind:

@@ -142,7 +142,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x7fELF" + bytes(100), b"\x93NUMPY", bytes(1000)])
 def test_a_foreign_file(tmp_path, content):
-    assert "is no gicmodel snapshot of version 2, or is damaged" in refused(tmp_path / "foreign", content)
+    assert "is no gicmodel snapshot of version 3, or is damaged" in refused(tmp_path / "foreign", content)
 
 
 def test_other_archives(tmp_path):
@@ -216,7 +216,7 @@ def slot(column: int, value: int):
 
 
 FORGERIES = {
-    "another kind": ({"header": header(kind="cat")}, "it says 'cat' version 2"),
+    "another kind": ({"header": header(kind="cat")}, "it says 'cat' version 3"),
     "another version": ({"header": header(version=1)}, "it says 'gicmodel snapshot' version 1"),
     "no version": ({"header": header(version=None)}, "it says 'gicmodel snapshot' version None"),
     "no JSON": ({"header": np.frombuffer(b"kind", np.uint8)}, "Expecting value"),
@@ -259,6 +259,17 @@ FORGERIES = {
 def test_a_forged_file(tmp_path, good, name):
     arrays, reason = FORGERIES[name]
     assert reason in refused(tmp_path / "forged", changed(good, **arrays))
+
+
+def test_registers_and_ram_of_version_2_can_still_be_read(tmp_path, good):
+    """Where the machine's words lie has changed since; they are not taken for others."""
+    (tmp_path / "old").write_bytes(changed(good, header=header(version=2)))
+    with (tmp_path / "old").open("rb") as file:
+        assert snapshot_file.registers_in(file, tmp_path / "old")["GITS0"]
+        assert snapshot_file.ram_in(file, tmp_path / "old").segments
+    assert "of version 3, or is damaged: it says 'gicmodel snapshot' version 2" in refused(
+        tmp_path / "old", (tmp_path / "old").read_bytes()
+    )
 
 
 def test_a_missing_array(tmp_path, good):

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from gicmodel.layouts.registers.by_name import REGISTERS
+from gicmodel.layouts.registers.by_name import REGISTERS, SYSTEM_REGISTERS, encoding
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.redistributor import SGI_FRAME, VLPI_FRAME
 from gicmodel.layouts.registers.register import Register
+from gicmodel.layouts.registers.system import SystemRegister
 
 FACTS = json.loads((Path(__file__).parent / "data" / "arm-registers.json").read_text())
 ARM = {entry["name"]: entry for entry in FACTS["registers"]}
@@ -54,19 +55,19 @@ DESCRIBED = [entry for entry in REGISTERS if entry.name not in IDENTIFICATION]
 each_register = pytest.mark.parametrize("entry", DESCRIBED, ids=lambda entry: f"{entry.layout.name}-{entry.offset:#x}")
 
 
-def arm_name(entry: Register) -> str:
-    return entry.name if entry.name in ARM else re.sub(r"\d+$", "<n>", entry.name)
+def arm_name(entry: Register | SystemRegister) -> str:
+    return entry.name if entry.name in ARM else re.sub(r"\d+(_EL\d)?$", r"<n>\1", entry.name)
 
 
-def arm_fields(entry: Register) -> list[list[Any]]:
+def arm_fields(entry: Register | SystemRegister) -> list[list[Any]]:
     """(name, most significant bit, least, and the reset if it is constant) of each field with a name."""
     layouts = ARM[arm_name(entry)]["fields"]
     (layout,) = [each for each in layouts if each["when"] == CASES.get(entry.layout.name)]
-    assert layout["width"] == entry.bits
+    assert layout["width"] == entry.layout.bits
     return [field for field in layout["fields"] if field[0] not in ("RES0", "IMPLEMENTATION DEFINED")]
 
 
-def places(entry: Register) -> dict[str, tuple[int, int]]:
+def places(entry: Register | SystemRegister) -> dict[str, tuple[int, int]]:
     """The most and the least significant bit of each of our fields."""
     masks = {name: entry.layout.mask_in_word(name)[1] for name in entry.layout.fields}
     return {name: (mask.bit_length() - 1, (mask & -mask).bit_length() - 1) for name, mask in masks.items()}
@@ -108,3 +109,42 @@ def test_resets(entry):
         assert arm == {FINER[entry.layout.name]: 0}
         arm = dict.fromkeys(entry.layout.fields, 0)
     assert dict(entry.reset) == arm
+
+
+IMPDEF_PRIORITIES = {"ICC_AP0R0_EL1", "ICC_AP1R0_EL1"}
+"""Their bits are IMPLEMENTATION DEFINED."""
+ABSENT = {"NMI", "NMI_NS"}
+"""Fields of registers that only a CPU interface with NMIs has."""
+each_system_register = pytest.mark.parametrize("entry", SYSTEM_REGISTERS, ids=lambda entry: entry.name)
+
+
+def number(text: str, index: int) -> int:
+    """One field of an encoding: binary digits, then perhaps bits of the register's index, as in 0b1:m[1:0]."""
+    digits, high, low = re.fullmatch(r"(?:0b(\d+):?)?(?:m\[(\d)(?::(\d))?\])?", text).groups()
+    bits = int(high) - int(low or high) + 1 if high else 0
+    return int(digits or "0", 2) << bits | (index >> int(low or high or 0) & (1 << bits) - 1)
+
+
+@each_system_register
+def test_encoding_and_access_of_a_system_register(entry):
+    arm = ARM[arm_name(entry)]
+    index = int(re.search(r"(\d+)_EL\d$", entry.name)[1]) if arm["name"] != entry.name else 0
+    ways = {words.split()[0]: fields for words, fields in arm["encodings"]}
+    assert entry.access == {"MRS": "RO", "MSRregister": "WO", "MRS MSRregister": "RW"}[" ".join(sorted(ways))]
+    for fields in ways.values():
+        op0, op1, crn, crm, op2 = (number(fields[name], index) for name in ("op0", "op1", "CRn", "CRm", "op2"))
+        assert entry.encoding == op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2 == encoding(entry.name)
+
+
+@each_system_register
+def test_fields_and_resets_of_a_system_register(entry):
+    fields = [field for field in arm_fields(entry) if field[0] not in ABSENT]
+    if entry.name in IMPDEF_PRIORITIES:
+        fields = [["P", 31, 0, "0"]]
+    assert places(entry) == {name: (high, low) for name, high, low, *_ in fields}
+    assert dict(entry.reset) == {name: int(reset[0], 2) for name, _, _, *reset in fields if reset}
+
+
+def test_what_is_no_system_register_has_no_encoding():
+    with pytest.raises(KeyError, match="ICC_NMIAR1_EL1"):
+        encoding("ICC_NMIAR1_EL1")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.config import GicConfig, power_of_two
+from gicmodel.config import FIRST_SPI, MOST_LIST_REGISTERS, GicConfig, power_of_two
 from gicmodel.jit import kernel
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import LEVEL1
@@ -33,9 +33,13 @@ Packet = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 IMMEDIATE, DESCHEDULE, UNMAP = np.uint64(0), np.uint64(1), np.uint64(2)
 """Values of `CONFIG.vpt_writeback`."""
 
+STIRRED = np.uint64(1)
 LINE_WORDS = 8
 TABLE_LINE_WORDS = 8
 LOG_ENTRIES = 1024
+INTIDS = 1024
+"""Those of SGIs, PPIs and SPIs are below."""
+INTIDS_IN_WORD, PRIORITIES_IN_WORD = 64, 8
 MOST_ITSS, MOST_REDISTRIBUTORS, MOST_HARDWARE_COLLECTIONS, MOST_VPES = 16, 512, 256, 1 << 16
 
 
@@ -66,6 +70,10 @@ class ConfigWords(NamedTuple):
     umsi: int
     redistributor_base: int
     redistributor_stride: int
+    list_registers: int
+    maintenance_intid: int
+    spi_limit: int
+    """The first INTID above those of SPIs."""
     stepping: int
     intid_limit: int
     event_id_limit: int
@@ -98,11 +106,33 @@ class ItsWords(NamedTuple):
     ahead: int
 
 
+class DistributorWords(NamedTuple):
+    """Words of the distributor, from `DIST_AT`: registers, and of the SPIs what `RedistributorWords` has of PPIs.
+
+    Of each INTID below 1024 there is a bit, 64 in a word, or a byte of `priority`. `router`: the GICD_IROUTER<n>.
+    """
+
+    ctlr: int
+    statusr: int
+    igroup: int
+    enable: int
+    pending: int
+    level: int
+    active: int
+    edge: int
+    priority: int
+    router: int
+
+
 class RedistributorWords(NamedTuple):
-    """Words of one redistributor, from `rd_at`. `dirty`, `busy`, `rwp`: work that the next step ends.
+    """Words of one redistributor and its PE's CPU interface, from `rd_at`. `dirty`, `busy`, `rwp`: work that the next
+    step ends.
 
     `lpi_limit`: the first INTID that is not taken for an LPI, 0 while LPIs are off; `table`: the `TableWords` of
-    GICR_VPROPBASER in GICv4.1. Both follow from registers.
+    GICR_VPROPBASER in GICv4.1. Both follow from registers. `stirred`: what the PE is to see may have changed.
+
+    Of SGIs and PPIs there is a bit each: their group, whether they are enabled, made pending (an edge, an SGI, a write
+    of GICR_ISPENDR0), active, and edge-triggered; whether a PPI's input is high (`level`); and a byte of `priority`.
     """
 
     ctlr: int
@@ -119,7 +149,28 @@ class RedistributorWords(NamedTuple):
     busy: int
     rwp: int
     lpi_limit: int
+    stirred: int
     table: int
+    igroup: int
+    enable: int
+    pending: int
+    level: int
+    active: int
+    edge: int
+    priority: int
+    icc_pmr: int
+    icc_bpr0: int
+    icc_bpr1: int
+    icc_ctlr: int
+    icc_igrpen0: int
+    icc_igrpen1: int
+    icc_ap0r: int
+    icc_ap1r: int
+    ich_hcr: int
+    ich_vmcr: int
+    ich_ap0r: int
+    ich_ap1r: int
+    ich_lr: int
 
 
 class TableWords(NamedTuple):
@@ -164,7 +215,15 @@ def _places(words: type[Words], /, **lengths: int) -> tuple[Words, int]:
 TABLE, TABLE_WORDS = _places(TableWords)
 CONFIG, ITS_AT = _places(ConfigWords)
 ITS, ITS_WORDS = _places(ItsWords, baser=BASERS, tables=3 * TABLE_WORDS)
-RD, RD_WORDS = _places(RedistributorWords, table=TABLE_WORDS)
+RD, RD_WORDS = _places(
+    RedistributorWords, table=TABLE_WORDS, priority=FIRST_SPI // PRIORITIES_IN_WORD, ich_lr=MOST_LIST_REGISTERS
+)
+DIST, DIST_WORDS = _places(
+    DistributorWords,
+    **dict.fromkeys(("igroup", "enable", "pending", "level", "active", "edge"), INTIDS // INTIDS_IN_WORD),
+    priority=INTIDS // PRIORITIES_IN_WORD,
+    router=INTIDS,
+)
 LOG, LOG_WORDS = _places(LogWords, words=COMMAND_BYTES // 8)
 SLOT = _places(SlotWords)[0]._replace(bits=LINE_WORDS)
 
@@ -172,7 +231,8 @@ RD_AT = ITS_AT + MOST_ITSS * ITS_WORDS
 LOG_AT = RD_AT + MOST_REDISTRIBUTORS * RD_WORDS
 COLLECTIONS_AT = LOG_AT + LOG_ENTRIES * LOG_WORDS
 RESIDENT_AT = COLLECTIONS_AT + MOST_ITSS * MOST_HARDWARE_COLLECTIONS
-TABLES_AT = RESIDENT_AT + MOST_VPES
+DIST_AT = RESIDENT_AT + MOST_VPES
+TABLES_AT = DIST_AT + DIST_WORDS
 """Places in `chip`. The cached table entries come last, as many as `GicConfig.table_cache_lines` says."""
 
 
@@ -206,6 +266,12 @@ def its_at(its: Index) -> Index:
 def rd_at(rd: Index) -> Index:
     """Where a redistributor's words begin."""
     return RD_AT + rd * RD_WORDS
+
+
+@kernel
+def stir(m: Machine, rd: Index) -> None:
+    """Note that what the PE is to see may have changed."""
+    m.chip[rd_at(rd) + RD.stirred] = STIRRED
 
 
 @kernel
@@ -281,6 +347,7 @@ def _fill_config(chip: NDArray[np.uint64], config: GicConfig, memory: GuestMemor
         "discard_unmapped": config.discard_unmapped == "remove",
         "stepping": config.commands_per_step is not None,
         "intid_limit": 1 << config.intid_bits,
+        "spi_limit": FIRST_SPI + config.spis,
         "event_id_limit": 1 << config.event_id_bits,
         "pending_words": (1 << config.intid_bits) // 64,
         "set_mask": power_of_two(config.vpt_cache_sets) - 1,

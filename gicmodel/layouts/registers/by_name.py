@@ -8,13 +8,18 @@ from functools import cache
 from typing import Protocol
 
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.cpu_interface import CPU_INTERFACE_REGISTERS
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.guest import GUEST_REGISTERS
 from gicmodel.layouts.registers.its import BASERS, ITS_REGISTERS
 from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.register import Register
+from gicmodel.layouts.registers.system import SystemRegister
 
 REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS, *GUEST_REGISTERS)
+"""The memory-mapped registers."""
+SYSTEM_REGISTERS = CPU_INTERFACE_REGISTERS
+"""The system registers."""
 
 ITS_NAMES = ("CTLR", "IIDR", "TYPER", "CBASER", "CWRITER", "CREADR", *(f"BASER{n}" for n in range(BASERS)))
 REDISTRIBUTOR_NAMES = ("CTLR", "TYPER", "PROPBASER", "PENDBASER")
@@ -37,6 +42,24 @@ def register(name: str, architecture: str = "4.1") -> Register:
         return registers_of(architecture)[name]
     except KeyError:
         raise KeyError(f"GICv{architecture} has no register {name}") from None
+
+
+@cache
+def system_register(name: str) -> SystemRegister:
+    """The system register of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for entry in SYSTEM_REGISTERS:
+        if entry.name == name:
+            return entry
+    raise KeyError(f"there is no system register {name}")
+
+
+def encoding(name: str) -> int:
+    """How MRS and MSR name a system register: op0 << 14 | op1 << 11 | CRn << 7 | CRm << 3 | op2; errors as above."""
+    return system_register(name).encoding
 
 
 class RegisterFrame(Protocol):

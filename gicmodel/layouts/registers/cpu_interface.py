@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ICC_*_EL1 and ICC_SRE_EL2 system registers of a PE's CPU interface (DDI0601), where there is no EL3.
+
+With five bits of priority there is one register of active priorities for each group. NMIs are not supported, hence no
+ICC_NMIAR1_EL1.
+"""
+
+from gicmodel.layouts.declaration import RES0, Bits, Flag
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.register import register64
+from gicmodel.layouts.registers.system import (
+    SystemRegister,
+    active_priorities_register,
+    binary_point_register,
+    enable_register,
+    intid_register,
+    packed,
+    priority_register,
+)
+
+ICC_PMR_EL1 = priority_register("ICC_PMR_EL1", "Only interrupts that are more urgent are signalled")
+ICC_IAR0_EL1 = intid_register("ICC_IAR0_EL1", "A read acknowledges a Group 0 interrupt")
+ICC_EOIR0_EL1 = intid_register("ICC_EOIR0_EL1", "A write ends a Group 0 interrupt")
+ICC_HPPIR0_EL1 = intid_register("ICC_HPPIR0_EL1", "The most urgent pending interrupt, if it is of Group 0")
+ICC_BPR0_EL1 = binary_point_register("ICC_BPR0_EL1", "Preemption by Group 0 interrupts")
+ICC_AP0R0_EL1 = active_priorities_register("ICC_AP0R0_EL1", "Active priorities of Group 0")
+ICC_AP1R0_EL1 = active_priorities_register("ICC_AP1R0_EL1", "Active priorities of Group 1")
+ICC_DIR_EL1 = intid_register("ICC_DIR_EL1", "A write deactivates an interrupt, if ICC_CTLR_EL1.EOImode is 1")
+ICC_RPR_EL1 = priority_register("ICC_RPR_EL1", "Running priority: that of the most urgent active interrupt, 0xff: idle")
+ICC_IAR1_EL1 = intid_register("ICC_IAR1_EL1", "A read acknowledges a Group 1 interrupt")
+ICC_EOIR1_EL1 = intid_register("ICC_EOIR1_EL1", "A write ends a Group 1 interrupt")
+ICC_HPPIR1_EL1 = intid_register("ICC_HPPIR1_EL1", "The most urgent pending interrupt, if it is of Group 1")
+ICC_BPR1_EL1 = binary_point_register("ICC_BPR1_EL1", "Preemption by Group 1 interrupts")
+ICC_CTLR_EL1 = register64(
+    "ICC_CTLR_EL1",
+    "CPU interface control",
+    RES0(44),
+    Flag("ExtRange", "RO: extended INTIDs are supported"),
+    Flag("RSS", "RO: SGIs reach affinity level 0 values up to 255"),
+    RES0(2),
+    Flag("A3V", "RO: affinity level 3 may be other than zero"),
+    Flag("SEIS", "RO: errors are reported as SErrors"),
+    Bits("IDbits", 3, "RO: INTIDs have 16 bits (0) or 24 (1)"),
+    Bits("PRIbits", 3, "RO: number of priority bits, minus one"),
+    RES0(1),
+    Flag("PMHE", "Interrupts are routed by the PEs' priority masks"),
+    RES0(4),
+    Flag("EOImode", "ICC_EOIR<n>_EL1 drops the priority only, ICC_DIR_EL1 deactivates"),
+    Flag("CBPR", "ICC_BPR0_EL1 counts for Group 1 too"),
+)
+
+
+def _sre(name: str, doc: str, *above: object) -> Layout:
+    return register64(
+        name,
+        doc,
+        *above,
+        Flag("DIB", "IRQs cannot bypass the CPU interface"),
+        Flag("DFB", "FIQs cannot bypass the CPU interface"),
+        Flag("SRE", "The CPU interface is accessed as system registers"),
+    )
+
+
+ICC_SRE_EL1 = _sre("ICC_SRE_EL1", "How EL1 accesses the CPU interface", RES0(61))
+ICC_SRE_EL2 = _sre(
+    "ICC_SRE_EL2", "How EL2 accesses the CPU interface", RES0(60), Flag("Enable", "EL1 may access ICC_SRE_EL1")
+)
+ICC_IGRPEN0_EL1 = enable_register("ICC_IGRPEN0_EL1", "Enable of Group 0")
+ICC_IGRPEN1_EL1 = enable_register("ICC_IGRPEN1_EL1", "Enable of Group 1")
+
+
+def _sgi(name: str, doc: str) -> Layout:
+    return register64(
+        name,
+        doc,
+        RES0(8),
+        Bits("Aff3", 8, "Affinity level 3 of the targets"),
+        Bits("RS", 4, "Range selector: bit n of TargetList is affinity level 0 value 16 * RS + n"),
+        RES0(3),
+        Flag("IRM", "To all PEs but this one"),
+        Bits("Aff2", 8, "Affinity level 2 of the targets"),
+        RES0(4),
+        Bits("INTID", 4, "SGI"),
+        Bits("Aff1", 8, "Affinity level 1 of the targets"),
+        Bits("TargetList", 16, "A bit for each PE of that cluster"),
+    )
+
+
+ICC_SGI0R_EL1 = _sgi("ICC_SGI0R_EL1", "A write makes a Group 0 SGI pending at other PEs")
+ICC_SGI1R_EL1 = _sgi("ICC_SGI1R_EL1", "A write makes an SGI pending at other PEs")
+ICC_ASGI1R_EL1 = _sgi("ICC_ASGI1R_EL1", "As ICC_SGI0R_EL1 where there is one Security state")
+
+_ENABLED_BY_NOBODY = {"Enable": 0}
+_BYPASS = {"DIB": 0, "DFB": 0, "SRE": 0}
+
+CPU_INTERFACE_REGISTERS = (
+    SystemRegister("ICC_PMR_EL1", packed(3, 0, 4, 6, 0), "RW", ICC_PMR_EL1, {"Priority": 0}),
+    SystemRegister("ICC_IAR0_EL1", packed(3, 0, 12, 8, 0), "RO", ICC_IAR0_EL1),
+    SystemRegister("ICC_EOIR0_EL1", packed(3, 0, 12, 8, 1), "WO", ICC_EOIR0_EL1),
+    SystemRegister("ICC_HPPIR0_EL1", packed(3, 0, 12, 8, 2), "RO", ICC_HPPIR0_EL1),
+    SystemRegister("ICC_BPR0_EL1", packed(3, 0, 12, 8, 3), "RW", ICC_BPR0_EL1),
+    SystemRegister("ICC_AP0R0_EL1", packed(3, 0, 12, 8, 4), "RW", ICC_AP0R0_EL1, {"P": 0}),
+    SystemRegister("ICC_AP1R0_EL1", packed(3, 0, 12, 9, 0), "RW", ICC_AP1R0_EL1, {"P": 0}),
+    SystemRegister("ICC_DIR_EL1", packed(3, 0, 12, 11, 1), "WO", ICC_DIR_EL1),
+    SystemRegister("ICC_RPR_EL1", packed(3, 0, 12, 11, 3), "RO", ICC_RPR_EL1),
+    SystemRegister("ICC_SGI1R_EL1", packed(3, 0, 12, 11, 5), "WO", ICC_SGI1R_EL1),
+    SystemRegister("ICC_ASGI1R_EL1", packed(3, 0, 12, 11, 6), "WO", ICC_ASGI1R_EL1),
+    SystemRegister("ICC_SGI0R_EL1", packed(3, 0, 12, 11, 7), "WO", ICC_SGI0R_EL1),
+    SystemRegister("ICC_IAR1_EL1", packed(3, 0, 12, 12, 0), "RO", ICC_IAR1_EL1),
+    SystemRegister("ICC_EOIR1_EL1", packed(3, 0, 12, 12, 1), "WO", ICC_EOIR1_EL1),
+    SystemRegister("ICC_HPPIR1_EL1", packed(3, 0, 12, 12, 2), "RO", ICC_HPPIR1_EL1),
+    SystemRegister("ICC_BPR1_EL1", packed(3, 0, 12, 12, 3), "RW", ICC_BPR1_EL1),
+    SystemRegister("ICC_CTLR_EL1", packed(3, 0, 12, 12, 4), "RW", ICC_CTLR_EL1),
+    SystemRegister("ICC_SRE_EL1", packed(3, 0, 12, 12, 5), "RW", ICC_SRE_EL1, _BYPASS),
+    SystemRegister("ICC_IGRPEN0_EL1", packed(3, 0, 12, 12, 6), "RW", ICC_IGRPEN0_EL1, _ENABLED_BY_NOBODY),
+    SystemRegister("ICC_IGRPEN1_EL1", packed(3, 0, 12, 12, 7), "RW", ICC_IGRPEN1_EL1, _ENABLED_BY_NOBODY),
+    SystemRegister("ICC_SRE_EL2", packed(3, 4, 12, 9, 5), "RW", ICC_SRE_EL2, _BYPASS),
+)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a system register is besides its bits: its encoding in MRS and MSR instructions."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from gicmodel.layouts.declaration import RES0, Bits, Flag
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.register import register64
+
+_NO_RESET: Mapping[str, int] = MappingProxyType({})
+
+
+class SystemRegister(NamedTuple):
+    """The encoding of a system register, who may access it, and what it holds after reset.
+
+    `reset` holds the fields that the architecture resets; every other field is UNKNOWN or given by the implementation.
+    """
+
+    name: str
+    encoding: int
+    access: Literal["RW", "RO", "WO"]
+    layout: Layout
+    reset: Mapping[str, int] = _NO_RESET
+
+
+def packed(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
+    """An encoding as one number of 16 bits, as KVM's `sys_reg` ioctls and ESR_ELx.ISS order its fields."""
+    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+
+
+def intid_register(name: str, doc: str) -> Layout:
+    """A register that takes or gives one INTID."""
+    return register64(name, doc, RES0(40), Bits("INTID", 24, "The interrupt, 1023 for none"))
+
+
+def priority_register(name: str, doc: str) -> Layout:
+    """A register of one priority."""
+    return register64(name, doc, RES0(56), Bits("Priority", 8, "Lower values are more urgent"))
+
+
+def binary_point_register(name: str, doc: str) -> Layout:
+    """A register that says where a priority is cut into group priority and subpriority."""
+    return register64(name, doc, RES0(61), Bits("BinaryPoint", 3, "How many low bits do not count for preemption"))
+
+
+def enable_register(name: str, doc: str) -> Layout:
+    """A register that enables one group."""
+    return register64(name, doc, RES0(63), Flag("Enable", "Interrupts of the group are signalled"))
+
+
+def active_priorities_register(name: str, doc: str) -> Layout:
+    """A register of the priority levels at which interrupts are active; its bits are IMPLEMENTATION DEFINED."""
+    return register64(name, doc, RES0(32), Bits("P", 32, "Bit x: an interrupt of group priority 8 * x is active"))
