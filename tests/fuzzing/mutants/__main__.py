@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NUMBA_DISABLE_JIT=1 python -m tests.fuzzing.mutants: the README's table of mutants."""
+"""NUMBA_DISABLE_JIT=1 python -m tests.fuzzing.mutants: the table of docs/bugs.md."""
 
 from tests.fuzzing.mutants import MUTANTS
 from tests.fuzzing.mutants.hunting import hunt_for

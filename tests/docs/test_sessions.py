@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The console examples of the README print what the README shows, times aside."""
+"""The sessions of the README and of docs/ print what is shown, times aside; links lead somewhere."""
 
 import re
 import subprocess
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = re.findall(r"```console\n\$ gicmodel ([^\n]*)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SESSION = re.compile(r"```console\n\$ gicmodel ([^\n]*)\n(.*?)```", re.DOTALL)
+EXAMPLES = sorted({session for page in PAGES for session in SESSION.findall(page.read_text())})
 LONG = ("fuzz --commands", "migrate --vcpus 64")
 """Minutes of plain Python."""
 SCREENS = "--browse"
@@ -34,3 +36,11 @@ def test_an_example_prints_what_is_shown(arguments: str, shown: str) -> None:
 
 def test_few_examples_are_left_aside() -> None:
     assert len(EXAMPLES) - len(SHOWN) == 3
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 1500
+    links = re.findall(r"\]\(([^)#]+)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test in the README is pasted as it stands, and says what the README says."""
+"""The test in docs/fuzzing.md is pasted as it stands, and says what the page says."""
 
 import os
 import re
@@ -21,8 +21,8 @@ settings.load_profile("brief")
 
 
 def section(heading: str) -> str:
-    """The text of the README under a heading."""
-    return (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    """The text of the page under a heading."""
+    return (ROOT / "docs" / "fuzzing.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def test_the_pasted_test_names_the_missing_command(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The site builds without a warning; pages made from the package are up to date; code in pages says what they show."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import needed
+from tests.docs.pages import DOCS, PAGES
+
+ROOT = DOCS.parent
+WITH_OUTPUT = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_made_is_up_to_date(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "python -m tests.docs.pages"
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    needed("mkdocs")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    run = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Exit status" in (tmp_path / "verbs" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [pytest.param(*pair, id=page.name) for page in DOCS.glob("*.md") for pair in WITH_OUTPUT.findall(page.read_text())],
+)
+def test_code_prints_what_is_shown(code: str, shown: str) -> None:
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.stdout == shown, run.stderr
