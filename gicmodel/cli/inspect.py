@@ -54,8 +54,11 @@ class Mode(Enum):
 )
 @click.option("--trace", type=click.Path(path_type=Path), help="Registers from a QEMU trace log.")
 @click.option("--node", type=Number(), metavar="N", help="Registers of the Nth Linux kernel found in IMAGE, from 0.")
+@click.option("--vmlinux", metavar="FILE", type=click.Path(path_type=Path), help="Debug information of IMAGE's kernel.")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Format of the entries; detected if not given.")
 @click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
+@click.option("--lpi", type=Number(), metavar="N", help="The events of one physical LPI.")
+@click.option("--irq", type=Number(), metavar="N", help="The events of one interrupt of Linux; needs --vmlinux.")
 @click.option("--vpe", type=Number(), help="One vPE.")
 @click.option("--pending", is_flag=True, help="What is pending.")
 @click.option(
@@ -88,8 +91,11 @@ def command(
     pairs: tuple[str, ...],
     trace: Path | None,
     node: int | None,
+    vmlinux: Path | None,
     profile: str | None,
     device: str | None,
+    lpi: int | None,
+    irq: int | None,
     vpe: int | None,
     pending: bool,
     table: str | None,
@@ -107,7 +113,8 @@ def command(
     IMAGE is an ELF core, a LiME file, a kdump vmcore, a snapshot of the model's hardware, or raw bytes with --base;
     .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the snapshot
     itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel whose RAM it is: its struct
-    its_node, and its log.
+    its_node, and its log. --vmlinux, the debug information of that kernel, tells Linux's interrupt numbers, handlers
+    and devices too, and what KVM has of its guests' events (extra [vmcore]).
 
     Without IMAGE the registers alone are checked.
 
@@ -116,19 +123,20 @@ def command(
     if rule is not None:
         say(explain_rule(rule) if rule else explain_rules())
         return
-    if image is None and (not (files or trace or pairs) or base is not None or node is not None):
+    if image is None and (not (files or trace or pairs) or (base, node, vmlinux) != (None, None, None)):
         raise click.UsageError("Missing argument 'IMAGE'.")
     mode = _mode({Mode.JSON: results.as_json, Mode.HEX: as_hex, Mode.CSV: as_csv, Mode.BROWSE: browse})
-    if mode is Mode.HEX and (device, vpe, table) == (None, None, None):
-        raise click.UsageError("--hex needs --device, --vpe or --table.")
+    if mode is Mode.HEX and (device, lpi, irq, vpe, table) == (None,) * 5:
+        raise click.UsageError("--hex needs --device, --lpi, --irq, --vpe or --table.")
     if mode is Mode.BROWSE:
         _require_terminal()
     device_id, event_id = (None, None) if device is None else parse_device(device)
-    selection = Selection(device_id, event_id, vpe, pending, table or ("events" if mode is Mode.CSV else None))
+    shown = table or ("events" if mode is Mode.CSV else None)
+    selection = Selection(device_id, event_id, vpe, pending, shown, lpi, irq)
     if image is None:
         source = registers_alone(files, trace, pairs)
     else:
-        source = open_source(image, base, files, trace, pairs, node, recorded=carve is not None)
+        source = open_source(image, base, files, trace, pairs, node, recorded=carve is not None, vmlinux=vmlinux)
     found = Report.of(image or NO_IMAGE, source, PROFILES[profile] if profile else None, limit)
     views = found.views(selection)
     show: dict[Mode, Callable[[], None]] = {

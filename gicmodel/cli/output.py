@@ -133,7 +133,10 @@ def print_view(view: View) -> None:
     """Print one table of a dump, without the columns of which nothing is known; nothing for an empty one."""
     if len(view):
         say(f"\n{view.title} ({len(view)})")
-        print_lines(view_lines(view))
+        if view.lines is not None:
+            say("\n".join(f"  {line}" for line in view.lines))
+        else:
+            print_lines(view_lines(view))
 
 
 def view_lines(view: View) -> Iterator[str]:

@@ -70,7 +70,9 @@ class Inspection:
     def missing(self) -> list[Missing]:
         """The registers that were not given and formats that are not known, and what that disables."""
         unknown = self.architecture == "4.1" and self.vpes.size and self.profile.vsgi is None
-        return [*self.frames.missing, *([UNPUBLISHED] if unknown else [])]
+        absent = self.kernel.absent if self.kernel is not None else {}
+        unread = [Missing(what, why) for what, why in absent.items()]
+        return [*self.frames.missing, *([UNPUBLISHED] if unknown else []), *unread]
 
 
 def inspect(

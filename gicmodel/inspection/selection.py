@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
 from gicmodel.inspection import views
+from gicmodel.inspection.entries import device_keys, event_keys
 from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.paths import irqs_of, physical_lpis
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.rules import Findings
 from gicmodel.inspection.views import View
@@ -21,7 +23,7 @@ TABLES = (
     *("redistributors", "pending", "queue", "memory", "findings"),
 )
 """The names of the views that show all that was decoded."""
-ON_DEMAND = ("origins",)
+ON_DEMAND = ("origins", "paths", "guests")
 """The names of those that only show up when they are asked for."""
 
 
@@ -34,12 +36,16 @@ class Selection:
     vpe: int | None = None
     pending: bool = False
     table: str | None = None
+    lpi: int | None = None
+    irq: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The views to show, in order."""
         if self.table is not None:
             return (self.table,)
+        if self.event is not None or self.lpi is not None or self.irq is not None:
+            return ("paths", "devices", "events")
         if self.device is not None:
             return ("devices", "events")
         if self.vpe is not None:
@@ -88,14 +94,28 @@ def chosen(found: Inspection, selection: Selection, name: str) -> NDArray[np.voi
             keep &= rows[column] == value
     if selection.vpe is not None and "virtual" in columns:
         keep &= rows["virtual"]
+    if (selection.lpi, selection.irq) != (None, None) and "DeviceID" in columns:
+        keep &= _of_interrupt(found, selection, rows)
     return rows[keep]
+
+
+def _of_interrupt(found: Inspection, selection: Selection, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which devices or events have the selected LPI, or Linux's interrupt."""
+    events = found.events
+    lpis, irqs = physical_lpis(found, events), irqs_of(found, events)
+    mine = np.ones(events.size, np.bool_)
+    for wanted, values in ((selection.lpi, lpis), (selection.irq, irqs)):
+        if wanted is not None:
+            mine &= values == wanted
+    keys = event_keys if "EventID" in (rows.dtype.names or ()) else device_keys
+    return np.isin(keys(rows), keys(events[mine]))
 
 
 def _view(found: Inspection, findings: Findings, selection: Selection, name: str) -> View:
     if selection.table == name == "queue":
         return views.queue(found, whole=True)
     if name in views.OF_ROWS:
-        return views.OF_ROWS[name](found, chosen(found, selection, name))
+        return views.OF_ROWS[name](found, chosen(found, selection, "events" if name == "paths" else name))
     return views.findings(findings) if name == "findings" else views.OF_ALL[name](found)
 
 
@@ -104,5 +124,10 @@ def _check(found: Inspection, selection: Selection) -> None:
         raise UnusableInput(f"device {selection.device:#x} is not mapped in this dump")
     if selection.vpe is not None and not chosen(found, selection, "vpes").size:
         raise UnusableInput(f"vPE {selection.vpe} is not mapped in this dump")
+    if selection.irq is not None and (found.kernel is None or not found.kernel.interrupts):
+        raise UnusableInput(f"--irq {selection.irq}: Linux's interrupts are not known; --vmlinux FILE tells them")
+    for what, number in (("LPI", selection.lpi), ("irq", selection.irq)):
+        if number is not None and not chosen(found, selection, "events").size:
+            raise UnusableInput(f"{what} {number} has no event that is mapped in this dump")
     if selection.event is not None and not chosen(found, Selection(selection.device, selection.event), "events").size:
         raise UnusableInput(f"event {selection.event} of device {selection.device:#x} is not mapped in this dump")

@@ -50,12 +50,14 @@ def open_source(
     pairs: Sequence[str] = (),
     node: int | None = None,
     recorded: bool = False,
+    vmlinux: Path | None = None,
 ) -> Source:
     """An image with its registers: of a trace, then of files, then of pairs; the later ones count.
 
     Without any: of the image itself if it is a snapshot, or of the file beside it, or of the Linux kernel whose RAM it
     is; of kernel number `node` in any case, below the others, if that is given. Raises UnusableInput if there is none.
-    The dump of a `recorded` one remembers what is read of it.
+    The dump of a `recorded` one remembers what is read of it. `vmlinux` is the debug information of the dumped kernel,
+    which is looked for then too.
     """
     with opened_whole(image) as file:
         given = [] if trace is None else [(str(trace), registers_of_trace(trace))]
@@ -64,8 +66,8 @@ def open_source(
             given += _own_registers(file, image)
         dump = dump_in(file, image, base)
         source = Source(Recorder(dump) if recorded else dump, {}, [])
-        if not (given or pairs) or node is not None:
-            _look_for_kernels(source, image, node, needed=not given)
+        if not (given or pairs) or node is not None or vmlinux is not None:
+            _look_for_kernels(source, image, node, needed=not given, vmlinux=vmlinux)
     if pairs:
         given.append((PAIRS, from_pairs(pairs)))
     source.registers = merged([source.registers, *(registers for _, registers in given)])
@@ -89,7 +91,7 @@ def _own_registers(file: IO[bytes], image: Path) -> list[tuple[str, Registers]]:
     return [] if found is None else [(str(found), read_registers(found))]
 
 
-def _look_for_kernels(source: Source, image: Path, node: int | None, needed: bool) -> None:
+def _look_for_kernels(source: Source, image: Path, node: int | None, needed: bool, vmlinux: Path | None = None) -> None:
     """Take the registers of a kernel whose RAM the dump is; UnusableInput if they are needed and there is none."""
     from gicmodel.inspection.linux.devices import view_of
     from gicmodel.inspection.linux.kernels import find_kernels
@@ -103,9 +105,11 @@ def _look_for_kernels(source: Source, image: Path, node: int | None, needed: boo
             source.sources.append(
                 f"not all that may be of a kernel was looked at: {', '.join(sorted(found.places.full))}"
             )
-        source.view = view_of(source.dump, found, source.kernel)
+        source.view = view_of(source.dump, found, source.kernel, vmlinux)
         source.registers = registers_of(source.kernel, source.view)
         source.dump = source.kernel.ram(source.dump)
+    elif vmlinux is not None:
+        raise UnusableInput(f"{vmlinux}: no Linux kernel that drives an ITS, and sees these addresses, is in {image}")
     elif needed and found.kernels:
         raise UnusableInput(
             f"{image}: its registers are not known: the kernels in it see other addresses (a wrong --base, or guests', "

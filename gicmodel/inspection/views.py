@@ -16,6 +16,8 @@ from gicmodel.inspection import lpis
 from gicmodel.inspection.entries import UNKNOWN, count_of, device_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import vpt_id_bits
+from gicmodel.inspection.linux.debugged import GuestEvent
+from gicmodel.inspection.paths import paths_of
 from gicmodel.inspection.queue import whole_ring
 from gicmodel.inspection.regions import Regions
 from gicmodel.inspection.rules import Findings
@@ -58,6 +60,8 @@ class View:
     name: str
     title: str
     columns: Sequence[Column]
+    lines: Sequence[str] | None = None
+    """How people read the rows, where that is no table."""
 
     def __len__(self) -> int:
         return len(self.columns[0].values)
@@ -109,6 +113,7 @@ def events(found: Inspection, rows: NDArray[np.void]) -> View:
             *_configured(rows["configuration"]),
             *_of(rows, pending="flag", Doorbell="number"),
             *_kernel(found, rows),
+            *_handled(found, rows),
             *_place(rows),
         ],
     )
@@ -122,6 +127,46 @@ def _kernel(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
     keys = rows[["its", "DeviceID", "EventID"]].tolist()
     told = [known.get(its, {}).get((device, event)) for its, device, event in keys]
     return [Column("kernel", "text", [None if event is None else str(event) for event in told])]
+
+
+def _handled(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
+    """How Linux handles each event's LPI: only where debug information told."""
+    if found.kernel is None or not found.kernel.interrupts:
+        return []
+    handled = [path.interrupt for path in paths_of(found, rows)]
+    return [
+        Column("irq", "number", [UNKNOWN if one is None else one.irq for one in handled]),
+        Column("handlers", "text", [None if one is None else one.handlers for one in handled]),
+        Column("device", "text", [None if one is None else one.device for one in handled]),
+    ]
+
+
+def paths(found: Inspection, rows: NDArray[np.void]) -> View:
+    """The whole way of each event's interrupt, and where it is pending."""
+    told = paths_of(found, rows)
+    names = list(told[0].document()) if told else ["verdict"]
+    documents = [path.document() for path in told]
+    columns = [Column(name, "text", [document[name] for document in documents]) for name in names]
+    return View("paths", "the way of each interrupt", columns, [str(path) for path in told])
+
+
+def guests(found: Inspection) -> View:
+    """The events of guests' own ITSs, as KVM has them."""
+    rows = found.kernel.guest_events if found.kernel is not None else []
+    kinds: dict[str, Kind] = dict.fromkeys(("enabled", "pending_latch", "active", "hw"), "flag")
+    kinds |= dict.fromkeys(("its", "device_id", "priority"), "hex")
+    return View(
+        "guests",
+        "events of guests, as KVM has them",
+        [
+            Column(name, kinds.get(name, "number"), [_or_unknown(getattr(row, name)) for row in rows])
+            for name in GuestEvent._fields
+        ],
+    )
+
+
+def _or_unknown(value: int | None) -> int:
+    return UNKNOWN if value is None else int(value)
 
 
 def devices(found: Inspection, rows: NDArray[np.void]) -> View:
@@ -306,9 +351,9 @@ def findings(found: Findings) -> View:
 
 
 OF_ROWS: dict[str, Callable[[Inspection, NDArray[np.void]], View]] = {
-    view.__name__: view for view in (devices, events, collections, vpes, vsgis, pending)
+    view.__name__: view for view in (devices, events, collections, vpes, vsgis, pending, paths)
 }
 """The views of rows of what was decoded, by the name of both."""
 OF_ALL: dict[str, Callable[[Inspection], View]] = {
-    view.__name__: view for view in (redistributors, queue, memory, origins)
+    view.__name__: view for view in (redistributors, queue, memory, origins, guests)
 }

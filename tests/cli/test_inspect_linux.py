@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.images.files import opened
-from tests.inspection.linux import dumps
+from tests.inspection.linux import debug_info, dumps
 
 
 def run(*arguments):
@@ -91,3 +91,55 @@ def test_a_carved_core_gives_the_same_answer(tmp_path, name):
                     row.pop("offset", None)
     assert documents[0] == documents[1]
     assert again.stat().st_size <= dumps.dump(name).octets + 0x4000
+
+
+@pytest.mark.parametrize("selected", [("--lpi", "8200"), ("--device", "0x10:2")])
+def test_the_way_of_an_interrupt_without_debug_information(selected):
+    """What is not known is said to be unknown: the VPT's bit alone makes it pending in hardware."""
+    result = run("inspect", dumps.path("v4run"), *selected)
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("  device 0x10 (")]
+    assert line == (
+        "  device 0x10 (unknown) event 2: LPI 8200, irq unknown -> VM unknown, vPE 1 on redistributor 1 (resident), "
+        "vINTID 8194, guest's event unknown; VPT bit 1, KVM's latch unknown: pending in hardware"
+    )
+
+
+def test_an_interrupt_that_is_not_pending_in_hardware_may_be_in_software():
+    document = json.loads(run("inspect", dumps.path("v3run"), "--lpi", "8196", "--json").stdout)
+    (path,) = document["paths"]
+    assert (path["bit"], path["latch"], path["verdict"]) == (False, None, "unknown")
+    assert (path["DeviceID"], path["EventID"], path["LPI"], path["irq"]) == ("0x10", 0, 8196, None)
+    assert [(row["DeviceID"], row["EventID"]) for row in document["events"]] == [("0x10", 0)]
+
+
+def test_an_lpi_or_an_irq_that_there_is_not_is_one_line():
+    result = run("inspect", dumps.path("v3run"), "--lpi", "9000")
+    assert (result.exit_code, result.stderr) == (2, "gicmodel: LPI 9000 has no event that is mapped in this dump\n")
+    result = run("inspect", dumps.path("v3run"), "--irq", "24")
+    assert result.stderr == "gicmodel: --irq 24: Linux's interrupts are not known; --vmlinux FILE tells them\n"
+
+
+def test_an_irq_with_debug_information():
+    vmlinux = debug_info.vmlinux("v3run")
+    document = json.loads(run("inspect", dumps.path("v3run"), "--vmlinux", vmlinux, "--irq", "24", "--json").stdout)
+    (path,) = document["paths"]
+    assert (path["LPI"], path["handlers"], path["cpus"], path["verdict"]) == (8197, "virtio0-req.0", "0", "hardware")
+    assert document["missing"]["KVM's VMs"].startswith("not in the dump")
+    (event,) = document["events"]
+    assert (event["irq"], event["handlers"], event["device"]) == (24, "virtio0-req.0", None)
+
+
+def test_debug_information_needs_the_kernel(tmp_path):
+    (tmp_path / "ram").write_bytes(bytes(0x1000))
+    result = run("inspect", tmp_path / "ram", "--base", "0x40000000", "--vmlinux", tmp_path, "--set", "GITS0_CTLR=1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no Linux kernel that drives an ITS, and sees these addresses, is in" in result.stderr
+
+
+def test_a_carved_dump_has_what_debug_information_led_to(tmp_path):
+    small, vmlinux = tmp_path / "small.elf", debug_info.vmlinux("v4run")
+    options = ("--vmlinux", vmlinux, "--table", "paths", "--json")
+    whole = json.loads(run("inspect", dumps.path("v4run"), *options, "--carve", small).stdout)
+    again = json.loads(run("inspect", small, *options).stdout)
+    assert again["paths"] == whole["paths"]
+    assert {path["VM"]["pid"] for path in again["paths"] if path["VM"]} == {118}

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.linux.btf import Structure, read_btf
-from gicmodel.inspection.linux.kernel import Kernel
+from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt, Rdists
+from gicmodel.inspection.linux.kernel import Kernel, Structures
 from gicmodel.inspection.linux.kernels import Found, FoundKernel
 from gicmodel.inspection.linux.pages import Unreadable
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -31,7 +33,8 @@ _VPT_ALIGNMENT = 1 << 16
 class KernelVpe(NamedTuple):
     """A vPE: `vpt` and `vprop` are the physical addresses of its VPT and its VM's vLPI configuration table.
 
-    `cpu` is the CPU whose redistributor it is mapped to; `vprop` is None where that cannot be read.
+    `cpu` is the CPU whose redistributor it is mapped to; `vprop` is None where that cannot be read. `its_vm` is
+    where its VM's structure lies, 0 if that is not known.
     """
 
     vpe_id: int
@@ -39,6 +42,7 @@ class KernelVpe(NamedTuple):
     vprop: int | None
     cpu: int
     resident: bool
+    its_vm: int = 0
 
     def __str__(self) -> str:
         return f"vPE {self.vpe_id} ({'resident, ' if self.resident else 'not resident, '}cpu {self.cpu})"
@@ -74,11 +78,21 @@ class KernelDevice:
 
 @dataclass
 class KernelView:
-    """What a kernel's structures say, by ITS: its devices, and where following them broke off, if it did."""
+    """What a kernel's structures say, by ITS: its devices, and where following them broke off, if it did.
+
+    With debug information more is told: how Linux handles each LPI, what KVM has of each `struct its_vm` and of guests'
+    events, and the tables of the redistributors. `absent` says what of that the dump lacks, `unread` what is damaged.
+    """
 
     source: str
     devices: dict[int, list[KernelDevice]] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
+    interrupts: dict[int, Interrupt] = field(default_factory=dict)
+    guests: dict[int, Guest] = field(default_factory=dict)
+    guest_events: list[GuestEvent] = field(default_factory=list)
+    rdists: Rdists | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def events(self, its: int) -> dict[tuple[int, int], KernelEvent]:
         """The events of an ITS by DeviceID and EventID."""
@@ -91,18 +105,32 @@ class KernelView:
         return {event.vpe.vpe_id: event.vpe for event in events if event.vpe is not None}
 
 
-def view_of(dump: Dump, found: Found, kernel: FoundKernel) -> KernelView | None:
-    """What the structures of the dumped kernel say; None without its BTF in the dump."""
+def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None = None) -> KernelView | None:
+    """What the structures of the dumped kernel say, by its debug information in `vmlinux`, or else by its BTF.
+
+    None without either. Raises UnusableInput for a `vmlinux` that cannot be used.
+    """
+    if vmlinux is not None:
+        from gicmodel.inspection.linux.vmlinux import Vmlinux
+
+        debugged = Vmlinux(dump, kernel, vmlinux)
+        view = _devices_of(dump, kernel, debugged, f"the kernel's structures, by {vmlinux}")
+        debugged.tell(view)
+        return view
     described = next(((at, btf) for at, btf in read_btf(dump, found.places) if btf.structure("its_node")), None)
     if not kernel.own or described is None:
         return None
     place, btf = described
-    view = KernelView(f"the kernel's structures, by its BTF at {place:#x}")
+    return _devices_of(dump, kernel, btf, f"the kernel's structures, by its BTF at {place:#x}")
+
+
+def _devices_of(dump: Dump, kernel: FoundKernel, structures: Structures, source: str) -> KernelView:
+    view = KernelView(source)
     for number, node in enumerate(kernel.nodes):
         devices: list[KernelDevice] = []
         view.devices[number] = devices
         try:
-            devices.extend(read_devices(Kernel(dump, node, kernel.note, btf)))
+            devices.extend(read_devices(Kernel(dump, node, kernel.note, structures)))
         except Unreadable as problem:
             view.broken[number] = str(problem)
     return view
@@ -168,20 +196,19 @@ def _forwarded(kernel: Kernel, maps: int, count: int) -> dict[int, tuple[int, Ke
 
 def read_vpe(kernel: Kernel, address: int) -> KernelVpe:
     """A `struct its_vpe`."""
-    layout = kernel.structure("its_vpe", "vpt_page", "vpe_id", "col_idx", "resident")
+    layout = kernel.structure("its_vpe", "vpt_page", "its_vm", "vpe_id", "col_idx", "resident")
     at = {name: address + offset for name, offset in layout.offsets.items()}
     vpt = kernel.memory.page_address(kernel.memory.number(at["vpt_page"]))
     cpu, resident = kernel.memory.number(at["col_idx"], 2), kernel.memory.number(at["resident"], 1)
     if vpt % _VPT_ALIGNMENT or vpt >> ADDRESS_BITS or cpu >= _MOST_CPUS or resident > 1:
         raise Unreadable(f"struct its_vpe at {address:#x} has its VPT at {vpt:#x}, CPU {cpu}")
-    vpe_id = kernel.memory.number(at["vpe_id"], 2)
-    return KernelVpe(vpe_id, vpt, _vprop(kernel, at.get("its_vm", 0)), cpu, bool(resident))
+    vpe_id, vm = kernel.memory.number(at["vpe_id"], 2), kernel.memory.number(at["its_vm"])
+    return KernelVpe(vpe_id, vpt, _vprop(kernel, vm), cpu, bool(resident), vm)
 
 
-def _vprop(kernel: Kernel, its_vm: int) -> int | None:
+def _vprop(kernel: Kernel, vm: int) -> int | None:
     try:
         layout = kernel.structure("its_vm", "vprop_page")
-        vm = kernel.memory.number(its_vm)
         vprop = kernel.memory.page_address(kernel.memory.number(vm + layout.offsets["vprop_page"]))
     except Unreadable:
         return None

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from gicmodel.images.dump import Dump
-from gicmodel.inspection.linux.btf import Btf, Structure
+from gicmodel.inspection.linux.btf import Structure
 from gicmodel.inspection.linux.nodes import ItsNode
 from gicmodel.inspection.linux.pages import Pages, Unreadable
 from gicmodel.inspection.linux.vmcoreinfo import Vmcoreinfo
@@ -14,22 +15,29 @@ from gicmodel.inspection.linux.vmcoreinfo import Vmcoreinfo
 _MOST_IN_LIST = 1 << 16
 
 
+class Structures(Protocol):
+    """Who knows a kernel's structures: its BTF, or its debug information."""
+
+    def structure(self, name: str, *members: str) -> Structure | None:
+        """The struct of that name which has these members, if there is one."""
+
+
 class Kernel:
-    """A kernel whose ITS is `node`, with what its BTF says of its structures.
+    """A kernel whose ITS is `node`, with who knows its structures.
 
     Every method raises Unreadable for what is not there.
     """
 
-    def __init__(self, dump: Dump, node: ItsNode, note: Vmcoreinfo | None, btf: Btf) -> None:
+    def __init__(self, dump: Dump, node: ItsNode, note: Vmcoreinfo | None, structures: Structures) -> None:
         self.node = node
         self.memory = Pages(dump, node.linear, note)
-        self._btf = btf
+        self._structures = structures
 
     def structure(self, name: str, *members: str) -> Structure:
         """The struct of that name which has these members."""
-        found = self._btf.structure(name, *members)
+        found = self._structures.structure(name, *members)
         if found is None:
-            raise Unreadable(f"the kernel's BTF has no struct {name} with {', '.join(members)}")
+            raise Unreadable(f"the kernel has no struct {name} with {', '.join(members)}")
         return found
 
     def list_entries(self, head: int, offset: int) -> Iterator[int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gicmodel.images.registers import RD_BASE, Given, Registers
+from gicmodel.inspection.linux.debugged import Rdists
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.linux.kernels import FoundKernel
 from gicmodel.layouts.registers.its import GITS_TYPER
@@ -20,7 +21,8 @@ _LPI_ID_BITS = 16
 def registers_of(kernel: FoundKernel, view: KernelView | None = None) -> Registers:
     """The registers that a kernel's structures and its log tell, and where each was read."""
     registers: Registers = {}
-    for frame, name, value, origin in (*_values(kernel), *_resident(kernel, view)):
+    told = _of_rdists(view.rdists, view.source) if view is not None and view.rdists is not None else ()
+    for frame, name, value, origin in (*_values(kernel), *told, *_resident(kernel, view)):
         registers.setdefault(frame, {})[name] = Given(value, origin)
     return registers
 
@@ -37,6 +39,15 @@ def _resident(kernel: FoundKernel, view: KernelView | None) -> Iterator[tuple[st
             if vpe.vprop is not None:
                 value = _VPROPBASER.pack(Physical_Address=vpe.vprop, IDbits=_LPI_ID_BITS - 1)
                 yield f"GICR{vpe.cpu}", "VPROPBASER", value, f"{origin}; IDbits: Linux's most"
+
+
+def _of_rdists(rdists: Rdists, source: str) -> Iterator[tuple[str, str, int, str]]:
+    origin = f"struct rdists: {source}"
+    for cpu, pending in rdists.pending_tables.items():
+        value = GICR_PROPBASER.pack(Physical_Address=rdists.property_table, IDbits=rdists.id_bits - 1)
+        yield f"GICR{cpu}", "PROPBASER", value, origin
+        yield f"GICR{cpu}", "PENDBASER", GICR_PENDBASER.pack(Physical_Address=pending), origin
+        yield f"GICR{cpu}", RD_BASE, rdists.redistributors[cpu], origin
 
 
 def _values(kernel: FoundKernel) -> Iterator[tuple[str, str, int, str]]:

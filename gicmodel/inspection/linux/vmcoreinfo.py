@@ -18,7 +18,7 @@ _NOTE_HEADER = 24
 _SIZE_AT, _NAME_AT = 4, 12
 _MOST = 0x1_0000
 _MOST_NOTES = 64
-_LINE = re.compile(r"(?P<name>[A-Za-z_][\w().]*)=(?P<value>[^\n]*)", re.ASCII)
+_LINE = re.compile(r"(?P<name>[A-Za-z_][\w().-]*)=(?P<value>[^\n]*)", re.ASCII)
 
 
 class Vmcoreinfo(NamedTuple):
@@ -31,6 +31,11 @@ class Vmcoreinfo(NamedTuple):
     def release(self) -> str:
         """`uname -r`."""
         return self.values.get("OSRELEASE", "")
+
+    @property
+    def text(self) -> str:
+        """The lines, as they are in the note."""
+        return "".join(f"{name}={value}\n" for name, value in self.values.items())
 
     def number(self, name: str) -> int | None:
         """What `NUMBER(name)`, `SYMBOL(name)`, `SIZE(name)`, `LENGTH(name)` or `PAGESIZE` says; None if nothing does.

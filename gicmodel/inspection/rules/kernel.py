@@ -35,8 +35,9 @@ def check(found: Inspection) -> Iterator[Group]:
     view = found.kernel
     if view is None:
         return
-    broken = [place(ABSENT, ABSENT, its=its, text=text) for its, text in view.broken.items()]
-    yield Group(BROKEN, broken, lambda row: f"GITS{row['its']}: {row['text']}")
+    broken = {**{f"GITS{its}": text for its, text in view.broken.items()}, **view.unread}
+    places = [place(ABSENT, ABSENT, what=what, text=text) for what, text in broken.items()]
+    yield Group(BROKEN, places, lambda row: f"{row['what']}: {row['text']}")
     for unit in found.its:
         if unit.number in view.devices and unit.maps("device") and not found.truncated:
             rows = list(_differences(view, unit))

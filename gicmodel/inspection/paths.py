@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way of an interrupt in one line: from the device to the CPU or the VM, and where it is pending.
+
+An interrupt waits in hardware while its bit in a pending table is 1; in software while Linux has noted IRQS_PENDING of
+it, or KVM the `pending_latch` of what it is forwarded to.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt
+from gicmodel.inspection.linux.devices import KernelEvent, KernelView
+
+_VERDICTS = {(True, True): "both", (True, False): "hardware", (False, True): "software", (False, False): "neither"}
+_SENTENCES = {
+    "both": "pending in hardware and in software",
+    "hardware": "pending in hardware",
+    "software": "pending in software",
+    "neither": "pending in neither",
+    "unknown": "unknown whether it is pending",
+}
+
+
+class Path(NamedTuple):
+    """The way of one event's interrupt; what is not known is None.
+
+    `intid` is that of its entry: an LPI, or the vINTID of vPE `vpe`. `lpi` is the physical one. `rdbase` is the
+    redistributor's number, `resident` whether it has the vPE at present, `bit` the pending table's.
+    """
+
+    device_id: int
+    event_id: int
+    virtual: bool
+    intid: int
+    lpi: int | None
+    rdbase: int | None
+    vpe: int | None
+    resident: bool | None
+    bit: bool | None
+    interrupt: Interrupt | None
+    vm: Guest | None
+    guest: GuestEvent | None
+
+    @property
+    def latch(self) -> bool | None:
+        """Whether software has noted it as pending: KVM for a virtual one, Linux for a physical one."""
+        if self.virtual:
+            return None if self.guest is None else self.guest.pending_latch
+        return None if self.interrupt is None else self.interrupt.pending
+
+    @property
+    def verdict(self) -> str:
+        """Where it is pending: "hardware", "software", "both", "neither", or "unknown".
+
+        What is known to be pending is said though the other is not known; that nothing is, only if both are.
+        """
+        if None in (self.bit, self.latch) and not (self.bit or self.latch):
+            return "unknown"
+        return _VERDICTS[bool(self.bit), bool(self.latch)]
+
+    def document(self) -> dict[str, Any]:
+        """The parts by name, for JSON and CSV."""
+        own = {"DeviceID": hex(self.device_id), "EventID": self.event_id, "LPI": self.lpi}
+        handled = Interrupt(None, *[None] * 5) if self.interrupt is None else self.interrupt  # type: ignore[arg-type]
+        linux = {"irq": handled.irq, "handlers": handled.handlers, "device": handled.device, "driver": handled.driver}
+        where = {"cpus": handled.cpus, "RDbase": self.rdbase, "virtual": self.virtual, "vPEID": self.vpe}
+        guest = None if self.guest is None else {**self.guest._asdict(), "its": hex(self.guest.its)}
+        of_vm = {"resident": self.resident, "vINTID": self.intid if self.virtual else None, "guest": guest}
+        vm = None if self.vm is None else self.vm._asdict()
+        return own | linux | where | of_vm | {"VM": vm, "bit": self.bit, "latch": self.latch, "verdict": self.verdict}
+
+    def __str__(self) -> str:
+        way = self._virtual() if self.virtual else self._physical()
+        lpi = f"LPI {_known(self.lpi)}, {self.interrupt or 'irq unknown'}"
+        where = f"device {self.device_id:#x} ({self._device()}) event {self.event_id}"
+        return f"{where}: {lpi} -> {way}: {_SENTENCES[self.verdict]}"
+
+    def _device(self) -> str:
+        if self.interrupt is None:
+            return "unknown"
+        return f"{_named(self.interrupt.device)}, driver {_named(self.interrupt.driver)}"
+
+    def _physical(self) -> str:
+        return f"redistributor {_known(self.rdbase)}; pending bit {_bit(self.bit)}, IRQS_PENDING {_bit(self.latch)}"
+
+    def _virtual(self) -> str:
+        residency = {None: "residency unknown", True: "resident", False: "not resident"}[self.resident]
+        place = f"{self.vm or 'VM unknown'}, vPE {self.vpe} on redistributor {_known(self.rdbase)} ({residency})"
+        guest = "guest's event unknown"
+        if self.guest is not None:
+            masked = "" if self.guest.enabled else ", disabled"
+            vcpu = "no vCPU" if self.guest.vcpu is None else f"vCPU {self.guest.vcpu}"
+            guest = f"guest's device {self.guest.device_id:#x} event {self.guest.event_id} of {vcpu}{masked}"
+        return f"{place}, vINTID {self.intid}, {guest}; VPT bit {_bit(self.bit)}, KVM's latch {_bit(self.latch)}"
+
+
+def paths_of(found: Inspection, rows: NDArray[np.void]) -> list[Path]:
+    """The way of each event (EVENTS)."""
+    resident = dict(zip(found.vpes["vPEID"].tolist(), found.vpes["resident"].tolist(), strict=True))
+    forwarded = _forwarded(found.kernel)
+    kernels = _kernels(found.kernel)
+    return [_path(found, row, kernels, forwarded, resident) for row in rows]
+
+
+def physical_lpis(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """The physical LPI of each event, UNKNOWN for a forwarded one of which the kernel says nothing."""
+    kernels = _kernels(found.kernel)
+    lpis = [_lpi(row, _kernel_event(row, kernels)) for row in rows]
+    return np.array([UNKNOWN if lpi is None else lpi for lpi in lpis], np.int64)
+
+
+def irqs_of(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """Linux's number of the interrupt of each event, or UNKNOWN."""
+    interrupts = {} if found.kernel is None else found.kernel.interrupts
+    handled = [interrupts.get(lpi) for lpi in physical_lpis(found, rows).tolist()]
+    return np.array([UNKNOWN if one is None else one.irq for one in handled], np.int64)
+
+
+_Events = dict[tuple[int, int, int], KernelEvent]
+
+
+def _kernels(view: KernelView | None) -> _Events:
+    """The kernel's events by ITS, DeviceID and EventID."""
+    if view is None:
+        return {}
+    return {(its, *key): event for its in view.devices for key, event in view.events(its).items()}
+
+
+def _kernel_event(row: np.void, kernels: _Events) -> KernelEvent | None:
+    """The kernel's event that an entry is; none if it says something else."""
+    event = kernels.get((int(row["its"]), int(row["DeviceID"]), int(row["EventID"])))
+    if event is None or not row["virtual"]:
+        return event if event is not None and event.intid == row["INTID"] else None
+    same = event.vpe is not None and (event.vintid, event.vpe.vpe_id) == (row["INTID"], row["vPEID"])
+    return event if same else None
+
+
+def _lpi(row: np.void, event: KernelEvent | None) -> int | None:
+    if not row["virtual"]:
+        return int(row["INTID"])
+    return None if event is None else event.intid
+
+
+def _forwarded(view: KernelView | None) -> dict[int, GuestEvent]:
+    """What KVM forwards to, by the host's irq."""
+    return {} if view is None else {event.host_irq: event for event in view.guest_events if event.hw}
+
+
+def _path(
+    found: Inspection,
+    row: np.void,
+    kernels: _Events,
+    forwarded: dict[int, GuestEvent],
+    resident: dict[int, int],
+) -> Path:
+    event, virtual = _kernel_event(row, kernels), bool(row["virtual"])
+    lpi = _lpi(row, event)
+    interrupt = None if found.kernel is None or lpi is None else found.kernel.interrupts.get(lpi)
+    guest = None if interrupt is None else forwarded.get(interrupt.irq)
+    vpe = int(row["vPEID"]) if virtual else None
+    vm = (
+        None
+        if event is None or event.vpe is None or found.kernel is None
+        else found.kernel.guests.get(event.vpe.its_vm)
+    )
+    return Path(
+        int(row["DeviceID"]),
+        int(row["EventID"]),
+        virtual,
+        int(row["INTID"]),
+        lpi,
+        _or_none(row["RDbase"]),
+        vpe,
+        _residency(found, event, resident.get(vpe, UNKNOWN)) if vpe is not None else None,
+        None if row["pending"] == UNKNOWN else bool(row["pending"]),
+        interrupt,
+        vm,
+        guest if guest is not None and guest.vintid == row["INTID"] else None,
+    )
+
+
+def _residency(found: Inspection, event: KernelEvent | None, resident: int) -> bool | None:
+    """Whether a redistributor has the vPE: as registers say, else as the kernel does."""
+    if resident != UNKNOWN:
+        return True
+    if event is not None and event.vpe is not None:
+        return event.vpe.resident
+    told = [found.frames.value(f"GICR{one.number}", "VPENDBASER") is not None for one in found.redistributors]
+    return False if told and all(told) else None
+
+
+def _or_none(value: int) -> int | None:
+    return None if value == UNKNOWN else int(value)
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _named(text: str | None) -> str:
+    return "unknown" if text is None else text or "none"
+
+
+def _bit(value: bool | None) -> str:
+    return "unknown" if value is None else str(int(value))
