@@ -7,18 +7,26 @@ RDbase as commands hold it: a Processor_Number, or bits [51:16] of the redistrib
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.layouts import commands as layouts
+from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.layout import Layout
 
 Commands: TypeAlias = NDArray[np.uint64]
 """Commands in queue order, uint64 [n, 4]."""
 Operand: TypeAlias = int | NDArray[np.int64]
+
+
+def operand(values: Iterable[int]) -> Operand:
+    """One of a command, or an array for as many commands; a single command is packed faster."""
+    found = list(values)
+    return found[0] if len(found) == 1 else np.array(found, np.int64)
 
 
 def within(values: Operand, end: int) -> bool:
@@ -95,20 +103,20 @@ def vmovi(device_id: int, event_id: Operand, vpe_id: Operand, doorbell: Operand 
     return _command(layouts.VMOVI, DeviceID=device_id, EventID=event_id, vPEID=vpe_id, D=1, Doorbell=doorbell)
 
 
-def vmapp_v40(vpe_id: int, target: int, vpt_addr: int, id_bits: int) -> Commands:
+def vmapp_v40(vpe_id: Operand, target: Operand, vpt_addr: Operand, id_bits: int) -> Commands:
     """The GICv4.0 form: the VPT, and where the vPE runs."""
     return _command(layouts.VMAPP_V40, vPEID=vpe_id, RDbase=target, V=1, VPT_size=id_bits - 1, VPT_addr=vpt_addr)
 
 
 def vmapp(
-    vpe_id: int,
-    target: int,
-    vpt_addr: int,
+    vpe_id: Operand,
+    target: Operand,
+    vpt_addr: Operand,
     vconf_addr: int,
     id_bits: int,
-    default_doorbell: int,
-    alloc: bool,
-    ptz: bool = False,
+    default_doorbell: Operand,
+    alloc: Operand,
+    ptz: Operand = False,
 ) -> Commands:
     """The GICv4.1 form. PTZ says that the VPT is zero, and is for drivers that show what comes of it.
 
@@ -129,11 +137,11 @@ def vmapp(
     )
 
 
-def vmapp_unmap_v40(vpe_id: int) -> Commands:
+def vmapp_unmap_v40(vpe_id: Operand) -> Commands:
     return _command(layouts.VMAPP_V40, vPEID=vpe_id)
 
 
-def vmapp_unmap(vpe_id: int, alloc: bool) -> Commands:
+def vmapp_unmap(vpe_id: Operand, alloc: Operand) -> Commands:
     return _command(layouts.VMAPP, vPEID=vpe_id, Alloc=alloc)
 
 
@@ -170,15 +178,25 @@ def vsgi(vpe_id: int, vintid: int, enable: bool, group: int, priority: int, clea
 
 def vsync(vpe_ids: Operand) -> Commands:
     """One VSYNC for each vPE that `vpe_ids` names."""
-    return _command(layouts.VSYNC, vPEID=np.unique(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
+    return vsync_each(np.unique(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
 
 
-def vinvall(vpe_id: int) -> Commands:
+def vsync_each(vpe_ids: Operand) -> Commands:
+    """A VSYNC for each of `vpe_ids`, in their order."""
+    return _command(layouts.VSYNC, vPEID=vpe_ids)
+
+
+def vinvall(vpe_id: Operand) -> Commands:
     return _command(layouts.VINVALL, vPEID=vpe_id)
 
 
-def invdb(vpe_id: int) -> Commands:
+def invdb(vpe_id: Operand) -> Commands:
     return _command(layouts.INVDB, vPEID=vpe_id)
+
+
+def in_turn(*blocks: Commands) -> Commands:
+    """The first command of each block, then the second of each, and so on."""
+    return np.stack(blocks, axis=1).reshape(-1, COMMAND_BYTES // 8)
 
 
 def _command(layout: Layout, **fields: Operand) -> Commands:

@@ -7,13 +7,13 @@ it, or where that does not exist a proxy: a device of the driver's own, whose ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gicmodel.driver import commands
-from gicmodel.driver.commands import Commands
+from gicmodel.driver.commands import Commands, operand
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.lpi_tables import ENABLE
+from gicmodel.driver.lpi_tables import DISABLED, ENABLE, ENABLED
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 
@@ -39,12 +39,21 @@ class Doorbells:
         """Whether the vPE's doorbell is enabled."""
         return bool(self.gic.lpi_configuration.read(vpe.doorbell_intid) & ENABLE)
 
+    def enable(self, vpes: Sequence[ItsVpe], on: bool) -> list[Commands]:
+        """GICv4.1: enable or disable doorbells; the INVDB and the VSYNC of each vPE, which are to be sent then.
+
+        To one ITS, from which they reach every redistributor.
+        """
+        self.gic.lpi_configuration.write(operand(vpe.doorbell_intid for vpe in vpes), ENABLED if on else DISABLED)
+        ids = operand(vpe.vpe_id for vpe in vpes)
+        return [commands.invdb(ids), commands.vsync_each(ids)]
+
     def mask(self, vpe: ItsVpe) -> None:
-        """Disable the vPE's doorbell."""
+        """GICv4.0: disable the vPE's doorbell."""
         self._configure(vpe, self.gic.lpi_configuration.read(vpe.doorbell_intid) & ~ENABLE)
 
     def unmask(self, vpe: ItsVpe) -> None:
-        """Enable the vPE's doorbell."""
+        """GICv4.0: enable the vPE's doorbell."""
         self._configure(vpe, self.gic.lpi_configuration.read(vpe.doorbell_intid) | ENABLE)
 
     def clear(self, vpe: ItsVpe) -> None:
@@ -74,10 +83,7 @@ class Doorbells:
         if self.gic.lpi_configuration.read(vpe.doorbell_intid) == octet:
             return
         self.gic.lpi_configuration.write(vpe.doorbell_intid, octet)
-        if self.gic.is_v41:
-            # To one ITS, from which it reaches every redistributor.
-            self.gic.v4_its[0].send(commands.invdb(vpe.vpe_id), commands.vsync(vpe.vpe_id))
-        elif self.gic.direct_lpi:
+        if self.gic.direct_lpi:
             self.gic.drain()
             self.gic.redistributors[vpe.col_idx].invalidate_lpi(vpe.doorbell_intid)
         else:

@@ -6,6 +6,8 @@ purpose in this:
 
 - An operation on many events, such as `lpis.free_device`, shares SYNCs among them, and reloads their configuration by
   INV where Linux writes GICR_INVLPIR for each (`lpis`). Inside `gic.batch` the ITS is told later.
+- vPEs that are mapped or unmapped together have the bytes of their doorbells written first, and then their commands,
+  those of one vPE after the other as Linux sends them, published at once for each ITS.
 - The caller says which CPU an interrupt goes to (Linux: its_select_cpu). `lpis.mask` and its like are refused for a
   forwarded event, and so is `vlpis.map` under another vINTID, which Linux notes and then sends VMOVI.
 - `vpes.set_affinity` of a GICv4.0 vPE that is not mapped yet notes the CPU. Linux changes the effective affinity and

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
-from gicmodel.driver.commands import Commands
+from gicmodel.driver.commands import Commands, operand
 from gicmodel.driver.doorbells import Doorbells
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
@@ -53,8 +55,7 @@ class VirtualPes:
             vm.db_lpi_base, vm.nr_db_lpis = self._lpis.alloc(doorbells), doorbells
             for index in range(nr_vpes):
                 self._create_vpe(vm, vm.db_lpi_base + index)
-            for vpe in vm.vpes:
-                self.activate(vpe)
+            self.activate(*vm.vpes)
         except DriverError:
             self.destroy_vm(vm)
             raise
@@ -77,38 +78,46 @@ class VirtualPes:
         self.gic.allocator.free(vm.vprop_page)
         self._lpis.intids.give(vm.db_lpi_base, vm.nr_db_lpis)
 
-    def activate(self, vpe: ItsVpe, ptz: bool = False) -> None:
-        """Map a vPE on every ITS, on CPU 0's redistributor, and enable its doorbell (Linux' request_irq of it).
+    def activate(self, *vpes: ItsVpe, ptz: bool = False) -> None:
+        """Map vPEs on every ITS, on CPU 0's redistributor, and enable their doorbells (Linux' request_irq of each).
 
         The redistributor takes what is pending from the VPT, unless `ptz` tells it that nothing is, as Linux did before
-        5.13. DriverError EEXIST if the vPE is mapped.
+        5.13. DriverError EEXIST if a vPE is mapped; the others are then mapped nevertheless.
         """
         if not self.eager:
             return
-        if vpe.vmapp_count:
-            raise DriverError("EEXIST", f"vPE {vpe.vpe_id} is mapped")
-        vpe.col_idx = 0
+        unmapped = [vpe for vpe in vpes if not vpe.vmapp_count]
+        for vpe in unmapped:
+            vpe.col_idx = 0
         with all_or_nothing() as undo:
-            for its in self.gic.v4_its:
-                self._map_vpe(its, vpe, ptz)
-                undo.callback(self._unmap_vpe, its, vpe)
             if self.gic.is_v41:
-                self._doorbells.unmask(vpe)
+                undo.callback(self._doorbells.enable, unmapped, False)
+            for its in self.gic.v4_its if unmapped else ():
+                self._map(its, unmapped, ptz, unmask=True)
+                undo.callback(self._unmap, its, unmapped, mask=True)
+        if len(unmapped) < len(vpes):
+            mapped = ", ".join(f"vPE {vpe.vpe_id}" for vpe in vpes if vpe not in unmapped)
+            raise DriverError("EEXIST", f"{mapped} is mapped")
 
-    def deactivate(self, vpe: ItsVpe) -> None:
-        """Mask a vPE's doorbell and unmap the vPE from every ITS (Linux' free_irq of its doorbell).
+    def deactivate(self, *vpes: ItsVpe) -> None:
+        """Mask vPEs' doorbells and unmap the vPEs from every ITS (Linux' free_irq of each doorbell).
 
-        On GICv4.1 its VPT in RAM is then current. DriverError EBUSY while it is resident, EINVAL if it is not mapped.
+        On GICv4.1 their VPTs in RAM are then current. DriverError EBUSY while one is resident, EINVAL if one is not
+        mapped; nothing has changed then.
         """
-        self._check_not_resident(vpe)
-        self._check_mapping(vpe)
+        for vpe in vpes:
+            self._check_not_resident(vpe)
+            self._check_mapping(vpe)
         with all_or_nothing() as undo:
-            if self._doorbells.unmasked(vpe):
-                undo.callback(self._doorbells.unmask, vpe)
-            self._doorbells.mask(vpe)
-            for its in self.gic.v4_its if self.eager else []:
-                self._unmap_vpe(its, vpe)
-                undo.callback(self._map_vpe, its, vpe)
+            if self.gic.is_v41:
+                undo.callback(self._doorbells.enable, vpes, True)
+            else:
+                for vpe in filter(self._doorbells.unmasked, vpes):
+                    undo.callback(self._doorbells.unmask, vpe)
+                    self._doorbells.mask(vpe)
+            for its in self.gic.v4_its if vpes and self.eager else ():
+                self._unmap(its, vpes, mask=True)
+                undo.callback(self._map, its, vpes, unmask=True)
 
     def set_affinity(self, vpe: ItsVpe, cpu: int) -> None:
         """Map a vPE to another CPU's redistributor (VMOVP).
@@ -180,10 +189,7 @@ class VirtualPes:
         if self.eager:
             return
         if not vm.vlpi_count[its.number]:
-            with all_or_nothing() as undo:
-                for vpe in vm.vpes:
-                    self._map_vpe(its, vpe)
-                    undo.callback(self._unmap_vpe, its, vpe)
+            self._map(its, vm.vpes)
         vm.vlpi_count[its.number] += events
 
     def its_unmap_vm(self, its: ItsNode, vm: ItsVm, events: int) -> None:
@@ -192,8 +198,7 @@ class VirtualPes:
             return
         vm.vlpi_count[its.number] -= events
         if not vm.vlpi_count[its.number]:
-            for vpe in vm.vpes:
-                self._unmap_vpe(its, vpe)
+            self._unmap(its, vm.vpes)
 
     def _create_vpe(self, vm: ItsVm, doorbell_intid: int) -> None:
         vpt_page = its_allocate_pending_table(self.gic.allocator, self.gic.lpi_id_bits)
@@ -213,37 +218,48 @@ class VirtualPes:
                     "EINVAL", f"vPEID {vpe_id:#x} is beyond the vPE table of CPU {rd.cpu}'s redistributor"
                 )
 
-    def _map_vpe(self, its: ItsNode, vpe: ItsVpe, ptz: bool = False) -> None:
-        its.send(self._vmapp(its, vpe, ptz), commands.vsync(vpe.vpe_id))
-        its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
-        # The map with Alloc=1 is complete before another ITS sees one without.
-        its.queue.flush()
-        vpe.vmapp_count += 1
+    def _map(self, its: ItsNode, vpes: Sequence[ItsVpe], ptz: bool = False, unmask: bool = False) -> None:
+        """Map vPEs on one ITS; with `unmask`, a GICv4.1's first ITS reloads the doorbells too, which are enabled."""
+        ids = operand(vpe.vpe_id for vpe in vpes)
+        vsync = commands.vsync_each(ids)
+        blocks = [self._vmapp(its, vpes, ptz), vsync, commands.vinvall(ids), vsync]
+        if unmask and self.gic.is_v41 and its is self.gic.v4_its[0]:
+            blocks += self._doorbells.enable(vpes, True)
+        self._send(its, blocks)
+        for vpe in vpes:
+            vpe.vmapp_count += 1
 
-    def _vmapp(self, its: ItsNode, vpe: ItsVpe, ptz: bool) -> Commands:
-        target = its.targets[vpe.col_idx]
+    def _vmapp(self, its: ItsNode, vpes: Sequence[ItsVpe], ptz: bool) -> Commands:
+        ids, vpts = operand(vpe.vpe_id for vpe in vpes), operand(vpe.vpt_page for vpe in vpes)
+        targets = operand(its.targets[vpe.col_idx] for vpe in vpes)
         if not its.is_v41:
-            return commands.vmapp_v40(vpe.vpe_id, target, vpe.vpt_page, self.gic.lpi_id_bits)
-        return commands.vmapp(
-            vpe.vpe_id,
-            target,
-            vpe.vpt_page,
-            vpe.vm.vprop_page,
-            self.gic.lpi_id_bits,
-            vpe.doorbell_intid,
-            alloc=vpe.vmapp_count == 0,
-            ptz=ptz and vpe.vmapp_count == 0,
-        )
+            return commands.vmapp_v40(ids, targets, vpts, self.gic.lpi_id_bits)
+        first = operand(not vpe.vmapp_count for vpe in vpes)
+        doorbells, vprop_page = operand(vpe.doorbell_intid for vpe in vpes), vpes[0].vm.vprop_page
+        return commands.vmapp(ids, targets, vpts, vprop_page, self.gic.lpi_id_bits, doorbells, first, ptz and first)
 
-    def _unmap_vpe(self, its: ItsNode, vpe: ItsVpe) -> None:
+    def _unmap(self, its: ItsNode, vpes: Sequence[ItsVpe], mask: bool = False) -> None:
+        """Unmap vPEs of one VM from one ITS; with `mask`, as `_map`'s `unmask`."""
+        ids = operand(vpe.vpe_id for vpe in vpes)
         if its.is_v41:
             # Complete once CREADR is past it (IHI0069 5.3.19); a VSYNC would name an unmapped vPE (Linux 80e9963fb3b5).
-            its.send(commands.vmapp_unmap(vpe.vpe_id, alloc=vpe.vmapp_count == 1))
+            blocks = [commands.vmapp_unmap(ids, alloc=operand(vpe.vmapp_count == 1 for vpe in vpes))]
         else:
-            its.send(commands.vmapp_unmap_v40(vpe.vpe_id), commands.vsync(vpe.vpe_id))
-        # Unmaps with Alloc=0 are complete before the one with Alloc=1, and that before anyone reads the VPT.
+            blocks = [commands.vmapp_unmap_v40(ids), commands.vsync_each(ids)]
+        if mask and self.gic.is_v41 and its is self.gic.v4_its[0]:
+            blocks = [*self._doorbells.enable(vpes, False), *blocks]
+        self._send(its, blocks)
+        for vpe in vpes:
+            vpe.vmapp_count -= 1
+
+    def _send(self, its: ItsNode, blocks: Sequence[Commands]) -> None:
+        """Send what is to be done with each vPE, vPE by vPE, at once; the ITS has done it afterwards, in a batch too.
+
+        Alloc orders it between ITSs: a map with Alloc=1 is complete before another ITS sees one without, unmaps with
+        Alloc=0 before the one with Alloc=1, and that before anyone reads the VPT.
+        """
+        its.send(commands.in_turn(*blocks))
         its.queue.flush()
-        vpe.vmapp_count -= 1
 
     def _vmovp(self, vpe: ItsVpe) -> None:
         nodes, sequence, its_list = self.gic.v4_its[:1], 0, 0

@@ -2,14 +2,13 @@
 """The LPIs of a VM that the physical GIC injects directly: KVM's calls into the host's GICv4 driver."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
-from gicmodel.driver.errors import all_or_nothing
 from gicmodel.kvm.errors import HostStorm, KvmError
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, bit_of, byte_of
@@ -207,19 +206,13 @@ class Vlpis:
         return self._vpts
 
     def _unmap_vpes(self, vpes: Sequence[ItsVpe]) -> None:
-        with all_or_nothing() as undo, host_refusals():
-            unmapped: list[ItsVpe] = []
-            undo.callback(self._map_vpes, unmapped)
-            for vpe in vpes:
-                self.driver.vpes.deactivate(vpe)
-                unmapped.append(vpe)
-                self.unmaps += 1
+        with host_refusals():
+            self.driver.vpes.deactivate(*vpes)
+        self.unmaps += len(vpes)
 
     def _map_vpes(self, vpes: Sequence[ItsVpe]) -> None:
-        """From the first to the last, as Linux does; one that the host driver refuses does not keep the others."""
-        with host_refusals(), ExitStack() as maps:
-            for vpe in reversed(vpes):
-                maps.callback(self.driver.vpes.activate, vpe, self._ptz)
+        with host_refusals():
+            self.driver.vpes.activate(*vpes, ptz=self._ptz)
 
     def _host(self, slot: int) -> HostIrq:
         if slot not in self._hosts:

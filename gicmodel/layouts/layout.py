@@ -180,18 +180,16 @@ class Layout:
 
     def encode(self, **fields: ArrayLike) -> NDArray[np.uint64]:
         """Entries from integer arrays (or scalars, broadcast together), as uint64 [n, words]; errors as `build`."""
-        columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(values)) for values in fields.values()))
-        words = np.tile(np.array(self._defaults, np.uint64), (len(columns[0]) if columns else 1, 1))
-        for name, values in zip(fields, columns, strict=True):
-            self._check(name)
-            field = self[name]
-            stored = values.astype(np.uint64) >> field.scale
-            wrong = (stored > field.mask) | (stored << field.scale != values)
-            if wrong.any():
-                self._stored(name, int(values[wrong][0]))
-            words[:, field.word] &= ~(field.mask << field.shift)
-            words[:, field.word] |= stored << field.shift
-        return words
+        alike = {name: int(value) for name, value in fields.items() if isinstance(value, int | np.integer | np.bool_)}
+        columns = {name: np.asarray(values) for name, values in fields.items() if name not in alike}
+        words: list[Any] = list(self.pack_words(**alike))
+        for name, values in columns.items():
+            word, mask = self.mask_in_word(name)
+            words[word] = words[word] & ~mask % (1 << 64) | self._stored_in_columns(name, values)
+        entries = np.empty((np.broadcast(*columns.values()).size if columns else 1, len(words)), np.uint64)
+        for word, values in enumerate(words):
+            entries[:, word] = values
+        return entries
 
     def diagram(self) -> str:
         """The layout as text: a ruler of bits per 32-bit row, then a table of the fields."""
@@ -215,6 +213,17 @@ class Layout:
         if stored << scale != value:
             raise ValueError(f"{self.name}.{name}: {value:#x} is not a multiple of {1 << scale:#x}")
         return stored
+
+    def _stored_in_columns(self, name: str, values: NDArray[Any]) -> NDArray[np.uint64]:
+        """The bits that hold `values` in their word, range-checked."""
+        self._check(name)
+        _, shift, mask, scale = self._places[name]
+        stored = values.astype(np.uint64)
+        if (wrong := (stored & ~np.uint64(mask << scale)) != 0).any():
+            self._stored(name, values[wrong][0])
+        if scale > shift:
+            return stored >> np.uint64(scale - shift)
+        return stored << np.uint64(shift - scale)
 
     def _read(self, name: str, words: list[int]) -> int:
         word, shift, mask, scale = self._places[name]

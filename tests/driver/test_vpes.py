@@ -126,7 +126,33 @@ def test_maps_and_unmaps_do_not_wait_for_the_end_of_a_batch() -> None:
         assert pending_in_ram(host, vm.vpes[0]) == 1
         assert (host.mnemonics(0), host.mnemonics(1)) == ("VMAPP", "INVDB VSYNC VMAPP")
         host.driver.vpes.activate(vm.vpes[0])
-        assert (host.mnemonics(0), host.mnemonics(1)) == ("VMAPP VSYNC VINVALL VSYNC",) * 2
+        mapped = "VMAPP VSYNC VINVALL VSYNC"
+        assert (host.mnemonics(0), host.mnemonics(1)) == (mapped, f"{mapped} INVDB VSYNC")
+
+
+@pytest.mark.parametrize("choices", [{}, {"its": 2}, {"architecture": "4.0"}, {"architecture": "4.0", "its": 2}])
+def test_many_vpes_are_mapped_and_unmapped_with_the_commands_of_one_by_one(choices: dict[str, object]) -> None:
+    """The same commands in the same order in each queue, and one CWRITER write for all of them."""
+    host, twin = (Host(**choices) for _ in range(2))  # type: ignore[arg-type]
+    many, single = host.driver.vpes, twin.driver.vpes
+    vpes, alike = many.create_vm(5).vpes, single.create_vm(5).vpes
+    many.set_affinity(vpes[1], 2)
+    single.set_affinity(alike[1], 2)
+    host.writes()
+    many.deactivate(*vpes[::-1])
+    many.activate(*vpes)
+    written = [write.face for write in host.writes("GITS_CWRITER")]
+    for vpe in alike[::-1]:
+        single.deactivate(vpe)
+    for vpe in alike:
+        single.activate(vpe)
+    assert [host.words(its) for its in range(len(host.gic.its))] == [
+        twin.words(its) for its in range(len(host.gic.its))
+    ]
+    assert host.memory.read(host.driver.gic.lpi_configuration.address, 0xE000) == twin.memory.read(
+        twin.driver.gic.lpi_configuration.address, 0xE000
+    )
+    assert len(written) == 2 * len(host.gic.its)
 
 
 def test_vpes_that_are_mapped_or_unmapped_twice_are_refused(host: Host) -> None:

@@ -118,9 +118,9 @@ def test_what_a_driver_never_sends_is_named(architecture: str, mnemonic: str, bo
 class SyncsUnmapped(VirtualPes):
     """VSYNC after VMAPP V=0, as GICv4.0 needs it and GICv4.1 must not have it (Linux before 80e9963fb3b5)."""
 
-    def deactivate(self, vpe: ItsVpe) -> None:
-        super().deactivate(vpe)
-        self.gic.v4_its[0].send(commands.vsync(vpe.vpe_id))
+    def deactivate(self, *vpes: ItsVpe) -> None:
+        super().deactivate(*vpes)
+        self.gic.v4_its[0].send(*(commands.vsync(vpe.vpe_id) for vpe in vpes))
 
 
 class SyncsAnUnmappedVpe(GicDriver):

@@ -30,9 +30,9 @@ def drop_what_is_pending(self, slots):
     """As `unset_forwarding` of all Linux releases."""
 
 
-def claim_that_the_vpt_is_zero(self, vpe, ptz=False):
+def claim_that_the_vpt_is_zero(self, *vpes, ptz=False):
     """As Linux did before c21bc068cdbe."""
-    activate(self, vpe, ptz=True)
+    activate(self, *vpes, ptz=True)
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def driver_of(vpes):
 
 
 class VsyncAfterUnmap(VirtualPes):
-    def _unmap_vpe(self, its, vpe):
-        super()._unmap_vpe(its, vpe)
-        its.send(commands.vsync(vpe.vpe_id))
+    def _unmap(self, its, vpes, mask=False):
+        super()._unmap(its, vpes, mask)
+        its.send(*(commands.vsync(vpe.vpe_id) for vpe in vpes))
         its.queue.flush()
 
 
@@ -153,10 +153,11 @@ def test_a_vpe_that_is_mapped_on_demand_may_move_before():
 class ForgetsWhereItMaps(VirtualPes):
     """VMAPP goes to CPU 0's redistributor; the driver believes that the vPE is where it was."""
 
-    def activate(self, vpe, ptz=False):
-        remembered = vpe.col_idx
-        super().activate(vpe, ptz)
-        vpe.col_idx = remembered
+    def activate(self, *vpes, ptz=False):
+        remembered = [vpe.col_idx for vpe in vpes]
+        super().activate(*vpes, ptz=ptz)
+        for vpe, cpu in zip(vpes, remembered, strict=True):
+            vpe.col_idx = cpu
 
 
 def test_a_vpe_is_where_it_was_mapped():
