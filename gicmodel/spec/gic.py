@@ -7,10 +7,19 @@ from collections import Counter, defaultdict
 
 from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import OPCODES
-from gicmodel.spec import physical, virtual
+from gicmodel.spec import cpu_interface, distributor, physical, virtual, virtual_interface
 from gicmodel.spec.interrupts import Interrupts
 from gicmodel.spec.lookups import find_event, find_target
-from gicmodel.spec.state import Command, Failure, PhysicalEvent, Reason, Refused, Syndrome
+from gicmodel.spec.state import (
+    ROUTE,
+    Command,
+    Failure,
+    Fields,
+    PhysicalEvent,
+    Reason,
+    Refused,
+    Syndrome,
+)
 
 COMMANDS = {
     "3": physical.COMMANDS,
@@ -18,6 +27,10 @@ COMMANDS = {
     "4.1": physical.COMMANDS | virtual.COMMANDS_V41,
 }
 """Which commands each architecture has."""
+
+READS = cpu_interface.READS | virtual_interface.READS
+WRITES = cpu_interface.WRITES | virtual_interface.WRITES
+"""What accesses to each system register do."""
 
 OPCODE_OF_CLEAR_ERRORS = 0x05
 """CLEAR is opcode 0x04, but all sources number its errors 0x0105xx."""
@@ -116,6 +129,68 @@ class AbstractGic(Interrupts):
                 queue.waiting.popleft()
                 queue.completed += 1
         return errors
+
+    # SGIs, PPIs, SPIs, and CPU interfaces.
+
+    def set_line(self, pe: int, intid: int, level: bool) -> None:
+        """The input of a PPI of this PE, or of an SPI, rises or falls."""
+        distributor.set_line(self.bank_of(pe, intid), intid, level)
+
+    def read_sgis_and_ppis(self, pe: int, name: str, number: int) -> int:
+        """Read GICR_<name><number> of a PE, a name of `distributor.REGISTERS`."""
+        return distributor.read(self.pes[pe].bank, name, number)
+
+    def write_sgis_and_ppis(self, pe: int, name: str, number: int, value: int) -> None:
+        """Write GICR_<name><number> of a PE."""
+        distributor.write(self.pes[pe].bank, name, number, value)
+
+    def read_spis(self, name: str, number: int) -> int:
+        """Read GICD_<name><number>. Those of INTIDs below 32 are RES0, as affinity routing is enabled."""
+        return distributor.read(self.spis, name, number)
+
+    def write_spis(self, name: str, number: int, value: int) -> None:
+        """Write GICD_<name><number>."""
+        distributor.write(self.spis, name, number, value)
+
+    def set_priority(self, pe: int, intid: int, priority: int) -> None:
+        """Write the byte of an SGI, PPI or SPI in GICR_IPRIORITYR<n> or GICD_IPRIORITYR<n>."""
+        distributor.write_ipriorityr(self.bank_of(pe, intid), range(intid, intid + 1), priority)
+
+    def read_irouter(self, intid: int) -> Fields:
+        """GICD_IROUTER<n>."""
+        return dict(self.spis.routes[intid]) if intid in self.spis.intids else dict.fromkeys(ROUTE, 0)
+
+    def write_irouter(self, intid: int, f: Fields) -> None:
+        """GICD_IROUTER<n>. Routing to any PE is not supported (GICD_TYPER.No1N), nor is Aff3 (A3V)."""
+        if intid in self.spis.intids:
+            self.spis.routes[intid] = f | {"Interrupt_Routing_Mode": 0, "Aff3": 0}
+
+    def write_gicd_ctlr(self, f: Fields) -> None:
+        """GICD_CTLR. ARE and DS are RAO/WI."""
+        self.groups = {group for group in (0, 1) if f[f"EnableGrp{group}"]}
+        self.sgis_without_active_state = self.config.v41 and bool(f["nASSGIreq"])
+
+    def read_gicd_ctlr(self) -> Fields:
+        """GICD_CTLR."""
+        enables = {f"EnableGrp{group}": int(group in self.groups) for group in (0, 1)}
+        return {"DS": 1, "ARE": 1, "nASSGIreq": int(self.sgis_without_active_state)} | enables
+
+    def read_system(self, pe: int, register: str) -> Fields:
+        """A PE reads a system register, an ICC_*, ICH_* or ICV_* that can be read."""
+        fields = READS[register](self, pe)
+        virtual_interface.drive_maintenance(self, pe)
+        return fields
+
+    def write_system(self, pe: int, register: str, f: Fields) -> None:
+        """A PE writes a system register that can be written."""
+        WRITES[register](self, pe, f)
+        virtual_interface.drive_maintenance(self, pe)
+
+    def lines(self, pe: int) -> set[str]:
+        """What the PE sees of all this: which of IRQ, FIQ, VIRQ and VFIQ are asserted."""
+        physical, guest = cpu_interface.signalled(self, pe), virtual_interface.signalled(self, pe)
+        asserted = {"FIQ": physical == 0, "IRQ": physical == 1, "VFIQ": guest == 0, "VIRQ": guest == 1}
+        return {line for line, level in asserted.items() if level}
 
     def virtual_pending(self, vpeid: int, its: int = 0) -> set[int]:
         """vINTIDs (vSGIs too) that are pending for a vPE that `its` maps."""

@@ -10,8 +10,10 @@ from gicmodel.config import GicConfig
 from gicmodel.spec.state import (
     DISABLED_VSGI,
     FIRST_LPI,
+    FIRST_SPI,
     NO_DOORBELL,
     SPURIOUS,
+    Bank,
     Event,
     Its,
     Lpi,
@@ -20,6 +22,7 @@ from gicmodel.spec.state import (
     Vlpi,
     Vpe,
     Vpt,
+    new_pe,
 )
 
 BOTH_GROUPS = frozenset({0, 1})
@@ -48,6 +51,23 @@ class Interrupts:
         self.virtual_configuration: dict[int, dict[int, int]] = defaultdict(dict)
         self.lpi_bits = config.intid_bits
         """Width that GICR_PROPBASER.IDbits leaves; LPIs beyond it do not exist."""
+        self.groups: set[int] = set()
+        """Those that GICD_CTLR enables."""
+        self.sgis_without_active_state = False
+        """GICD_CTLR.nASSGIreq."""
+        self.spis = Bank(range(FIRST_SPI, FIRST_SPI + config.spis), edge=set())
+        self.pes = [new_pe(config.list_registers) for _ in range(config.redistributors)]
+
+    # SGIs, PPIs and SPIs.
+
+    def bank_of(self, pe: int, intid: int) -> Bank:
+        """Where an SGI, PPI or SPI is, as the PE sees it."""
+        return self.pes[pe].bank if intid < FIRST_SPI else self.spis
+
+    def pe_of(self, aff3: int, aff2: int, aff1: int, aff0: int) -> int | None:
+        """The PE of an affinity, or None. Each cluster at level 1 has 16."""
+        pe = aff1 * 16 + aff0
+        return pe if aff3 == aff2 == 0 and aff0 < 16 and pe < len(self.pes) else None
 
     def redistributor(self, rdbase: int) -> int | None:
         """The redistributor that an RDbase field names, or None."""
@@ -135,7 +155,7 @@ class Interrupts:
         return set(self.redistributors[rd].pending)
 
     def highest(self, rd: int) -> int:
-        """ICC_HPPIR1: the pending and enabled LPI of lowest priority value; else SPURIOUS.
+        """The LPI that a redistributor offers: pending, enabled, of the lowest priority value; else SPURIOUS.
 
         Open: of equal priorities the lowest INTID is first; so it is for vLPIs and vSGIs.
         """
@@ -150,7 +170,7 @@ class Interrupts:
         return min(candidates, default=(0, SPURIOUS))[1]
 
     def acknowledge(self, rd: int) -> int:
-        """ICC_IAR1: take the highest pending LPI."""
+        """Take the highest pending LPI, whatever the CPU interface thinks of it."""
         intid = self.highest(rd)
         self.redistributors[rd].pending.discard(intid)
         return intid
@@ -216,7 +236,7 @@ class Interrupts:
         return min(candidates, default=(0, SPURIOUS))[1]
 
     def acknowledge_virtual(self, rd: int) -> int:
-        """ICV_IAR0 and ICV_IAR1 in one: take the highest pending interrupt of the resident vPE, of an enabled group."""
+        """Take the highest pending interrupt of the resident vPE, whatever the virtual CPU interface thinks of it."""
         vintid = self.highest_virtual(rd)
         if residency := self.redistributors[rd].residency:
             self.vpts[residency.vpt].pending.discard(vintid)

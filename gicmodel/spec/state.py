@@ -1,17 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What there is: mappings of each ITS, pending sets of each redistributor, and one VPT for each address."""
+"""What there is: mappings of each ITS, pending sets of each redistributor, one VPT for each address; of SGIs, PPIs and
+SPIs sets of INTIDs, and of each PE its physical and virtual CPU interface."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-FIRST_LPI = 8192
+FIRST_PPI, FIRST_SPI, FIRST_SPECIAL, FIRST_LPI = 16, 32, 1020, 8192
+"""SGIs are below FIRST_PPI; from FIRST_SPECIAL to 1023 no INTID is an interrupt."""
 SPURIOUS = 1023
 """What an acknowledge returns when there is nothing to take."""
 NO_DOORBELL = 1023
+ROUTE = ("Aff3", "Interrupt_Routing_Mode", "Aff2", "Aff1", "Aff0")
+LIST_REGISTER = ("State", "HW", "Group", "NMI", "Priority", "pINTID", "vINTID")
+"""The fields of GICD_IROUTER<n> and ICH_LR<n>_EL2."""
+NO_PLACE = 16
+"""More than any list register has."""
+PRIORITY_BITS = 5
+LEAST_PRIORITY_STEP = 1 << (8 - PRIORITY_BITS)
+"""With five bits, priorities are multiples of it."""
+LEAST_BINARY_POINTS = {0: 7 - PRIORITY_BITS, 1: 8 - PRIORITY_BITS}
+"""By group. That of Group 1 is one more, as it is for Non-secure Group 1 (DDI0601 ICC_BPR1_EL1)."""
 SMALLEST_VPT_BITS = 14
 """The fewest vINTID bits of a VPT: enough for the first LPI (IHI0069F 5.3.18)."""
 
@@ -163,12 +175,92 @@ class Residency:
 
 @dataclass
 class Redistributor:
-    """One redistributor: EnableLPIs, its LPI pending table and the vPE that is resident."""
+    """One redistributor: EnableLPIs, its LPI pending table, the vPE that is resident, and whether its PE sleeps."""
 
+    asleep: bool = False
     enabled: bool = False
     pending: set[int] = field(default_factory=set)
     residency: Residency | None = None
 
+
+@dataclass
+class Bank:
+    """The SGIs and PPIs of one PE, or all SPIs: which there are, and which of them are what.
+
+    `latched` is what an edge, an SGI or software has made pending, `high` which inputs are. An interrupt that is not
+    in `group1` is of Group 0. `routes` are the GICD_IROUTER<n>.
+    """
+
+    intids: range
+    edge: set[int]
+    group1: set[int] = field(default_factory=set)
+    enabled: set[int] = field(default_factory=set)
+    latched: set[int] = field(default_factory=set)
+    high: set[int] = field(default_factory=set)
+    active: set[int] = field(default_factory=set)
+    priorities: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    routes: defaultdict[int, Fields] = field(default_factory=lambda: defaultdict(lambda: dict.fromkeys(ROUTE, 0)))
+
+    @property
+    def pending(self) -> set[int]:
+        """A level-sensitive interrupt is pending while its input is high, too."""
+        return self.latched | (self.high - self.edge)
+
+
+@dataclass
+class Interface:
+    """A CPU interface, physical or virtual: what its registers say, and at which priorities interrupts are active.
+
+    `mask` is the Priority Mask Register. `common`: the binary point of Group 0 is for Group 1 too (CBPR). `split`: an
+    EOI drops the priority only (EOImode).
+    """
+
+    mask: int = 0
+    binary_points: dict[int, int] = field(default_factory=lambda: dict(LEAST_BINARY_POINTS))
+    common: bool = False
+    split: bool = False
+    groups: set[int] = field(default_factory=set)
+    active: dict[int, set[int]] = field(default_factory=lambda: {0: set(), 1: set()})
+
+
+@dataclass
+class VirtualInterface(Interface):
+    """What a hypervisor controls besides: the fields of ICH_HCR_EL2, and the list registers as their fields."""
+
+    control: Fields = field(default_factory=lambda: defaultdict(int))
+    list_registers: list[Fields] = field(default_factory=list)
+
+
+class Pending(NamedTuple):
+    """An interrupt that may be signalled; the least comes first. `place`: its list register, `NO_PLACE` without."""
+
+    priority: int
+    intid: int
+    place: int
+    group: int
+
+
+@dataclass
+class Pe:
+    """What one PE has for itself: SGIs and PPIs, and its two CPU interfaces."""
+
+    bank: Bank
+    physical: Interface
+    virtual: VirtualInterface
+
+
+def new_pe(list_registers: int) -> Pe:
+    """A PE as after reset."""
+    sgis, both = set(range(FIRST_PPI)), range(FIRST_SPI)
+    return Pe(
+        Bank(both, edge=sgis),
+        Interface(),
+        VirtualInterface(list_registers=[dict.fromkeys(LIST_REGISTER, 0) for _ in range(list_registers)]),
+    )
+
+
+Fields = dict[str, int]
+"""The fields of a register by the names that its layout has."""
 
 Operands = dict[str, int]
 """The fields of a command by the names of `layouts.commands`; 0 for one that was left out."""

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The physical CPU interface: what is signalled to a PE, and the ICC_* system registers, one function for each access.
+
+A function gets the GIC and the PE that makes the access. Registers are given as the fields of their layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gicmodel.spec import distributor
+from gicmodel.spec.interrupts import BOTH_GROUPS, Interrupts, priority_of
+from gicmodel.spec.priorities import (
+    activate,
+    active_register,
+    binary_point,
+    drop,
+    implemented,
+    is_signalled,
+    running_group,
+    running_priority,
+    set_active_register,
+    set_binary_point,
+)
+from gicmodel.spec.state import (
+    FIRST_LPI,
+    FIRST_PPI,
+    NO_PLACE,
+    PRIORITY_BITS,
+    SPURIOUS,
+    Bank,
+    Fields,
+    Interface,
+    Pending,
+)
+
+# Which interrupt.
+
+
+def candidates(gic: Interrupts, pe: int) -> list[Pending]:
+    """What could be signalled to a PE: enabled, pending and not active, of a group that is enabled.
+
+    Open: a group that the PE has disabled holds back none of the other. LPIs are Group 1. Nothing comes to a PE that
+    sleeps (GICR_WAKER).
+    """
+    groups = gic.groups & gic.pes[pe].physical.groups
+    if gic.redistributors[pe].asleep or not groups:
+        return []
+    found = [*ready(gic.pes[pe].bank), *(spi for spi in ready(gic.spis) if route(gic, spi.intid) == pe)]
+    if (lpi := gic.highest(pe)) != SPURIOUS:
+        found.append(Pending(priority_of(gic.configuration[lpi]), lpi, NO_PLACE, 1))
+    return [interrupt for interrupt in found if interrupt.group in groups]
+
+
+def ready(bank: Bank) -> list[Pending]:
+    """The SGIs, PPIs or SPIs that are enabled, pending and not active."""
+    return [
+        Pending(bank.priorities[intid], intid, NO_PLACE, int(intid in bank.group1))
+        for intid in bank.enabled & bank.pending - bank.active
+    ]
+
+
+def route(gic: Interrupts, intid: int) -> int | None:
+    """The PE of an SPI, None if GICD_IROUTER<n> names one that is not there."""
+    fields = gic.spis.routes[intid]
+    return gic.pe_of(fields["Aff3"], fields["Aff2"], fields["Aff1"], fields["Aff0"])
+
+
+def highest(gic: Interrupts, pe: int) -> Pending | None:
+    """The highest priority pending interrupt. Open: of equal priorities the lowest INTID is first.
+
+    Open: LPIs are put in order by all six bits that a configuration byte has for the priority.
+    """
+    return min(candidates(gic, pe), default=None)
+
+
+def signalled(gic: Interrupts, pe: int) -> int | None:
+    """The group of the interrupt that is signalled to the PE, as FIQ (Group 0) or IRQ (Group 1)."""
+    interrupt = highest(gic, pe)
+    return interrupt.group if interrupt and is_signalled(gic.pes[pe].physical, interrupt) else None
+
+
+def exists(gic: Interrupts, intid: int) -> bool:
+    """Whether an INTID is one of an SGI, PPI, SPI or LPI that this GIC has."""
+    return intid in gic.pes[0].bank.intids or intid in gic.spis.intids or gic.is_lpi(intid)
+
+
+# Taking and ending an interrupt.
+
+
+def acknowledge(gic: Interrupts, pe: int, group: int) -> Fields:
+    """ICC_IAR<n>_EL1: take the interrupt that is signalled, if it is of this group."""
+    interface, interrupt = gic.pes[pe].physical, highest(gic, pe)
+    if interrupt is None or interrupt.group != group or not is_signalled(interface, interrupt):
+        return {"INTID": SPURIOUS}
+    activate(interface, interrupt)
+    if interrupt.intid >= FIRST_LPI:
+        gic.redistributors[pe].pending.discard(interrupt.intid)
+    else:
+        has_active_state = interrupt.intid >= FIRST_PPI or not gic.sgis_without_active_state
+        bank = gic.bank_of(pe, interrupt.intid)
+        distributor.acknowledge(bank, interrupt.intid, becomes_active=has_active_state)
+    return {"INTID": interrupt.intid}
+
+
+def show_highest(gic: Interrupts, pe: int, group: int) -> Fields:
+    """ICC_HPPIR<n>_EL1: the highest priority pending interrupt, if it is of this group.
+
+    Open: whether it would be signalled does not count, neither the mask nor the running priority.
+    """
+    interrupt = highest(gic, pe)
+    return {"INTID": interrupt.intid if interrupt and interrupt.group == group else SPURIOUS}
+
+
+def end(gic: Interrupts, pe: int, group: int, f: Fields) -> None:
+    """ICC_EOIR<n>_EL1: drop the priority, and with EOImode=0 deactivate the interrupt.
+
+    An INTID that is not there is ignored. Open: so is the end of an interrupt of the group that is not running, or
+    while no priority is active; which interrupt had the priority that is dropped does not count.
+    """
+    interface = gic.pes[pe].physical
+    if exists(gic, f["INTID"]) and running_group(interface) == group:
+        drop(interface)
+        if not interface.split:
+            deactivate(gic, pe, f["INTID"])
+
+
+def deactivate(gic: Interrupts, pe: int, intid: int) -> None:
+    """It is no longer active; an LPI never is."""
+    if exists(gic, intid) and not gic.is_lpi(intid):
+        distributor.deactivate(gic.bank_of(pe, intid), intid)
+
+
+def write_dir(gic: Interrupts, pe: int, f: Fields) -> None:
+    """ICC_DIR_EL1: deactivate an interrupt. Open: it is ignored with EOImode=0."""
+    if gic.pes[pe].physical.split:
+        deactivate(gic, pe, f["INTID"])
+
+
+# SGIs.
+
+
+def generate(gic: Interrupts, pe: int, groups: frozenset[int], f: Fields) -> None:
+    """Make an SGI pending at each target where it is of one of the groups. RS is RES0, as ICC_CTLR_EL1.RSS is 0."""
+    if f["IRM"]:
+        targets = {target for target in range(len(gic.pes)) if target != pe}
+    else:
+        listed = (aff0 for aff0 in range(16) if f["TargetList"] >> aff0 & 1)
+        named = {gic.pe_of(f["Aff3"], f["Aff2"], f["Aff1"], aff0) for aff0 in listed}
+        targets = {target for target in named if target is not None}
+    for target in targets:
+        bank = gic.pes[target].bank
+        if int(f["INTID"] in bank.group1) in groups:
+            bank.latched.add(f["INTID"])
+
+
+def write_sgi0r(gic: Interrupts, pe: int, f: Fields) -> None:
+    """ICC_SGI0R_EL1 and ICC_ASGI1R_EL1, which has no other Security state to speak of: Group 0 SGIs only."""
+    generate(gic, pe, frozenset({0}), f)
+
+
+def write_sgi1r(gic: Interrupts, pe: int, f: Fields) -> None:
+    """ICC_SGI1R_EL1: an SGI of either group, as with one Security state (Linux arch/arm64/kvm/sys_regs.c)."""
+    generate(gic, pe, BOTH_GROUPS, f)
+
+
+# Registers that both interfaces have, which say how interrupts are signalled.
+
+
+def read_bpr(interface: Interface, group: int) -> Fields:
+    """ICC_BPR<n>_EL1, ICV_BPR<n>_EL1."""
+    return {"BinaryPoint": binary_point(interface, group)}
+
+
+def write_bpr(interface: Interface, group: int, f: Fields) -> None:
+    """ICC_BPR<n>_EL1, ICV_BPR<n>_EL1: that of Group 1 cannot be written with CBPR=1."""
+    if group == 0 or not interface.common:
+        set_binary_point(interface, group, f["BinaryPoint"])
+
+
+def write_pmr(interface: Interface, f: Fields) -> None:
+    """ICC_PMR_EL1, ICV_PMR_EL1."""
+    interface.mask = implemented(f["Priority"])
+
+
+def read_ctlr(gic: Interrupts, interface: Interface) -> Fields:
+    """ICC_CTLR_EL1, ICV_CTLR_EL1. INTIDs have 16 bits, or 24 where 16 are not enough."""
+    sizes = {"IDbits": int(gic.config.intid_bits > 16), "PRIbits": PRIORITY_BITS - 1}
+    return sizes | {"EOImode": int(interface.split), "CBPR": int(interface.common)}
+
+
+def write_ctlr(interface: Interface, f: Fields) -> None:
+    """ICC_CTLR_EL1, ICV_CTLR_EL1."""
+    interface.split, interface.common = bool(f["EOImode"]), bool(f["CBPR"])
+
+
+def read_igrpen(interface: Interface, group: int) -> Fields:
+    """ICC_IGRPEN<n>_EL1, ICV_IGRPEN<n>_EL1."""
+    return {"Enable": int(group in interface.groups)}
+
+
+def write_igrpen(interface: Interface, group: int, f: Fields) -> None:
+    """ICC_IGRPEN<n>_EL1, ICV_IGRPEN<n>_EL1."""
+    interface.groups = interface.groups | {group} if f["Enable"] else interface.groups - {group}
+
+
+Read = Callable[[Interrupts, int], Fields]
+Write = Callable[[Interrupts, int, Fields], None]
+
+READS: dict[str, Read] = {
+    "ICC_PMR_EL1": lambda gic, pe: {"Priority": gic.pes[pe].physical.mask},
+    "ICC_IAR0_EL1": lambda gic, pe: acknowledge(gic, pe, 0),
+    "ICC_IAR1_EL1": lambda gic, pe: acknowledge(gic, pe, 1),
+    "ICC_HPPIR0_EL1": lambda gic, pe: show_highest(gic, pe, 0),
+    "ICC_HPPIR1_EL1": lambda gic, pe: show_highest(gic, pe, 1),
+    "ICC_BPR0_EL1": lambda gic, pe: read_bpr(gic.pes[pe].physical, 0),
+    "ICC_BPR1_EL1": lambda gic, pe: read_bpr(gic.pes[pe].physical, 1),
+    "ICC_AP0R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 0)},
+    "ICC_AP1R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 1)},
+    "ICC_RPR_EL1": lambda gic, pe: {"Priority": running_priority(gic.pes[pe].physical)},
+    "ICC_CTLR_EL1": lambda gic, pe: read_ctlr(gic, gic.pes[pe].physical),
+    "ICC_SRE_EL1": lambda gic, pe: {"DIB": 1, "DFB": 1, "SRE": 1},
+    "ICC_SRE_EL2": lambda gic, pe: {"Enable": 1, "DIB": 1, "DFB": 1, "SRE": 1},
+    "ICC_IGRPEN0_EL1": lambda gic, pe: read_igrpen(gic.pes[pe].physical, 0),
+    "ICC_IGRPEN1_EL1": lambda gic, pe: read_igrpen(gic.pes[pe].physical, 1),
+}
+WRITES: dict[str, Write] = {
+    "ICC_PMR_EL1": lambda gic, pe, f: write_pmr(gic.pes[pe].physical, f),
+    "ICC_EOIR0_EL1": lambda gic, pe, f: end(gic, pe, 0, f),
+    "ICC_EOIR1_EL1": lambda gic, pe, f: end(gic, pe, 1, f),
+    "ICC_DIR_EL1": write_dir,
+    "ICC_BPR0_EL1": lambda gic, pe, f: write_bpr(gic.pes[pe].physical, 0, f),
+    "ICC_BPR1_EL1": lambda gic, pe, f: write_bpr(gic.pes[pe].physical, 1, f),
+    "ICC_AP0R0_EL1": lambda gic, pe, f: set_active_register(gic.pes[pe].physical, 0, f["P"]),
+    "ICC_AP1R0_EL1": lambda gic, pe, f: set_active_register(gic.pes[pe].physical, 1, f["P"]),
+    "ICC_CTLR_EL1": lambda gic, pe, f: write_ctlr(gic.pes[pe].physical, f),
+    "ICC_SRE_EL1": lambda gic, pe, f: None,
+    "ICC_SRE_EL2": lambda gic, pe, f: None,
+    "ICC_IGRPEN0_EL1": lambda gic, pe, f: write_igrpen(gic.pes[pe].physical, 0, f),
+    "ICC_IGRPEN1_EL1": lambda gic, pe, f: write_igrpen(gic.pes[pe].physical, 1, f),
+    "ICC_SGI0R_EL1": write_sgi0r,
+    "ICC_ASGI1R_EL1": write_sgi0r,
+    "ICC_SGI1R_EL1": write_sgi1r,
+}

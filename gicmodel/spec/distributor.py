@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SGIs, PPIs and SPIs: their registers, their inputs, and how they are made pending, active and inactive.
+
+The registers of SPIs are the distributor's, those of SGIs and PPIs are the redistributor's. There is one Security state
+(GICD_CTLR.DS = 1), affinity routing is always enabled, and there are no NMIs, so that GICD_IGRPMODR<n>, GICD_NSACR<n>
+and GICD_INMIR<n> are RAZ/WI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gicmodel.spec.priorities import implemented
+from gicmodel.spec.state import FIRST_PPI, Bank
+
+
+def is_member(among: set[int], intids: range) -> int:
+    """A register with a bit for each of these INTIDs: whether it is in the set."""
+    return sum((intid in among) << bit for bit, intid in enumerate(intids))
+
+
+def chosen(bank: Bank, intids: range, value: int) -> set[int]:
+    """The INTIDs whose bits are set, of those that the bank has."""
+    return {intid for bit, intid in enumerate(intids) if value >> bit & 1 and intid in bank.intids}
+
+
+def read_igroupr(bank: Bank, intids: range) -> int:
+    """Which are of Group 1."""
+    return is_member(bank.group1, intids)
+
+
+def write_igroupr(bank: Bank, intids: range, value: int) -> None:
+    """Set the group of each."""
+    bank.group1 = bank.group1 - set(intids) | chosen(bank, intids, value)
+
+
+def read_enabler(bank: Bank, intids: range) -> int:
+    """Which are enabled."""
+    return is_member(bank.enabled, intids)
+
+
+def write_isenabler(bank: Bank, intids: range, value: int) -> None:
+    """Enable some."""
+    bank.enabled |= chosen(bank, intids, value)
+
+
+def write_icenabler(bank: Bank, intids: range, value: int) -> None:
+    """Disable some."""
+    bank.enabled -= chosen(bank, intids, value)
+
+
+def read_pendr(bank: Bank, intids: range) -> int:
+    """Which are pending."""
+    return is_member(bank.pending, intids)
+
+
+def write_ispendr(bank: Bank, intids: range, value: int) -> None:
+    """Make some pending; a level-sensitive one stays so although its input is low."""
+    bank.latched |= chosen(bank, intids, value)
+
+
+def write_icpendr(bank: Bank, intids: range, value: int) -> None:
+    """Make some not pending; a level-sensitive one whose input is high stays pending."""
+    bank.latched -= chosen(bank, intids, value)
+
+
+def read_activer(bank: Bank, intids: range) -> int:
+    """Which are active."""
+    return is_member(bank.active, intids)
+
+
+def write_isactiver(bank: Bank, intids: range, value: int) -> None:
+    """Make some active."""
+    bank.active |= chosen(bank, intids, value)
+
+
+def write_icactiver(bank: Bank, intids: range, value: int) -> None:
+    """Make some inactive."""
+    bank.active -= chosen(bank, intids, value)
+
+
+def read_ipriorityr(bank: Bank, intids: range) -> int:
+    """The priorities, a byte each."""
+    return sum(bank.priorities[intid] << 8 * place for place, intid in enumerate(intids) if intid in bank.intids)
+
+
+def write_ipriorityr(bank: Bank, intids: range, value: int) -> None:
+    """Set the priorities."""
+    for place, intid in enumerate(intids):
+        if intid in bank.intids:
+            bank.priorities[intid] = implemented(value >> 8 * place & 0xFF)
+
+
+def read_icfgr(bank: Bank, intids: range) -> int:
+    """Two bits each, of which the upper says edge-triggered."""
+    return sum((intid in bank.edge) << 2 * place + 1 for place, intid in enumerate(intids))
+
+
+def write_icfgr(bank: Bank, intids: range, value: int) -> None:
+    """Make each edge-triggered or level-sensitive; SGIs always are edge-triggered.
+
+    Open: what is pending by an edge stays so, and an input that is high is no edge.
+    """
+    for place, intid in enumerate(intids):
+        if intid >= FIRST_PPI and intid in bank.intids:
+            is_edge = bool(value >> 2 * place + 1 & 1)
+            bank.edge = bank.edge | {intid} if is_edge else bank.edge - {intid}
+
+
+class Kind(NamedTuple):
+    """A register for each `intids` INTIDs."""
+
+    intids: int
+    read: Callable[[Bank, range], int]
+    write: Callable[[Bank, range, int], None]
+
+
+REGISTERS = {
+    "IGROUPR": Kind(32, read_igroupr, write_igroupr),
+    "ISENABLER": Kind(32, read_enabler, write_isenabler),
+    "ICENABLER": Kind(32, read_enabler, write_icenabler),
+    "ISPENDR": Kind(32, read_pendr, write_ispendr),
+    "ICPENDR": Kind(32, read_pendr, write_icpendr),
+    "ISACTIVER": Kind(32, read_activer, write_isactiver),
+    "ICACTIVER": Kind(32, read_activer, write_icactiver),
+    "IPRIORITYR": Kind(4, read_ipriorityr, write_ipriorityr),
+    "ICFGR": Kind(16, read_icfgr, write_icfgr),
+}
+"""The registers GICD_<name><n> and, from n = 0 on for INTIDs below 32, GICR_<name><n>."""
+
+
+def read(bank: Bank, name: str, number: int) -> int:
+    """Register `number` of a name; INTIDs that the bank does not have read as zero."""
+    kind = REGISTERS[name]
+    return kind.read(bank, range(number * kind.intids, (number + 1) * kind.intids))
+
+
+def write(bank: Bank, name: str, number: int, value: int) -> None:
+    """Write register `number` of a name; INTIDs that the bank does not have ignore it."""
+    kind = REGISTERS[name]
+    kind.write(bank, range(number * kind.intids, (number + 1) * kind.intids), value)
+
+
+# What happens to an interrupt.
+
+
+def set_line(bank: Bank, intid: int, level: bool) -> None:
+    """The input of a PPI or SPI rises or falls. An edge is a rise."""
+    if level and intid not in bank.high and intid in bank.edge:
+        bank.latched.add(intid)
+    bank.high = bank.high | {intid} if level else bank.high - {intid}
+
+
+def acknowledge(bank: Bank, intid: int, *, becomes_active: bool = True) -> None:
+    """A PE takes it: it is active, and no longer pending unless its input is still high."""
+    bank.latched.discard(intid)
+    if becomes_active:
+        bank.active.add(intid)
+
+
+def deactivate(bank: Bank, intid: int) -> None:
+    """Software has dealt with it."""
+    bank.active.discard(intid)
