@@ -12,9 +12,9 @@ Fixed choices, where no public source states the rule
 * GICv4.0 does not say when a VPT is read: one that is held stays so until VMAPP V=0, and vLPIs of a vPE that was lost
   without one (kexec) are those of the next with its VPT. In GICv4.1 VMAPP {V,Alloc} = {1,1} reads the VPT.
 * In GICv4.0 a vPE that is resident on a redistributor to which it is not mapped (UNPREDICTABLE) sees its vLPIs there.
-  QEMU and hardware tell only the redistributor that VMAPP or VMOVP has named; `fuzzing.late` reports the residency.
+  QEMU and hardware tell only the redistributor that VMAPP or VMOVP has named; `lab.late` reports the residency.
 * GICR_INVLPIR, GICR_INVALLR and GICR_VSGIR with a vPEID work on every redistributor whose table has the vPE, also
-  outside the CommonLPIAff group of the one to which it is mapped (CONSTRAINED UNPREDICTABLE); in `fuzzing.late` they
+  outside the CommonLPIAff group of the one to which it is mapped (CONSTRAINED UNPREDICTABLE); in `lab.late` they
   have no effect there.
 * In GICv4.1, VMAPP V=1 of a vPEID that this ITS has mapped, VMAPP V=0 of a resident vPE, and VMAPP {V,Alloc} = {0,1} of
   a vPE that another ITS still has mapped are command errors. In GICv4.0 a second VMAPP V=1 replaces the first (QEMU).

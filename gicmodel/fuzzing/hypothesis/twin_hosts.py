@@ -6,22 +6,17 @@ What software can tell apart, it must not: where the two differ, the driver has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice, ItsVpe
-from gicmodel.fuzzing.hypothesis.late import LateGic
 from gicmodel.hardware import Gic
-from gicmodel.hardware.kernels.configuration import RETAINED
-from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.hardware.observe import pending_physical, pending_virtual
+from gicmodel.lab.late import LateGic
 from gicmodel.lab.placement import RAM_BASE, RAM_BYTES
-from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 
@@ -120,40 +115,7 @@ class TwinHost:
 
     def missing(self) -> str | None:
         """The first command that the driver owes the hardware; None if it owes none."""
-        return next(chain(self.late.missing if self.late else (), self._invalidations()), None)
-
-    def _invalidations(self) -> Iterator[str]:
-        """An INV, or INVDB, for each retained configuration byte that RAM contradicts."""
-        for cpu in range(self.config.redistributors):
-            for intid in self._stale(cpu, self.driver.gic.lpi_configuration.address):
-                yield f"{self._inv_of(intid)} is missing after the configuration byte of INTID {intid} was written"
-        for vpe in self.driver.vpes.by_id.values():
-            held = np.flatnonzero(self.gic.machine.slots[:, SLOT.tag] == np.uint64(vpe.vpt_page | 1))
-            for vintid in self._stale(int(held[-1]), vpe.vm.vprop_page) if len(held) else ():
-                what = f"vINTID {vintid} of vPEID {vpe.vpe_id:#x}"
-                yield f"{self._inv_of_vlpi(vpe, vintid)} is missing after the configuration byte of {what} was written"
-
-    def _stale(self, slot: int, table: int) -> list[int]:
-        retained = self.gic.machine.configuration[slot]
-        (kept,) = np.nonzero(retained)
-        written = self.memory.view(table, len(retained), np.uint8)[kept] | np.uint8(RETAINED)
-        stale: list[int] = (kept[retained[kept] != written] + FIRST_LPI).tolist()
-        return stale
-
-    def _inv_of(self, intid: int) -> str:
-        for device in self.driver.lpis.devices.values():
-            for event in range(device.nr_events):
-                if device.lpi_base + event == intid and device.mapped[event] and not device.forwarded[event]:
-                    return f"INV of DeviceID {device.device_id:#x} EventID {event}"
-        vpe = self.driver.vpes.of_doorbell(intid)
-        return f"INVDB of vPEID {vpe.vpe_id:#x}" if vpe is not None else "INVALL"
-
-    def _inv_of_vlpi(self, vpe: ItsVpe, vintid: int) -> str:
-        for device in self.driver.lpis.devices.values():
-            for event in np.flatnonzero(device.forwarded & (device.vintid == vintid)).tolist():
-                if device.vpe_id[event] == vpe.vpe_id:
-                    return f"INV of DeviceID {device.device_id:#x} EventID {event}"
-        return f"VINVALL of vPEID {vpe.vpe_id:#x}"
+        return next(iter(self.late.missing if self.late else ()), None)
 
 
 def difference(plain: TwinHost, late: TwinHost) -> str | None:

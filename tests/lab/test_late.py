@@ -6,8 +6,8 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.fuzzing.hypothesis.late import LateGic
 from gicmodel.hardware import Gic
+from gicmodel.lab.late import LateGic
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_VSGIPENDR

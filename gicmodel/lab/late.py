@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
 from gicmodel.hardware import Gic, Its
+from gicmodel.hardware.kernels.configuration import RETAINED
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of
 from gicmodel.hardware.kernels.redistributor import same_group
@@ -28,9 +31,10 @@ from gicmodel.hardware.kernels.vpe_commands import find_allocated
 from gicmodel.hardware.kernels.words import get
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
-from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 from gicmodel.memory import PAGE_BYTES
 
 STALE = 0x02
@@ -41,7 +45,9 @@ _ABOUT_A_VPE = {
     register(name).offset: (name, register(name).layout) for name in ("GICR_INVLPIR", "GICR_INVALLR", "GICR_VSGIR")
 }
 _NOT_ABOUT_A_VPE: tuple[str, Layout | None] = "", None
-_VPENDBASER = register("GICR_VPENDBASER").offset
+_PROPBASER, _VPROPBASER, _VPENDBASER = (
+    register(f"GICR_{name}").offset for name in ("PROPBASER", "VPROPBASER", "VPENDBASER")
+)
 _NEED_SYNC = {"MAPTI", "MAPI", "INVALL", "MOVALL"}
 _NEED_VSYNC = {"VMAPTI", "VMAPI", "VMOVI", "VMOVP", "VINVALL", "VSGI", "INVDB"}
 _NEED_EITHER = {"INT", "CLEAR", "INV", "MOVI", "DISCARD"}
@@ -49,6 +55,21 @@ _NEED_EITHER = {"INT", "CLEAR", "INV", "MOVI", "DISCARD"}
 
 Remedy = tuple[str, int | None]
 """SYNC or VSYNC, and the RDbase or vPEID that it must name; None: any will do."""
+
+
+class Target(NamedTuple):
+    """The interrupt that an event leads to, and the remedy of a command that names the event."""
+
+    intid: int
+    remedy: Remedy
+
+
+class VirtualPe(NamedTuple):
+    """What VMAPP said of a vPE; before GICv4.1 without configuration table and doorbell."""
+
+    vpt: int
+    vconf: int | None
+    doorbell: int | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,8 @@ class LateGic:
 
     def __init__(self, gic: Gic) -> None:
         self.gic = gic
+        self.config = gic.config
+        self.distributor = gic.distributor
         self.its = [LateIts(gic, its) for its in gic.its]
         self._unheard: dict[str, str] = {}
         self.redistributors = [
@@ -75,9 +98,49 @@ class LateGic:
 
     @property
     def missing(self) -> list[str]:
-        """The commands and register writes that the driver owes, each with what calls for it."""
+        """The commands and register writes that the driver owes, each with what calls for it.
+
+        Of configuration bytes that nothing has invalidated only if that is all: what else is missing may be the reason.
+        """
         commands = [command for its in self.its for command in its.missing]
-        return commands + [f"{needed} is missing: {why}" for needed, why in self._unheard.items()] + self._untold()
+        commands += [f"{needed} is missing: {why}" for needed, why in self._unheard.items()] + self._untold()
+        return commands or list(self._stale())
+
+    def _stale(self) -> Iterator[str]:
+        """An INV, or what else is to be sent, for each retained configuration byte that RAM contradicts."""
+        for number, redistributor in enumerate(self.redistributors):
+            for intid in self._contradicted(number, redistributor.lpi_configuration):
+                byte = f"the configuration byte of INTID {intid}"
+                yield f"{self._invalidation(intid)} is missing after {byte} was written"
+        for vpe_id, vpe in {vpe_id: vpe for its in self.its for vpe_id, vpe in its.vpes.items()}.items():
+            held = np.flatnonzero(self.gic.machine.slots[:, SLOT.tag] == np.uint64(vpe.vpt | 1))
+            vconf = self._vconf_v40(vpe.vpt) if vpe.vconf is None else vpe.vconf
+            for vintid in self._contradicted(int(held[-1]), vconf) if len(held) else ():
+                byte = f"the configuration byte of vINTID {vintid} of vPEID {vpe_id:#x}"
+                yield f"{self._invalidation(vintid, vpe_id)} is missing after {byte} was written"
+
+    def _contradicted(self, slot: int, table: int | None) -> list[int]:
+        """The INTIDs of a slot whose retained byte is not that in the table, as far as RAM has the table."""
+        retained = self.gic.machine.configuration[slot]
+        (kept,) = np.nonzero(retained)
+        if not len(kept) or table is None or not self.gic.memory.covers(table, int(kept[-1]) + 1):
+            return []
+        written = self.gic.memory.view(table, int(kept[-1]) + 1, np.uint8)[kept] | np.uint8(RETAINED)
+        contradicted: list[int] = (kept[retained[kept] != written] + FIRST_LPI).tolist()
+        return contradicted
+
+    def _vconf_v40(self, vpt: int) -> int | None:
+        """GICv4.0: the configuration table that some GICR_VPROPBASER had while the vPE was resident."""
+        return next((rd.vconf_by_vpt[vpt] for rd in self.redistributors if vpt in rd.vconf_by_vpt), None)
+
+    def _invalidation(self, intid: int, vpe_id: int | None = None) -> str:
+        """What reloads the configuration byte of an LPI, or of a vLPI of this vPE."""
+        for device_id, event_id in chain.from_iterable(its.events_of(intid, vpe_id) for its in self.its):
+            return f"INV of DeviceID {device_id:#x} EventID {event_id}"
+        if vpe_id is not None:
+            return f"VINVALL of vPEID {vpe_id:#x}"
+        doorbells = {vpe.doorbell: vpe_id for its in self.its for vpe_id, vpe in its.vpes.items()}
+        return f"INVDB of vPEID {doorbells[intid]:#x}" if intid in doorbells else "INVALL"
 
     def _untold(self) -> list[str]:
         """GICv4.0: vPEs that run where no ITS sends their vLPIs."""
@@ -103,8 +166,9 @@ class LateIts:
         self._held: list[Held] = []
         self._unread: dict[str, str] = {}
         self._targets: dict[int, int] = {}
-        self._events: dict[tuple[int, int], Remedy] = {}
-        self._vpe_ids: set[int] = set()
+        self._events: dict[tuple[int, int], Target] = {}
+        self.vpes: dict[int, VirtualPe] = {}
+        """The vPEs that are or were mapped, by vPEID."""
 
     @property
     def missing(self) -> list[str]:
@@ -114,10 +178,17 @@ class LateIts:
 
     def mapped_vpes(self) -> Iterator[tuple[int, int, int]]:
         """vPEID, address of the VPT, and redistributor of each vPE that this ITS has mapped."""
-        for vpe_id in self._vpe_ids:
+        for vpe_id in self.vpes:
             reason, entry = find_vpe(self._gic.machine, self._its.number, np.uint64(vpe_id))
             if reason == OK:
                 yield vpe_id, int(get(entry[0], VPE_VPT_ADDR)), int(get(entry[1], VPE_RDBASE))
+
+    def events_of(self, intid: int, vpe_id: int | None) -> Iterator[tuple[int, int]]:
+        """(DeviceID, EventID) of every event that leads to an LPI, or to a vLPI of this vPE."""
+        for event, target in self._events.items():
+            kind, at = target.remedy
+            if target.intid == intid and (kind == "SYNC" if vpe_id is None else (kind, at) == ("VSYNC", vpe_id)):
+                yield event
 
     def read(self, offset: int, size: int) -> int:
         """GITS_CREADR, unless it stalls, says that every command was read."""
@@ -126,14 +197,20 @@ class LateIts:
             return GITS_CREADR.pack(Offset=self._seen)
         return GITS_CWRITER.pack(Offset=self._seen) if offset == _CWRITER else value
 
-    def write(self, offset: int, value: int, size: int) -> None:
+    def write(self, offset: int, value: int, size: int, *, device_id: int = 0) -> None:
         """GITS_CWRITER takes commands; a write of GITS_CBASER starts at the ring's beginning."""
-        if offset == _CWRITER:
-            self._take(GITS_CWRITER.unpack(value)["Offset"])
+        if offset == _CWRITER and self._is_in_queue(end := GITS_CWRITER.unpack(value)["Offset"]):
+            self._take(end)
             return
-        self._its.write(offset, value, size)
+        self._its.write(offset, value, size, device_id=device_id)
         if offset == _CBASER:
             self._seen = 0
+
+    def _is_in_queue(self, end: int) -> bool:
+        """Whether there is a queue, in RAM, that has this offset; what is wrong otherwise is the hardware's to say."""
+        queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
+        size = (queue["Size"] + 1) * PAGE_BYTES
+        return bool(queue["Valid"]) and end < size and self._gic.memory.covers(queue["Physical_Address"], size)
 
     def _take(self, end: int) -> None:
         queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
@@ -145,11 +222,13 @@ class LateIts:
 
     def _hold(self, words: tuple[int, ...]) -> None:
         """Note a command, and let the hardware run as far as everything is complete."""
-        mnemonic, fields = decode_command(words, self._architecture)
-        mnemonic = mnemonic.removesuffix("_V40")
+        try:
+            mnemonic, fields = decode_command(words, self._architecture)
+            text = format_command(words, self._architecture)
+        except ValueError as unknown:
+            mnemonic, fields, text = "", {}, str(unknown)
         completes = (mnemonic, fields.get("RDbase" if mnemonic == "SYNC" else "vPEID"))
         self._held = [_without(held, completes) for held in self._held]
-        text = format_command(words, self._architecture)
         self._held.append(Held(mnemonic, fields, text, self._remedies(mnemonic, fields), self._seen))
         while self._held and not self._held[0].remedies:
             self._execute(self._held.pop(0))
@@ -161,19 +240,22 @@ class LateIts:
             self._unread[f"INVALL of ICID {fields['ICID']:#x}"] = command.text
             self._keep_old(int(redistributor_of(self._gic.machine, np.uint64(fields["RDbase"]))))
         if command.mnemonic == "VMAPP" and fields["V"]:
-            self._remember_vpe(command)
+            self._remember_vpe(fields, command.text)
+        if command.mnemonic == "VMOVP" and fields["DB"] and fields["vPEID"] in self.vpes:
+            vpe = self.vpes[fields["vPEID"]]
+            self.vpes[fields["vPEID"]] = vpe._replace(doorbell=fields["Default_Doorbell"])
         if command.mnemonic == "INVALL":
             self._unread.pop(f"INVALL of ICID {fields['ICID']:#x}", None)
         if command.mnemonic == "VINVALL":
             self._unread.pop(f"VINVALL of vPEID {fields['vPEID']:#x}", None)
 
-    def _remember_vpe(self, command: Held) -> None:
+    def _remember_vpe(self, fields: dict[str, int], text: str) -> None:
         """A vPE that is mapped may have had vLPIs before; only in GICv4.1 does VMAPP take its VPT at once."""
-        held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(command.fields["VPT_addr"] | 1))
-        vpe_id = command.fields["vPEID"]
-        self._vpe_ids.add(vpe_id)
+        vpe_id, vpt = fields["vPEID"], fields["VPT_addr"]
+        self.vpes[vpe_id] = VirtualPe(vpt, fields.get("VCONF_addr"), fields.get("Default_Doorbell"))
+        held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(vpt | 1))
         if self._gic.config.v41 and len(held):
-            self._unread[f"VINVALL of vPEID {vpe_id:#x}"] = command.text
+            self._unread[f"VINVALL of vPEID {vpe_id:#x}"] = text
             self._keep_old(int(held[-1]))
 
     def _keep_old(self, slot: int) -> None:
@@ -186,24 +268,34 @@ class LateIts:
         if mnemonic == "MAPC" and fields["V"]:
             self._targets[fields["ICID"]] = fields["RDbase"]
             return (("SYNC", fields["RDbase"]),)
+        if mnemonic == "MAPD":
+            self._events = {known: target for known, target in self._events.items() if known[0] != event[0]}
         if mnemonic in _NEED_EITHER:
             return self._where(event, mnemonic, fields)
+        remedy: Remedy
         if mnemonic in _NEED_SYNC:
             remedy = ("SYNC", self._targets.get(fields.get("ICID", -1)))
-            if "EventID" in fields:
-                self._events[event] = remedy
-            return (remedy,)
-        if mnemonic in _NEED_VSYNC or (mnemonic == "VMAPP" and (fields["V"] or self._architecture == "4.0")):
-            if "EventID" in fields:
-                self._events[event] = ("VSYNC", fields["vPEID"])
-            return (("VSYNC", fields["vPEID"]),)
-        return ()
+        elif mnemonic in _NEED_VSYNC or (mnemonic == "VMAPP" and (fields["V"] or self._architecture == "4.0")):
+            remedy = ("VSYNC", fields["vPEID"])
+        else:
+            return ()
+        if "EventID" in fields:
+            self._events[event] = Target(self._intid(event, mnemonic, fields), remedy)
+        return (remedy,)
+
+    def _intid(self, event: tuple[int, int], mnemonic: str, fields: dict[str, int]) -> int:
+        """The interrupt to which MAPTI, MAPI, VMAPTI or VMAPI maps an event, or that VMOVI moves."""
+        if mnemonic == "VMOVI":
+            return self._events[event].intid if event in self._events else 0
+        return fields.get("pINTID", fields.get("vINTID", event[1]))
 
     def _where(self, event: tuple[int, int], mnemonic: str, fields: dict[str, int]) -> tuple[Remedy, ...]:
         """A MOVI is complete where the LPI was (Linux' its_build_movi_cmd); what ends a vLPI, also by any SYNC."""
-        at = self._events.get(event, ("SYNC", None))
+        intid, at = self._events.get(event, Target(0, ("SYNC", None)))
         if mnemonic == "MOVI":
-            self._events[event] = ("SYNC", self._targets.get(fields["ICID"]))
+            self._events[event] = Target(intid, ("SYNC", self._targets.get(fields["ICID"])))
+        if mnemonic == "DISCARD":
+            self._events.pop(event, None)
         if mnemonic == "DISCARD" and at[0] == "VSYNC":
             return at, ("SYNC", None)
         return (at,)
@@ -222,6 +314,13 @@ class LateRedistributor:
         self._number = number
         self._face = gic.redistributors[number]
         self._unheard = unheard
+        self.vconf_by_vpt: dict[int, int] = {}
+        """GICv4.0: the configuration table of each VPT that was resident here."""
+
+    @property
+    def lpi_configuration(self) -> int:
+        """The address of the LPI configuration table."""
+        return GICR_PROPBASER.unpack(self._face.read(_PROPBASER, 8))["Physical_Address"]
 
     @property
     def resident_vpt(self) -> int | None:
@@ -241,6 +340,9 @@ class LateRedistributor:
             if fields.get("V", 1) and not self._hears(name, fields["vPEID"]):
                 return
         self._face.write(offset, value, size)
+        if self._gic.config.architecture == "4.0" and (vpt := self.resident_vpt) is not None:
+            vpropbaser = GICR_VPROPBASER_V40.unpack(self._face.read(_VPROPBASER, 8))
+            self.vconf_by_vpt[vpt] = vpropbaser["Physical_Address"]
 
     def _hears(self, name: str, vpe_id: int) -> bool:
         """Whether the vPE is mapped to this group, or nowhere; otherwise what is missing is noted."""
