@@ -4,26 +4,51 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from gicmodel.config import FRAME_BYTES
-from gicmodel.hardware.gic import Gic
-from gicmodel.hardware.its import Its
-from gicmodel.hardware.register_face import RegisterFace
+from gicmodel.config import FRAME_BYTES, GicConfig
+from gicmodel.layouts.registers.by_name import RegisterFrame
 from gicmodel.memory import ExternalAbort
 
 DISTRIBUTOR_BASE = 0x0800_0000
 """Where QEMU's `virt` machine has its distributor (hw/arm/virt.c), below `GicConfig.redistributor_base`."""
 
 
+class ItsFrames(RegisterFrame, Protocol):
+    """The registers of an ITS; `device_id` says who writes GITS_TRANSLATER."""
+
+    def write(self, offset: int, value: int, size: int, *, device_id: int = 0) -> None: ...
+
+
+class Faces(Protocol):
+    """The registers of a GIC: a `Gic`, or what stands before one."""
+
+    @property
+    def config(self) -> GicConfig: ...
+
+    @property
+    def distributor(self) -> RegisterFrame: ...
+
+    @property
+    def redistributors(self) -> Sequence[RegisterFrame]: ...
+
+    @property
+    def its(self) -> Sequence[ItsFrames]: ...
+
+
 class Region(NamedTuple):
-    """The frames of one distributor, redistributor or ITS: GICD, GICR0.. or GITS0.., `size` bytes from `base` on."""
+    """The frames of one distributor, redistributor or ITS: GICD, GICR0.. or GITS0.., `size` bytes from `base` on.
+
+    `its`: the same face, if it is an ITS's.
+    """
 
     base: int
     size: int
     name: str
-    face: RegisterFace
+    face: RegisterFrame
+    its: ItsFrames | None = None
 
 
 class AddressSpace(Protocol):
@@ -35,7 +60,7 @@ class AddressSpace(Protocol):
 
 
 class Bus:
-    """The register frames of a `Gic` at physical addresses.
+    """The register frames of a GIC at physical addresses.
 
     The distributor is at `distributor_base`, the redistributors are where `GicConfig.redistributor_base` says, and the
     ITSs lie one after another from `its_base` on; without one, behind the last redistributor. An ITS has its control
@@ -49,7 +74,7 @@ class Bus:
         ValueError: a base is not a multiple of 64 KiB, or frames overlap.
     """
 
-    def __init__(self, gic: Gic, *, distributor_base: int = DISTRIBUTOR_BASE, its_base: int | None = None) -> None:
+    def __init__(self, gic: Faces, *, distributor_base: int = DISTRIBUTOR_BASE, its_base: int | None = None) -> None:
         config = gic.config
         stride = config.redistributor_stride
         redistributors_end = config.redistributor_base + config.redistributors * stride
@@ -59,7 +84,7 @@ class Bus:
             Region(config.redistributor_base + n * stride, stride, f"GICR{n}", face)
             for n, face in enumerate(gic.redistributors)
         )
-        gits = (Region(first_its + n * its_bytes, its_bytes, f"GITS{n}", its) for n, its in enumerate(gic.its))
+        gits = (Region(first_its + n * its_bytes, its_bytes, f"GITS{n}", its, its) for n, its in enumerate(gic.its))
         self.regions = sorted([Region(distributor_base, FRAME_BYTES, "GICD", gic.distributor), *gicr, *gits])
         """All frames, in the order of their addresses."""
         self._bases = [region.base for region in self.regions]
@@ -71,7 +96,7 @@ class Bus:
 
     def read(self, address: int, size: int) -> int:
         """What a read of `size` bytes (1, 2, 4 or 8) returns. ExternalAbort: not all of them are in one's frames."""
-        region = self._region(address, size)
+        region = self.region(address, size)
         return region.face.read(address - region.base, size)
 
     def write(self, address: int, value: int, size: int, *, device_id: int = 0) -> None:
@@ -79,13 +104,14 @@ class Bus:
 
         `device_id` is what the system says that the writer is, for GITS_TRANSLATER; no other register looks at it.
         """
-        region = self._region(address, size)
-        if isinstance(region.face, Its):
-            region.face.write(address - region.base, value, size, device_id=device_id)
+        region = self.region(address, size)
+        if region.its is not None:
+            region.its.write(address - region.base, value, size, device_id=device_id)
         else:
             region.face.write(address - region.base, value, size)
 
-    def _region(self, address: int, size: int) -> Region:
+    def region(self, address: int, size: int) -> Region:
+        """The frames in which all of an access lies. ExternalAbort: there are none."""
         region = self.regions[bisect_right(self._bases, address) - 1]
         if not region.base <= address <= region.base + region.size - size:
             raise ExternalAbort(address, size)
