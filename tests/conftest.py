@@ -32,9 +32,14 @@ def needed(module: str) -> ModuleType:
         missing(f"{module} is not installed")
 
 
+def needs_program(program: str) -> None:
+    """A program that a test runs, or `missing`."""
+    if shutil.which(program) is None:
+        missing(f"{program} is not installed")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """`@pytest.mark.needs("PROGRAM", ...)`: these programs, or `missing`."""
     for mark in item.iter_markers("needs"):
         for program in mark.args:
-            if shutil.which(program) is None:
-                missing(f"{program} is not installed")
+            needs_program(program)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needed
+from tests.conftest import needed, needs_program
 from tests.docs.pages import DOCS, PAGES
 
 ROOT = DOCS.parent
@@ -33,5 +33,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     [pytest.param(*pair, id=page.name) for page in DOCS.glob("*.md") for pair in WITH_OUTPUT.findall(page.read_text())],
 )
 def test_code_prints_what_is_shown(code: str, shown: str) -> None:
+    if "gicmodel.native" in code:
+        needed("cffi")
+        needs_program("cc")
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.stdout == shown, run.stderr

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needed, needs_program
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SESSION = re.compile(r"```console\n\$ gicmodel ([^\n]*)\n(.*?)```", re.DOTALL)
@@ -29,6 +31,9 @@ def timeless(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("arguments", "shown"), SHOWN)
 def test_an_example_prints_what_is_shown(arguments: str, shown: str) -> None:
+    if arguments.startswith("native"):
+        needed("cffi")
+        needs_program("cc")
     command = f"{sys.executable} -m gicmodel {arguments}"
     run = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert timeless(run.stdout) == timeless(shown), run.stderr
