@@ -263,6 +263,14 @@ class GicConfig:
         """Bytes from one RD_base to the next: four 64 KiB frames with VLPIS, else two (DDI0601)."""
         return (4 if self.virtual else 2) * FRAME_BYTES
 
+    def redistributor_frames(self, number: int) -> int:
+        """The address of RD_base of a redistributor."""
+        return self.redistributor_base + number * self.redistributor_stride
+
+    def rdbase(self, number: int) -> int:
+        """What names a redistributor in a command, as GITS_TYPER.PTA has it."""
+        return self.redistributor_frames(number) // FRAME_BYTES if self.pta else number
+
 
 def power_of_two(number: int) -> int:
     """The smallest power of two that is not below a number from 1."""

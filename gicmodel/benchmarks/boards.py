@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from gicmodel.benchmarks.harness import PeerMissing, require
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.qemu.process import RAM_BASE, QemuGic, QemuMissing, QemuProcess
-from gicmodel.hardware import Gic
+from gicmodel.fuzzing.peers.qemu.process import ITS_BASE, RAM_BASE, QemuMissing, QemuProcess
+from gicmodel.hardware import Bus, Gic
 from gicmodel.lab.geometry import Geometry
-from gicmodel.lab.lab import Silicon, Software
+from gicmodel.lab.lab import Lab, Software
 from gicmodel.lab.placement import Placement, TablePlace
 from gicmodel.layouts.commands import COMMAND_BYTES, encode_many
 from gicmodel.layouts.its_tables import CTE, DTE, VPE_CONFIGURATION, VTE
@@ -47,26 +47,6 @@ Fields = dict[str, Any]
 """Arrays, or scalars, by operand of a command."""
 
 
-class Board(Software):
-    """Software of either machine."""
-
-    ptz = 0
-
-    def __init__(self, config: GicConfig, silicon: Silicon) -> None:
-        super().__init__(config, silicon, placement(config))
-        self.write_memory, self.read_memory = silicon.memory.write, silicon.memory.read
-        self.zero_memory = silicon.memory.zero
-
-
-class ModelBoard(Board):
-    """The model over its RAM."""
-
-    def __init__(self, config: GicConfig) -> None:
-        self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
-        self.gic = Gic(config, self.memory)
-        super().__init__(config, self.gic)
-
-
 def placement(config: GicConfig) -> Placement:
     """Flat tables of 64 KiB pages, far enough apart for any machine that is measured."""
     vpes = VPE_CONFIGURATION if config.v41 else VTE
@@ -85,15 +65,16 @@ def placement(config: GicConfig) -> Placement:
     )
 
 
-def booted_model(config: GicConfig) -> ModelBoard:
+def booted_model(config: GicConfig) -> Lab:
     """The model, its ITS and redistributors enabled, collection n at redistributor n, devices 0..63 mapped."""
-    board = ModelBoard(config)
-    boot(board)
-    return board
+    gic = Gic(config, GuestMemory(RAM_BASE, RAM_BYTES))
+    model = Lab(gic, Bus(gic, its_base=ITS_BASE), placement(config), ptz=0)
+    furnish(model)
+    return model
 
 
 @contextmanager
-def booted_twins() -> Iterator[tuple[ModelBoard, Board]]:
+def booted_twins() -> Iterator[tuple[Lab, Software]]:
     """The model with QEMU's choices, and QEMU, booted alike. PeerMissing without QEMU."""
     config = GicConfig.qemu("4.0", redistributors=REDISTRIBUTORS)
     try:
@@ -101,17 +82,18 @@ def booted_twins() -> Iterator[tuple[ModelBoard, Board]]:
     except QemuMissing as reason:
         raise PeerMissing(str(reason)) from reason
     with process:
-        twins = booted_model(config), Board(config, QemuGic(process))
-        boot(twins[1])
-        yield twins
+        model = booted_model(config)
+        qemu = Software(config, process, model.bus.base, process.memory, model.placement, ptz=0)
+        qemu.boot()
+        furnish(qemu)
+        yield model, qemu
 
 
-def boot(board: Board) -> None:
-    """Tables, LPIs on, every LPI and vLPI enabled, collections and devices."""
+def furnish(board: Software) -> None:
+    """Every LPI and vLPI enabled, collections and devices mapped."""
     configured = bytes([ENABLED_BYTE]) * ((1 << board.config.intid_bits) - FIRST_LPI)
-    board.write_memory(CONFIGURATION, configured)
-    board.write_memory(VCONFIGURATION, configured)
-    board.boot()
+    board.memory.write(CONFIGURATION, configured)
+    board.memory.write(VCONFIGURATION, configured)
     cpus, devices = np.arange(board.config.redistributors), np.arange(DEVICES)
     architecture = board.config.architecture
     itts = np.array(board.placement.itts)
@@ -119,25 +101,25 @@ def boot(board: Board) -> None:
     run(board, encode_many("MAPD", architecture, DeviceID=devices, Size=DEVICE_EVENTS_BITS - 1, ITT_addr=itts, V=1))
 
 
-def load_queue(board: Board, packets: Packets) -> None:
+def load_queue(board: Software, packets: Packets) -> None:
     """An empty queue whose next commands are uint64 [n, 4] packets, not published yet."""
     board.enable_its(0, False)
-    board.write_memory(QUEUE, packets.tobytes())
+    board.memory.write(QUEUE, packets.tobytes())
     board.start_queue(0)
 
 
-def publish(board: Board, packets: Packets) -> None:
+def publish(board: Software, packets: Packets) -> None:
     """One write of GITS_CWRITER, which executes what `load_queue` left."""
     board.its[0].set("GITS_CWRITER", Offset=len(packets) * COMMAND_BYTES)
 
 
-def executed(board: Board, packets: Packets) -> None:
+def executed(board: Software, packets: Packets) -> None:
     """Raise Unproven unless the queue has run to its end."""
     creadr = GITS_CREADR.pack(Offset=len(packets) * COMMAND_BYTES)
     require(board.its[0].read("GITS_CREADR") == creadr, "GITS_CREADR after the last command")
 
 
-def run(board: Board, packets: Packets) -> None:
+def run(board: Software, packets: Packets) -> None:
     """Execute any number of commands, a queue at a time."""
     for start in range(0, len(packets), QUEUE_COMMANDS):
         some = packets[start : start + QUEUE_COMMANDS]

@@ -22,7 +22,6 @@ from gicmodel.benchmarks.boards import (
     QUEUE_COMMANDS,
     REDISTRIBUTORS,
     VPTS,
-    Board,
     Fields,
     Packets,
     booted_twins,
@@ -32,6 +31,7 @@ from gicmodel.benchmarks.boards import (
     run,
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
+from gicmodel.lab.lab import Software
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -90,7 +90,7 @@ def build(kind: Kind, quick: bool) -> Iterator[Case]:
         yield Case(*sides, "command", partial(prove, (model, qemu), sides, commands))
 
 
-def _side(name: str, board: Board, mapping: Packets | None, commands: Packets) -> Side:
+def _side(name: str, board: Software, mapping: Packets | None, commands: Packets) -> Side:
     def prepare() -> None:
         reset(board)
         if mapping is not None:
@@ -101,21 +101,21 @@ def _side(name: str, board: Board, mapping: Packets | None, commands: Packets) -
     return Side(name, partial(publish, board, commands), len(commands), prepare, idle)
 
 
-def map_vpes(board: Board) -> None:
+def map_vpes(board: Software) -> None:
     """One vPE at each redistributor."""
     vpes = np.arange(REDISTRIBUTORS)
     fields: Fields = {"vPEID": vpes, "RDbase": vpes, "VPT_addr": VPTS + PAGE * vpes, "VPT_size": INTID_BITS - 1, "V": 1}
     run(board, encode_many("VMAPP", ARCHITECTURE, **fields))
 
 
-def reset(board: Board) -> None:
+def reset(board: Software) -> None:
     """No event mapped, nothing pending."""
-    board.zero_memory(ITTS, DEVICES * PAGE)
-    board.zero_memory(PENDING, REDISTRIBUTORS * PENDING_STRIDE)
-    board.zero_memory(VPTS, REDISTRIBUTORS * PAGE)
+    board.memory.zero(ITTS, DEVICES * PAGE)
+    board.memory.zero(PENDING, REDISTRIBUTORS * PENDING_STRIDE)
+    board.memory.zero(VPTS, REDISTRIBUTORS * PAGE)
 
 
-def prove(boards: tuple[Board, Board], sides: tuple[Side, Side], commands: Packets) -> None:
+def prove(boards: tuple[Software, Software], sides: tuple[Side, Side], commands: Packets) -> None:
     """Raise Unproven unless both have executed every command and their RAM is equal."""
     for board, side in zip(boards, sides, strict=True):
         assert side.prepare is not None
@@ -128,8 +128,8 @@ def prove(boards: tuple[Board, Board], sides: tuple[Side, Side], commands: Packe
         ("pending tables", PENDING, REDISTRIBUTORS * PENDING_STRIDE),
         ("VPTs", VPTS, REDISTRIBUTORS * PAGE),
     ):
-        octets = model.read_memory(address, length)
-        require(octets == qemu.read_memory(address, length), what)
+        octets = model.memory.read(address, length)
+        require(octets == qemu.memory.read(address, length), what)
 
 
 BENCHMARKS = tuple(Benchmark(name, partial(build, kind), Goal("speed", kind.goal)) for name, kind in KINDS.items())

@@ -18,6 +18,7 @@ from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.config import GicConfig
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.lpi_tables import table_bytes
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.redistributor import GICR_CTLR
 
 REDISTRIBUTORS = 64
@@ -32,17 +33,17 @@ def load_beside_memcpy(id_bits: int, whole: bool, quick: bool) -> Iterator[Case]
     tables = np.random.default_rng(1).integers(0, 1 << 64, (redistributors, words), np.uint64)
 
     def disable() -> None:
-        for rd in range(redistributors):
-            board.redistributors[rd].write("GICR_CTLR", 0)
+        for redistributor in board.gic.redistributors:
+            redistributor.write(CTLR, 0, 4)
 
     def enable() -> None:
-        for rd in range(redistributors):
-            board.redistributors[rd].write("GICR_CTLR", ENABLED)
+        for redistributor in board.gic.redistributors:
+            redistributor.write(CTLR, ENABLED, 4)
 
     def prove() -> None:
         disable()
         for rd in range(redistributors):
-            board.write_memory(PENDING + rd * PENDING_STRIDE, tables[rd].tobytes())
+            board.memory.write(PENDING + rd * PENDING_STRIDE, tables[rd].tobytes())
         enable()
         held = board.gic.machine.slots[:redistributors, SLOT.bits :]
         require(np.array_equal(held[:, :words], tables), "pending tables")
@@ -55,6 +56,7 @@ def load_beside_memcpy(id_bits: int, whole: bool, quick: bool) -> Iterator[Case]
     yield Case(model, copy, "byte", prove)
 
 
+CTLR = register("GICR_CTLR").offset
 ENABLED = GICR_CTLR.pack(EnableLPIs=1)
 SIZES = (16, 18, 20)
 BENCHMARKS = (

@@ -13,9 +13,10 @@ from functools import partial
 
 import numpy as np
 
-from gicmodel.benchmarks.boards import VCONFIGURATION, VPTS, Board, booted_twins
+from gicmodel.benchmarks.boards import VCONFIGURATION, VPTS, booted_twins
 from gicmodel.benchmarks.commands import INTID_BITS
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
+from gicmodel.lab.lab import Software
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 
@@ -41,13 +42,13 @@ def vpt(density: float) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def reside(board: Board) -> None:
+def reside(board: Software) -> None:
     """Schedule, deschedule."""
     board.redistributors[0].write("GICR_VPENDBASER", SCHEDULE)
     board.redistributors[0].write("GICR_VPENDBASER", 0)
 
 
-def two_writes(board: Board) -> None:
+def two_writes(board: Software) -> None:
     """The way to the register, twice: with no vPE resident, clearing Valid does nothing."""
     board.redistributors[0].write("GICR_VPENDBASER", 0)
     board.redistributors[0].write("GICR_VPENDBASER", 0)
@@ -56,26 +57,26 @@ def two_writes(board: Board) -> None:
 SCHEDULE = GICR_VPENDBASER_V40.pack(Valid=1, Physical_Address=VPTS)
 
 
-def _side(name: str, board: Board, table: bytes, repeats: int) -> Side:
-    board.write_memory(VPTS, table)
+def _side(name: str, board: Software, table: bytes, repeats: int) -> Side:
+    board.memory.write(VPTS, table)
     vpropbaser = GICR_VPROPBASER_V40.pack(Physical_Address=VCONFIGURATION, IDbits=INTID_BITS - 1)
     board.redistributors[0].write("GICR_VPROPBASER", vpropbaser)
 
-    def repeat(what: Callable[[Board], None]) -> None:
+    def repeat(what: Callable[[Software], None]) -> None:
         for _ in range(repeats):
             what(board)
 
     return Side(name, partial(repeat, reside), repeats, overhead=partial(repeat, two_writes))
 
 
-def prove(model: Board, qemu: Board, table: bytes) -> None:
+def prove(model: Software, qemu: Software, table: bytes) -> None:
     """Raise Unproven unless both report the same PendingLast and leave the VPT as it was."""
     pending = any(table[FIRST_LPI_BYTE:])
     for board in (model, qemu):
         reside(board)
         vpendbaser = GICR_VPENDBASER_V40.unpack(board.redistributors[0].read("GICR_VPENDBASER"))
         require(vpendbaser["PendingLast"] == pending, "PendingLast")
-        require(board.read_memory(VPTS, len(table)) == table, "VPT")
+        require(board.memory.read(VPTS, len(table)) == table, "VPT")
 
 
 BENCHMARKS = tuple(Benchmark(name, partial(build, density), Goal("speed", 50)) for name, density in DENSITIES.items())

@@ -20,13 +20,13 @@ from gicmodel.benchmarks.boards import (
     REDISTRIBUTORS,
     VPTS,
     Fields,
-    ModelBoard,
     booted_model,
     run,
 )
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers.qemu.process import RAM_BASE
+from gicmodel.lab.lab import Lab
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
@@ -81,15 +81,15 @@ class Messages:
         length = REDISTRIBUTORS * PENDING_STRIDE
         first = (PENDING - RAM_BASE) // 8
         bare = self.bare[first : first + length // 8].tobytes()
-        require(any(bare) and self.board.read_memory(PENDING, length) == bare, "pending tables")
+        require(any(bare) and self.board.memory.read(PENDING, length) == bare, "pending tables")
 
 
-def restart_lpis(board: ModelBoard, rd: int) -> None:
+def restart_lpis(board: Lab, rd: int) -> None:
     """LPIs off and on, with a pending table said to be zero."""
     pendbaser = GICR_PENDBASER.pack(PTZ=1, Physical_Address=PENDING + rd * PENDING_STRIDE)
     board.redistributors[rd].write("GICR_CTLR", 0)
     board.redistributors[rd].write("GICR_PENDBASER", pendbaser)
-    board.zero_memory(PENDING + rd * PENDING_STRIDE, PENDING_STRIDE)
+    board.memory.zero(PENDING + rd * PENDING_STRIDE, PENDING_STRIDE)
     board.redistributors[rd].write("GICR_CTLR", GICR_CTLR.pack(EnableLPIs=1))
 
 

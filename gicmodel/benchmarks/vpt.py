@@ -21,7 +21,6 @@ from gicmodel.benchmarks.boards import (
     VCONFIGURATION,
     VPTS,
     Fields,
-    ModelBoard,
     Packets,
     booted_model,
     executed,
@@ -33,6 +32,7 @@ from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, requ
 from gicmodel.config import WAYS, GicConfig
 from gicmodel.hardware.kernels.pending import LINE_BYTES
 from gicmodel.hardware.kernels.state import SLOT
+from gicmodel.lab.lab import Lab
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, table_bytes
@@ -89,7 +89,7 @@ class Cleaning:
         if self._mapped:
             run(self.board, self.unmap)
         for vpe in range(self.vpes.count):
-            self.board.zero_memory(VPTS + vpe * self.vpes.stride, table_bytes(self.vpes.id_bits))
+            self.board.memory.zero(VPTS + vpe * self.vpes.stride, table_bytes(self.vpes.id_bits))
         run(self.board, self.map)
         self._mapped = True
         load_queue(self.board, self.unmap)
@@ -205,7 +205,7 @@ class Reading:
         self.unmap = unmapping(np.arange(vpes.count))
         self.table = np.random.default_rng(1).integers(0, 1 << 64, table_bytes(vpes.id_bits) // 8, np.uint64)
         for vpe in range(vpes.count):
-            self.board.write_memory(VPTS + vpe * vpes.stride, self.table.tobytes())
+            self.board.memory.write(VPTS + vpe * vpes.stride, self.table.tobytes())
         self._mapped = False
 
     def prepare(self) -> None:
@@ -229,7 +229,7 @@ class Reading:
         require(all(np.array_equal(slot[: len(self.table)], self.table) for slot in slots), "VPTs")
 
 
-def held_bits(board: ModelBoard) -> list[NDArray[np.uint64]]:
+def held_bits(board: Lab) -> list[NDArray[np.uint64]]:
     """The pending bits of every VPT that the redistributors hold."""
     slots = board.gic.machine.slots[board.config.redistributors :]
     return [slot[SLOT.bits :] for slot in slots if slot[SLOT.tag]]

@@ -57,12 +57,6 @@ class Universe:
         """Values at and beyond the limits of field `name`, as far as its bits can hold them."""
         return self._fitting(mnemonic, name, self._boundaries.get(name, ()))
 
-    def rdbase(self, number: int) -> int:
-        """The RDbase field that names redistributor `number`."""
-        if not self.config.pta:
-            return number
-        return (self.config.redistributor_base + number * self.config.redistributor_stride) >> 16
-
     @property
     def device_ids(self) -> Pool:
         return _low_and_last(self.devices, self.config.device_id_bits, 2)
@@ -83,7 +77,7 @@ class Universe:
 
     def _valid_pools(self) -> dict[str, Pool]:
         config = self.config
-        bases = tuple(self.rdbase(number) for number in range(config.redistributors))
+        bases = tuple(config.rdbase(number) for number in range(config.redistributors))
         doorbells = (NO_DOORBELL, FIRST_LPI, FIRST_LPI + 2)
         has_individual = config.architecture == "4.0" or not config.nid
         return {
@@ -108,7 +102,7 @@ class Universe:
     def _boundary_pools(self) -> dict[str, Pool]:
         config = self.config
         outside = (config.redistributors, 0x1_0000, (1 << 36) - 1)
-        bases = (*outside, self.rdbase(config.redistributors), self.rdbase(0) + 1) if config.pta else outside
+        bases = (*outside, config.rdbase(config.redistributors), config.rdbase(0) + 1) if config.pta else outside
         events = 1 << config.event_id_bits
         lpis = 1 << config.intid_bits
         intids = (0, NO_DOORBELL, FIRST_LPI - 1, lpis - 1, lpis, lpis + FIRST_LPI, (1 << 32) - 1)

@@ -77,11 +77,10 @@ class Bus:
     def __init__(self, gic: Faces, *, distributor_base: int = DISTRIBUTOR_BASE, its_base: int | None = None) -> None:
         config = gic.config
         stride = config.redistributor_stride
-        redistributors_end = config.redistributor_base + config.redistributors * stride
-        first_its = redistributors_end if its_base is None else its_base
+        first_its = config.redistributor_frames(config.redistributors) if its_base is None else its_base
         its_bytes = (3 if config.v41 else 2) * FRAME_BYTES
         gicr = (
-            Region(config.redistributor_base + n * stride, stride, f"GICR{n}", face)
+            Region(config.redistributor_frames(n), stride, f"GICR{n}", face)
             for n, face in enumerate(gic.redistributors)
         )
         gits = (Region(first_its + n * its_bytes, its_bytes, f"GITS{n}", its, its) for n, its in enumerate(gic.its))

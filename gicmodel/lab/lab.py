@@ -8,23 +8,25 @@ shows. It decides nothing and keeps no copy of the hardware's state.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.config import GicConfig
+from gicmodel.config import FRAME_BYTES, GicConfig
 from gicmodel.hardware import CommandError, Gic
+from gicmodel.hardware.bus import AddressSpace, Bus, Frames
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import RAM_BASE, RAM_BYTES, Allocation, Placement, TablePlace, place
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import ITE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
-from gicmodel.layouts.registers.by_name import NamedRegisters, RegisterFrame, register
+from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.memory import GuestMemory
 
 _QUEUE_PAGE = 4096
 """The unit of GITS_CBASER.Size."""
+_TRANSLATER = register("GITS_TRANSLATER").offset
 
 
 class Ram(Protocol):
@@ -37,31 +39,32 @@ class Ram(Protocol):
     def zero(self, address: int, length: int) -> None: ...
 
 
-class Silicon(Protocol):
-    """A GIC, ours or another, and the RAM that it works in."""
-
-    @property
-    def its(self) -> Sequence[RegisterFrame]: ...
-
-    @property
-    def redistributors(self) -> Sequence[RegisterFrame]: ...
-
-    @property
-    def memory(self) -> Ram: ...
-
-
 class Software:
-    """What a minimal host does with any GIC: nothing but writes of registers and RAM."""
+    """What a minimal host does with any GIC: nothing but writes of registers, by address, and of RAM.
 
-    ptz: ClassVar[int] = 1
-    """GICR_PENDBASER.PTZ at boot: the pending tables are zero, and need not be read."""
+    `base` tells where the frames of "GICR0".., "GITS0".. begin in `space`. `ptz` is GICR_PENDBASER.PTZ at boot: the
+    pending tables are zero, and need not be read.
+    """
 
-    def __init__(self, config: GicConfig, silicon: Silicon, placement: Placement) -> None:
+    def __init__(
+        self,
+        config: GicConfig,
+        space: AddressSpace,
+        base: Callable[[str], int],
+        memory: Ram,
+        placement: Placement,
+        ptz: int = 1,
+    ) -> None:
+        def frames(name: str, count: int) -> list[NamedRegisters]:
+            bases = (base(f"{name}{number}") for number in range(count))
+            return [NamedRegisters(Frames(space, first), config.architecture) for first in bases]
+
         self.config = config
         self.placement = placement
-        self.silicon = silicon
-        self.its = [NamedRegisters(frame, config.architecture) for frame in silicon.its]
-        self.redistributors = [NamedRegisters(frame, config.architecture) for frame in silicon.redistributors]
+        self.its = frames("GITS", config.its)
+        self.redistributors = frames("GICR", config.redistributors)
+        self.memory = memory
+        self._ptz = ptz
 
     def boot(self) -> None:
         """Give every redistributor and ITS its tables, which are zero, and switch it on. Nothing is mapped."""
@@ -76,7 +79,7 @@ class Software:
         registers.write("GICR_WAKER", 0)
         bits = self.config.intid_bits - 1
         registers.set("GICR_PROPBASER", Physical_Address=places.lpi_configuration, IDbits=bits)
-        registers.set("GICR_PENDBASER", Physical_Address=places.pending_tables[number], PTZ=self.ptz)
+        registers.set("GICR_PENDBASER", Physical_Address=places.pending_tables[number], PTZ=self._ptz)
         registers.set("GICR_CTLR", EnableLPIs=1)
         if places.vpe_configuration is not None:
             self._write_level1(places.vpe_configuration)
@@ -102,27 +105,27 @@ class Software:
 
     def _write_level1(self, table: TablePlace) -> None:
         for address, descriptor in table.level1():
-            self.silicon.memory.write(address, descriptor.to_bytes(8, "little"))
+            self.memory.write(address, descriptor.to_bytes(8, "little"))
 
 
 class Lab(Software):
     """The model over RAM of its own, booted, its queues at their beginning.
 
-    `around` is the GIC as software meets it, if that is not `gic` itself.
+    `bus` has its frames; `space` is what software reaches them through, if that is not the bus itself.
     """
 
+    memory: GuestMemory
+
     def __init__(
-        self,
-        config: GicConfig,
-        placement: Placement,
-        memory: GuestMemory,
-        around: Callable[[Gic], Silicon] | None = None,
+        self, gic: Gic, bus: Bus, placement: Placement, space: AddressSpace | None = None, ptz: int = 1
     ) -> None:
-        self.memory = memory
-        self.gic = Gic(config, memory)
-        super().__init__(config, around(self.gic) if around else self.gic, placement)
+        self.gic = gic
+        self.bus = bus
+        self.memory = gic.memory
+        super().__init__(gic.config, space or bus, bus.base, gic.memory, placement, ptz)
         self.queue_slots = placement.queue_bytes // COMMAND_BYTES
-        self._written = [0] * config.its
+        self._written = [0] * gic.config.its
+        self._translaters = [bus.base(f"GITS{its}") + _TRANSLATER for its in range(gic.config.its)]
         self.boot()
 
     def start_queue(self, number: int) -> None:
@@ -142,19 +145,30 @@ class Lab(Software):
 
     def push(self, its: int, commands: Sequence[Sequence[int]] | NDArray[np.uint64]) -> None:
         """Write commands, fewer than `queue_slots`, into the next slots of an ITS's queue, and CWRITER once."""
+        self.queue(its, commands)
+        self.ring(its)
+
+    def queue(self, its: int, commands: Sequence[Sequence[int]] | NDArray[np.uint64]) -> None:
+        """As `push`, but for CWRITER."""
         octets = np.array(commands, "<u8").tobytes()
-        first = self._written[its] % self.queue_slots
-        room = (self.queue_slots - first) * COMMAND_BYTES
-        self.memory.write(self.placement.queues[its] + self._offset(first), octets[:room])
+        room = self.placement.queue_bytes - self.cwriter(its)
+        self.memory.write(self.placement.queues[its] + self.cwriter(its), octets[:room])
         self.memory.write(self.placement.queues[its], octets[room:])
         self._written[its] += len(commands)
-        self.its[its].set("GITS_CWRITER", Offset=self._offset(self._written[its]))
+
+    def ring(self, its: int, retry: int = 0) -> None:
+        """Write CWRITER: whatever is queued is published."""
+        self.its[its].set("GITS_CWRITER", Offset=self.cwriter(its), Retry=retry)
 
     def retry(self, its: int, replacement: Sequence[int] | None = None) -> None:
         """Write CWRITER.Retry, after overwriting the command that stalled if there is a `replacement`."""
         if replacement is not None:
-            self._store(its, self.creadr(its) // COMMAND_BYTES, replacement)
-        self.its[its].set("GITS_CWRITER", Offset=self._offset(self._written[its]), Retry=1)
+            self.memory.write(self.placement.queues[its] + self.creadr(its), np.array(replacement, "<u8").tobytes())
+        self.ring(its, retry=1)
+
+    def cwriter(self, its: int) -> int:
+        """The offset of the next slot of the queue."""
+        return self._written[its] % self.queue_slots * COMMAND_BYTES
 
     def creadr(self, its: int) -> int:
         """GITS_CREADR.Offset."""
@@ -170,19 +184,11 @@ class Lab(Software):
         self.gic.clear_errors()
         return errors
 
-    def _offset(self, slot: int) -> int:
-        return slot % self.queue_slots * COMMAND_BYTES
-
-    def _store(self, its: int, slot: int, command: Sequence[int]) -> None:
-        for index, word in enumerate(command):
-            self.memory.write_u64(self.placement.queues[its] + self._offset(slot) + 8 * index, word)
-
     # Interrupts.
 
     def translate(self, its: int, device_id: int, event_id: int) -> int | None:
         """A device writes GITS_TRANSLATER. Returns GITS_STATUSR.Syndrome of an unmapped MSI, None for a mapped one."""
-        offset, size = register("GITS_TRANSLATER").offset, register("GITS_TRANSLATER").bits // 8
-        self.gic.its[its].write(offset, event_id, size, device_id=device_id)
+        self.bus.write(self._translaters[its], event_id, 4, device_id=device_id)
         status = self.its[its].fields("GITS_STATUSR")
         self.its[its].set("GITS_STATUSR", UMSI=1, Overflow=1)
         return status["Syndrome"] if status["UMSI"] else None
@@ -248,5 +254,9 @@ class Lab(Software):
 
 
 def booted(config: GicConfig, geometry: Geometry) -> Lab:
-    """A lab whose tables have that geometry."""
-    return Lab(config, place(config, geometry, Allocation()), GuestMemory(RAM_BASE, RAM_BYTES))
+    """A lab whose tables have that geometry, its ITSs behind the redistributors and the distributor behind them."""
+    placement = place(config, geometry, Allocation())
+    gic = Gic(config, GuestMemory(RAM_BASE, RAM_BYTES))
+    first_its = config.redistributor_frames(config.redistributors)
+    bus = Bus(gic, distributor_base=first_its + config.its * 3 * FRAME_BYTES, its_base=first_its)
+    return Lab(gic, bus, placement)

@@ -30,6 +30,7 @@ class Host:
         ram_bytes: RAM for the GIC's tables, in whole pages.
         behaviour: the Linux release that its KVM is of.
         port: what stands between the driver and the GIC, such as a stopwatch; by default nothing.
+        driver_class: another driver than the model's.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class Host:
         config: GicConfig,
         ram_bytes: int = RAM_BYTES,
         behaviour: KvmBehaviour = NEWEST,
-        port: Callable[[Gic], GicPort] = lambda gic: gic,
+        port: Callable[[Gic], GicPort] | None = None,
+        driver_class: type[GicDriver] = GicDriver,
     ) -> None:
         self.name = name
         self.config = config
@@ -50,15 +52,13 @@ class Host:
         self.memory = GuestMemory(RAM_BASE, ram_bytes)
         self.gic = Gic(config, self.memory)
         allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + ram_bytes)
-        self.driver = GicDriver(
-            port(self.gic),
+        self.driver = driver_class(
+            port(self.gic) if port else self.gic,
             self.memory,
             allocator,
             lpi_id_bits=config.intid_bits,
             vpe_id_bits=config.vpe_id_bits,
-            redistributor_bases=[
-                config.redistributor_base + cpu * config.redistributor_stride for cpu in range(config.redistributors)
-            ],
+            redistributor_bases=[config.redistributor_frames(cpu) for cpu in range(config.redistributors)],
             relax=self.gic.step,
         )
         self.driver.probe()

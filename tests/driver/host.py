@@ -71,7 +71,7 @@ class Host:
     def new_driver(self, lpi_id_bits: int = 16) -> GicDriver:
         """A driver that has done nothing yet."""
         config = self.gic.config
-        bases = [config.redistributor_base + n * config.redistributor_stride for n in range(config.redistributors)]
+        bases = [config.redistributor_frames(n) for n in range(config.redistributors)]
         self.port = TracedPort(self.gic)
         return GicDriver(
             self.port,

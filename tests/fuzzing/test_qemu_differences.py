@@ -7,7 +7,7 @@ import pytest
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, NEVER_DONE
-from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
+from gicmodel.fuzzing.peers.qemu.process import BINARY, ITS_BASE, REDISTRIBUTOR_BASE, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
@@ -64,7 +64,7 @@ def mapped(twins, itt=None, **event):
 def pending_last(twins):
     """PendingLast of redistributor 0 after its vPE has left: the model's, QEMU's."""
     twins.deschedule(0, doorbell=False, pending_last=False)
-    model, qemu = twins.redistributors[0].read("GICR_VPENDBASER"), twins.qemu.redistributors[0].read(0x2_0078, 8)
+    model, qemu = twins.redistributors[0].read("GICR_VPENDBASER"), twins.qemu.read(REDISTRIBUTOR_BASE + 0x2_0078, 8)
     return model >> 61 & 1, qemu >> 61 & 1
 
 
@@ -139,7 +139,7 @@ def test_a_stalled_queue_resumes(boot):
     mapped(twins, itt=UNMAPPED)
     stalled = 3 * 32 | 1
     assert stall_differences(twins) == []
-    assert twins.qemu.its[0].read(0x90, 8) == twins.its[0].read("GITS_CREADR") == stalled
+    assert twins.qemu.read(ITS_BASE + 0x90, 8) == twins.its[0].read("GITS_CREADR") == stalled
     twins.memory.write(twins.placement.queues[0] + 3 * 32, bytes(3 * 32))
     twins.its[0].write("GITS_CWRITER", 6 * 32)
     assert register_differences(twins) == [("GITS_CREADR of 0", stalled, 6 * 32 | 1)]
@@ -258,14 +258,14 @@ def test_bits_of_its_registers_that_are_not_compared(boot, name, value, masked):
         "GITS_CBASER": (0x80, 8),
         "GITS_BASER0": (0x100, 8),
     }[name]
-    assert (twins.its[0].read(name) ^ twins.qemu.its[0].read(offset, size)) & ~COMPARED[name] == masked
+    assert (twins.its[0].read(name) ^ twins.qemu.read(ITS_BASE + offset, size)) & ~COMPARED[name] == masked
 
 
 def test_ptz_reads_back(boot):
     twins = boot()
     twins.redistributors[0].write("GICR_CTLR", 0)
     twins.redistributors[0].write("GICR_PENDBASER", GICR_PENDBASER.pack(PTZ=1))
-    qemu = twins.qemu.redistributors[0].read(0x78, 8)
+    qemu = twins.qemu.read(REDISTRIBUTOR_BASE + 0x78, 8)
     assert qemu ^ twins.redistributors[0].read("GICR_PENDBASER") == GICR_PENDBASER.pack(PTZ=1)
 
 

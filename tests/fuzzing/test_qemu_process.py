@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.qemu_machine import QemuMachine, QemuMachineV4
-from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuDied, QemuMissing, QemuProcess
+from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, RAM_BYTES, QemuDied, QemuMissing, QemuProcess
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.registers.by_name import REGISTERS, register
@@ -40,10 +40,10 @@ def is_running(pid):
 @needs_qemu
 def test_ram_is_shared():
     with QemuProcess() as peer:
-        peer.ram[0x1000:0x1008] = range(1, 9)
+        peer.memory.octets(RAM_BASE + 0x1000, 8)[:] = range(1, 9)
         assert peer.read(RAM_BASE + 0x1000) == 0x0807_0605_0403_0201
-        peer.write(RAM_BASE + len(peer.ram) - 4, 0x1234_5678, 4)
-        assert bytes(peer.ram[-4:]) == b"\x78\x56\x34\x12"
+        peer.write(RAM_BASE + RAM_BYTES - 4, 0x1234_5678, 4)
+        assert peer.memory.read(RAM_BASE + RAM_BYTES - 4, 4) == b"\x78\x56\x34\x12"
 
 
 @needs_qemu

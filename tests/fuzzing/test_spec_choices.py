@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gicmodel.config import _CHOICES, _RANGES
+from gicmodel.config import _RANGES, CHOICES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, run_chunk
 from gicmodel.fuzzing.peers.oracle import OraclePeer
@@ -15,9 +15,7 @@ from gicmodel.lab.geometry import Geometry
 
 COMMANDS = 800
 NUMBERS = {name: values for name, values in _RANGES.items() if name not in ("intid_bits", "redistributor_base")}
-EXTREMES = [
-    {name: value} for name, values in (NUMBERS | _CHOICES).items() for value in values if name != "architecture"
-]
+EXTREMES = [{name: value} for name, values in (NUMBERS | CHOICES).items() for value in values if name != "architecture"]
 EXTREMES += [{name: False} for name in ("vmovp", "nid", "inv", "umsi", "direct_lpi", "ces")]
 EXTREMES += [{name: True} for name in ("pta", "seis", "mpam")]
 EXTREMES += [{"common_lpi_aff": 3, "redistributors": 18}, {"hcc": 3}, {"hcc": 255, "its": 2}]

@@ -137,7 +137,7 @@ def test_rdbase_of_every_redistributor(data: st.DataObject) -> None:
     config = data.draw(configurations())
     universe, oracle = Universe(config), AbstractGic(config, 1, 1, 1)
     numbers = range(config.redistributors)
-    assert [oracle.redistributor(universe.rdbase(number)) for number in numbers] == list(numbers)
+    assert [oracle.redistributor(universe.config.rdbase(number)) for number in numbers] == list(numbers)
 
 
 @given(configurations(its=st.integers(2, 3)))

@@ -1,29 +1,155 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A GIC on a bench: commands that go in through RAM and CWRITER, and the tables that they leave in RAM."""
+"""A GIC on a bench: a lab whose tables are at round addresses, and what a test does with it by one call each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
+from gicmodel.config import GicConfig
+from gicmodel.hardware import Bus, Gic
+from gicmodel.lab.geometry import Geometry
+from gicmodel.lab.lab import Lab
+from gicmodel.lab.placement import Placement, TablePlace
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
-from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER
-from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
-from gicmodel.memory import PAGE_BYTES
-from tests.hardware.board import DOORBELL, INTID_BITS, Board
+from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
+from gicmodel.layouts.registers.its import GITS_CREADR
+from gicmodel.memory import PAGE_BYTES, GuestMemory
 
+RAM, RAM_BYTES = 0x8000_0000, 0x50_0000
+OUTSIDE = 0x2_0000_0000
+"""Aligned for any table, and no RAM."""
+
+UNIT = 0x1_0000
+QUEUES, DEVICE_TABLES, COLLECTION_TABLES, VPE_TABLES = (RAM + 4 * n * UNIT for n in range(4))
+PROPERTIES = RAM + 0x14_0000
+PENDING_TABLES = RAM + 0x15_0000
+"""Room for 32 redistributors."""
+ITTS, VPTS, VCONFS = RAM + 0x35_0000, RAM + 0x39_0000, RAM + 0x41_0000
+SPARE = RAM + 0x48_0000
+"""Nothing lies here and above."""
+
+INTID_BITS = 14
+ENABLED, DISABLED = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1), LPI_CONFIGURATION.pack(Priority=0xA0)
+DOORBELL = FIRST_LPI + 100
 QUEUE_SLOTS = PAGE_BYTES // COMMAND_BYTES
 NO_DOORBELL = 1023
 
 
-class Bench(Board):
-    """A board whose commands and mappings are one call each; `choices` as for `Board`."""
+class Bare(Lab):
+    """A lab that nobody has booted."""
 
-    def __init__(self, **choices: object) -> None:
-        super().__init__(**choices)  # type: ignore[arg-type]
-        self._next = [0] * self.config.its
+    def boot(self) -> None:
+        """Everything is off."""
+
+
+class Bench:
+    """`choices` are GicConfig's. Booted: tables, queues, LPIs and ITSs are on, every LPI enabled, nothing is mapped.
+
+    Each ITS has one page of each table; in GICv4.1 the vPE table is one for all ITSs and redistributors unless
+    `svpet` is 0, then each ITS has its own and the redistributors another. `indirect` tables have two pages behind the
+    level 1 page. `gic` is one that goes on as it is.
+    """
+
+    def __init__(self, *, boot: bool = True, indirect: bool = False, gic: Gic | None = None, **choices: object) -> None:
+        defaults = {"intid_bits": INTID_BITS, "vpt_cache_sets": 4, "table_cache_lines": 1024}
+        self.config = gic.config if gic else GicConfig(**(defaults | choices))  # type: ignore[arg-type]
+        self.memory = gic.memory if gic else GuestMemory(RAM, RAM_BYTES)
+        self.gic = gic or Gic(self.config, self.memory)
+        self.indirect = indirect
+        booted = boot and gic is None
+        for table in (PROPERTIES, *(self.vconf(n) for n in range(6))) if booted else ():
+            self.memory.write(table, bytes([ENABLED]) * ((1 << INTID_BITS) - FIRST_LPI))
+        lab = Lab if booted else Bare
+        self.lab = lab(self.gic, Bus(self.gic), self._placement(), ptz=0)
+        self.step()
+
+    def _placement(self) -> Placement:
+        def table(layout: Layout, address: int) -> TablePlace:
+            geometry = Geometry(indirect=self.indirect)
+            if not self.indirect:
+                return TablePlace.flat(layout, geometry, address)
+            return TablePlace(layout, geometry, address, address + PAGE_BYTES, 2 * PAGE_BYTES // layout.bytes)
+
+        vpe = VPE_CONFIGURATION if self.config.v41 else VTE
+        numbers = range(self.config.its)
+        vpes = [table(vpe, self.vpe_table(its)) for its in numbers if self.config.virtual]
+        tables = [
+            (table(DTE, self.device_table(its)), table(CTE, self.collection_table(its)), *vpes[its : its + 1])
+            for its in numbers
+        ]
+        return Placement(
+            lpi_configuration=PROPERTIES,
+            pending_tables=tuple(self.pending_table(rd) for rd in range(self.config.redistributors)),
+            queues=tuple(self.queue(its) for its in numbers),
+            queue_bytes=PAGE_BYTES,
+            tables=tuple(tables),
+            itts=tuple(self.itt(number) for number in range(4)),
+            vpts=tuple(self.vpt(number) for number in range(8)),
+            vconfs=tuple(self.vconf(number) for number in range(6)),
+            vpe_configuration=table(vpe, self.vpe_table(self.config.its)) if self.config.v41 else None,
+        )
+
+    def enable_its(self, enabled: bool, its: int = 0) -> None:
+        """GITS_CTLR.Enabled."""
+        self.lab.enable_its(its, enabled)
+
+    def enable_lpis(self, enabled: bool, rd: int = 0) -> None:
+        """GICR_CTLR.EnableLPIs."""
+        self.lab.redistributors[rd].set("GICR_CTLR", EnableLPIs=int(enabled))
+
+    # Time and place.
+
+    def step(self) -> None:
+        """Let as much time pass as it takes."""
+        while self.config.commands_per_step is not None and self.gic.step():
+            pass
+
+    def rdbase(self, rd: int) -> int:
+        """What names a redistributor in a command."""
+        return self.config.rdbase(rd)
+
+    def queue(self, its: int = 0) -> int:
+        return QUEUES + its * UNIT
+
+    def device_table(self, its: int = 0) -> int:
+        return DEVICE_TABLES + its * UNIT
+
+    def collection_table(self, its: int = 0) -> int:
+        return COLLECTION_TABLES + its * UNIT
+
+    def vpe_table(self, its: int = 0) -> int:
+        """In GICv4.1 with `svpet` that of ITS 0; number `config.its` is the redistributors'."""
+        shared = self.config.v41 and self.config.svpet != 0
+        return VPE_TABLES if shared else VPE_TABLES + its * UNIT
+
+    def pending_table(self, rd: int = 0) -> int:
+        return PENDING_TABLES + rd * UNIT
+
+    def itt(self, number: int = 0) -> int:
+        return ITTS + number * UNIT
+
+    def vpt(self, vpe_id: int = 0) -> int:
+        return VPTS + vpe_id * UNIT
+
+    def vconf(self, number: int = 0) -> int:
+        return VCONFS + number * UNIT
+
+    # Registers.
+
+    def read_its(self, name: str, its: int = 0) -> int:
+        return self.lab.its[its].read("GITS_" + name)
+
+    def write_its(self, name: str, value: int, its: int = 0) -> None:
+        self.lab.its[its].write("GITS_" + name, value)
+
+    def read_rd(self, name: str, rd: int = 0) -> int:
+        return self.lab.redistributors[rd].read("GICR_" + name)
+
+    def write_rd(self, name: str, value: int, rd: int = 0) -> None:
+        self.lab.redistributors[rd].write("GICR_" + name, value)
 
     # Commands.
 
@@ -33,15 +159,13 @@ class Bench(Board):
 
     def queue_words(self, words: tuple[int, ...], its: int = 0) -> int:
         """The same for any four words."""
-        offset = self._next[its] % QUEUE_SLOTS * COMMAND_BYTES
-        self.memory.write(self.queue(its) + offset, np.array(words, np.uint64).tobytes())
-        self._next[its] += 1
+        offset = self.lab.cwriter(its)
+        self.lab.queue(its, [words])
         return offset
 
     def ring(self, its: int = 0, retry: int = 0) -> None:
         """Write CWRITER: everything that was queued is published."""
-        offset = self._next[its] % QUEUE_SLOTS * COMMAND_BYTES
-        self.write_its("CWRITER", GITS_CWRITER.pack(Offset=offset, Retry=retry), its)
+        self.lab.ring(its, retry)
 
     def run(self, mnemonic: str, its: int = 0, **fields: int) -> None:
         """A command that must succeed."""
@@ -49,7 +173,7 @@ class Bench(Board):
         self.ring(its)
         self.step()
         assert self.gic.errors == [], [str(error) for error in self.gic.errors]
-        assert self.creadr(its) == (self._next[its] % QUEUE_SLOTS * COMMAND_BYTES, 0)
+        assert self.creadr(its) == (self.lab.cwriter(its), 0)
 
     def refused(self, mnemonic: str, its: int = 0, **fields: int) -> int:
         """A command that must fail and change nothing but the queue's state; its error number.
@@ -63,9 +187,8 @@ class Bench(Board):
         assert (error.its, error.offset) == (its, offset)
         self.gic.clear_errors()
         if self.creadr(its) == (offset, 1):
-            self.memory.write(self.queue(its) + offset, np.array(encode("SYNC", RDbase=self.rdbase(0)), np.uint64))
-            self.ring(its, retry=1)
-        assert self.creadr(its) == (self._next[its] % QUEUE_SLOTS * COMMAND_BYTES, 0)
+            self.lab.retry(its, encode("SYNC", RDbase=self.rdbase(0)))
+        assert self.creadr(its) == (self.lab.cwriter(its), 0)
         return error.number
 
     @contextmanager
@@ -114,26 +237,17 @@ class Bench(Board):
     def schedule(self, vpe_id: int = 0, rd: int = 0, groups: int = 0b10) -> bool:
         """Make a vPE resident, group 1 enabled; Valid as it then reads. Bit n of `groups` enables virtual Group n."""
         if self.config.v41:
-            enables = {"VGrp0En": groups & 1, "VGrp1En": groups >> 1}
-            self.write_rd("VPENDBASER", GICR_VPENDBASER.pack(Valid=1, vPEID=vpe_id, **enables), rd)
-        else:
-            table = GICR_VPROPBASER_V40.pack(Physical_Address=self.vconf(vpe_id), IDbits=INTID_BITS - 1)
-            self.write_rd("VPROPBASER", table, rd)
-            vpendbaser = GICR_VPENDBASER_V40.pack(Valid=1, PendingLast=1, Physical_Address=self.vpt(vpe_id))
-            self.write_rd("VPENDBASER", vpendbaser, rd)
-        return bool(self.vpendbaser(rd)["Valid"])
+            return self.lab.schedule(rd, vpe_id, frozenset(group for group in (0, 1) if groups >> group & 1))
+        self.lab.schedule_v40(rd, self.vpt(vpe_id), self.vconf(vpe_id), INTID_BITS)
+        return self.lab.resident(rd)
 
     def deschedule(self, rd: int = 0, *, doorbell: int = 0, pending_last: int = 0) -> int:
         """Write Valid=0 and these bits, the rest as it is; PendingLast as it then reads."""
-        layout = GICR_VPENDBASER if self.config.v41 else GICR_VPENDBASER_V40
-        request = {"Valid": 0, "PendingLast": pending_last} | ({"Doorbell": doorbell} if self.config.v41 else {})
-        self.write_rd("VPENDBASER", layout.pack(**(self.vpendbaser(rd) | request)), rd)
-        return self.vpendbaser(rd)["PendingLast"]
+        return int(self.lab.deschedule(rd, bool(doorbell), bool(pending_last)))
 
     def vpendbaser(self, rd: int = 0) -> dict[str, int]:
         """GICR_VPENDBASER's fields."""
-        layout = GICR_VPENDBASER if self.config.v41 else GICR_VPENDBASER_V40
-        return layout.unpack(self.read_rd("VPENDBASER", rd))
+        return self.lab.redistributors[rd].fields("GICR_VPENDBASER")
 
     # Tables in RAM.
 

@@ -12,8 +12,7 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import ITS_REGISTERS
 from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.register import Register
-from tests.hardware.bench import Bench
-from tests.hardware.board import ITTS, OUTSIDE, PENDING_TABLES, RAM, RAM_BYTES, SPARE, UNIT, VCONFS, VPTS
+from tests.hardware.bench import ITTS, OUTSIDE, PENDING_TABLES, RAM, RAM_BYTES, SPARE, UNIT, VCONFS, VPTS, Bench
 
 END = RAM + RAM_BYTES
 ADDRESSES = (RAM, ITTS + UNIT, VPTS, VPTS + UNIT, VCONFS, PENDING_TABLES, SPARE, END - UNIT, END - 0x1000)

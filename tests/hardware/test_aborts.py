@@ -11,8 +11,16 @@ from gicmodel.layouts.its_tables import DTE, LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import GITS_BASER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_VPROPBASER
-from tests.hardware.bench import NO_DOORBELL, Bench, furnished
-from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DOORBELL, OUTSIDE, UNIT
+from tests.hardware.bench import (
+    COLLECTION_TABLES,
+    DEVICE_TABLES,
+    DOORBELL,
+    NO_DOORBELL,
+    OUTSIDE,
+    UNIT,
+    Bench,
+    furnished,
+)
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
 EVENT, VIRTUAL = {"DeviceID": 1, "EventID": 7}, {"DeviceID": 1, "EventID": 8}

@@ -10,8 +10,7 @@ from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.layouts.registers.its import GITS_TYPER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_STATUSR, GICR_TYPER, GICR_WAKER
 from gicmodel.memory import ExternalAbort
-from tests.hardware.bench import Bench
-from tests.hardware.board import SPARE
+from tests.hardware.bench import SPARE, Bench
 
 GICD, GICR = 0x0800_0000, 0x080A_0000
 ITS_BYTES = {"3": 2 * FRAME_BYTES, "4.0": 2 * FRAME_BYTES, "4.1": 3 * FRAME_BYTES}

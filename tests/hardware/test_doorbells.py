@@ -6,8 +6,7 @@ import pytest
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_INVLPIR
-from tests.hardware.bench import Bench
-from tests.hardware.board import DISABLED, DOORBELL, ENABLED, INTID_BITS
+from tests.hardware.bench import DISABLED, DOORBELL, ENABLED, INTID_BITS, Bench
 from tests.hardware.test_residency import EVENT, VLPI, doorbell, with_vpe
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from gicmodel.config import _CHOICES, _RANGES, MOST_COMMANDS, GicConfig
+from gicmodel.config import _RANGES, CHOICES, MOST_COMMANDS, GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.jit import COMPILED
@@ -14,9 +14,9 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from tests.driver.host import Host
 
-ARCHITECTURES = _CHOICES["architecture"]
+ARCHITECTURES = CHOICES["architecture"]
 TRUTHS = {field.name: (False, True) for field in fields(GicConfig) if isinstance(field.default, bool)}
-ALLOWED = _RANGES | _CHOICES | TRUTHS | {"commands_per_step": (None, 1, MOST_COMMANDS)}
+ALLOWED = _RANGES | CHOICES | TRUTHS | {"commands_per_step": (None, 1, MOST_COMMANDS)}
 EXTREMES = [(name, value) for name, values in ALLOWED.items() for value in values if name != "architecture"]
 NEEDED = {
     ("collection_id_bits", 1): {"redistributors": 2},  # a collection a CPU

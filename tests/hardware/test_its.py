@@ -9,8 +9,7 @@ from gicmodel.layouts.its_tables import DTE, LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CTLR, GITS_SGIR, GITS_STATUSR, GITS_UMSIR
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, OUTSIDE, SPARE, UNIT, VPE_TABLES
+from tests.hardware.bench import COLLECTION_TABLES, DEVICE_TABLES, OUTSIDE, SPARE, UNIT, VPE_TABLES, Bench, furnished
 
 TRANSLATER = register("GITS_TRANSLATER").offset
 TABLES = {"BASER0": DEVICE_TABLES, "BASER1": COLLECTION_TABLES, "BASER2": VPE_TABLES}

@@ -8,8 +8,7 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from gicmodel.memory import ExternalAbort
-from tests.hardware.bench import furnished
-from tests.hardware.board import INTID_BITS, OUTSIDE, PROPERTIES
+from tests.hardware.bench import INTID_BITS, OUTSIDE, PROPERTIES, furnished
 
 LAST = (1 << INTID_BITS) - 1
 

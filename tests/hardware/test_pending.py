@@ -6,8 +6,7 @@ import pytest
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import INTID_BITS, OUTSIDE, UNIT
+from tests.hardware.bench import INTID_BITS, OUTSIDE, UNIT, Bench, furnished
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
 LINE_BYTES, LINE_INTIDS = 64, 512

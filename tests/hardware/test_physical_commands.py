@@ -5,8 +5,16 @@ import pytest
 
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DISABLED, ENABLED, INTID_BITS, PROPERTIES
+from tests.hardware.bench import (
+    COLLECTION_TABLES,
+    DEVICE_TABLES,
+    DISABLED,
+    ENABLED,
+    INTID_BITS,
+    PROPERTIES,
+    Bench,
+    furnished,
+)
 
 LPI, OTHER_LPI = FIRST_LPI + 3, FIRST_LPI + 64
 LAST_LPI = (1 << INTID_BITS) - 1

@@ -9,8 +9,7 @@ from gicmodel.hardware.kernels.state import LOG_ENTRIES
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, encode
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
 from gicmodel.memory import GuestMemory
-from tests.hardware.bench import QUEUE_SLOTS, Bench
-from tests.hardware.board import OUTSIDE, RAM, UNIT
+from tests.hardware.bench import OUTSIDE, QUEUE_SLOTS, RAM, UNIT, Bench
 
 LAST = (QUEUE_SLOTS - 1) * COMMAND_BYTES
 BAD = {"ICID": 0, "RDbase": 99, "V": 1}

@@ -15,8 +15,7 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_STATUSR,
     GICR_WAKER,
 )
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import INTID_BITS, OUTSIDE, PROPERTIES
+from tests.hardware.bench import INTID_BITS, OUTSIDE, PROPERTIES, Bench, furnished
 
 LPI, LAST_LPI = FIRST_LPI + 3, (1 << INTID_BITS) - 1
 WRITEBACKS = pytest.mark.parametrize("pending_writeback", ["disable", "immediate"])

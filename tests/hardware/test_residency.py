@@ -5,8 +5,7 @@ import pytest
 
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import DISABLED, DOORBELL, ENABLED, OUTSIDE
+from tests.hardware.bench import DISABLED, DOORBELL, ENABLED, OUTSIDE, Bench, furnished
 
 VLPI = FIRST_LPI + 5
 EVENT = {"DeviceID": 1, "EventID": 7}

@@ -21,8 +21,7 @@ from gicmodel.images import snapshot_file
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.memory import GuestMemory
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import OUTSIDE, RAM
+from tests.hardware.bench import OUTSIDE, RAM, Bench, furnished
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
 
@@ -56,8 +55,7 @@ CHOICES += [{"architecture": "4.0", "hcc": 1}]
 
 def after(gic: Gic) -> list[object]:
     """The machine goes on: Retry with the command repaired, interrupts taken, everything written back."""
-    bench = Bench(boot=False)
-    bench.config, bench.gic, bench.memory = gic.config, gic, gic.memory
+    bench = Bench(gic=gic)
     offset, stalled = bench.creadr()
     bench.memory.write_u64(bench.queue() + offset + 16, 1 << 63)
     bench.write_its("CWRITER", bench.read_its("CWRITER") | 1)

@@ -14,8 +14,7 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_SYNCR,
     GICR_VSGIPENDR,
 )
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import PROPERTIES, SPARE
+from tests.hardware.bench import PROPERTIES, SPARE, Bench, furnished
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
 

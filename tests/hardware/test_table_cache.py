@@ -26,8 +26,7 @@ from gicmodel.hardware.kernels.entries import (
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_INVLPIR
-from tests.hardware.bench import NO_DOORBELL, Bench, furnished
-from tests.hardware.board import DEVICE_TABLES, DISABLED, PROPERTIES, SPARE
+from tests.hardware.bench import DEVICE_TABLES, DISABLED, NO_DOORBELL, PROPERTIES, SPARE, Bench, furnished
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
 EVENT, VIRTUAL = {"DeviceID": 1, "EventID": 7}, {"DeviceID": 1, "EventID": 8}

@@ -6,8 +6,7 @@ import pytest
 from gicmodel.layouts.its_tables import CTE, ITE, LEVEL1, VPE_CONFIGURATION
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import OUTSIDE, SPARE
+from tests.hardware.bench import OUTSIDE, SPARE, Bench, furnished
 
 LPI, VLPI = FIRST_LPI + 3, FIRST_LPI + 5
 EVENT, VIRTUAL = {"DeviceID": 1, "EventID": 7}, {"DeviceID": 1, "EventID": 8}

@@ -4,8 +4,7 @@
 import pytest
 
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from tests.hardware.bench import NO_DOORBELL, Bench, furnished
-from tests.hardware.board import DOORBELL, INTID_BITS
+from tests.hardware.bench import DOORBELL, INTID_BITS, NO_DOORBELL, Bench, furnished
 
 VLPI = FIRST_LPI + 5
 LAST = (1 << INTID_BITS) - 1

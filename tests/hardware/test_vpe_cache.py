@@ -5,8 +5,7 @@ import pytest
 
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.registers.redistributor import GICR_INVLPIR, GICR_VPROPBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import DISABLED, DOORBELL, ENABLED, PROPERTIES, SPARE
+from tests.hardware.bench import DISABLED, DOORBELL, ENABLED, PROPERTIES, SPARE, Bench, furnished
 from tests.hardware.test_table_cache import VLPI, restart, virtual, warm
 
 

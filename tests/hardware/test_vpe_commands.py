@@ -6,8 +6,7 @@ import pytest
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import GITS_BASER
 from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import DISABLED, DOORBELL, INTID_BITS, SPARE, VPE_TABLES
+from tests.hardware.bench import DISABLED, DOORBELL, INTID_BITS, SPARE, VPE_TABLES, Bench, furnished
 
 VLPI = FIRST_LPI + 5
 V4 = pytest.mark.parametrize("architecture", ["4.0", "4.1"])

@@ -7,8 +7,7 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.layouts.registers.redistributor import GICR_VSGIPENDR
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import DOORBELL, OUTSIDE
+from tests.hardware.bench import DOORBELL, OUTSIDE, Bench, furnished
 
 SGIR = register("GITS_SGIR").offset
 WRITEBACKS = pytest.mark.parametrize("vpt_writeback", ["unmap", "deschedule", "immediate"])

@@ -30,8 +30,7 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.memory import GuestMemory
 from tests.driver.host import Host
-from tests.hardware.bench import furnished
-from tests.hardware.board import INTID_BITS
+from tests.hardware.bench import INTID_BITS, furnished
 
 VLPI = FIRST_LPI + 5
 

@@ -9,8 +9,7 @@ import pytest
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CTLR
-from tests.hardware.bench import QUEUE_SLOTS, Bench, furnished
-from tests.hardware.board import DISABLED, ENABLED, PROPERTIES, SPARE
+from tests.hardware.bench import DISABLED, ENABLED, PROPERTIES, QUEUE_SLOTS, SPARE, Bench, furnished
 
 LPI = FIRST_LPI + 3
 EVENT = {"DeviceID": 1, "EventID": 7}

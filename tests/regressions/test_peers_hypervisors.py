@@ -11,8 +11,7 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import DEVICE_TABLES, OUTSIDE, SPARE
+from tests.hardware.bench import DEVICE_TABLES, OUTSIDE, SPARE, Bench, furnished
 
 LPI = FIRST_LPI + 3
 EVENT = {"DeviceID": 1, "EventID": 7}

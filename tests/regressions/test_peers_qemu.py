@@ -17,8 +17,18 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_VPENDBASER_V40,
     GICR_VPROPBASER_V40,
 )
-from tests.hardware.bench import QUEUE_SLOTS, Bench, furnished
-from tests.hardware.board import COLLECTION_TABLES, DEVICE_TABLES, DOORBELL, OUTSIDE, PROPERTIES, SPARE, UNIT
+from tests.hardware.bench import (
+    COLLECTION_TABLES,
+    DEVICE_TABLES,
+    DOORBELL,
+    OUTSIDE,
+    PROPERTIES,
+    QUEUE_SLOTS,
+    SPARE,
+    UNIT,
+    Bench,
+    furnished,
+)
 
 LPI = FIRST_LPI + 3
 EVENT = {"DeviceID": 1, "EventID": 7}

@@ -10,8 +10,7 @@ import pytest
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.its import GITS_SGIR
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import INTID_BITS, PAGE_BYTES
+from tests.hardware.bench import INTID_BITS, PAGE_BYTES, Bench, furnished
 
 WRITEBACK = ("unmap", "deschedule")
 VINTID = FIRST_LPI + 8

@@ -56,8 +56,7 @@ def test_a_replay_ends_with_the_tables_of_qemu(tmp_path, architecture, indirect)
         config = GicConfig.qemu(architecture, redistributors=REDISTRIBUTORS)
         twins = Twins(peer, config, Geometry(indirect=indirect, pages=2))
         drive(twins)
-        start = RAM_BASE - 0x4000_0000
-        image = [Segment(RAM_BASE, np.array(peer.ram[start : start + (16 << 20)]))]
+        image = [Segment(RAM_BASE, peer.memory.octets(RAM_BASE, 16 << 20).copy())]
     outcome = replay(trace, image)
     assert (outcome.traced.architecture, outcome.traced.redistributors) == (architecture, REDISTRIBUTORS)
     assert (outcome.commands, outcome.msis, outcome.unknown) == (twins.commands, 4, {})

@@ -140,7 +140,7 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
             self.run_steps([Event("allocate", (its, self.universe.vpeids.index(vpeid), *target))])
             return
         names = ("VPT_addr", "VPT_size", "VCONF_addr", "Default_Doorbell")
-        operands = {name: vpe[name] for name in names} | {"RDbase": self.universe.rdbase(vpe["RDbase"])}
+        operands = {name: vpe[name] for name in names} | {"RDbase": self.config.rdbase(vpe["RDbase"])}
         self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, **operands})])
 
     def draw_command(self, data: DataObject, mnemonics: dict[str, tuple[str, ...]], **operands: int) -> Command:

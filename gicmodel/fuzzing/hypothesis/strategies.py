@@ -101,7 +101,7 @@ def mapping_commands(universe: Universe, alloc: bool = True) -> list[Command]:
         for device, itt in zip(universe.device_ids, universe.itts, strict=False)
     ]
     collections = [
-        {"ICID": icid, "RDbase": universe.rdbase(index % universe.config.redistributors), "V": 1}
+        {"ICID": icid, "RDbase": universe.config.rdbase(index % universe.config.redistributors), "V": 1}
         for index, icid in enumerate(universe.icids)
     ]
     events = [
@@ -155,7 +155,7 @@ def _mapping_vpes(universe: Universe, alloc: bool) -> list[Command]:
     if config.architecture == "4.1":
         size |= {"Alloc": int(alloc), "Default_Doorbell": FIRST_LPI + 2}
     vpes = [
-        {"vPEID": vpeid, "RDbase": universe.rdbase(index % config.redistributors), **size}
+        {"vPEID": vpeid, "RDbase": universe.config.rdbase(index % config.redistributors), **size}
         for index, vpeid in enumerate(universe.vpeids)
     ]
     events = [

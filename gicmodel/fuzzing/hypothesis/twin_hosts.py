@@ -11,37 +11,31 @@ from dataclasses import replace
 import numpy as np
 
 from gicmodel.config import GicConfig
-from gicmodel.driver import GicDriver, PageAllocator
+from gicmodel.driver import GicDriver
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.hardware import Gic
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.lab.late import LateGic
-from gicmodel.lab.placement import RAM_BASE, RAM_BYTES
-from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.lab.placement import RAM_BYTES
+from gicmodel.memory import PAGE_BYTES
+from gicmodel.migration.host import Host
 
 
 class MissingCommand(AssertionError):
     """The driver has left out the command that the message names."""
 
 
-class TwinHost:
-    """RAM, a GIC, and a driver that has booted it. `late`: the GIC retains and puts off what it may."""
+class TwinHost(Host):
+    """A host whose driver is of some class. `late`: its GIC retains and puts off what it may."""
 
     def __init__(self, config: GicConfig, driver_class: type[GicDriver], late: bool) -> None:
-        self.config = replace(config, caching="retain" if late else "none")
-        self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
-        self.gic = Gic(self.config, self.memory)
-        self.late = LateGic(self.gic) if late else None
-        bases = [config.redistributor_base + n * config.redistributor_stride for n in range(config.redistributors)]
-        self.driver = driver_class(
-            self.late or self.gic,
-            self.memory,
-            PageAllocator(self.memory, RAM_BASE, self.memory.end),
-            config.intid_bits,
-            config.vpe_id_bits,
-            redistributor_bases=bases,
-        )
-        self.driver.probe()
+        self.late: LateGic | None = None
+        config = replace(config, caching="retain" if late else "none")
+        super().__init__("twin", config, RAM_BYTES, port=self._late if late else None, driver_class=driver_class)
+
+    def _late(self, gic: Gic) -> LateGic:
+        self.late = LateGic(gic)
+        return self.late
 
     # What the machine's rules do, in numbers that mean the same on both hosts.
 

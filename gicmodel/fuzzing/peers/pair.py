@@ -59,7 +59,7 @@ class Pair:
 
     def retry(self, its: int, replace: int) -> None:
         """Write CWRITER.Retry, whether the queue is stalled or not; `replace`: put SYNC where it is stalled."""
-        harmless: Command = ("SYNC", {"RDbase": self.universe.rdbase(0)})
+        harmless: Command = ("SYNC", {"RDbase": self.config.rdbase(0)})
         replaces = bool(replace) and self.lab.stalled(its)
         self.lab.retry(its, words(harmless, self.config.architecture) if replaces else None)
         self.oracle.retry(its, *([harmless] if replace else []))
@@ -98,7 +98,7 @@ class Pair:
         self.lab.zero_vpt(vpt)
         self.oracle.vpts.pop(vpt, None)
         tables = {"VPT_addr": vpt, "VCONF_addr": universe.vconfs[index % len(universe.vconfs)]}
-        size = {"VPT_size": self.config.intid_bits - 1, "Default_Doorbell": doorbell, "RDbase": universe.rdbase(rd)}
+        size = {"VPT_size": self.config.intid_bits - 1, "Default_Doorbell": doorbell, "RDbase": self.config.rdbase(rd)}
         command = ("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": 1, **tables, **size})
         self.push(its, [words(command, self.config.architecture)])
 

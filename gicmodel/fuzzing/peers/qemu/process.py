@@ -74,8 +74,8 @@ class QemuRam:
 class QemuProcess:
     """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
 
-    `ram` (uint8, [RAM_BYTES]) is its memory from RAM_BASE on. Use it as a context manager: the process ends with the
-    block, however the block ends. Its files have no names any more once it runs, so that none is left behind either.
+    Its registers are at physical addresses, and `memory` is its RAM. Use it as a context manager: the process ends with
+    the block, however the block ends. Its files have no names any more once it runs, so that none is left behind.
     """
 
     def __init__(self, gic_version: int = 4, redistributors: int = 4, trace: Path | None = None) -> None:
@@ -91,7 +91,7 @@ class QemuProcess:
             path = Path(directory, "qtest")
             listener.bind(str(path))
             listener.listen(1)
-            self.ram = _shared_ram(path.with_name("ram"))
+            self.memory = QemuRam(_shared_ram(path.with_name("ram")))
             self._process = _start(_arguments(path, gic_version, redistributors, trace), self._stderr)
             undo.callback(self._end)
             self._socket = self._accept(listener)
@@ -164,32 +164,6 @@ class QemuProcess:
     def _last_words(self) -> str:
         self._stderr.seek(0)
         return " ".join(self._stderr.read().decode(errors="replace").split()) or "it wrote nothing on stderr"
-
-
-class QemuFrame:
-    """The registers of a device of a QEMU machine, at a physical address."""
-
-    def __init__(self, process: QemuProcess, address: int) -> None:
-        self._process, self._address = process, address
-
-    def read(self, offset: int, size: int) -> int:
-        """A register."""
-        return self._process.read(self._address + offset, size)
-
-    def write(self, offset: int, value: int, size: int) -> None:
-        """A register."""
-        self._process.write(self._address + offset, value, size)
-
-
-class QemuGic:
-    """The GIC of a QEMU machine, and its RAM: what software is given in the place of the model's `Gic`."""
-
-    def __init__(self, process: QemuProcess) -> None:
-        self.memory = QemuRam(process.ram)
-        self.its = [QemuFrame(process, process.its(0))]
-        self.redistributors = [
-            QemuFrame(process, process.redistributor(number, 0)) for number in range(process.redistributors)
-        ]
 
 
 _SUFFIX = {2: "w", 4: "l", 8: "q"}

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.strategies import Command, Geometry, words
 from gicmodel.fuzzing.peers.qemu.differences import COMPARED, PENDING_LAST, avoided
-from gicmodel.fuzzing.peers.qemu.process import QemuGic, QemuProcess
+from gicmodel.fuzzing.peers.qemu.process import ITS_BASE, QemuProcess
 from gicmodel.fuzzing.universe import universe_of
-from gicmodel.hardware import Gic
+from gicmodel.hardware import Bus, Gic
 from gicmodel.lab import tables_seen
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.placement import RAM_BASE, RAM_BYTES, Allocation, place
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
-from gicmodel.layouts.registers.by_name import RegisterFrame, register
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 UNMAPPED = 0x3_0000_0000
@@ -43,39 +43,25 @@ class Difference(NamedTuple):
     qemu: int
 
 
-class BothFrames:
-    """A frame of the model's registers, and QEMU's, which is written first."""
+class BothSpaces:
+    """The model's registers, and QEMU's at the same addresses, which are written first."""
 
-    def __init__(self, both: BothGics, model: RegisterFrame, qemu: RegisterFrame) -> None:
-        self._both, self._model, self._qemu = both, model, qemu
+    def __init__(self, model: Bus, memory: GuestMemory, qemu: QemuProcess) -> None:
+        self.read = model.read
+        self._model, self._memory, self._qemu = model, memory, qemu
 
-    def read(self, offset: int, size: int) -> int:
-        """The model's."""
-        return self._model.read(offset, size)
-
-    def write(self, offset: int, value: int, size: int) -> None:
+    def write(self, address: int, value: int, size: int) -> None:
         """What software has written to RAM is QEMU's, too, before this; what the hardware writes is not."""
-        self._both.share_ram()
-        self._qemu.write(offset, value, size)
-        self._model.write(offset, value, size)
-        self._both.memory.clear_dirty()
-
-
-class BothGics:
-    """The model's GIC and QEMU's, and RAM that software writes for both."""
-
-    def __init__(self, model: Gic, qemu: QemuGic) -> None:
-        self.memory, self._qemu = model.memory, qemu
-        self.its = [BothFrames(self, *pair) for pair in zip(model.its, qemu.its, strict=True)]
-        self.redistributors = [
-            BothFrames(self, *pair) for pair in zip(model.redistributors, qemu.redistributors, strict=True)
-        ]
+        self.share_ram()
+        self._qemu.write(address, value, size)
+        self._model.write(address, value, size)
+        self._memory.clear_dirty()
 
     def share_ram(self) -> None:
         """Copy to QEMU the pages that software has written since the last register write."""
-        for page in self.memory.dirty_pages().tolist():
-            self._qemu.memory.write(page, self.memory.read(page, PAGE_BYTES))
-        self.memory.clear_dirty()
+        for page in self._memory.dirty_pages().tolist():
+            self._qemu.memory.write(page, self._memory.read(page, PAGE_BYTES))
+        self._memory.clear_dirty()
 
 
 class Twins(Lab):
@@ -86,7 +72,7 @@ class Twins(Lab):
     """
 
     def __init__(self, process: QemuProcess, config: GicConfig, geometry: Geometry) -> None:
-        self.qemu = QemuGic(process)
+        self.qemu = process
         self.commands = 0
         self.pending_lasts: Counter[bool] = Counter()
         self.stalls: list[Difference] = []
@@ -97,11 +83,10 @@ class Twins(Lab):
         queue = allocation.take_many(1, QUEUE_BYTES)
         self._end = allocation.take(PAGE_BYTES)
         placement = replace(placement, queues=queue, queue_bytes=QUEUE_BYTES)
-        super().__init__(config, placement, GuestMemory(RAM_BASE, RAM_BYTES), self._beside_qemu)
-
-    def _beside_qemu(self, gic: Gic) -> BothGics:
-        self._both = BothGics(gic, self.qemu)
-        return self._both
+        gic = Gic(config, GuestMemory(RAM_BASE, RAM_BYTES))
+        bus = Bus(gic, its_base=ITS_BASE)
+        self._both = BothSpaces(bus, gic.memory, process)
+        super().__init__(gic, bus, placement, self._both)
 
     # Commands.
 
@@ -154,7 +139,7 @@ class Twins(Lab):
         self.schedule_v40(rd, vpt, vconf, vintid_bits)
 
     def deschedule(self, rd: int, doorbell: bool, pending_last: bool) -> bool:
-        """As of a rig; a value of PendingLast that can be compared is counted."""
+        """As of a lab; a value of PendingLast that can be compared is counted."""
         value = super().deschedule(rd, doorbell, pending_last)
         if rd not in self._incomparable:
             self.pending_lasts[value] += 1
@@ -200,11 +185,12 @@ class Twins(Lab):
         """ITS or redistributor, the mask to compare under, and the register's two values."""
         offset, size = register(name, "4.0").offset, register(name, "4.0").bits // 8
         if name.startswith("GITS"):
-            yield 0, COMPARED[name], self.its[0].read(name), self.qemu.its[0].read(offset, size)
+            yield 0, COMPARED[name], self.its[0].read(name), self.qemu.read(self.bus.base("GITS0") + offset, size)
             return
-        for rd, (model, qemu) in enumerate(zip(self.redistributors, self.qemu.redistributors, strict=True)):
+        for rd, model in enumerate(self.redistributors):
             hidden = PENDING_LAST if name == "GICR_VPENDBASER" and rd in self._incomparable else 0
-            yield rd, COMPARED[name] & ~hidden, model.read(name), qemu.read(offset, size)
+            qemu = self.qemu.read(self.bus.base(f"GICR{rd}") + offset, size)
+            yield rd, COMPARED[name] & ~hidden, model.read(name), qemu
 
     def _different_bytes(self) -> list[Difference]:
         self._both.share_ram()
