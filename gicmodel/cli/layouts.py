@@ -18,6 +18,7 @@ from gicmodel.layouts.registers.by_name import REGISTERS
 from gicmodel.layouts.registers.register import Register
 
 DIAGRAM_COLUMNS = 2 * ROW_BITS + 1
+MOST_PLACES = 8
 
 
 @click.command(name="layouts")
@@ -69,7 +70,7 @@ def page(layout: Layout) -> str:
     heading = [f"{layout.name}: {KINDS[layout]}, {layout.bits} bits", layout.doc]
     if KINDS[layout] == "command":
         heading.append(f"opcode {_opcode(layout):#04x}, {_generations(_architectures(layout))}")
-    heading += [_where(register) for register in _registers(layout)]
+    heading += _places(_registers(layout))
     diagram, _, fields = layout.diagram().rpartition("\n\n")
     bits = diagram if room() >= DIAGRAM_COLUMNS else f"(the bits are drawn in {DIAGRAM_COLUMNS} columns)"
     return "\n".join([*heading, "", bits, "", fields])
@@ -103,6 +104,12 @@ def _where(register: Register) -> str:
     reset = ", ".join(f"{name}={value}" for name, value in register.reset.items())
     place = f"{register.name} at {register.offset:#07x}, {register.access}, {_generations(register.architectures)}"
     return f"{place}, reset {reset}" if reset else place
+
+
+def _places(registers: list[Register]) -> list[str]:
+    """Where registers are; of many only the first ones and the last."""
+    lines = [_where(register) for register in registers]
+    return lines if len(lines) <= MOST_PLACES else [*lines[:2], "...", lines[-1]]
 
 
 def _registers(layout: Layout) -> list[Register]:

@@ -28,7 +28,7 @@ class Gic:
         self.config = config
         self.memory = memory
         self.machine: Machine = new_machine(config, memory)
-        self.distributor = Distributor(config)
+        self.distributor = Distributor(config, self.machine)
         self.its = [Its(config, self.machine, number) for number in range(config.its)]
         self.redistributors = [Redistributor(config, self.machine, number) for number in range(config.redistributors)]
         self._group_redistributors()
@@ -59,6 +59,7 @@ class Gic:
 
         Without `commands_per_step` the queues have already run to their ends and this executes nothing.
         """
+        self.distributor.step()
         for redistributor in self.redistributors:
             redistributor.step()
         budget = self.config.commands_per_step or 0

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,17 @@ from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words
 from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE_TABLE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
-from gicmodel.hardware.register_face import MPAM_SIZES, Handler, RegisterFace, changed, field_mask, fixed, word_at
+from gicmodel.hardware.register_face import (
+    MPAM_SIZES,
+    Accesses,
+    Handler,
+    RegisterFace,
+    accesses_of,
+    changed,
+    field_mask,
+    fixed,
+    word_at,
+)
 from gicmodel.jit import direct
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
@@ -35,7 +45,6 @@ from gicmodel.layouts.registers.its import (
     GITS_SGIR,
     GITS_STATUSR,
     GITS_TYPER,
-    ITS_REGISTERS,
 )
 from gicmodel.layouts.table import PAGE_SIZES, Table, TableType
 
@@ -70,7 +79,7 @@ class Its(RegisterFace):
         page_size = GITS_BASER.pack(Page_Size=PAGE_SIZES.index(config.baser_page_bytes))
         for index, baser in enumerate(self._types):
             self._state[ITS.baser + index] = baser | (page_size if baser else 0)
-        super().__init__(ITS_REGISTERS, config.architecture, self.HANDLERS)
+        super().__init__(_accesses(config.architecture))
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
@@ -211,6 +220,11 @@ class Its(RegisterFace):
         "GITS_TRANSLATER": Handler(write=lambda its, event_id: its.translate(0, event_id)),
         "GITS_SGIR": Handler(write=_write_sgir, halves=()),
     }
+
+
+@cache
+def _accesses(architecture: str) -> Accesses:
+    return accesses_of(architecture, Its.HANDLERS)
 
 
 def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:

@@ -1,22 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The register face of a redistributor: RD_base frame at 0, VLPI_base frame at 0x2_0000, and its PE's CPU interface.
+"""The register face of a redistributor: RD_base frame at 0, SGI_base at 0x1_0000, VLPI_base at 0x2_0000.
 
-The SGI_base frame is not modelled: SGIs and PPIs of the host have no part in LPIs.
+And the CPU interface of its PE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.config import PRIORITY_BITS, GicConfig
+from gicmodel.config import FIRST_PPI, FIRST_SPI, PRIORITY_BITS, GicConfig
+from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_handlers
 from gicmodel.hardware.kernels import cpu, redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
+from gicmodel.hardware.kernels.inputs import set_ppi
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
-from gicmodel.hardware.register_face import MPAM_SIZES, Handler, RegisterFace, field_mask, fixed, word_at
+from gicmodel.hardware.register_face import (
+    MPAM_SIZES,
+    Accesses,
+    Handler,
+    RegisterFace,
+    accesses_of,
+    field_mask,
+    fixed,
+    word_at,
+)
 from gicmodel.jit import direct
 from gicmodel.layouts.its_tables import VPE_CONFIGURATION
 from gicmodel.layouts.registers.identification import ARM, REDISTRIBUTOR_PART, identification
@@ -40,13 +51,12 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_VSGIPENDR,
     GICR_VSGIR,
     GICR_WAKER,
-    REDISTRIBUTOR_REGISTERS,
-    SGI_FRAME,
-    VLPI_FRAME,
 )
-from gicmodel.layouts.registers.register import Register
 from gicmodel.layouts.table import Table
 
+LPIS_PENDING, ENABLES_PENDING = int(redistributor.LPIS_PENDING), int(redistributor.ENABLES_PENDING)
+_SGIS_ARE_EDGES = 0xAAAA_AAAA
+_SGIS = (1 << FIRST_PPI) - 1
 CPUS_PER_CLUSTER = 16
 LEAST_BPR0 = 7 - PRIORITY_BITS
 LEAST_BPR1 = LEAST_BPR0 + 1
@@ -116,7 +126,8 @@ class Redistributor(RegisterFace):
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
         self._state[RD.waker] = _ASLEEP
         self._state[RD.icc_bpr0], self._state[RD.icc_bpr1] = LEAST_BPR0, LEAST_BPR1
-        super().__init__(_registers(config), config.architecture, self.HANDLERS)
+        self._state[RD.edge] = _SGIS
+        super().__init__(_accesses(config.architecture, config.direct_lpi, config.invalidation_registers))
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
@@ -155,12 +166,10 @@ class Redistributor(RegisterFace):
     @property
     def _tables_fixed(self) -> bool:
         """EnableLPIs = 1, or RWP = 1: to write GICR_PROPBASER or GICR_PENDBASER is UNPREDICTABLE, and ignored."""
-        return self._lpis_enabled or bool(self._state[RD.rwp])
+        return self._lpis_enabled or bool(self._state[RD.rwp] & LPIS_PENDING)
 
     def _note(self, statusr_bit: int, offset: int) -> None:
-        """The SGI_base frame reads as zero and ignores writes."""
-        if not SGI_FRAME <= offset < VLPI_FRAME:
-            self._state[RD.statusr] |= statusr_bit
+        self._state[RD.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
         fixed = GICR_CTLR.pack(CES=self.config.ces, IR=self.config.invalidation_registers)
@@ -170,6 +179,20 @@ class Redistributor(RegisterFace):
         """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; the latter only with GICR_CTLR.CES = 1."""
         if value & _ENABLE_LPIS or self.config.ces:
             self._enable(self._machine, self.number, bool(value & _ENABLE_LPIS))
+
+    def implemented(self, register: int) -> int:
+        """There is every SGI and PPI."""
+        return WORD_MASK
+
+    def note_disabled(self) -> None:
+        """GICR_CTLR.RWP stands from a write of GICR_ICENABLER0 on."""
+        self._state[RD.rwp] |= ENABLES_PENDING if self._stepping else 0
+
+    def set_line(self, intid: int, level: bool) -> None:
+        """A PPI's input, 16 to 31, goes high or low. ValueError: there is no such PPI."""
+        if not FIRST_PPI <= intid < FIRST_SPI:
+            raise ValueError(f"Redistributor.set_line: {intid} is no PPI, which are {FIRST_PPI} to {FIRST_SPI - 1}")
+        set_ppi(self._machine, self.number, intid, level)
 
     def _write_statusr(self, value: int) -> None:
         self._state[RD.statusr] &= ~(value & _STATUSR_MASK)
@@ -234,7 +257,8 @@ class Redistributor(RegisterFace):
         self._derive_table()
         if was:
             redistributor.drop_vpe_configurations(self._machine, self.number)
-            self._state[RD.rwp] = bool(self._stepping and not value & _VALID)
+            self._state[RD.rwp] &= ~LPIS_PENDING
+            self._state[RD.rwp] |= LPIS_PENDING if self._stepping and not value & _VALID else 0
 
     def _read_vpendbaser(self) -> int:
         return self._state[RD.vpendbaser] | (_DIRTY if self._state[RD.dirty] else 0)
@@ -251,6 +275,9 @@ class Redistributor(RegisterFace):
 
     HANDLERS: ClassVar[dict[str, Handler]] = {
         **fixed("GICR_TYPER", "GICR_IIDR", "GICR_MPAMIDR", *identification("GICR", 0, REDISTRIBUTOR_PART)),
+        **interrupt_handlers("GICR", RD, range(1)),
+        "GICR_ICFGR0": Handler(lambda face: _SGIS_ARE_EDGES, lambda face, value: None),
+        "GICR_NSACR": RAZ_WI,
         "GICR_CTLR": Handler(_read_ctlr, _write_ctlr),
         "GICR_STATUSR": Handler(word_at(RD.statusr), _write_statusr),
         "GICR_WAKER": Handler(word_at(RD.waker), _write_waker),
@@ -269,12 +296,13 @@ class Redistributor(RegisterFace):
     }
 
 
-def _registers(config: GicConfig) -> tuple[Register, ...]:
-    """The registers that this configuration has."""
-    absent = set() if config.direct_lpi else set(_DIRECT)
-    if not config.invalidation_registers:
+@cache
+def _accesses(architecture: str, direct_lpi: bool, invalidation_registers: bool) -> Accesses:
+    absent = set() if direct_lpi else set(_DIRECT)
+    if not invalidation_registers:
         absent |= _INVALIDATION
-    return tuple(entry for entry in REDISTRIBUTOR_REGISTERS if entry.name not in absent)
+    handlers = {name: handler for name, handler in Redistributor.HANDLERS.items() if name not in absent}
+    return accesses_of(architecture, handlers)
 
 
 def affinity(number: int) -> tuple[int, int]:

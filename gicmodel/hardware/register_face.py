@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an access reaches a register, of the hardware or of KVM's virtual GIC: widths, halves, and what is not there.
 
-DDI0601: a 32-bit register takes 32-bit accesses; a 64-bit register takes 64-bit accesses and either half of it alone;
-what is not there reads as zero, ignores writes, and is noted in STATUSR.
+DDI0601: a 32-bit register takes 32-bit accesses, one of priorities also accesses to a byte; a 64-bit register takes
+64-bit accesses and either half of it alone; what is not there reads as zero, ignores writes, and is noted in STATUSR.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.registers.by_name import registers_of
 from gicmodel.layouts.registers.its import GITS_STATUSR
 from gicmodel.layouts.registers.register import Register
 
-HALF_BITS = 32
+BYTE_BITS, HALF_BITS = 8, 32
 HALF_MASK = (1 << HALF_BITS) - 1
 READ_RESERVED, WRITE_RESERVED, READ_OF_WO, WRITE_OF_RO = (
     GITS_STATUSR.pack(**{name: 1}) for name in ("RRD", "WRD", "RWOD", "WROD")
 )
-"""GITS_STATUSR and GICR_STATUSR share these bits."""
+"""GITS_STATUSR, GICR_STATUSR and GICD_STATUSR share these bits."""
 MPAM_SIZES = {"PMGmax": 1, "PARTIDmax": 63}
 """The fields of GITS_MPAMIDR and GICR_MPAMIDR."""
 
@@ -30,13 +31,14 @@ class Handler(NamedTuple):
 
     Each function is given the face first: a handler belongs to a class, and no `Gic` refers to itself through one.
     `stored` is what a write of one half of a 64-bit register leaves of the other half, where that is not what a read
-    shows. `halves` are the bits at which a half begins that can be accessed alone.
+    shows. `halves` are the bits at which a half begins that can be accessed alone; `octets`: so can each byte.
     """
 
     read: Callable[[Any], int] | None = None
     write: Callable[[Any, int], object] | None = None
     stored: Callable[[Any], int] | None = None
     halves: tuple[int, ...] = (0, HALF_BITS)
+    octets: bool = False
 
     def kept(self, face: RegisterFace) -> int:
         """The whole register as a write of a half finds it."""
@@ -53,15 +55,18 @@ class Access(NamedTuple):
     whole: bool
 
 
-class RegisterFace:
-    """The registers of `architecture` that have a handler by their name, from the start of their first frame."""
+Accesses = Mapping[tuple[int, int], Access]
+"""What an access of (offset, bytes) reaches."""
 
-    def __init__(self, registers: Iterable[Register], architecture: str, handlers: Mapping[str, Handler]) -> None:
-        has = (entry for entry in registers if entry.name in handlers and architecture in entry.architectures)
-        self._accesses = _accesses((entry, handlers[entry.name]) for entry in has)
+
+class RegisterFace:
+    """Registers, from the start of their first frame; `accesses` are those of `accesses_of`."""
+
+    def __init__(self, accesses: Accesses) -> None:
+        self._accesses = accesses
 
     def read(self, offset: int, size: int = 8) -> int:
-        """What a read of `size` bytes (4 or 8) at `offset` returns; 0 where there is nothing to read."""
+        """What a read of `size` bytes (4 or 8, perhaps 1) at `offset` returns; 0 where there is nothing to read."""
         access = self._accesses.get((offset, size))
         if access is None:
             self._note(READ_RESERVED, offset)
@@ -73,7 +78,7 @@ class RegisterFace:
         return (int(handler.read(self)) >> shift) & mask
 
     def write(self, offset: int, value: int, size: int = 8) -> None:
-        """A write of `size` bytes (4 or 8; 2 for a register that takes it) of `value` at `offset`."""
+        """A write of `size` bytes (4 or 8; 1 or 2 for a register that takes it) of `value` at `offset`."""
         access = self._accesses.get((offset, size))
         if access is None:
             self._note(WRITE_RESERVED, offset)
@@ -90,16 +95,27 @@ class RegisterFace:
         """The access at `offset` is refused, for the reason that STATUSR has this bit for."""
 
 
-def _accesses(handled: Iterable[tuple[Register, Handler]]) -> dict[tuple[int, int], Access]:
-    """What an access of (offset, bytes) reaches. A register has precedence over a half of its neighbour."""
-    found: dict[tuple[int, int], Access] = {}
-    halves: dict[tuple[int, int], Access] = {}
-    for entry, handler in handled:
-        found[entry.offset, entry.bits // 8] = Access(handler, 0, (1 << entry.bits) - 1, True)
-        if entry.bits == 2 * HALF_BITS:
-            for shift in handler.halves:
-                halves[entry.offset + shift // 8, HALF_BITS // 8] = Access(handler, shift, HALF_MASK, False)
-    return halves | found
+def accesses_of(architecture: str, handlers: Mapping[str, Handler]) -> Accesses:
+    """The registers of `architecture` that have a handler by their name. One has precedence over its neighbour's half.
+
+    They are the same for all frames with the same handlers, and there are many of them.
+    """
+    registers = registers_of(architecture)
+    handled = [(registers[name], handler) for name, handler in handlers.items() if name in registers]
+    whole = {
+        (entry.offset, entry.bits // 8): Access(handler, 0, (1 << entry.bits) - 1, True) for entry, handler in handled
+    }
+    return dict(part for entry, handler in handled for part in _parts(entry, handler)) | whole
+
+
+def _parts(entry: Register, handler: Handler) -> Iterable[tuple[tuple[int, int], Access]]:
+    """The halves and bytes of a register that can be accessed alone."""
+    if entry.bits == 2 * HALF_BITS:
+        for shift in handler.halves:
+            yield (entry.offset + shift // 8, HALF_BITS // 8), Access(handler, shift, HALF_MASK, False)
+    if handler.octets:
+        for shift in range(0, entry.bits, BYTE_BITS):
+            yield (entry.offset + shift // 8, 1), Access(handler, shift, (1 << BYTE_BITS) - 1, False)
 
 
 def fixed(*names: str) -> dict[str, Handler]:

@@ -6,8 +6,7 @@ from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
 from gicmodel.kvm.register_face import VgicHandler, VgicRegisters, handler
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
-from gicmodel.layouts.registers.guest import GICD_CTLR, GICD_IIDR
+from gicmodel.layouts.registers.distributor import GICD_CTLR, GICD_IIDR, GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, KVM, identification
 
 REVISIONS = (2, 3)

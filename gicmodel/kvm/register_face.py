@@ -4,10 +4,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gicmodel.hardware.register_face import HALF_BITS, Handler, RegisterFace
+from gicmodel.hardware.register_face import HALF_BITS, Handler, RegisterFace, accesses_of
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.layouts.registers.by_name import REGISTERS, register
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.register import (
     INNER_SHAREABLE,
     NON_CACHEABLE,
@@ -64,9 +64,9 @@ class VgicRegisters(RegisterFace):
     """
 
     def __init__(self, dist: VgicDist, handlers: Mapping[str, VgicHandler], architecture: str = "3") -> None:
-        super().__init__(REGISTERS, architecture, {name: of.guest for name, of in handlers.items()})
+        super().__init__(accesses_of(architecture, {name: of.guest for name, of in handlers.items()}))
         self._dist = dist
-        self._user = RegisterFace(REGISTERS, architecture, {name: of.user for name, of in handlers.items()})
+        self._user = RegisterFace(accesses_of(architecture, {name: of.user for name, of in handlers.items()}))
         self._words: dict[int, tuple[VgicHandler, int]] = {}
         for name, of in handlers.items():
             entry = register(name, architecture)

@@ -7,7 +7,7 @@ from functools import partial
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.register_face import VgicHandler, handler
 from gicmodel.layouts.lpi_tables import VSGIS
-from gicmodel.layouts.registers.guest import GICR_IPRIORITYR, GICR_ISENABLER0, SGI_PRIORITIES
+from gicmodel.layouts.registers.redistributor import GICR_IPRIORITYR, GICR_ISENABLER0, SGI_PRIORITIES
 
 _SGIS_EACH = VSGIS // SGI_PRIORITIES
 _Change = Callable[[int, bool], None]

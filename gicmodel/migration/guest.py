@@ -14,9 +14,9 @@ from gicmodel.kvm import Vgic
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.distributor import GICD_TYPER2
-from gicmodel.layouts.registers.guest import GICD_CTLR, GICR_IGROUPR0, GICR_IPRIORITYR, GICR_ISENABLER0, SGI_PRIORITIES
+from gicmodel.layouts.registers.distributor import GICD_CTLR, GICD_TYPER2
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import GICR_IGROUPR0, GICR_IPRIORITYR, GICR_ISENABLER0, SGI_PRIORITIES
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine

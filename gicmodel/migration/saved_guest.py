@@ -12,8 +12,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.registers import Registers
 from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
-from gicmodel.layouts.registers.guest import GICR_ISPENDR0
-from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
+from gicmodel.layouts.registers.redistributor import GICR_ISPENDR0, GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
 from gicmodel.migration.machine import Delivery
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from gicmodel.images.registers import Registers
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.registers.by_name import ITS_NAMES, REDISTRIBUTOR_NAMES, read_frame, register
-from gicmodel.layouts.registers.guest import SGI_PRIORITIES
 from gicmodel.layouts.registers.its import BASERS
+from gicmodel.layouts.registers.redistributor import SGI_PRIORITIES
 
 GUEST_DISTRIBUTOR_NAMES = ("CTLR",)
 SGI_NAMES = ("IGROUPR0", "ISENABLER0", "ISPENDR0", *(f"IPRIORITYR{n}" for n in range(SGI_PRIORITIES)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gicmodel.kvm import KvmError
-from gicmodel.layouts.registers.guest import GICD_CTLR
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from tests.kvm.guest import COLLECTIONS, DEFAULT_BYTE, ITTS, RAM_BASE, Guest, offset_of
 from tests.kvm.tables import put_device, put_event
 

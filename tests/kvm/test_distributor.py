@@ -7,8 +7,7 @@ import pytest
 
 from gicmodel.kvm import KvmError, Vgic
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.distributor import GICD_TYPER, GICD_TYPER2
-from gicmodel.layouts.registers.guest import GICD_CTLR
+from gicmodel.layouts.registers.distributor import GICD_CTLR, GICD_TYPER, GICD_TYPER2
 from gicmodel.layouts.registers.redistributor import GICR_CTLR
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import RAM_BASE, RAM_BYTES

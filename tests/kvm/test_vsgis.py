@@ -5,7 +5,8 @@ import pytest
 
 from gicmodel.kvm import KvmError, Vgic
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.guest import GICD_CTLR, GICR_IPRIORITYR
+from gicmodel.layouts.registers.distributor import GICD_CTLR
+from gicmodel.layouts.registers.redistributor import GICR_IPRIORITYR
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import RAM_BASE, RAM_BYTES, Guest
 from tests.kvm.host import Host

@@ -152,6 +152,28 @@ GOLDENS = [
     ("CIDR1", 0x9F, {"CLASS": 9, "PRMBL_1": 0xF}),
 ]
 
+GOLDENS += [("GICD_STATUSR", 0xF, dict.fromkeys(("WROD", "RWOD", "WRD", "RRD"), 1))]
+GOLDENS += [(f"GICD_{name}PI_{whose}", 0x3FB, {"INTID": 1019}) for name in ("SETS", "CLRS") for whose in ("NSR", "SR")]
+GOLDENS += [
+    (f"GICD_{name}", 0xC000_0001, {"bits": 0xC000_0001})
+    for name in "IGROUPR ISENABLER ICENABLER ISPENDR ICPENDR ISACTIVER ICACTIVER ICFGR IGRPMODR NSACR INMIR".split()
+]
+GOLDENS += [
+    (f"GICR_{name}", 0x8002_4001, {"PPI": 0x8002, "SGI": 0x4001})
+    for name in ("ISACTIVER0", "ICACTIVER0", "IGRPMODR0", "INMIR0")
+]
+GOLDENS += [
+    ("GICR_ICFGR0", 0xAAAA_AAAA, {"bits": 0xAAAA_AAAA}),
+    ("GICR_ICFGR1", 0x0080_0002, {"bits": 0x0080_0002}),
+    ("GICR_NSACR", 0x8000_0003, {"NS_access": 0x8000_0003}),
+    ("GICD_IPRIORITYR", 0xA0B8_C0F8, {f"Priority_offset_{n}B": (0xF8, 0xC0, 0xB8, 0xA0)[n] for n in range(4)}),
+    (
+        "GICD_IROUTER",
+        0x12_8034_5678,
+        {"Aff3": 0x12, "Interrupt_Routing_Mode": 1, "Aff2": 0x34, "Aff1": 0x56, "Aff0": 0x78},
+    ),
+]
+
 OFFSETS = {
     "GITS_CTLR": 0x0,
     "GITS_IIDR": 0x4,
@@ -190,6 +212,12 @@ OFFSETS = {
     "GICD_IIDR": 0x8,
     "GICD_TYPER": 0x4,
     "GICD_TYPER2": 0xC,
+    "GICD_SETSPI_NSR": 0x40,
+    "GICD_ISENABLER1": 0x104,
+    "GICD_IPRIORITYR254": 0x7F8,
+    "GICD_ICFGR2": 0xC08,
+    "GICD_IROUTER32": 0x6100,
+    "GICD_IROUTER1019": 0x7FD8,
 }
 
 

@@ -11,7 +11,7 @@ from gicmodel.images.segments import read_image, write_elf
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.guest import GICD_CTLR
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.migration import Host, Migration, MigrationError, Options, state
 from gicmodel.migration.guest import enable_sgis
 from gicmodel.migration.migrate import plan_of

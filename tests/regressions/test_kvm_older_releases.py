@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.kvm import NEWEST, KvmError
-from gicmodel.layouts.registers.guest import GICD_CTLR
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER
 from tests.kvm.forwarded import ForwardedGuest
 from tests.kvm.guest import ITTS, RAM_BASE, Guest, offset_of, without

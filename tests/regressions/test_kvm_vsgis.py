@@ -8,7 +8,7 @@ import pytest
 from gicmodel.kvm import NEWEST, HostOops, KvmBehaviour, KvmError, Vgic
 from gicmodel.kvm.sgi import Sgis
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.guest import GICD_CTLR
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import RAM_BASE, RAM_BYTES, without
 from tests.kvm.host import Host

@@ -176,6 +176,8 @@ def deschedule_v40(m: Machine, rd: Index, value: Word) -> Word:
 
 
 PTZ = GICR_PENDBASER["PTZ"]
+LPIS_PENDING, ENABLES_PENDING = np.uint64(1), np.uint64(2)
+"""Bits of `RD.rwp`: what GICR_CTLR.RWP stands for, a change of EnableLPIs or GICR_VPROPBASER, or GICR_ICENABLER0."""
 
 
 @kernel
@@ -183,13 +185,14 @@ def write_enable(m: Machine, rd: Index, enable: Truth) -> None:
     """A write of GICR_CTLR.EnableLPIs; 0 to 1 while RWP = 1 is UNPREDICTABLE, and ignored."""
     r = rd_at(rd)
     was = get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE
-    if enable and not was and m.chip[r + RD.rwp] == ZERO:
+    if enable and not was and m.chip[r + RD.rwp] & LPIS_PENDING == ZERO:
         m.chip[r + RD.ctlr] = put(ONE, ENABLE_LPIS)
         enable_lpis(m, rd)
     elif was and not enable:
         m.chip[r + RD.ctlr] = ZERO
         disable_lpis(m, rd)
-        m.chip[r + RD.rwp] = m.chip[CONFIG.stepping]
+        if m.chip[CONFIG.stepping] == ONE:
+            m.chip[r + RD.rwp] |= LPIS_PENDING
 
 
 @kernel

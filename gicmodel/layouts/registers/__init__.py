@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory-mapped registers of the ITS and the redistributor, and those of the distributor that matter (DDI0601)."""
+"""The memory-mapped registers of ITS, redistributor and distributor, and the system registers of a PE (DDI0601)."""

@@ -10,13 +10,12 @@ from typing import Protocol
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.cpu_interface import CPU_INTERFACE_REGISTERS
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
-from gicmodel.layouts.registers.guest import GUEST_REGISTERS
 from gicmodel.layouts.registers.its import BASERS, ITS_REGISTERS
-from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS, SGI_REGISTERS
 from gicmodel.layouts.registers.register import Register
 from gicmodel.layouts.registers.system import SystemRegister
 
-REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *DISTRIBUTOR_REGISTERS, *GUEST_REGISTERS)
+REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *SGI_REGISTERS, *DISTRIBUTOR_REGISTERS)
 """The memory-mapped registers."""
 SYSTEM_REGISTERS = CPU_INTERFACE_REGISTERS
 """The system registers."""

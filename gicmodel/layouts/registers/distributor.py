@@ -1,10 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GICD_* registers that size LPIs and vLPIs (DDI0601)."""
+"""The GICD_* registers where there is one Security state and affinity routing is always on (DDI0601).
 
+Left out are the registers of a distributor without affinity routing (GICD_ITARGETSR<n>, GICD_SGIR, GICD_CPENDSGIR<n>,
+GICD_SPENDSGIR<n>) and those of extended SPIs, which the model has not.
+"""
+
+from collections.abc import Iterable
+
+from gicmodel.config import FIRST_SPI
 from gicmodel.layouts.declaration import RES0, Bits, Flag
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.identification import identification_registers
-from gicmodel.layouts.registers.register import GICV4_1, Register, register32
+from gicmodel.layouts.registers.register import (
+    GICV4_1,
+    Register,
+    iidr,
+    priorities,
+    register32,
+    register64,
+    statusr,
+)
 
+GICD_CTLR = register32(
+    "GICD_CTLR",
+    "Distributor control, one Security state",
+    Flag("RWP", "RO: a register write is pending"),
+    RES0(22),
+    Flag("nASSGIreq", "SGIs have no active state (GICv4.1)"),
+    Flag("E1NWF", "1 of N interrupts may wake PEs"),
+    Flag("DS", "RO: there is one Security state"),
+    RES0(1),
+    Flag("ARE", "Affinity routing is enabled"),
+    RES0(2),
+    Flag("EnableGrp1", "Group 1 interrupts are enabled"),
+    Flag("EnableGrp0", "Group 0 interrupts are enabled"),
+)
+GICD_IIDR = iidr("GICD_IIDR", "Distributor", "Minor revision; of KVM's, userspace chooses it")
 GICD_TYPER = register32(
     "GICD_TYPER",
     "Distributor features and sizes",
@@ -33,8 +64,80 @@ GICD_TYPER2 = register32(
     Bits("VID", 5, "Number of vPEID bits, minus one"),
 )
 
+GICD_STATUSR = statusr("GICD_STATUSR", "Distributor")
+
+
+def _spi(name: str, doc: str) -> Layout:
+    return register32(name, doc, RES0(19), Bits("INTID", 13, "SPI"))
+
+
+def _one_bit_each(name: str, doc: str) -> Layout:
+    return register32(name, doc, Bits("bits", 32, "Bit x: interrupt 32 * n + x"))
+
+
+def _two_bits_each(name: str, doc: str) -> Layout:
+    return register32(name, doc, Bits("bits", 32, "Bits 2x + 1 and 2x: interrupt 16 * n + x"))
+
+
+GICD_SETSPI_NSR = _spi("GICD_SETSPI_NSR", "Make an SPI pending, by a message")
+GICD_CLRSPI_NSR = _spi("GICD_CLRSPI_NSR", "Take an SPI's message back")
+GICD_SETSPI_SR = _spi("GICD_SETSPI_SR", "As GICD_SETSPI_NSR, for Secure SPIs; WI")
+GICD_CLRSPI_SR = _spi("GICD_CLRSPI_SR", "As GICD_CLRSPI_NSR, for Secure SPIs; WI")
+GICD_IGROUPR = _one_bit_each("GICD_IGROUPR", "Group of SPIs")
+GICD_ISENABLER = _one_bit_each("GICD_ISENABLER", "Enables of SPIs; 1 sets")
+GICD_ICENABLER = _one_bit_each("GICD_ICENABLER", "Enables of SPIs; 1 clears")
+GICD_ISPENDR = _one_bit_each("GICD_ISPENDR", "Pending SPIs; 1 sets")
+GICD_ICPENDR = _one_bit_each("GICD_ICPENDR", "Pending SPIs; 1 clears")
+GICD_ISACTIVER = _one_bit_each("GICD_ISACTIVER", "Active SPIs; 1 sets")
+GICD_ICACTIVER = _one_bit_each("GICD_ICACTIVER", "Active SPIs; 1 clears")
+GICD_IPRIORITYR = priorities("GICD_IPRIORITYR")
+GICD_ICFGR = _two_bits_each("GICD_ICFGR", "SPIs that are level-sensitive (0) or edge-triggered (2)")
+GICD_IGRPMODR = _one_bit_each("GICD_IGRPMODR", "Secure groups of SPIs; RAZ/WI")
+GICD_NSACR = _two_bits_each("GICD_NSACR", "Non-secure accesses to Secure SPIs; RAZ/WI")
+GICD_INMIR = _one_bit_each("GICD_INMIR", "SPIs that are non-maskable; RAZ/WI")
+GICD_IROUTER = register64(
+    "GICD_IROUTER",
+    "Where an SPI goes",
+    RES0(24),
+    Bits("Aff3", 8, "Affinity level 3"),
+    Flag("Interrupt_Routing_Mode", "To any one PE, whatever the affinity is"),
+    RES0(7),
+    Bits("Aff2", 8, "Affinity level 2"),
+    Bits("Aff1", 8, "Affinity level 1"),
+    Bits("Aff0", 8, "Affinity level 0"),
+)
+
+
+def _numbered(name: str, first: int, layout: Layout, numbers: Iterable[int], **reset: int) -> tuple[Register, ...]:
+    return tuple(Register(f"{name}{n}", first + layout.bytes * n, "RW", layout, reset=reset) for n in numbers)
+
+
+WORDS_OF_SPIS = range(32)
+"""The n of registers with a bit for each interrupt below 1024; those for SGIs and PPIs, n = 0, are RAZ/WI here."""
+LAST_SPI = 1019
+
 DISTRIBUTOR_REGISTERS = (
+    Register("GICD_CTLR", 0x0000, "RW", GICD_CTLR, reset={"nASSGIreq": 0, "ARE": 0}),
     Register("GICD_TYPER", 0x0004, "RO", GICD_TYPER),
+    Register("GICD_IIDR", 0x0008, "RO", GICD_IIDR),
     Register("GICD_TYPER2", 0x000C, "RO", GICD_TYPER2, GICV4_1),
+    Register("GICD_STATUSR", 0x0010, "RW", GICD_STATUSR),
+    Register("GICD_SETSPI_NSR", 0x0040, "WO", GICD_SETSPI_NSR),
+    Register("GICD_CLRSPI_NSR", 0x0048, "WO", GICD_CLRSPI_NSR),
+    Register("GICD_SETSPI_SR", 0x0050, "WO", GICD_SETSPI_SR),
+    Register("GICD_CLRSPI_SR", 0x0058, "WO", GICD_CLRSPI_SR),
+    *_numbered("GICD_IGROUPR", 0x0080, GICD_IGROUPR, WORDS_OF_SPIS),
+    *_numbered("GICD_ISENABLER", 0x0100, GICD_ISENABLER, WORDS_OF_SPIS),
+    *_numbered("GICD_ICENABLER", 0x0180, GICD_ICENABLER, WORDS_OF_SPIS),
+    *_numbered("GICD_ISPENDR", 0x0200, GICD_ISPENDR, WORDS_OF_SPIS, bits=0),
+    *_numbered("GICD_ICPENDR", 0x0280, GICD_ICPENDR, WORDS_OF_SPIS, bits=0),
+    *_numbered("GICD_ISACTIVER", 0x0300, GICD_ISACTIVER, WORDS_OF_SPIS, bits=0),
+    *_numbered("GICD_ICACTIVER", 0x0380, GICD_ICACTIVER, WORDS_OF_SPIS, bits=0),
+    *_numbered("GICD_IPRIORITYR", 0x0400, GICD_IPRIORITYR, range(255), **dict.fromkeys(GICD_IPRIORITYR.fields, 0)),
+    *_numbered("GICD_ICFGR", 0x0C00, GICD_ICFGR, range(64)),
+    *_numbered("GICD_IGRPMODR", 0x0D00, GICD_IGRPMODR, WORDS_OF_SPIS, bits=0),
+    *_numbered("GICD_NSACR", 0x0E00, GICD_NSACR, range(64), bits=0),
+    *_numbered("GICD_INMIR", 0x0F80, GICD_INMIR, WORDS_OF_SPIS, bits=0),
+    *_numbered("GICD_IROUTER", 0x6000, GICD_IROUTER, range(FIRST_SPI, LAST_SPI + 1)),
     *identification_registers("GICD"),
 )

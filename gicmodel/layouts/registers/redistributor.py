@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GICR_* registers of LPIs and vLPIs: RD_base frame at 0, VLPI_base frame at 0x2_0000 (DDI0601)."""
+"""The GICR_* registers: RD_base frame at 0, SGI_base frame at 0x1_0000, VLPI_base frame at 0x2_0000 (DDI0601).
+
+Left out are the registers of extended PPIs, which the model has not.
+"""
 
 from gicmodel.config import FRAME_BYTES
 from gicmodel.layouts.declaration import IMPDEF, RES0, Address, Bits, Flag
@@ -14,8 +17,10 @@ from gicmodel.layouts.registers.register import (
     iidr,
     mpamidr,
     partidr,
+    priorities,
     register32,
     register64,
+    statusr,
 )
 
 _PENDING_TABLE = (
@@ -79,15 +84,7 @@ GICR_TYPER = register64(
     Flag("VLPIS", "vLPIs are supported: four frames (GICv4)"),
     Flag("PLPIS", "Physical LPIs are supported"),
 )
-GICR_STATUSR = register32(
-    "GICR_STATUSR",
-    "Redistributor error report; a bit is cleared by writing 1",
-    RES0(28),
-    Flag("WROD", "A read-only register was written"),
-    Flag("RWOD", "A write-only register was read"),
-    Flag("WRD", "A reserved location was written"),
-    Flag("RRD", "A reserved location was read"),
-)
+GICR_STATUSR = statusr("GICR_STATUSR", "Redistributor")
 GICR_WAKER = register32(
     "GICR_WAKER",
     "Power management of the redistributor",
@@ -180,9 +177,38 @@ GICR_VSGIPENDR = register32(
     Bits("Pending", 16, "Bit n: vSGI n is pending"),
 )
 
+
+def _one_bit_each(name: str, doc: str) -> Layout:
+    return register32(name, doc, Bits("PPI", 16, "Bit n: PPI 16 + n"), Bits("SGI", 16, "Bit n: SGI n"))
+
+
+def _two_bits_each(name: str, doc: str) -> Layout:
+    return register32(name, doc, Bits("bits", 32, "Bits 2x + 1 and 2x: interrupt 16 * n + x"))
+
+
+GICR_IGROUPR0 = _one_bit_each("GICR_IGROUPR0", "Group of SGIs and PPIs")
+GICR_ISENABLER0 = _one_bit_each("GICR_ISENABLER0", "Enables of SGIs and PPIs; 1 sets")
+GICR_ICENABLER0 = _one_bit_each("GICR_ICENABLER0", "Enables of SGIs and PPIs; 1 clears")
+GICR_ISPENDR0 = _one_bit_each("GICR_ISPENDR0", "Pending SGIs and PPIs; 1 sets")
+GICR_ICPENDR0 = _one_bit_each("GICR_ICPENDR0", "Pending SGIs and PPIs; 1 clears")
+GICR_ISACTIVER0 = _one_bit_each("GICR_ISACTIVER0", "Active SGIs and PPIs; 1 sets")
+GICR_ICACTIVER0 = _one_bit_each("GICR_ICACTIVER0", "Active SGIs and PPIs; 1 clears")
+GICR_IPRIORITYR = priorities("GICR_IPRIORITYR")
+GICR_ICFGR0 = _two_bits_each("GICR_ICFGR0", "RO: SGIs are edge-triggered (2)")
+GICR_ICFGR1 = _two_bits_each("GICR_ICFGR1", "PPIs that are level-sensitive (0) or edge-triggered (2)")
+GICR_IGRPMODR0 = _one_bit_each("GICR_IGRPMODR0", "Secure groups of SGIs and PPIs; RAZ/WI")
+GICR_NSACR = register32(
+    "GICR_NSACR", "Non-secure generation of Secure SGIs; RAZ/WI", Bits("NS_access", 32, "Bits 2x + 1 and 2x: SGI x")
+)
+GICR_INMIR0 = _one_bit_each("GICR_INMIR0", "SGIs and PPIs that are non-maskable; RAZ/WI")
+
+PRIVATE_PRIORITIES, SGI_PRIORITIES = 8, 4
+"""How many GICR_IPRIORITYR<n> there are, and how many of them are those of SGIs."""
+
 SGI_FRAME, VLPI_FRAME = FRAME_BYTES, 2 * FRAME_BYTES
 _ENABLES = ("DPG1S", "DPG1NS", "DPG0", "EnableLPIs")
 _ASLEEP = {"ChildrenAsleep": 1, "ProcessorSleep": 1}
+_NONE = {"PPI": 0, "SGI": 0}
 _NOT_RESIDENT = {"Valid": 0, "Dirty": 0}
 _NOT_RESIDENT_V40 = {"Valid": 0, "Dirty": 0, "PendingLast": 0}
 
@@ -209,3 +235,23 @@ REDISTRIBUTOR_REGISTERS = (
     Register("GICR_VSGIR", VLPI_FRAME + 0x80, "WO", GICR_VSGIR, GICV4_1),
     Register("GICR_VSGIPENDR", VLPI_FRAME + 0x88, "RO", GICR_VSGIPENDR, GICV4_1),
 )
+
+SGI_REGISTERS = (
+    Register("GICR_IGROUPR0", SGI_FRAME + 0x080, "RW", GICR_IGROUPR0),
+    Register("GICR_ISENABLER0", SGI_FRAME + 0x100, "RW", GICR_ISENABLER0, reset=_NONE),
+    Register("GICR_ICENABLER0", SGI_FRAME + 0x180, "RW", GICR_ICENABLER0),
+    Register("GICR_ISPENDR0", SGI_FRAME + 0x200, "RW", GICR_ISPENDR0),
+    Register("GICR_ICPENDR0", SGI_FRAME + 0x280, "RW", GICR_ICPENDR0),
+    Register("GICR_ISACTIVER0", SGI_FRAME + 0x300, "RW", GICR_ISACTIVER0, reset=_NONE),
+    Register("GICR_ICACTIVER0", SGI_FRAME + 0x380, "RW", GICR_ICACTIVER0, reset=_NONE),
+    *(
+        Register(f"GICR_IPRIORITYR{n}", SGI_FRAME + 0x400 + 4 * n, "RW", GICR_IPRIORITYR)
+        for n in range(PRIVATE_PRIORITIES)
+    ),
+    Register("GICR_ICFGR0", SGI_FRAME + 0xC00, "RW", GICR_ICFGR0),
+    Register("GICR_ICFGR1", SGI_FRAME + 0xC04, "RW", GICR_ICFGR1),
+    Register("GICR_IGRPMODR0", SGI_FRAME + 0xD00, "RW", GICR_IGRPMODR0),
+    Register("GICR_NSACR", SGI_FRAME + 0xE00, "RW", GICR_NSACR),
+    Register("GICR_INMIR0", SGI_FRAME + 0xF80, "RW", GICR_INMIR0, reset=_NONE),
+)
+"""The SGI_base frame. What each of these holds is not what was last written to it."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.layouts.declaration import RES0, Bits, Declared
+from gicmodel.layouts.declaration import RES0, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
 
 GICV4_1 = ("4.1",)
@@ -69,6 +69,28 @@ def iidr(name: str, of: str, revision: str = "Minor revision") -> Layout:
         Bits("Variant", 4, "Major revision"),
         Bits("Revision", 4, revision),
         Bits("Implementer", 12, "JEP106 code, 0x43B for Arm"),
+    )
+
+
+def statusr(name: str, of: str) -> Layout:
+    """The error report of a distributor or redistributor; that of an ITS begins with these bits too."""
+    return register32(
+        name,
+        f"{of} error report; a bit is cleared by writing 1",
+        RES0(28),
+        Flag("WROD", "A read-only register was written"),
+        Flag("RWOD", "A write-only register was read"),
+        Flag("WRD", "A reserved location was written"),
+        Flag("RRD", "A reserved location was read"),
+    )
+
+
+def priorities(name: str) -> Layout:
+    """Priorities, which can be accessed byte by byte."""
+    return register32(
+        name,
+        "Priorities of four interrupts",
+        *(Bits(f"Priority_offset_{n}B", 8, f"Priority of interrupt 4 * register + {n}") for n in (3, 2, 1, 0)),
     )
 
 

@@ -21,7 +21,7 @@ from gicmodel.layouts.commands import encode
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.guest import GICD_CTLR
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
 
 T = TypeVar("T")
