@@ -146,7 +146,9 @@ def test_resets(entry):
     assert dict(entry.reset) == arm
 
 
-IMPDEF_PRIORITIES = {"ICC_AP0R0_EL1", "ICC_AP1R0_EL1"}
+IMPDEF_PRIORITIES = {
+    f"{name}_AP{group}R0_EL{level}" for name, level in (("ICC", 1), ("ICV", 1), ("ICH", 2)) for group in (0, 1)
+}
 """Their bits are IMPLEMENTATION DEFINED."""
 ABSENT = {"NMI", "NMI_NS"}
 """Fields of registers that only a CPU interface with NMIs has."""
@@ -173,10 +175,10 @@ def test_encoding_and_access_of_a_system_register(entry):
 
 @each_system_register
 def test_fields_and_resets_of_a_system_register(entry):
-    fields = [field for field in arm_fields(entry) if field[0] not in ABSENT]
+    fields = [field for field in arm_fields(entry) if field[0] not in ABSENT - entry.layout.fields.keys()]
     if entry.name in IMPDEF_PRIORITIES:
         fields = [["P", 31, 0, "0"]]
-    assert places(entry) == {name: (high, low) for name, high, low, *_ in fields}
+    assert places(entry) == {name.removesuffix("<n>"): (high, low) for name, high, low, *_ in fields}
     assert dict(entry.reset) == {name: int(reset[0], 2) for name, _, _, *reset in fields if reset}
 
 

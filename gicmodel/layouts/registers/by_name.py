@@ -14,10 +14,11 @@ from gicmodel.layouts.registers.its import BASERS, ITS_REGISTERS
 from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS, SGI_REGISTERS
 from gicmodel.layouts.registers.register import Register
 from gicmodel.layouts.registers.system import SystemRegister
+from gicmodel.layouts.registers.virtual_interface import GUEST_INTERFACE_REGISTERS, HYPERVISOR_REGISTERS
 
 REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *SGI_REGISTERS, *DISTRIBUTOR_REGISTERS)
 """The memory-mapped registers."""
-SYSTEM_REGISTERS = CPU_INTERFACE_REGISTERS
+SYSTEM_REGISTERS = (*CPU_INTERFACE_REGISTERS, *GUEST_INTERFACE_REGISTERS, *HYPERVISOR_REGISTERS)
 """The system registers."""
 
 ITS_NAMES = ("CTLR", "IIDR", "TYPER", "CBASER", "CWRITER", "CREADR", *(f"BASER{n}" for n in range(BASERS)))
