@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from gicmodel.cli.options import Number
+from gicmodel.cli.options import source_options
 from gicmodel.cli.output import Results, json_options, print_table, print_view, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
@@ -20,10 +21,8 @@ from gicmodel.inspection.views import Column, View
 @click.command()
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-@click.option("--before-registers", multiple=True, type=click.Path(path_type=Path), help="Registers of BEFORE.")
-@click.option("--after-registers", multiple=True, type=click.Path(path_type=Path), help="Registers of AFTER.")
-@click.option("--before-base", type=Number(), help="Address of BEFORE's first byte, if it is raw.")
-@click.option("--after-base", type=Number(), help="Address of AFTER's first byte, if it is raw.")
+@source_options("where_before", "before")
+@source_options("where_after", "after")
 @click.option("--before-profile", type=click.Choice(list(PROFILES)), help="Format of BEFORE's entries.")
 @click.option("--after-profile", type=click.Choice(list(PROFILES)), help="Format of AFTER's entries.")
 @click.option("--vpes", metavar="ID,ID,...", help="A host's vPEs in the order of the guest's vCPUs; all if not given.")
@@ -33,10 +32,8 @@ def command(
     ctx: click.Context,
     before: Path,
     after: Path,
-    before_registers: tuple[Path, ...],
-    after_registers: tuple[Path, ...],
-    before_base: int | None,
-    after_base: int | None,
+    where_before: dict[str, Any],
+    where_after: dict[str, Any],
     before_profile: str | None,
     after_profile: str | None,
     vpes: str | None,
@@ -44,15 +41,15 @@ def command(
 ) -> None:
     """Compare two dumps: mappings, configuration, pending interrupts, and where tables are.
 
-    Each dump is read as `gicmodel inspect` reads it. A host with vPEs and a guest's RAM with its saved tables compare
-    too: each vPE's virtual pending table with its vCPU's pending table.
+    Each dump is read as `gicmodel inspect` reads it, with that command's options for each. A host with vPEs and a
+    guest's RAM with its saved tables compare too: each vPE's virtual pending table with its vCPU's pending table.
 
     What one dump has and the other lacks the memory to tell of is "unknown".
 
     Exit status: 0 no difference (tables may lie elsewhere), 1 differences or unknown, 2 unusable input.
     """
-    one = _read(before, before_registers, before_base, before_profile)
-    two = _read(after, after_registers, after_base, after_profile)
+    one = _read(before, where_before, before_profile)
+    two = _read(after, where_after, after_profile)
     comparison = compare(one, two, None if vpes is None else _numbers(vpes))
 
     def show() -> None:
@@ -68,8 +65,8 @@ def command(
     ctx.exit(1 if comparison.differs else 0)
 
 
-def _read(image: Path, files: tuple[Path, ...], base: int | None, profile: str | None) -> Inspection:
-    source = open_source(image, base, files)
+def _read(image: Path, where: dict[str, Any], profile: str | None) -> Inspection:
+    source = open_source(image, **where)
     return inspect(source.dump, source.registers, PROFILES[profile] if profile else None, kernel=source.view)
 
 

@@ -9,10 +9,11 @@ from enum import Enum
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
-from gicmodel.cli.options import FigureFile, Number, ResultFile
+from gicmodel.cli.options import FigureFile, Number, ResultFile, source_options
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.carve import Recorder, write_core
@@ -35,6 +36,10 @@ MOST_EXPLAINED = 64
 """How many entries --hex shows."""
 
 
+OF_REGISTERS = {"files", "trace", "pairs"}
+"""What says where registers are, and not RAM."""
+
+
 class Mode(Enum):
     """How a decoded dump is shown: text, or what the option of that name says."""
 
@@ -47,14 +52,7 @@ class Mode(Enum):
 
 @click.command()
 @click.argument("image", required=False, type=click.Path(path_type=Path))
-@click.option("--base", type=Number(), help="Physical address of a raw image's first byte.")
-@click.option("--registers", "files", multiple=True, type=click.Path(path_type=Path), help="A TOML file or a snapshot.")
-@click.option(
-    "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One register, such as GITS0_BASER0=0xf907..."
-)
-@click.option("--trace", type=click.Path(path_type=Path), help="Registers from a QEMU trace log.")
-@click.option("--node", type=Number(), metavar="N", help="Registers of the Nth Linux kernel found in IMAGE, from 0.")
-@click.option("--vmlinux", metavar="FILE", type=click.Path(path_type=Path), help="Debug information of IMAGE's kernel.")
+@source_options("where")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Format of the entries; detected if not given.")
 @click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
 @click.option("--lpi", type=Number(), metavar="N", help="The events of one physical LPI.")
@@ -86,12 +84,7 @@ class Mode(Enum):
 def command(
     ctx: click.Context,
     image: Path | None,
-    base: int | None,
-    files: tuple[Path, ...],
-    pairs: tuple[str, ...],
-    trace: Path | None,
-    node: int | None,
-    vmlinux: Path | None,
+    where: dict[str, Any],
     profile: str | None,
     device: str | None,
     lpi: int | None,
@@ -110,11 +103,11 @@ def command(
 ) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
-    IMAGE is an ELF core, a LiME file, a kdump vmcore, a snapshot of the model's hardware, or raw bytes with --base;
-    .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the snapshot
-    itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel whose RAM it is: its struct
-    its_node, and its log. --vmlinux, the debug information of that kernel, tells Linux's interrupt numbers, handlers
-    and devices too, and what KVM has of its guests' events (extra [vmcore]).
+    IMAGE is an ELF core, LiME file, kdump vmcore, snapshot of the model's hardware, or raw bytes with --base or as
+    FILE@BASE; .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the
+    snapshot itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel whose RAM it is: its
+    struct its_node, and its log. --vmlinux, the debug information of that kernel, tells Linux's interrupt numbers,
+    handlers and devices too, and what KVM has of its guests' events (extra [vmcore]).
 
     Without IMAGE the registers alone are checked.
 
@@ -123,7 +116,8 @@ def command(
     if rule is not None:
         say(explain_rule(rule) if rule else explain_rules())
         return
-    if image is None and (not (files or trace or pairs) or (base, node, vmlinux) != (None, None, None)):
+    given = {name for name, value in where.items() if value not in (None, ())}
+    if image is None and (not given or given - OF_REGISTERS):
         raise click.UsageError("Missing argument 'IMAGE'.")
     mode = _mode({Mode.JSON: results.as_json, Mode.HEX: as_hex, Mode.CSV: as_csv, Mode.BROWSE: browse})
     if mode is Mode.HEX and (device, lpi, irq, vpe, table) == (None,) * 5:
@@ -134,9 +128,9 @@ def command(
     shown = table or ("events" if mode is Mode.CSV else None)
     selection = Selection(device_id, event_id, vpe, pending, shown, lpi, irq)
     if image is None:
-        source = registers_alone(files, trace, pairs)
+        source = registers_alone(**{name: where[name] for name in OF_REGISTERS})
     else:
-        source = open_source(image, base, files, trace, pairs, node, recorded=carve is not None, vmlinux=vmlinux)
+        source = open_source(image, **where, recorded=carve is not None)
     found = Report.of(image or NO_IMAGE, source, PROFILES[profile] if profile else None, limit)
     views = found.views(selection)
     show: dict[Mode, Callable[[], None]] = {

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What options of several verbs hold: numbers, and where results go, which is asked before any work is done."""
+"""What options of several verbs hold: numbers, where an image and its registers are, and where results go.
+
+The last is asked before any work is done.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,10 @@ import click
 
 from gicmodel.errors import UnusableInput
 
+_PLACE = "FILE@BASE[:OFFSET[:SIZE]]"
+_REGISTERS = "A TOML file, a snapshot, or the output of xp, md or devmem."
+_NODE = "Registers of the Nth Linux kernel found in the image, from 0."
+_VMLINUX = "Debug information of the image's kernel."
 FIGURES = (".svg", ".png", ".pdf")
 
 
@@ -102,3 +111,35 @@ def _check_directory(target: Path, directory: Path) -> None:
         raise UnusableInput(f"{target}: cannot be written: {directory} is not a directory")
     if not os.access(directory, os.W_OK):
         raise UnusableInput(f"{target}: cannot be written: no permission for {directory}")
+
+
+_SOURCE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "base": ("base", {"type": Number(), "help": "Physical address of a raw image's first byte."}),
+    "piece": ("pieces", {"multiple": True, "metavar": _PLACE, "help": "More of the same RAM."}),
+    "registers": ("files", {"multiple": True, "type": click.Path(path_type=Path), "help": _REGISTERS}),
+    "set": ("pairs", {"multiple": True, "metavar": "NAME=VALUE", "help": "One register, such as GITS0_BASER0=0xf9..."}),
+    "trace": ("trace", {"type": click.Path(path_type=Path), "help": "Registers from a QEMU trace log."}),
+    "node": ("node", {"type": Number(), "metavar": "N", "help": _NODE}),
+    "vmlinux": ("vmlinux", {"metavar": "FILE", "type": click.Path(path_type=Path), "help": _VMLINUX}),
+}
+"""The options that say where an image and its registers are: what `open_source` calls each, and how it is declared."""
+
+
+def source_options(argument: str, prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of one source; it gets them as `argument`, what `open_source` takes beside the image.
+
+    With a `prefix`, such as "before", they are --before-base and so on.
+    """
+    names = {option: f"{prefix}_{option}".strip("_") for option in _SOURCE_OPTIONS}
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def gathered(*arguments: Any, **options: Any) -> Any:
+            source = {_SOURCE_OPTIONS[option][0]: options.pop(name) for option, name in names.items()}
+            return command(*arguments, **{argument: source}, **options)
+
+        for option, name in reversed(names.items()):
+            gathered = click.option(f"--{name.replace('_', '-')}", name, **_SOURCE_OPTIONS[option][1])(gathered)
+        return gathered
+
+    return decorated

@@ -7,7 +7,7 @@ One table a frame (`GITS0`, `GICR0`, `GICD`, ...), one key a register, each valu
     CBASER = 0xb8000000431c040f
 
 A redistributor's table may have `RD_base` too, the address of its first frame: no register tells it, and with
-GITS_TYPER.PTA = 1 commands name redistributors by it.
+GITS_TYPER.PTA = 1 commands name redistributors by it. `base` is that of an ITS or the distributor.
 
 A file may as well be lines of `GITS0_CBASER = b8000000431c040f`, hexadecimal with or without 0x.
 
@@ -29,6 +29,8 @@ Registers = dict[str, dict[str, int]]
 """Values by frame and register; those that somebody gave are `Given`, and tell where they come from."""
 
 RD_BASE = "RD_base"
+BASES = {"GITS": "base", "GICR": RD_BASE, "GICD": "base"}
+"""What the address of a unit's first frame is called."""
 PAIRS = "--set"
 """The origin of values given as `NAME=VALUE`."""
 MAX_BYTES = 1 << 20
@@ -37,14 +39,14 @@ MAX_DOTS = 16
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PAIR = re.compile(
-    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)=(?P<value>\w+)", re.ASCII
+    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base|base)=(?P<value>\w+)", re.ASCII
 )
 _LISTED = re.compile(
-    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base)(?:\s*[=:]\s*|\s+)"
+    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base|base)(?:\s*[=:]\s*|\s+)"
     r"(?:0[xX])?(?P<value>[0-9a-fA-F]{1,16})",
     re.ASCII,
 )
-_KNOWN = {entry.name for entry in REGISTERS} | {f"GICR_{RD_BASE}"}
+_KNOWN = {entry.name for entry in REGISTERS} | {f"{unit}_{name}" for unit, name in BASES.items()}
 _COLLECTIONS: dict[type, str] = {dict: "a table", list: "an array"}
 """What is not shown: it may be nested more deeply than Python can print."""
 

@@ -14,10 +14,13 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
+from gicmodel.images.parts import parse_part, read_parts, with_parts
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.segments import Segment
 from gicmodel.images.sources import beside, dump_in, is_snapshot, read_registers, registers_in
+from gicmodel.images.windows import bases_of, window_in
+from gicmodel.images.windows import registers_in as registers_in_window
 
 if TYPE_CHECKING:
     from gicmodel.inspection.linux.devices import KernelView
@@ -51,40 +54,74 @@ def open_source(
     node: int | None = None,
     recorded: bool = False,
     vmlinux: Path | None = None,
+    pieces: Sequence[str] = (),
 ) -> Source:
     """An image with its registers: of a trace, then of files, then of pairs; the later ones count.
+
+    The image, and `pieces` of the same RAM, may have their place behind their name (`images.parts`). A file may show
+    registers by address (`images.windows`): the addresses of the frames are given too, or the kernel's.
 
     Without any: of the image itself if it is a snapshot, or of the file beside it, or of the Linux kernel whose RAM it
     is; of kernel number `node` in any case, below the others, if that is given. Raises UnusableInput if there is none.
     The dump of a `recorded` one remembers what is read of it. `vmlinux` is the debug information of the dumped kernel,
     which is looked for then too.
     """
-    with opened_whole(image) as file:
-        given = [] if trace is None else [(str(trace), registers_of_trace(trace))]
-        given += [(str(path), read_registers(path)) for path in files]
-        if not given and not pairs and node is None:
-            given += _own_registers(file, image)
-        dump = dump_in(file, image, base)
-        source = Source(Recorder(dump) if recorded else dump, {}, [])
-        if not (given or pairs) or node is not None or vmlinux is not None:
-            _look_for_kernels(source, image, node, needed=not given, vmlinux=vmlinux)
-    if pairs:
-        given.append((PAIRS, from_pairs(pairs)))
-    source.registers = merged([source.registers, *(registers for _, registers in given)])
-    source.sources += [name for name, _ in given]
+    part = parse_part(str(image))
+    if part.base is not None and base is not None:
+        raise UnusableInput(f"{image}: has its address behind its name, and a base ({base:#x}) too")
+    given = _given(files, trace, pairs)
+    with opened_whole(part.path) as file:
+        own = [] if given or node is not None else _own_registers(file, part.path)
+        whole = part.base if base is None else base
+        dump = Dump(read_parts([part])) if part.is_excerpt else dump_in(file, part.path, whole)
+    dump = with_parts(dump, part.path, [parse_part(piece) for piece in pieces])
+    source = Source(Recorder(dump) if recorded else dump, {}, [])
+    names_frames = any(isinstance(told, Dump) for _, told in given) and not bases_of(_registers(given))
+    if not (given or own) or names_frames or node is not None or vmlinux is not None:
+        _look_for_kernels(source, image, node, needed=not (given or own), vmlinux=vmlinux)
+    _take(source, [*own, *given])
     return source
 
 
 def registers_alone(files: Sequence[Path] = (), trace: Path | None = None, pairs: Sequence[str] = ()) -> Source:
     """Registers without any RAM, which is absent."""
-    given = [] if trace is None else [(str(trace), registers_of_trace(trace))]
-    given += [(str(path), read_registers(path)) for path in files]
-    given += [(PAIRS, from_pairs(pairs))] if pairs else []
-    nothing = Dump([Segment(0, np.empty(0, np.uint8))])
-    return Source(nothing, merged(registers for _, registers in given), [name for name, _ in given])
+    source = Source(Dump([Segment(0, np.empty(0, np.uint8))]), {}, [])
+    _take(source, _given(files, trace, pairs))
+    return source
 
 
-def _own_registers(file: IO[bytes], image: Path) -> list[tuple[str, Registers]]:
+_Told = tuple[str, Registers | Dump]
+"""Registers by name or, as a program shows them, by address; and who told them."""
+
+
+def _given(files: Sequence[Path], trace: Path | None, pairs: Sequence[str]) -> list[_Told]:
+    """What was given, the later ones above."""
+    given: list[_Told] = [] if trace is None else [(str(trace), registers_of_trace(trace))]
+    given += [(str(path), _read(path)) for path in files]
+    return given + ([(PAIRS, from_pairs(pairs))] if pairs else [])
+
+
+def _read(path: Path) -> Registers | Dump:
+    with opened_whole(path) as file:
+        return window_in(file, path) or registers_in(file, path)
+
+
+def _registers(told: Sequence[_Told]) -> Registers:
+    return merged(registers for _, registers in told if not isinstance(registers, Dump))
+
+
+def _take(source: Source, told: Sequence[_Told]) -> None:
+    """Take what was told, above what was found; what is shown by address goes by the frames' that all these tell."""
+    nodes = source.kernel.nodes if source.kernel is not None else ()
+    bases = {f"GITS{number}": node.address for number, node in enumerate(nodes)}
+    bases |= bases_of(merged([source.registers, _registers(told)]))
+    for name, shown in told:
+        registers = registers_in_window(shown, bases, Path(name)) if isinstance(shown, Dump) else shown
+        source.registers = merged([source.registers, registers])
+        source.sources.append(name)
+
+
+def _own_registers(file: IO[bytes], image: Path) -> list[_Told]:
     if is_snapshot(file, image):
         return [(str(image), registers_in(file, image))]
     found = beside(image)

@@ -2,6 +2,7 @@
 """`gicmodel diff`."""
 
 import json
+import tomllib
 
 import pytest
 from click.testing import CliRunner
@@ -72,3 +73,18 @@ def test_unusable_input_is_one_line(arguments, message):
     assert result.stdout == ""
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_each_side_takes_what_inspect_takes(tmp_path):
+    """Registers by --set, a trace, and a Linux kernel's own; pieces, and a place behind a name."""
+    v3run = TABLES / "linux-virt-dumps" / "v3run.elf.xz"
+    kernel = tomllib.loads((TABLES / "linux-virt-dumps" / "v3run.kernel.toml").read_text())
+    pairs = [f"{frame}_{name}={value:#x}" for frame, values in kernel.items() for name, value in values.items()]
+    given = [option for pair in pairs for option in ("--after-set", pair)]
+    result = run(v3run, v3run, "--before-node", "0", *given)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert "mapping            11     11\n" in result.stdout
+    raw = tmp_path / "raw"
+    raw.write_bytes(bytes(0x1000))
+    refused = run(f"{raw}@0x0", v3run, "--before-piece", f"{raw}@0x1000", "--before-vmlinux", raw)
+    assert "no Linux kernel that drives an ITS" in refused.stderr

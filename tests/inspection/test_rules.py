@@ -153,6 +153,11 @@ CASES = {
         lambda m: (m.command(0, "SYNC"), m.queue(0, 1), m.set("GITS0", "CTLR", GITS_CTLR, Enabled=0)),
         lambda m: (m.command(0, "SYNC"), m.queue(1, 1), m.set("GITS0", "CTLR", GITS_CTLR, Enabled=0)),
     ),
+    "queue-behind": (
+        HOST,
+        lambda m: (m.command(1, "SYNC"), m.queue(1, 2)),
+        lambda m: (m.command(1, "SYNC"), m.queue(1, 2, stalled=1)),
+    ),
     "queue-unknown-command": (
         HOST,
         lambda m: (m.memory.write_u64(QUEUE, 0x23), m.queue(0, 1)),

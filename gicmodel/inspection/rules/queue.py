@@ -32,6 +32,13 @@ WAITING_DISABLED = Rule(
     "Commands wait and the ITS is disabled: none is executed until GITS_CTLR.Enabled is 1.",
     "DDI0601 GITS_CTLR.Enabled",
 )
+BEHIND = Rule(
+    "queue-behind",
+    "warning",
+    "Commands wait though the ITS is enabled and not stalled: it had not come to them yet, or does not move at all. "
+    "Linux waits a second at most; GITS_CREADR read twice tells.",
+    "IHI0069, The ITS command interface; Linux irq-gic-v3-its.c its_wait_for_range_completion",
+)
 UNKNOWN_COMMAND = Rule(
     "queue-unknown-command",
     "warning",
@@ -45,7 +52,7 @@ def check(found: Inspection) -> Iterator[Group]:
     for queue in found.queues:
         yield _stalled(found, queue)
         yield _outside(queue)
-        yield _waiting(found, queue)
+        yield from _waiting(found, queue)
         yield _unknown(queue)
 
 
@@ -57,10 +64,14 @@ def _outside(queue: Queue) -> Group:
     )
 
 
-def _waiting(found: Inspection, queue: Queue) -> Group:
+def _waiting(found: Inspection, queue: Queue) -> Iterator[Group]:
     unit = next(one for one in found.its if one.number == queue.its)
-    rows = [place(queue.address, ABSENT)] if queue.waiting and unit.enabled is False else []
-    return Group(WAITING_DISABLED, rows, lambda row: f"{queue.waiting} commands wait and {unit.frame} is disabled")
+    where = [place(queue.address, ABSENT)]
+    if queue.waiting and unit.enabled is False:
+        yield Group(WAITING_DISABLED, where, lambda row: f"{queue.waiting} commands wait and {unit.frame} is disabled")
+    if queue.waiting and unit.enabled and not queue.stalled:
+        offsets = f"CREADR is {queue.creadr:#x}, CWRITER {queue.cwriter:#x}"
+        yield Group(BEHIND, where, lambda row: f"{queue.waiting} commands wait for {unit.frame}: {offsets}")
 
 
 def _stalled(found: Inspection, queue: Queue) -> Group:
