@@ -59,7 +59,7 @@ def test_the_registers_told_are_those_of_qemu(tmp_path, seed):
     trace, before = tmp_path / "gic.trace", tmp_path / "before.trace"
     with QemuProcess(4, PES, trace) as peer:
         sync = np.array(encode("SYNC", "4.0", RDbase=0), np.uint64).view(np.uint8)
-        peer.ram[QUEUE - RAM_BASE :][: 128 * 32] = np.tile(sync, 128)
+        peer.memory.octets(QUEUE, 128 * 32)[:] = np.tile(sync, 128)
         for name in ("BASER0", "BASER1", "BASER2"):
             peer.read(peer.its(ITS[name].offset))
         peer.write(peer.its(ITS["CBASER"].offset), GITS_CBASER.pack(Valid=1, Physical_Address=QUEUE))
