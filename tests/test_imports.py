@@ -44,8 +44,15 @@ def importers(package):
     return {source.relative_to(PACKAGE).parts[0] for source in SOURCES if package in imported_packages(source)}
 
 
-def test_numba_is_reached_through_the_decorator_only():
-    assert importers("numba") == {"jit.py", "kernel_cache.py"}
+def test_numba_is_reached_through_the_decorator_only_but_for_the_board_s_hooks():
+    assert importers("numba") == {"jit.py", "kernel_cache.py", "board"}
+    board = [source.name for source in (PACKAGE / "board").glob("*.py") if "numba" in imported_packages(source)]
+    assert board == ["hooks.py"]
+
+
+@pytest.mark.parametrize("package", ["unicorn", "fdt"])
+def test_the_board_s_extra_is_imported_by_the_board_only(package):
+    assert importers(package) == {"board"}
 
 
 def test_hypothesis_is_imported_by_fuzzing_only():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ELF cores: which bytes of the file are RAM, and where (System V gABI, chapters 4 and 5).
+"""ELF cores and programs: which bytes of the file are RAM, and where (System V gABI, chapters 4 and 5).
 
-A core places bytes by its PT_LOAD program headers' p_paddr; virtual addresses are ignored. There may be tens of
+Bytes are placed by the PT_LOAD program headers' p_paddr; a core's virtual addresses are ignored. There may be tens of
 thousands of them, so headers are read as arrays. A file's values are a stranger's: each is checked before it is used.
 """
 
@@ -40,7 +40,7 @@ _SECTION_HEADER = np.dtype(
 _CLASS, _DATA = 4, 5
 """Indices in e_ident."""
 _ELFCLASS64, _ELFDATA2LSB, _EV_CURRENT = 2, 1, 1
-_ET_CORE, _EM_AARCH64, _PT_LOAD, _READ_WRITE = 4, 183, 1, 6
+_ET_EXEC, _ET_DYN, _ET_CORE, _EM_AARCH64, _PT_LOAD, _READ_WRITE = 2, 3, 4, 183, 1, 6
 
 
 def headers(runs: list[tuple[int, int]]) -> bytes:
@@ -61,15 +61,24 @@ def headers(runs: list[tuple[int, int]]) -> bytes:
 
 def loads(path: Path, contents: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
     """The runs of RAM in a core: address, offset in the file and bytes, by address. Raises UnusableInput."""
-    return _Core(path, contents).runs()
+    return _Elf(path, contents, {_ET_CORE: "ET_CORE"}, "a GIC's RAM").runs()
 
 
-class _Core:
-    """A core being read."""
+def program(path: Path, contents: NDArray[np.uint8]) -> tuple[int, list[tuple[int, int, int]]]:
+    """A program's entry as a physical address, and its runs of RAM, as of `loads`. Raises UnusableInput."""
+    elf = _Elf(path, contents, {_ET_EXEC: "ET_EXEC", _ET_DYN: "ET_DYN"}, "a program for the board")
+    runs = elf.runs()
+    return elf.entry(), runs
 
-    def __init__(self, path: Path, contents: NDArray[np.uint8]) -> None:
+
+class _Elf:
+    """A file of one of the types (e_type: its name) being read, for what it is `wanted` as."""
+
+    def __init__(self, path: Path, contents: NDArray[np.uint8], types: dict[int, str], wanted: str) -> None:
         self.path = path
         self.contents = contents
+        self.types = types
+        self.wanted = wanted
         self.header = self._read(_HEADER, 0, 1, "its ELF header")[0]
 
     def runs(self) -> list[tuple[int, int, int]]:
@@ -89,11 +98,21 @@ class _Core:
         if (identity[_CLASS], identity[_DATA]) != (_ELFCLASS64, _ELFDATA2LSB):
             raise UnusableInput(
                 f"{self.path}: is ELF of class {identity[_CLASS]}, data encoding {identity[_DATA]}; "
-                f"a GIC's RAM is 64-bit ({_ELFCLASS64}), little-endian ({_ELFDATA2LSB})"
+                f"{self.wanted} is 64-bit ({_ELFCLASS64}), little-endian ({_ELFDATA2LSB})"
             )
-        for name, wanted, meaning in (("e_machine", _EM_AARCH64, "EM_AARCH64"), ("e_type", _ET_CORE, "ET_CORE")):
-            if self.header[name] != wanted:
-                raise UnusableInput(f"{self.path}: {name} is {self.header[name]}; a GIC's RAM is {meaning} ({wanted})")
+        for name, allowed in (("e_machine", {_EM_AARCH64: "EM_AARCH64"}), ("e_type", self.types)):
+            if int(self.header[name]) not in allowed:
+                meanings = " or ".join(f"{meaning} ({number})" for number, meaning in allowed.items())
+                raise UnusableInput(f"{self.path}: {name} is {self.header[name]}; {self.wanted} is {meanings}")
+
+    def entry(self) -> int:
+        """e_entry, a virtual address, as a physical one."""
+        entry = int(self.header["e_entry"])
+        for header in self._program_headers():
+            offset = entry - int(header["p_vaddr"])
+            if header["p_type"] == _PT_LOAD and 0 <= offset < int(header["p_memsz"]):
+                return int(header["p_paddr"]) + offset
+        raise UnusableInput(f"{self.path}: e_entry {entry:#x} is in none of its segments")
 
     def _program_headers(self) -> NDArray[np.void]:
         header = self.header

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GIC's frames as a device: the halves that Unicorn makes of a 64-bit access are put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gicmodel.board.device_tree import DeviceTree, Value, interrupt, pair
+from gicmodel.board.watch import Watch
+from gicmodel.config import FRAME_BYTES, GicConfig
+from gicmodel.hardware.bus import Bus
+from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.its import ITS_REGISTERS
+from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
+
+HALF = 4
+ITS, GIC = "its", "gic"
+"""Labels of nodes."""
+_WIDE = {
+    frame: {register.offset for register in registers if register.bits == 64}
+    for frame, registers in (
+        ("GICD", DISTRIBUTOR_REGISTERS),
+        ("GICR", REDISTRIBUTOR_REGISTERS),
+        ("GITS", ITS_REGISTERS),
+    )
+}
+"""Offsets of the registers with 64 bits."""
+
+
+class _Half(NamedTuple):
+    """The lower half of a register that was written, and what of it waits for the upper one."""
+
+    address: int
+    value: int
+
+
+class Frames:
+    """All frames of a `Bus`, and the latest lower half.
+
+    A store of 64 bits comes as two of 32, the lower half first. Of a register with 64 bits it is held back until the
+    upper half comes, anything else is accessed, or the block of instructions ends, for which `soon` asks.
+    """
+
+    def __init__(self, bus: Bus, watch: Watch, soon: Callable[[], None]) -> None:
+        self.bus = bus
+        self._watch = watch
+        self._soon = soon
+        self._half: _Half | None = None
+
+    def read(self, address: int, size: int) -> int:
+        """A register, or half of one."""
+        self.settle()
+        return self.bus.read(address, size)
+
+    def write(self, address: int, value: int, size: int) -> None:
+        """A register, or half of one."""
+        half, self._half = self._half, None
+        if half is not None and size == HALF and address == half.address + HALF:
+            self._write(half.address, half.value | value << 32, 2 * HALF)
+            return
+        if half is not None:
+            self._write(half.address, half.value, HALF)
+        if size == HALF and self._is_lower_half(address):
+            self._half = _Half(address, value)
+            self._soon()
+        else:
+            self._write(address, value, size)
+
+    def settle(self) -> None:
+        """Let a lower half that waits be one that was written alone."""
+        if self._half is not None:
+            half, self._half = self._half, None
+            self._write(half.address, half.value, HALF)
+
+    def _is_lower_half(self, address: int) -> bool:
+        region = self.bus.region(address, HALF)
+        return address - region.base in _WIDE[region.name.rstrip("0123456789")]
+
+    def _write(self, address: int, value: int, size: int) -> None:
+        region = self.bus.region(address, size)
+        self._watch.wrote(region, address - region.base, value, size)
+        self.bus.write(address, value, size)
+
+
+class Window:
+    """A part of the GIC's frames that lies together."""
+
+    def __init__(self, frames: Frames, base: int, size: int) -> None:
+        self.base = base
+        self.size = size
+        self._frames = frames
+
+    def read(self, offset: int, size: int) -> int:
+        """A register, by its offset in this part."""
+        return self._frames.read(self.base + offset, size)
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """A register, by its offset in this part."""
+        self._frames.write(self.base + offset, value, size)
+
+    def describe(self, tree: DeviceTree) -> None:
+        """`describe_gic` does it for all parts at once."""
+
+
+def windows(frames: Frames) -> list[Window]:
+    """The parts: frames that follow each other without a gap are one."""
+    parts: list[list[int]] = []
+    for region in frames.bus.regions:
+        if parts and parts[-1][1] == region.base:
+            parts[-1][1] += region.size
+        else:
+            parts.append([region.base, region.base + region.size])
+    return [Window(frames, base, end - base) for base, end in parts]
+
+
+def describe_gic(tree: DeviceTree, bus: Bus, config: GicConfig, *, el2: bool) -> None:
+    """The nodes of the GIC and its ITSs (Linux, bindings/interrupt-controller/arm,gic-v3)."""
+    base = bus.base("GICD")
+    path = f"/interrupt-controller@{base:x}"
+    redistributors = config.redistributors * config.redistributor_stride
+    properties: dict[str, Value] = {
+        "compatible": "arm,gic-v3",
+        "interrupt-controller": True,
+        "#interrupt-cells": 3,
+        "#address-cells": 2,
+        "#size-cells": 2,
+        "ranges": True,
+        "redistributor-stride": pair(config.redistributor_stride),
+        "reg": [*pair(base), *pair(FRAME_BYTES), *pair(config.redistributor_base), *pair(redistributors)],
+        "phandle": tree.phandle(GIC),
+    }
+    if el2:
+        properties["interrupts"] = interrupt(config.maintenance_intid)
+    tree.node(path, properties)
+    tree.node("/", {"interrupt-parent": tree.phandle(GIC)})
+    for region in bus.regions:
+        if region.name.startswith("GITS"):
+            properties = {
+                "compatible": "arm,gic-v3-its",
+                "msi-controller": True,
+                "#msi-cells": 1,
+                "reg": [*pair(region.base), *pair(region.size)],
+                "phandle": tree.phandle(ITS if region.name == "GITS0" else region.name),
+            }
+            tree.node(f"{path}/msi-controller@{region.base:x}", properties)

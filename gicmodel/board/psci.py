@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Power State Coordination Interface 1.1 (DEN0022) that firmware would have: PEs on and off, and the board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+VERSION_1_1 = 0x1_0001
+_SMC64 = 1 << 30
+_PSCI_VERSION, _CPU_SUSPEND, _CPU_OFF, _CPU_ON, _AFFINITY_INFO = range(0x8400_0000, 0x8400_0005)
+_MIGRATE_INFO_TYPE, _SYSTEM_OFF, _SYSTEM_RESET, _PSCI_FEATURES = 0x8400_0006, 0x8400_0008, 0x8400_0009, 0x8400_000A
+_FUNCTIONS = {
+    *(_PSCI_VERSION, _CPU_SUSPEND, _CPU_OFF, _CPU_ON, _AFFINITY_INFO),
+    *(_MIGRATE_INFO_TYPE, _SYSTEM_OFF, _SYSTEM_RESET, _PSCI_FEATURES),
+}
+_WITH_SMC64 = {_CPU_SUSPEND, _CPU_ON, _AFFINITY_INFO}
+_SUCCESS, _NOT_SUPPORTED, _INVALID_PARAMETERS, _ALREADY_ON = 0, -1, -2, -4
+_IS_ON, _IS_OFF = 0, 1
+_NO_TRUSTED_OS = 2
+_AFFINITY = 0xFF_00FF_FFFF
+
+
+class Power(Enum):
+    """What a call asks of the board, where that is more than an answer."""
+
+    OFF = auto()
+    RESET = auto()
+    PE_OFF = auto()
+    STANDBY = auto()
+
+
+class Pe(Protocol):
+    """What PSCI needs of a processing element."""
+
+    @property
+    def mpidr(self) -> int: ...
+
+    @property
+    def is_on(self) -> bool: ...
+
+    def power_on(self, entry: int, context: int) -> None: ...
+
+
+def call(pes: Sequence[Pe], arguments: Sequence[int]) -> int | Power:
+    """What a call with the function in W0 and parameters in X1 to X3 returns, or asks of the board."""
+    function = arguments[0] & 0xFFFF_FFFF
+    plain = function & ~_SMC64
+    if plain not in _FUNCTIONS or (function & _SMC64 and plain not in _WITH_SMC64):
+        return _NOT_SUPPORTED
+    asked = _POWER.get(plain)
+    return asked if asked is not None else _ANSWERS[plain](pes, arguments)
+
+
+def _features(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
+    function = arguments[1] & 0xFFFF_FFFF
+    known = function & ~_SMC64 in _WITH_SMC64 or function in _FUNCTIONS
+    return _SUCCESS if known else _NOT_SUPPORTED
+
+
+def _cpu_on(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
+    pe = _find(pes, arguments[1])
+    if pe is None:
+        return _INVALID_PARAMETERS
+    if pe.is_on:
+        return _ALREADY_ON
+    pe.power_on(arguments[2], arguments[3])
+    return _SUCCESS
+
+
+def _affinity_info(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
+    pe = _find(pes, arguments[1])
+    if pe is None:
+        return _INVALID_PARAMETERS
+    return _IS_ON if pe.is_on else _IS_OFF
+
+
+def _find(pes: Sequence[Pe], affinity: int) -> Pe | None:
+    return next((pe for pe in pes if pe.mpidr & _AFFINITY == affinity & _AFFINITY), None)
+
+
+_POWER = {_SYSTEM_OFF: Power.OFF, _SYSTEM_RESET: Power.RESET, _CPU_OFF: Power.PE_OFF, _CPU_SUSPEND: Power.STANDBY}
+_ANSWERS: dict[int, Callable[[Sequence[Pe], Sequence[int]], int]] = {
+    _PSCI_VERSION: lambda pes, arguments: VERSION_1_1,
+    _MIGRATE_INFO_TYPE: lambda pes, arguments: _NO_TRUSTED_OS,
+    _PSCI_FEATURES: _features,
+    _CPU_ON: _cpu_on,
+    _AFFINITY_INFO: _affinity_info,
+}
