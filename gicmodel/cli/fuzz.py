@@ -144,7 +144,7 @@ def _publish(result: CampaignResult, save: Path | None, results: Results) -> int
 
 
 def _show(result: CampaignResult) -> None:
-    from gicmodel.fuzzing.text import format_program
+    from gicmodel.fuzzing.programs.text import format_program
 
     found = result.results
     rate = f"{result.seconds:.1f} s, {found.commands / result.seconds:.0f}/s"
@@ -165,9 +165,9 @@ def _reproduce(path: Path, linux_source: Path | None, results: Results) -> int:
     Raises:
         UnusableInput: the file is no program of this version, or its peer cannot have its machine.
     """
-    from gicmodel.fuzzing.comparison import peer
     from gicmodel.fuzzing.execution import run
-    from gicmodel.fuzzing.text import format_step_of, read_program
+    from gicmodel.fuzzing.peers.peer import peer
+    from gicmodel.fuzzing.programs.text import format_step_of, read_program
 
     program = read_program(path)
     went = run(peer(program.against).made_of(linux_source), program, part_steps=1)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.fuzzing.comparison import Outcomes, Peer, peer
 from gicmodel.fuzzing.execution import divergence_of, locate, run
-from gicmodel.fuzzing.program import Program
+from gicmodel.fuzzing.peers.peer import Outcomes, Peer, peer
+from gicmodel.fuzzing.programs.program import Program
 from gicmodel.fuzzing.shrink import minimal
 
 

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import Comparison, Outcomes, Peer
-from gicmodel.fuzzing.divergence import Divergence
-from gicmodel.fuzzing.program import Program, Step
+from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Outcomes, Peer
+from gicmodel.fuzzing.programs.program import Program, Step
 
 EXCEPTION = "exception"
 """What is said to differ when either side raises an exception that nobody expects."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gicmodel.fuzzing.campaign import ChunkResult, Finding
-from gicmodel.fuzzing.comparison import Outcomes
-from gicmodel.fuzzing.program import Program
-from gicmodel.fuzzing.text import format_program
+from gicmodel.fuzzing.peers.peer import Outcomes
+from gicmodel.fuzzing.programs.program import Program
+from gicmodel.fuzzing.programs.text import format_program
 from gicmodel.hardware import error_name
 from gicmodel.layouts.commands import OPCODES
 

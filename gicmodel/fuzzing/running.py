@@ -13,9 +13,9 @@ from typing import Any
 
 from gicmodel.errors import UnusableInput, utf8
 from gicmodel.fuzzing.campaign import Finding, Plan, chunk_against, shrunk_of
-from gicmodel.fuzzing.comparison import Peer, peer
+from gicmodel.fuzzing.peers.peer import Peer, peer
+from gicmodel.fuzzing.programs.text import write_program
 from gicmodel.fuzzing.results import Results, document, without_copies
-from gicmodel.fuzzing.text import write_program
 from gicmodel.fuzzing.workers import Workers, WorkersLost, cluster, local
 
 Report = Callable[[Results], None]

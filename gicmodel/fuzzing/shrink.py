@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import Peer, peer
 from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
-from gicmodel.fuzzing.notation import Notation
-from gicmodel.fuzzing.program import Command, Program, Step
+from gicmodel.fuzzing.peers.peer import Peer, peer
+from gicmodel.fuzzing.programs.notation import Notation
+from gicmodel.fuzzing.programs.program import CommandStep, Program, Step
 
 Fails = Callable[[Program], bool]
 
@@ -92,7 +92,7 @@ def _simplifications(program: Program, notation: Notation[Any]) -> Iterator[Prog
 
 
 def _simpler_steps(step: Step, program: Program, notation: Notation[Any]) -> Iterator[Step]:
-    if isinstance(step, Command):
+    if isinstance(step, CommandStep):
         fields = notation.fields(step, program.machine)
         plain = notation.replaced(step, program.machine, fields)
         if plain != step:
@@ -109,8 +109,8 @@ def _renamed(program: Program, notation: Notation[Any], name: str, old: int, new
         fields = notation.fields(step, program.machine)
         if fields.get(name) != old:
             return step
-        if isinstance(step, Command) and name == "its":
-            return Command(new, step.words)
+        if isinstance(step, CommandStep) and name == "its":
+            return CommandStep(new, step.words)
         return notation.replaced(step, program.machine, fields | {name: new})
 
     return program.of([renamed(step) for step in program.steps])

@@ -17,7 +17,7 @@ from gicmodel.cli import INTERRUPTED, main
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import ChunkResult, Plan
 from gicmodel.fuzzing.peers import oracle
-from gicmodel.fuzzing.text import read_program
+from gicmodel.fuzzing.programs.text import read_program
 from gicmodel.jit import COMPILED
 from gicmodel.spec import AbstractGic
 

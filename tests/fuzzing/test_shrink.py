@@ -3,9 +3,10 @@
 
 from gicmodel.fuzzing.campaign import Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
-from gicmodel.fuzzing.program import EVENTS, Command, Event, Program, limits
+from gicmodel.fuzzing.programs.hardware import EVENTS, limits
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Program
+from gicmodel.fuzzing.programs.text import format_step
 from gicmodel.fuzzing.shrink import shrink
-from gicmodel.fuzzing.text import format_step
 from gicmodel.layouts.commands import OPCODES
 
 
@@ -14,7 +15,7 @@ def program(architecture: str = "4.1") -> Program:
 
 
 def opcodes(candidate: Program) -> list[int]:
-    return [step.words[0] & 0xFF for step in candidate.steps if isinstance(step, Command)]
+    return [step.words[0] & 0xFF for step in candidate.steps if isinstance(step, CommandStep)]
 
 
 def verbs(candidate: Program) -> list[str]:

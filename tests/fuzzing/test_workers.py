@@ -16,7 +16,7 @@ import pytest
 from gicmodel.fuzzing import workers
 from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
-from gicmodel.fuzzing.program import Program
+from gicmodel.fuzzing.programs.program import Program
 from gicmodel.fuzzing.results import Results, distinct, named_outcomes, without_copies
 from gicmodel.fuzzing.workers import WorkersLost, cluster, local
 from tests.conftest import needed

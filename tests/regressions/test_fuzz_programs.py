@@ -13,8 +13,8 @@ import pytest
 from gicmodel.fuzzing.execution import first_divergence
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.peers.pair import Pair
-from gicmodel.fuzzing.program import Program
-from gicmodel.fuzzing.text import parse_program
+from gicmodel.fuzzing.programs.program import Program
+from gicmodel.fuzzing.programs.text import parse_program
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.spec import Reason, Syndrome
 from gicmodel.spec.gic import error_number

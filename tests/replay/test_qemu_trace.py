@@ -6,12 +6,13 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.draw import draw_packets
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, mapping_commands
 from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import Twins
+from gicmodel.fuzzing.programs.draw import draw_packets
+from gicmodel.fuzzing.programs.universe import mapping_commands
 from gicmodel.images.segments import Segment
+from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import RAM_BASE
 from gicmodel.layouts.commands import COMMANDS, decode_command
 from gicmodel.replay import replay

@@ -15,25 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.draw import commands_for
-from gicmodel.fuzzing.hypothesis.strategies import (
-    Command,
-    commands,
-    malformed_words,
-    some_mapping_commands,
-    valid_commands,
-    words,
-)
+from gicmodel.fuzzing.hypothesis.strategies import commands, malformed_words, some_mapping_commands, valid_commands
 from gicmodel.fuzzing.peers import engine
-from gicmodel.fuzzing.program import EVENTS, Event, Machine, Step, limits
+from gicmodel.fuzzing.peers.peer import HardwareComparison, HardwarePeer
+from gicmodel.fuzzing.programs.draw import commands_for
+from gicmodel.fuzzing.programs.hardware import EVENTS, Machine, limits
+from gicmodel.fuzzing.programs.program import Event, Step
+from gicmodel.fuzzing.programs.universe import CONFIGURATION_BYTES, words
 from gicmodel.lab import tables_seen
-from gicmodel.layouts.its_tables import NO_DOORBELL
-from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.spec import SPURIOUS
+from gicmodel.spec.state import Command
 
-BYTES = (0xA3, 0xA2, 0x13, 0xFF, 0xA1, 0x00)
-"""Configuration bytes, mostly enabled: what is disabled never gets far."""
+BYTES = (*CONFIGURATION_BYTES, 0x00)
 _PHYSICAL_EVENT = ("INT", "CLEAR", "INV", "MOVI", "DISCARD")
 _EVENT = (*_PHYSICAL_EVENT, "VMOVI")
 _VPE = ("VSYNC", "VINVALL", "VMOVP", "VMAPP")
@@ -216,21 +209,8 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
 
     def pool(self, name: str) -> Sequence[int]:
         """The values of an event's field, whatever is mapped."""
-        universe, config = self.universe, self.config
-        pools = {
-            "DeviceID": (*universe.device_ids, 7, universe.devices),
-            "EventID": (0, 1, 3, FIRST_LPI, 1 << config.event_id_bits),
-            "vPEID": (*universe.vpeids, universe.vpes),
-            "vSGI": (0, 3, 15),
-            "INTID": (*universe.intids, FIRST_LPI - 1, 1 << config.intid_bits),
-            "LPI": universe.intids,
-            "Default_Doorbell": (NO_DOORBELL, FIRST_LPI + 2),
-            "byte": BYTES,
-            "bits": (16, 14),
-            **dict.fromkeys(("Enabled", "EnableLPIs"), (1, 1, 1, 0)),
-            "PendingLast": (0, 0, 1),
-        }
-        return pools.get(name) or limits(self.machine)[name]
+        pools = {"byte": BYTES, "PendingLast": (0, 0, 1), **dict.fromkeys(("Enabled", "EnableLPIs"), (1, 1, 1, 0))}
+        return pools.get(name) or self.universe.of_event(name) or limits(self.machine)[name]
 
     def numbers(self, name: str) -> SearchStrategy[int]:
         """An ITS, or a redistributor."""

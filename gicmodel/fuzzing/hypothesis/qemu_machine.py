@@ -15,7 +15,8 @@ from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import geometries
 from gicmodel.fuzzing.peers.qemu import peer
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
-from gicmodel.fuzzing.program import Event, Machine
+from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.program import Event
 
 
 class QemuMachine(HardwareAgainstPeer):

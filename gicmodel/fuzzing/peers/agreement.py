@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gicmodel.fuzzing.divergence import agree
 from gicmodel.fuzzing.peers.pair import Pair
+from gicmodel.fuzzing.peers.peer import agree
 from gicmodel.hardware.observe import pending_physical, pending_virtual
 from gicmodel.lab import tables_seen
 from gicmodel.layouts.commands import COMMAND_BYTES

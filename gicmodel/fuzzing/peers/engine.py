@@ -21,11 +21,11 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from gicmodel.engine import VARIABLE, Engine
-from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.peers.oracle import boot_pair, draw_machine
 from gicmodel.fuzzing.peers.pair import Pair
-from gicmodel.fuzzing.program import Event, Machine, Step, runs
+from gicmodel.fuzzing.peers.peer import Divergence, HardwareComparison, HardwarePeer
+from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.program import Event, Step, runs
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
 from gicmodel.memory import PAGE_BYTES

@@ -11,11 +11,12 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.hypothesis.strategies import MACHINE_CHOICES, Geometry
 from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everything, check_queues
 from gicmodel.fuzzing.peers.pair import Pair
-from gicmodel.fuzzing.program import Event, Machine, Step, runs
+from gicmodel.fuzzing.peers.peer import HardwareComparison, HardwarePeer
+from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, Machine
+from gicmodel.fuzzing.programs.program import Event, Step, runs
+from gicmodel.lab.geometry import Geometry
 from gicmodel.memory import ExternalAbort
 from gicmodel.spec import AbstractGic
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.divergence import agree
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, Words, words
-from gicmodel.fuzzing.universe import universe_of
+from gicmodel.fuzzing.peers.peer import agree
+from gicmodel.fuzzing.programs.program import CommandWords
+from gicmodel.fuzzing.programs.universe import universe_of, words
 from gicmodel.hardware import error_name
+from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.lab import booted
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.spec import AbstractGic, Syndrome
@@ -41,7 +42,7 @@ class Pair:
 
     # Commands.
 
-    def push(self, its: int, encoded: Sequence[Words]) -> None:
+    def push(self, its: int, encoded: Sequence[CommandWords]) -> None:
         """Write commands into the queue, as many as it has room for, and CWRITER for each part that fits."""
         left = list(encoded)
         while left and (room := self.lab.queue_slots - 1 - len(self.oracle.its[its].waiting)):
@@ -50,7 +51,7 @@ class Pair:
             self.oracle.submit(its, *map(self.as_command, batch))
             self.agree_on_errors()
 
-    def as_command(self, encoded: Words) -> Command:
+    def as_command(self, encoded: CommandWords) -> Command:
         """What four words mean to the oracle."""
         opcode = encoded[0] & 0xFF
         if opcode not in COMMANDS(self.config.architecture):

@@ -2,7 +2,7 @@
 """What docs/found-in-linux.md tells of KVM's vgic, on Linux' own code and on the model."""
 
 from gicmodel.fuzzing.peers.linux.kvm import AgainstLinux, LinuxKvm
-from gicmodel.fuzzing.text import parse_program
+from gicmodel.fuzzing.programs.text import parse_program
 
 HEADER = """gicmodel fuzz program, version 1
 against linux-kvm

@@ -14,7 +14,7 @@ from gicmodel.fuzzing.campaign import Plan, generate, hunt, run_chunk
 from gicmodel.fuzzing.execution import divergence_of
 from gicmodel.fuzzing.peers.linux import differences, kvm, source
 from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
-from gicmodel.fuzzing.text import format_program, parse_program, write_program
+from gicmodel.fuzzing.programs.text import format_program, parse_program, write_program
 from gicmodel.jit import COMPILED
 from gicmodel.kvm import KvmBehaviour
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gicmodel.fuzzing.campaign import Finding, Plan, hunt
 from gicmodel.fuzzing.peers.oracle import OraclePeer
-from gicmodel.fuzzing.program import Machine
+from gicmodel.fuzzing.programs.hardware import Machine
 from tests.fuzzing.mutants.planting import Mutant, planted
 
 SEED = 1

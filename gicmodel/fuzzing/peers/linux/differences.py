@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gicmodel.fuzzing.program import Command, Event, Step
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.layouts.commands import OPCODES
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.layouts.registers.by_name import register
@@ -81,7 +81,7 @@ _NAMES = {opcode: mnemonic for mnemonic, opcode in OPCODES.items()}
 
 def name(step: Step) -> str:
     """A command's mnemonic, or the number of an unknown opcode; an event's verb."""
-    if isinstance(step, Command):
+    if isinstance(step, CommandStep):
         return _NAMES.get(step.words[0] & 0xFF, hex(step.words[0] & 0xFF))
     return step.verb
 
@@ -96,7 +96,7 @@ def explained(step: Step, linux: object, model: object) -> Explained | None:
 
 def without_ppis(step: Step) -> Step:
     """The step with the bits of PPIs 0, of which the model's redistributors have none."""
-    if isinstance(step, Command) or not step.verb.startswith("rd_") or step.values[1] not in _BITS_OF_PPIS:
+    if isinstance(step, CommandStep) or not step.verb.startswith("rd_") or step.values[1] not in _BITS_OF_PPIS:
         return step
     rd, offset, *rest = step.values
     return (

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from gicmodel.fuzzing.peers.linux.machine import HOST_IRQS, MOST_VCPUS, RAM_BASE, RAM_END, VirtualMachine
-from gicmodel.fuzzing.program import Command, Event, Step
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
@@ -137,12 +137,12 @@ class _Life(ABC):
         """An ITS."""
         return self.random.randrange(self.machine.its)
 
-    def command(self, mnemonic: str, its: int = 0, **fields: int) -> Command:
+    def command(self, mnemonic: str, its: int = 0, **fields: int) -> CommandStep:
         """A command, now and then with a bit that is wrong."""
         words = list(encode(mnemonic, "3", **fields))
         if self.chance(0.02):
             words[self.random.randrange(4)] ^= 1 << self.random.randrange(64)
-        return Command(its, (words[0], words[1], words[2], words[3]))
+        return CommandStep(its, (words[0], words[1], words[2], words[3]))
 
     def enable_lpis(self, rd: int, table: int, ptz: bool = False) -> list[Step]:
         """GICR_PENDBASER and EnableLPIs."""
@@ -251,7 +251,7 @@ class _Guest(_Life):
 
     # Commands.
 
-    def any_command(self) -> Command:
+    def any_command(self) -> CommandStep:
         """A command for any ITS."""
         mnemonic, its, random = self.random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0], self.its(), self.random
         device, event = self.pair()
@@ -278,7 +278,7 @@ class _Guest(_Life):
             return self.command(mnemonic, its)
         if mnemonic:
             return self.command(mnemonic, its, DeviceID=device, EventID=event)
-        return Command(
+        return CommandStep(
             its, (random.getrandbits(64), random.getrandbits(64), random.getrandbits(64), random.getrandbits(64))
         )
 

@@ -15,8 +15,6 @@ from typing import ClassVar
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import Comparison, Peer
-from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.peers.linux.build import built, compiler
 from gicmodel.fuzzing.peers.linux.differences import explained, name, seen, without_ppis
 from gicmodel.fuzzing.peers.linux.draw import draw_machine, draw_steps
@@ -26,7 +24,8 @@ from gicmodel.fuzzing.peers.linux.model_vm import ModelVm
 from gicmodel.fuzzing.peers.linux.source import KernelSource, newest_installed, read_source
 from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
 from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, State, Vm
-from gicmodel.fuzzing.program import Command, Event, Program, Step
+from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Peer
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 from gicmodel.kvm import KvmBehaviour
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
@@ -75,7 +74,7 @@ class AgainstLinux(Comparison):
 
     def _makes_sense(self, step: Step) -> bool:
         """Whether KVM can be asked that now."""
-        if isinstance(step, Command):
+        if isinstance(step, CommandStep):
             return not self._dead
         verb, values = step
         if verb == "boot":
@@ -159,7 +158,7 @@ class AgainstLinux(Comparison):
 
 
 def _do(side: Vm, step: Step) -> object:
-    if isinstance(step, Command):
+    if isinstance(step, CommandStep):
         return side.command(*step)
     verb, values = step
     if verb == "enqueue":

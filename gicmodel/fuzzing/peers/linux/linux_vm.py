@@ -19,7 +19,7 @@ from gicmodel.fuzzing.peers.linux.machine import RAM_BASE, RAM_BYTES, VirtualMac
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
 from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, Face, State, Vm
-from gicmodel.fuzzing.program import CommandWords
+from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.memory import PAGE_BYTES
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.fuzzing.notation import Notation, assignments, number, within
-from gicmodel.fuzzing.program import Program
+from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.program import Program
 from gicmodel.layouts.lpi_tables import VSGIS
 
 RAM_BASE, RAM_BYTES = 0x4000_0000, 0x21_0000

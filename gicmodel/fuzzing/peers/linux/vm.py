@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.peers.linux.machine import RAM_BASE, RAM_BYTES, VirtualMachine
-from gicmodel.fuzzing.program import CommandWords
+from gicmodel.fuzzing.programs.program import CommandWords
 
 State = dict[str, Any]
 

@@ -16,16 +16,16 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.divergence import Divergence
-from gicmodel.fuzzing.draw import commands_for, draw_packets, draw_steps
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
+from gicmodel.fuzzing.peers.peer import Divergence, HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuProcess, find_binary
 from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
-from gicmodel.fuzzing.program import CommandWords, Event, Machine, Step, runs
-from gicmodel.fuzzing.universe import Universe
+from gicmodel.fuzzing.programs.draw import commands_for, draw_packets, draw_steps
+from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.program import CommandWords, Event, Step, runs
+from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.lab import tables_seen
+from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.memory import ExternalAbort
 

@@ -16,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.hypothesis.strategies import Command, Geometry, words
 from gicmodel.fuzzing.peers.qemu.differences import COMPARED, PENDING_LAST, avoided
 from gicmodel.fuzzing.peers.qemu.process import ITS_BASE, QemuProcess
-from gicmodel.fuzzing.universe import universe_of
+from gicmodel.fuzzing.programs.universe import universe_of, words
 from gicmodel.hardware import Bus, Gic
 from gicmodel.lab import tables_seen
+from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.placement import RAM_BASE, RAM_BYTES, Allocation, place
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.spec.state import Command
 
 UNMAPPED = 0x3_0000_0000
 """Where the `virt` machine has neither RAM nor a device."""

@@ -10,14 +10,16 @@ from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy, builds, just
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, geometries, mapping_commands, words
+from gicmodel.fuzzing.hypothesis.strategies import geometries
 from gicmodel.fuzzing.peers.agreement import check_everything
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.peers.pair import Pair
-from gicmodel.fuzzing.program import Machine
+from gicmodel.fuzzing.peers.peer import Divergence
+from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.universe import mapping_commands, words
 from gicmodel.jit import COMPILED
+from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 from gicmodel.spec import AbstractGic
 from gicmodel.spec.state import Event, Vpe

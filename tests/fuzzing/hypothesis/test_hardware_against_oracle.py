@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy, booleans, builds
 from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import configurations, geometries
 from gicmodel.fuzzing.peers.oracle import PEER
-from gicmodel.fuzzing.program import Machine
+from gicmodel.fuzzing.programs.hardware import Machine
 from gicmodel.jit import COMPILED
 
 EXAMPLES = settings(

@@ -12,9 +12,10 @@ from gicmodel.fuzzing.campaign import Plan, generate
 from gicmodel.fuzzing.execution import run
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.peers.pair import Pair
-from gicmodel.fuzzing.program import EVENTS, Program
-from gicmodel.fuzzing.text import format_program, parse_program, read_program, write_program
-from gicmodel.fuzzing.universe import universe_of
+from gicmodel.fuzzing.programs.hardware import EVENTS
+from gicmodel.fuzzing.programs.program import Program
+from gicmodel.fuzzing.programs.text import format_program, parse_program, read_program, write_program
+from gicmodel.fuzzing.programs.universe import universe_of
 from gicmodel.lab.placement import Allocation, place
 
 HEADER = "gicmodel fuzz program, version 1\nagainst oracle\nconfig architecture=4.1\n"

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
-from gicmodel.fuzzing.program import Command, CommandWords, Event, Program, Step
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 from gicmodel.layouts.commands import COMMANDS
 
 M = TypeVar("M")
@@ -77,11 +77,9 @@ class Notation(ABC, Generic[M]):
             return Event(step.verb, tuple(fields.values()))
         layout = COMMANDS(self.architecture(machine)).get(step.words[0] & 0xFF)
         if layout is None:
-            return Command(fields["its"], step.words)
+            return CommandStep(fields["its"], step.words)
         values = {name: value for name, value in fields.items() if name != "its"}
-        dw0, dw1, dw2, dw3 = layout.pack_words(**values)
-        words: CommandWords = (dw0, dw1, dw2, dw3)
-        return Command(fields["its"], words)
+        return CommandStep(fields["its"], layout.pack_words(**values))
 
     def is_possible(self, program: Program) -> bool:
         """Whether the machine has what the events name."""

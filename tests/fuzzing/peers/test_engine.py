@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from gicmodel.fuzzing.campaign import Plan, generate, run_chunk
-from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.execution import first_divergence
 from gicmodel.fuzzing.peers.engine import PEER, other_engine
+from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.jit import COMPILED
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="it is the compiled engine that starts the other one")

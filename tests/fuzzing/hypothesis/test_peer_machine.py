@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gicmodel.fuzzing.divergence import Divergence
 from gicmodel.fuzzing.hypothesis.peer_machine import EnginesAgree, HardwareAgainstPeer
 from gicmodel.fuzzing.peers.oracle import OraclePeer
+from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.spec import AbstractGic
 
 QUIET = settings(stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.comparison import PEERS, peer
-from gicmodel.fuzzing.notation import Notation, assignments, number, within
-from gicmodel.fuzzing.program import EVENTS, Command, CommandWords, Event, Program, Step
+from gicmodel.fuzzing.peers.peer import PEERS, peer
+from gicmodel.fuzzing.programs.hardware import EVENTS
+from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.program import CommandStep, CommandWords, Event, Program, Step
 from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
 
@@ -165,8 +166,8 @@ def _step(words: list[str], notation: Notation[Any], architecture: str, bounds: 
         raise ValueError(f"{first!r:.60} where its= and the number of an ITS is needed")
     its = within("its", number(text), bounds["its"])
     if verb == "words":
-        return Command(its, _four(operands))
-    return Command(its, _four_words(parse_command(" ".join([verb, *operands]), architecture)))
+        return CommandStep(its, _four_words(operands))
+    return CommandStep(its, parse_command(" ".join([verb, *operands]), architecture))
 
 
 def _event(verb: str, words: list[str], names: tuple[str, ...], bounds: dict[str, range]) -> Event:
@@ -176,14 +177,11 @@ def _event(verb: str, words: list[str], names: tuple[str, ...], bounds: dict[str
     return Event(verb, tuple(values[name] for name in names))
 
 
-def _four(texts: list[str]) -> CommandWords:
-    return _four_words(tuple(within("word", number(text), range(_WORD)) for text in texts))
-
-
-def _four_words(values: tuple[int, ...]) -> CommandWords:
+def _four_words(texts: list[str]) -> CommandWords:
+    values = tuple(within("word", number(text), range(_WORD)) for text in texts)
     if len(values) != 4:
         raise ValueError(f"{len(values)} words where a command has four")
-    return values[0], values[1], values[2], values[3]
+    return values
 
 
 def _shown(value: int) -> str:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, NEVER_DONE
 from gicmodel.fuzzing.peers.qemu.process import BINARY, ITS_BASE, REDISTRIBUTOR_BASE, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
+from gicmodel.fuzzing.programs.universe import words
+from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER

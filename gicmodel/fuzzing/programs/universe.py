@@ -10,15 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gicmodel.config import GicConfig
+from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.lab.placement import Placement
-from gicmodel.layouts.commands import COMMANDS, OPCODES
+from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
+from gicmodel.spec.state import Command
 
 Pool = tuple[int, ...]
 
 _FLAGS = {"V": (1, 1, 1, 0), "Alloc": (1, 1, 1, 0), "PTZ": (0,)}
 """Pools of flags that are not as often 0 as 1: most commands should map something, and PTZ is a promise to be kept."""
+CONFIGURATION_BYTES = (0xA3, 0xA2, 0x13, 0xFF, 0xA1)
+"""Mostly enabled: what is disabled never gets far."""
+_UNMAPPED_DEVICE = 7
+_VSGIS = (0, 3, VSGIS - 1)
+_NARROW_VPT_BITS = 14
+_LAST_VPEID = int(GICR_VPENDBASER["vPEID"].mask)
 
 
 @dataclass(frozen=True)
@@ -42,20 +51,26 @@ class Universe:
     shared_itts: bool = True
     _pools: dict[str, Pool] = field(init=False, repr=False, compare=False)
     _boundaries: dict[str, Pool] = field(init=False, repr=False, compare=False)
+    _events: dict[str, Pool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_pools", self._valid_pools())
         object.__setattr__(self, "_boundaries", self._boundary_pools())
+        object.__setattr__(self, "_events", self._event_pools())
 
     def valid(self, mnemonic: str, name: str) -> Pool:
         """Values of field `name` of a command that do not make it an error by themselves."""
         if (mnemonic, name) == ("VSGI", "vINTID"):
-            return (0, 3, VSGIS - 1)
+            return _VSGIS
         return self._fitting(mnemonic, name, self._pools.get(name, _FLAGS.get(name, (0, 1))))
 
     def boundary(self, mnemonic: str, name: str) -> Pool:
         """Values at and beyond the limits of field `name`, as far as its bits can hold them."""
         return self._fitting(mnemonic, name, self._boundaries.get(name, ()))
+
+    def of_event(self, name: str) -> Pool:
+        """Values of a field of an event, in range or hardly out of it; none of a flag."""
+        return self._events.get(name, ())
 
     @property
     def device_ids(self) -> Pool:
@@ -121,6 +136,26 @@ class Universe:
             "Doorbell": intids,
         }
 
+    def _event_pools(self) -> dict[str, Pool]:
+        config, vpeids = self.config, self.vpeids
+        return {
+            "its": tuple(range(config.its)),
+            "rd": tuple(range(config.redistributors)),
+            "itt": tuple(range(len(self.itts))),
+            "vpt": tuple(range(len(self.vpts))),
+            "vconf": tuple(range(len(self.vconfs))),
+            "DeviceID": (*self.device_ids, *self.device_ids, _UNMAPPED_DEVICE, self.devices),
+            "EventID": (0, 0, 1, 1, 3, FIRST_LPI, 1 << config.event_id_bits),
+            # The first out of range, if a register can name it.
+            "vPEID": (*vpeids, *vpeids, min(self.vpes, _LAST_VPEID)),
+            "vSGI": _VSGIS,
+            "INTID": (*self.intids, *self.intids, FIRST_LPI - 1, 1 << config.intid_bits),
+            "LPI": self.intids,
+            "byte": CONFIGURATION_BYTES,
+            "bits": (_NARROW_VPT_BITS, 16),
+            "Default_Doorbell": (NO_DOORBELL, FIRST_LPI + 2),
+        }
+
     def _fitting(self, mnemonic: str, name: str, pool: Pool) -> Pool:
         layout = COMMANDS(self.config.architecture).get(OPCODES[mnemonic], COMMANDS("4.1")[OPCODES[mnemonic]])
         widest = int(layout[name].mask) << int(layout[name].scale)
@@ -140,6 +175,87 @@ def universe_of(config: GicConfig, placement: Placement) -> Universe:
         vconfs=placement.vconfs,
         shared_itts=config.caching == "none",
     )
+
+
+def mnemonics(architecture: str) -> list[str]:
+    """The commands that an architecture has, in alphabetical order."""
+    return sorted(mnemonic for mnemonic, opcode in OPCODES.items() if opcode in COMMANDS(architecture))
+
+
+def words(command: Command, architecture: str) -> CommandWords:
+    """The four words of a command."""
+    mnemonic, fields = command
+    return encode(mnemonic, architecture, **fields)
+
+
+def command_fields(universe: Universe, mnemonic: str) -> list[str]:
+    """The fields of a command that may be drawn."""
+    layout = COMMANDS(universe.config.architecture)[OPCODES[mnemonic]]
+    return [name for name in layout.fields if name != "Opcode"]
+
+
+def reserved_bits(mnemonic: str, architecture: str) -> CommandWords:
+    """The RES0 bits of a command's four words, which hardware must not look at."""
+    named = [0, 0, 0, 0]
+    for each in COMMANDS(architecture)[OPCODES[mnemonic]].fields.values():
+        named[each.word] |= int(each.mask) << int(each.shift)
+    return tuple((1 << 64) - 1 & ~word for word in named)
+
+
+def mapping_commands(universe: Universe, alloc: bool = True) -> list[Command]:
+    """Commands that map every device, collection and vPE of the universe, and two events of each device.
+
+    `alloc`: this is the first ITS that maps the vPEs (GICv4.1).
+    """
+    devices = [
+        {"DeviceID": device, "Size": universe.config.event_id_bits - 1, "ITT_addr": itt, "V": 1}
+        for device, itt in zip(universe.device_ids, universe.itts, strict=False)
+    ]
+    collections = [
+        {"ICID": icid, "RDbase": universe.config.rdbase(index % universe.config.redistributors), "V": 1}
+        for index, icid in enumerate(universe.icids)
+    ]
+    events = [
+        {"DeviceID": device, "EventID": 0, "pINTID": FIRST_LPI + index, "ICID": universe.icids[index % 2]}
+        for index, device in enumerate(universe.device_ids)
+    ]
+    physical = [("MAPD", each) for each in devices] + [("MAPC", each) for each in collections]
+    return physical + [("MAPTI", each) for each in events] + _mapping_vpes(universe, alloc)
+
+
+def with_its_itt(universe: Universe, command: Command) -> Command:
+    """A MAPD whose ITT is that of its DeviceID."""
+    mnemonic, fields = command
+    return mnemonic, fields | {"ITT_addr": universe.itts[universe.device_ids.index(fields["DeviceID"])]}
+
+
+def with_its_tables(universe: Universe, command: Command) -> Command:
+    """A VMAPP whose tables are those of its vPEID: two vPEs with one VPT are not what software does."""
+    mnemonic, fields = command
+    index = universe.vpeids.index(fields["vPEID"])
+    tables = {"VPT_addr": universe.vpts[index]}
+    if universe.config.architecture == "4.1":
+        tables["VCONF_addr"] = universe.vconfs[index % len(universe.vconfs)]
+    return mnemonic, fields | tables
+
+
+def _mapping_vpes(universe: Universe, alloc: bool) -> list[Command]:
+    config = universe.config
+    if config.architecture == "3":
+        return []
+    size = {"V": 1, "VPT_size": config.intid_bits - 1}
+    if config.architecture == "4.1":
+        size |= {"Alloc": int(alloc), "Default_Doorbell": FIRST_LPI + 2}
+    vpes = [
+        {"vPEID": vpeid, "RDbase": universe.config.rdbase(index % config.redistributors), **size}
+        for index, vpeid in enumerate(universe.vpeids)
+    ]
+    events = [
+        {"DeviceID": device, "EventID": 1, "vINTID": FIRST_LPI + index, "vPEID": vpeid, "Doorbell": NO_DOORBELL}
+        for index, (device, vpeid) in enumerate(zip(universe.device_ids, universe.vpeids, strict=False))
+    ]
+    mapped = [with_its_tables(universe, ("VMAPP", vpe)) for vpe in vpes]
+    return mapped + [("VMAPTI", event) for event in events]
 
 
 def _low_and_last(entries: int, bits: int, low: int) -> Pool:

@@ -12,16 +12,17 @@ from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.campaign import Plan, run_chunk
 from gicmodel.fuzzing.execution import divergence_of, run
-from gicmodel.fuzzing.hypothesis.strategies import Geometry, words
 from gicmodel.fuzzing.peers.qemu import differences
 from gicmodel.fuzzing.peers.qemu.peer import PEER, AgainstQemu, QemuPeer
 from gicmodel.fuzzing.peers.qemu.process import BINARY
-from gicmodel.fuzzing.program import Command, Machine, Program
+from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.program import CommandStep, Program
+from gicmodel.fuzzing.programs.text import write_program
+from gicmodel.fuzzing.programs.universe import universe_of, words
 from gicmodel.fuzzing.shrink import minimal
-from gicmodel.fuzzing.text import write_program
-from gicmodel.fuzzing.universe import universe_of
 from gicmodel.jit import COMPILED
 from gicmodel.lab import tables_seen
+from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import Allocation, place
 
 pytestmark = pytest.mark.qemu
@@ -96,7 +97,7 @@ def test_each_choice_of_the_profile_can_be_seen(choice):
 def test_a_difference_is_shrunk_saved_and_reproduced(monkeypatch, tmp_path: Path):
     program = program_for(GicConfig.qemu("3"), 10)
     avoided = words(("MAPC", {"ICID": 2, "RDbase": 0x1_0000, "V": 1}), "3")
-    program = program.of((*program.steps[:20], Command(0, avoided)))
+    program = program.of((*program.steps[:20], CommandStep(0, avoided)))
     with monkeypatch.context() as patch:
         patch.setattr(differences, "AVOIDED", ())
         found = minimal(PEER, program)

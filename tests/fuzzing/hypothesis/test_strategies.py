@@ -13,23 +13,21 @@ from hypothesis import strategies as st
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.strategies import (
-    Command,
-    Geometry,
     boundary_commands,
     commands,
     configurations,
     geometries,
     malformed_words,
-    mnemonics,
     programs,
     valid_commands,
-    words,
 )
-from gicmodel.fuzzing.universe import Universe
+from gicmodel.fuzzing.programs.universe import Universe, mnemonics, words
+from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMANDS, OPCODES, decode_command, encode
 from gicmodel.spec import AbstractGic
+from gicmodel.spec.state import Command
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UNIVERSES = {architecture: Universe(GicConfig(architecture=architecture)) for architecture in ("3", "4.0", "4.1")}
 MALFORMED = {architecture: malformed_words(universe) for architecture, universe in UNIVERSES.items()}
 FIND = settings(max_examples=2000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))

@@ -6,19 +6,23 @@ Nothing here looks at what the hardware does. Commands meet each other's mapping
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.fuzzing.hypothesis.strategies import mapping_commands, mnemonics, words
-from gicmodel.fuzzing.program import Command, CommandWords, Event, Step
-from gicmodel.fuzzing.universe import Universe
-from gicmodel.layouts.commands import COMMANDS, OPCODES, encode_many
-from gicmodel.layouts.its_tables import NO_DOORBELL
-from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
+from gicmodel.fuzzing.programs.hardware import EVENTS
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
+from gicmodel.fuzzing.programs.universe import (
+    Universe,
+    command_fields,
+    mapping_commands,
+    mnemonics,
+    reserved_bits,
+    words,
+)
+from gicmodel.layouts.commands import COMMANDS, encode_many
 
 Packets = NDArray[np.uint64]
 
@@ -29,14 +33,13 @@ _LONGEST_RUN, _RECOVERED_SHARE = 120, 0.9
 _EVENTS_BETWEEN = 6
 _BITS = 64
 _ENABLED_BYTE = 0xA3
-_BYTES = (0xA3, 0xA2, 0x13, 0xFF, 0xA1)
-"""Configuration bytes, mostly enabled: what is disabled never gets far."""
-_UNMAPPED_DEVICE = 7
-_VSGIS = (0, 3, 15)
 _TAKEN = 6
 """A vPE that runs takes fewer interrupts than this."""
-_NARROW_VPT_BITS = 14
-_LAST_VPEID = int(GICR_VPENDBASER["vPEID"].mask)
+_SHARES = {"EnableLPIs": 0.7, "PTZ": 0.3, "Enabled": 0.7, "replace": 0.5}
+_SHARES |= {"VGrp0En": 0.8, "VGrp1En": 0.8, "Doorbell": 0.6, "PendingLast": 0.3}
+"""How often a flag of an event is 1."""
+Kind = tuple[float, Callable[[], list[Event]]]
+"""How often events come, and what draws them."""
 
 
 def draw_steps(
@@ -46,7 +49,7 @@ def draw_steps(
     events = Events(random, universe)
     steps = boot_steps(universe)
     for packets in _runs(random, draw_packets(random, universe, commands, without).tolist()):
-        its = events.its()
+        its = events.value("its")
         steps += commands_for(its, packets)
         if random.random() < _RECOVERED_SHARE:
             steps.append(Event("recover", (its,)))
@@ -71,7 +74,7 @@ def boot_steps(universe: Universe) -> list[Step]:
 
 def commands_for(its: int, packets: Iterable[Iterable[int]]) -> list[Step]:
     """Commands for one ITS, from their words."""
-    return [Command(its, _four(*packet)) for packet in packets]
+    return [CommandStep(its, tuple(packet)) for packet in packets]
 
 
 def draw_packets(
@@ -90,8 +93,7 @@ def draw_fields(
     random: np.random.Generator, universe: Universe, mnemonic: str, count: int
 ) -> dict[str, NDArray[np.uint64]]:
     """The fields of `count` commands of one kind."""
-    layout = COMMANDS(universe.config.architecture)[OPCODES[mnemonic]]
-    names = [name for name in layout.fields if name != "Opcode"]
+    names = command_fields(universe, mnemonic)
     fields = {name: _values(random, universe, mnemonic, name, count) for name in names}
     if mnemonic == "VMAPP":
         # Two vPEs with one VPT are not what software does.
@@ -109,7 +111,7 @@ def _of_one_kind(random: np.random.Generator, universe: Universe, mnemonic: str,
     packets = encode_many(mnemonic, architecture, **draw_fields(random, universe, mnemonic, count))
     noise = random.integers(1 << _BITS, size=packets.shape, dtype=np.uint64)
     chosen = random.random(len(packets)) < _RESERVED_SHARE
-    packets[chosen] |= noise[chosen] & _reserved_bits(mnemonic, architecture)
+    packets[chosen] |= noise[chosen] & np.array(reserved_bits(mnemonic, architecture), np.uint64)
     return packets
 
 
@@ -141,24 +143,12 @@ def _index_of(pool: tuple[int, ...], values: NDArray[np.uint64]) -> NDArray[np.i
     return index
 
 
-def _reserved_bits(mnemonic: str, architecture: str) -> Packets:
-    """The RES0 bits of a command's four words, which hardware must not look at."""
-    named = np.zeros(4, np.uint64)
-    for field in COMMANDS(architecture)[OPCODES[mnemonic]].fields.values():
-        named[field.word] |= field.mask << field.shift
-    return ~named
-
-
 def _runs(random: np.random.Generator, packets: list[list[int]]) -> Iterable[list[list[int]]]:
     """Pieces of random lengths."""
     while packets:
         length = int(random.integers(1, _LONGEST_RUN + 1))
         yield packets[:length]
         packets = packets[length:]
-
-
-def _four(dw0: int, dw1: int, dw2: int, dw3: int) -> CommandWords:
-    return dw0, dw1, dw2, dw3
 
 
 class Events:
@@ -177,32 +167,33 @@ class Events:
         for kind in self._random.choice(len(self._kinds), count, p=self._weights):
             yield self._kinds[int(kind)][1]()
 
-    def its(self) -> int:
-        """An ITS."""
-        return int(self._random.integers(self._universe.config.its))
+    def value(self, name: str) -> int:
+        """A value of an event's field."""
+        if name in _SHARES:
+            return self._chance(_SHARES[name])
+        return self._pick(self._universe.of_event(name))
 
-    def _physical(self) -> Iterator[tuple[float, Callable[[], list[Event]]]]:
-        yield 3.0, self._messages
-        yield 2.0, self._acknowledges
+    def _physical(self) -> Iterator[Kind]:
+        yield 3.0, self._some("translate", 4)
+        yield 2.0, self._some("acknowledge", 3)
         yield 1.0, self._direct_lpi
-        yield 1.0, self._configure
-        yield 0.5, self._toggle_lpis
-        yield 0.3, self._toggle_its
-        yield 0.3, self._retry
-        yield 0.2, self._zero_itt
+        yield 1.0, self._some("configure")
+        yield 0.5, self._some("enable_lpis")
+        yield 0.3, self._some("enable_its")
+        yield 0.3, self._some("retry")
+        yield 0.2, self._some("zero_itt")
 
-    def _virtual(self) -> Iterator[tuple[float, Callable[[], list[Event]]]]:
-        yield 1.0, self._configure_virtual
-        yield 2.0, self._schedule
-        yield 1.5, self._deschedule
-        yield 2.0, self._acknowledge_virtual
-        if self._universe.config.v41:
+    def _virtual(self) -> Iterator[Kind]:
+        v41 = self._universe.config.v41
+        yield 1.0, self._some("configure_virtual")
+        yield 2.0, self._some("schedule") if v41 else self._some("schedule_v40", 1, "vpt", "vconf")
+        yield 1.5, self._some("deschedule")
+        yield 2.0, self._some("acknowledge_virtual", 3)
+        if v41:
             yield 2.0, self._sleep_and_wake
-            yield 1.0, self._vsgi
+            yield 1.0, self._some("write_sgir")
             yield 1.0, self._invalidate
-            yield 0.5, self._allocate
-
-    # Draws.
+            yield 0.5, self._some("allocate", 1, "Default_Doorbell")
 
     def _pick(self, pool: tuple[int, ...]) -> int:
         return pool[int(self._random.integers(len(pool)))]
@@ -210,83 +201,28 @@ class Events:
     def _chance(self, share: float) -> int:
         return int(self._random.random() < share)
 
-    def _rd(self) -> int:
-        return int(self._random.integers(self._universe.config.redistributors))
+    def _some(self, verb: str, count: int = 1, *first: str) -> Callable[[], list[Event]]:
+        """What draws so many events of a kind; of each, the fields `first` before the others."""
+        return lambda: [self._one(verb, first) for _ in range(count)]
 
-    def _vpeid(self) -> int:
-        """One of the universe, or the first out of range if a register can name it."""
-        return self._pick((*self._universe.vpeids, *self._universe.vpeids, min(self._universe.vpes, _LAST_VPEID)))
-
-    def _intid(self) -> int:
-        universe = self._universe
-        return self._pick((*universe.intids, *universe.intids, FIRST_LPI - 1, 1 << universe.config.intid_bits))
-
-    # Physical interrupts.
-
-    def _messages(self) -> list[Event]:
-        universe = self._universe
-        devices = (*universe.device_ids, *universe.device_ids, _UNMAPPED_DEVICE, universe.devices)
-        events = (0, 0, 1, 1, 3, FIRST_LPI, 1 << universe.config.event_id_bits)
-        return [Event("translate", (self.its(), self._pick(devices), self._pick(events))) for _ in range(4)]
-
-    def _acknowledges(self) -> list[Event]:
-        return [Event("acknowledge", (self._rd(),)) for _ in range(3)]
+    def _one(self, verb: str, first: Sequence[str] = ()) -> Event:
+        values = {name: self.value(name) for name in dict.fromkeys((*first, *EVENTS[verb]))}
+        return Event(verb, tuple(values[name] for name in EVENTS[verb]))
 
     def _direct_lpi(self) -> list[Event]:
-        return [Event("set_lpi" if self._chance(0.6) else "clear_lpi", (self._rd(), self._intid()))]
-
-    def _configure(self) -> list[Event]:
-        return [Event("configure", (self._pick(self._universe.intids), self._pick(_BYTES)))]
-
-    def _toggle_lpis(self) -> list[Event]:
-        return [Event("enable_lpis", (self._rd(), self._chance(0.7), self._chance(0.3)))]
-
-    def _toggle_its(self) -> list[Event]:
-        return [Event("enable_its", (self.its(), self._chance(0.7)))]
-
-    def _retry(self) -> list[Event]:
-        return [Event("retry", (self.its(), self._chance(0.5)))]
-
-    def _zero_itt(self) -> list[Event]:
-        return [Event("zero_itt", (int(self._random.integers(len(self._universe.itts))),))]
-
-    # Virtual interrupts.
-
-    def _configure_virtual(self) -> list[Event]:
-        vconf = int(self._random.integers(len(self._universe.vconfs)))
-        return [Event("configure_virtual", (vconf, self._pick(self._universe.intids), self._pick(_BYTES)))]
-
-    def _schedule(self) -> list[Event]:
-        if self._universe.config.v41:
-            return [Event("schedule", (self._rd(), self._vpeid(), self._chance(0.8), self._chance(0.8)))]
-        tables = int(self._random.integers(len(self._universe.vpts))), int(self._random.integers(2))
-        return [Event("schedule_v40", (self._rd(), *tables, self._pick((_NARROW_VPT_BITS, 16))))]
-
-    def _deschedule(self) -> list[Event]:
-        return [Event("deschedule", (self._rd(), self._chance(0.6), self._chance(0.3)))]
-
-    def _acknowledge_virtual(self) -> list[Event]:
-        return [Event("acknowledge_virtual", (self._rd(),)) for _ in range(3)]
+        return [self._one("set_lpi" if self._chance(0.6) else "clear_lpi")]
 
     def _sleep_and_wake(self) -> list[Event]:
         """A vPE runs, leaves, and interrupts come for it."""
-        rd, vpeid = self._rd(), self._vpeid()
-        wake = Event("write_sgir", (self.its(), vpeid, self._pick(_VSGIS)))
+        rd, vpeid = self.value("rd"), self.value("vPEID")
+        wake = Event("write_sgir", (self.value("its"), vpeid, self.value("vSGI")))
         # What is pending already keeps the default doorbell from being armed.
         takes = [Event("acknowledge_virtual", (rd,)) for _ in range(int(self._random.integers(_TAKEN)))]
         sleep = [Event("schedule", (rd, vpeid, 1, 1)), *takes, Event("deschedule", (rd, self._chance(0.8), 0))]
-        return [*sleep, *self._messages(), *([wake] if self._chance(0.5) else [])]
-
-    def _vsgi(self) -> list[Event]:
-        return [Event("write_sgir", (self.its(), self._vpeid(), self._pick(_VSGIS)))]
+        messages = [self._one("translate") for _ in range(4)]
+        return [*sleep, *messages, *([wake] if self._chance(0.5) else [])]
 
     def _invalidate(self) -> list[Event]:
         if self._chance(0.4):
-            return [Event("invalidate_all", (self._vpeid(),))]
-        return [Event("invalidate", (self._vpeid(), self._pick(self._universe.intids)))]
-
-    def _allocate(self) -> list[Event]:
-        doorbell = self._pick((NO_DOORBELL, FIRST_LPI + 2))
-        return [
-            Event("allocate", (self.its(), int(self._random.integers(len(self._universe.vpts))), self._rd(), doorbell))
-        ]
+            return [self._one("invalidate_all")]
+        return [Event("invalidate", (self.value("vPEID"), self.value("LPI")))]

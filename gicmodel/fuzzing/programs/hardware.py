@@ -7,14 +7,15 @@ A machine is two lines: `config` has the fields of `GicConfig` that are not its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.hypothesis.strategies import Geometry
-from gicmodel.fuzzing.notation import Notation, assignments, number, within
-from gicmodel.fuzzing.program import EVENTS, Machine, Program, limits
-from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.program import Program
+from gicmodel.lab.geometry import Geometry
+from gicmodel.lab.placement import ITTS, VCONFS, VPTS
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
 _DEFAULTS = GicConfig()
 _NO_CHOICE = "commands_per_step"
@@ -23,6 +24,68 @@ _PAGE_SIZES = 3
 _MOST_PAGES = 4
 _DEFAULTED = ("command_errors", "individual_doorbell", "vmovp", "nid", "discard_unmapped")
 """Choices of the machine that change neither where its tables are nor what a comparison may look at."""
+
+
+EVENTS: dict[str, tuple[str, ...]] = {
+    "translate": ("its", "DeviceID", "EventID"),
+    "write_sgir": ("its", "vPEID", "vSGI"),
+    "set_lpi": ("rd", "INTID"),
+    "clear_lpi": ("rd", "INTID"),
+    "configure": ("LPI", "byte"),
+    "configure_virtual": ("vconf", "LPI", "byte"),
+    "invalidate": ("vPEID", "INTID"),
+    "invalidate_all": ("vPEID",),
+    "enable_lpis": ("rd", "EnableLPIs", "PTZ"),
+    "zero_itt": ("itt",),
+    "allocate": ("its", "vpt", "rd", "Default_Doorbell"),
+    "schedule": ("rd", "vPEID", "VGrp0En", "VGrp1En"),
+    "schedule_v40": ("rd", "vpt", "vconf", "bits"),
+    "deschedule": ("rd", "Doorbell", "PendingLast"),
+    "acknowledge": ("rd",),
+    "acknowledge_virtual": ("rd",),
+    "retry": ("its", "replace"),
+    "recover": ("its",),
+    "enable_its": ("its", "Enabled"),
+}
+"""The fields of each event; a method of `pair.Pair` says what it does. `itt`, `vpt` and `vconf` count the tables of the
+universe; `LPI` is an INTID that has a configuration byte."""
+
+
+MACHINE_CHOICES: dict[str, tuple[Any, ...]] = {
+    "its": (1, 2, 3),
+    "redistributors": (2, 3, 4, 5),
+    "command_errors": ("ignore", "stall"),
+    "individual_doorbell": ("edge", "every"),
+    "event_id_bits": (16, 14, 5),
+    "intid_bits": (16, 14, 15),
+    "pta": (False, True),
+    "vmovp": (False, True),
+    "nid": (False, True),
+}
+"""Fields of `GicConfig` that any machine to be fuzzed may have any value of."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a program runs on: the hardware's choices, and how software lays out the ITS tables."""
+
+    config: GicConfig
+    geometry: Geometry
+
+
+def limits(machine: Machine) -> dict[str, range]:
+    """The values that each field of an event may have."""
+    config = machine.config
+    word, flag = range(1 << 32), range(2)
+    return {
+        **{"its": range(config.its), "rd": range(config.redistributors)},
+        **{"itt": range(ITTS), "vpt": range(VPTS), "vconf": range(VCONFS)},
+        **{"DeviceID": word, "EventID": word, "INTID": word, "Default_Doorbell": word},
+        **{"vPEID": range(1 << 16), "vSGI": range(VSGIS), "bits": range(14, 33), "byte": range(256)},
+        "LPI": range(FIRST_LPI, 1 << config.intid_bits),
+        **dict.fromkeys(("EnableLPIs", "PTZ", "VGrp0En", "VGrp1En", "Doorbell", "PendingLast"), flag),
+        **dict.fromkeys(("replace", "Enabled"), flag),
+    }
 
 
 class HardwareNotation(Notation[Machine]):

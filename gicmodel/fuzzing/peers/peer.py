@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.draw import draw_steps
-from gicmodel.fuzzing.hardware_notation import NOTATION
-from gicmodel.fuzzing.notation import Notation
-from gicmodel.fuzzing.program import Machine, Program, Step
-from gicmodel.fuzzing.universe import Universe, universe_of
+from gicmodel.fuzzing.programs.draw import draw_steps
+from gicmodel.fuzzing.programs.hardware import NOTATION, Machine
+from gicmodel.fuzzing.programs.notation import Notation
+from gicmodel.fuzzing.programs.program import Program, Step
+from gicmodel.fuzzing.programs.universe import Universe, universe_of
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.placement import Allocation, place
 
@@ -26,6 +27,29 @@ Outcomes = Counter[tuple[str, Any]]
 
 PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine", "linux-kvm": "linux.kvm"}
 """The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
+
+
+class Divergence(AssertionError):
+    """Two that must agree do not. `what` names the register, table or event; the message has both values."""
+
+    def __init__(self, what: str, *sides: str) -> None:
+        super().__init__(what, *sides)
+        self.what = what
+        self.sides = sides
+
+    def __str__(self) -> str:
+        return f"{self.what}: {', '.join(self.sides)}"
+
+    @property
+    def kind(self) -> str:
+        """What differs, without its number: divergences of one kind most often have one cause."""
+        return re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "n", self.what)
+
+
+def agree(what: str, hardware: object, oracle: object) -> None:
+    """Raise Divergence, naming what differs, unless hardware and oracle say the same."""
+    if hardware != oracle:
+        raise Divergence(what, f"hardware {hardware}", f"oracle {oracle}")
 
 
 class Comparison(ABC):

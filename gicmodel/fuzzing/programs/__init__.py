@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fuzz programs: what they are, their text, and what draws them."""
