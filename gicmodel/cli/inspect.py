@@ -103,11 +103,11 @@ def command(
 ) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
-    IMAGE is an ELF core, LiME file, kdump vmcore, snapshot of the model's hardware, or raw bytes with --base or as
-    FILE@BASE; .xz, .gz and .zst are unpacked. Its registers come from --registers, --set and --trace, else from the
-    snapshot itself, from NAME.toml or registers.toml beside the image, or from the Linux kernel whose RAM it is: its
-    struct its_node, and its log. --vmlinux, the debug information of that kernel, tells Linux's interrupt numbers,
-    handlers and devices too, and what KVM has of its guests' events (extra [vmcore]).
+    IMAGE is an ELF core, LiME file, kdump vmcore, snapshot of the model's hardware, raw bytes with --base or as
+    FILE@BASE, or the socket of QEMU's QMP; .xz, .gz and .zst are unpacked. Its registers come from --registers, --set
+    and --trace, else from the snapshot itself, from NAME.toml or registers.toml beside the image, or from the Linux
+    kernel whose RAM it is: its struct its_node, and its log. --vmlinux, the debug information of that kernel, tells
+    Linux's interrupt numbers, handlers and devices too, and what KVM has of its guests' events (extra [vmcore]).
 
     Without IMAGE the registers alone are checked.
 
@@ -233,6 +233,8 @@ def _print_head(report: Report) -> None:
         say(f"{NO_IMAGE}: registers alone; all that is in RAM is not known")
     else:
         say(f"{printable(str(report.image))}: {found.dump.octets:#x} bytes in {len(found.dump.segments)} segments")
+    if report.source.live is not None:
+        say(report.source.live)
     say(printable(f"registers: {', '.join(report.source.sources)}"))
     for line in origins(report.source):
         say(f"  {line}")

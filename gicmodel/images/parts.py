@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +38,7 @@ class Part(NamedTuple):
 def parse_part(text: str) -> Part:
     """What `FILE`, `FILE@BASE`, `FILE@BASE:OFFSET` or `FILE@BASE:OFFSET:SIZE` names; a file of that name goes first."""
     match = _PART.fullmatch(text)
-    if match is None or Path(text).exists():
+    if match is None or os.path.lexists(text):
         return Part(Path(text))
     numbers = {name: None if match[name] is None else int(match[name], 0) for name in ("base", "offset", "size")}
     return Part(Path(match["path"]), numbers["base"], numbers["offset"] or 0, numbers["size"])

@@ -60,6 +60,7 @@ class Report:
         return {
             "image": utf8(str(self.image)),
             "registers_from": [utf8(source) for source in self.source.sources],
+            **({} if self.source.live is None else {"live": self.source.live}),
             "profile": self.found.profile.name,
             "evidence": self.found.evidence,
             "architecture": self.found.architecture,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,8 +15,9 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
-from gicmodel.images.parts import parse_part, read_parts, with_parts
+from gicmodel.images.parts import Part, parse_part, read_parts, with_parts
 from gicmodel.images.qemu_trace import registers_of_trace
+from gicmodel.images.qmp import Machine, is_machine
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.segments import Segment
 from gicmodel.images.sources import beside, dump_in, is_snapshot, read_registers, registers_in
@@ -34,7 +36,7 @@ class Source:
     """An image with its registers, and where they come from.
 
     `kernels` are those that were found in it, if any were looked for; `kernel` is the one whose registers these are,
-    and `view` what its structures say.
+    and `view` what its structures say. `live` says how a machine that is no file was read.
     """
 
     dump: Dump
@@ -43,6 +45,7 @@ class Source:
     kernels: list[FoundKernel] = field(default_factory=list)
     kernel: FoundKernel | None = None
     view: KernelView | None = None
+    live: str | None = None
 
 
 def open_source(
@@ -70,17 +73,43 @@ def open_source(
     if part.base is not None and base is not None:
         raise UnusableInput(f"{image}: has its address behind its name, and a base ({base:#x}) too")
     given = _given(files, trace, pairs)
-    with opened_whole(part.path) as file:
-        own = [] if given or node is not None else _own_registers(file, part.path)
-        whole = part.base if base is None else base
-        dump = Dump(read_parts([part])) if part.is_excerpt else dump_in(file, part.path, whole)
-    dump = with_parts(dump, part.path, [parse_part(piece) for piece in pieces])
-    source = Source(Recorder(dump) if recorded else dump, {}, [])
-    names_frames = any(isinstance(told, Dump) for _, told in given) and not bases_of(_registers(given))
-    if not (given or own) or names_frames or node is not None or vmlinux is not None:
-        _look_for_kernels(source, image, node, needed=not (given or own), vmlinux=vmlinux)
+    with ExitStack() as stack:
+        machine = stack.enter_context(Machine(part.path)) if is_machine(part.path) else None
+        if machine is not None:
+            dump, own = machine.dump(), list[_Told]()
+        else:
+            dump, own = _open_file(part, base, needed=not given and node is None)
+        dump = with_parts(dump, part.path, [parse_part(piece) for piece in pieces])
+        source = Source(Recorder(dump) if recorded else dump, {}, [])
+        shown = machine is not None or any(isinstance(told, Dump) for _, told in given)
+        names_frames = shown and not bases_of(_registers(given))
+        if not (given or own) or names_frames or node is not None or vmlinux is not None:
+            _look_for_kernels(source, image, node, needed=not (given or own), vmlinux=vmlinux)
+        if machine is not None:
+            own = _of_machine(machine, source, given)
     _take(source, [*own, *given])
     return source
+
+
+def _open_file(part: Part, base: int | None, needed: bool) -> tuple[Dump, list[_Told]]:
+    """The RAM in a file and, if `needed`, the registers that are with it."""
+    with opened_whole(part.path) as file:
+        own = _own_registers(file, part.path) if needed else []
+        if part.is_excerpt:
+            return Dump(read_parts([part])), own
+        return dump_in(file, part.path, part.base if base is None else base), own
+
+
+def _of_machine(machine: Machine, source: Source, given: Sequence[_Told]) -> list[_Told]:
+    """The registers that a live machine's hardware has; and how it was read."""
+    torn = "its CPUs ran meanwhile, so that what is read need not be of one moment (`stop` it to be sure)"
+    source.live = f"live: {torn if machine.running else 'its CPUs are stopped'}"
+    if not machine.emulated:
+        source.live += "; KVM has the GIC, and does not show its registers"
+    # Of a kernel that is not the machine's own nothing tells where the hardware is.
+    own = source.kernel is None or source.kernel.own
+    window = machine.window(_bases(source, given)) if own else None
+    return [] if window is None else [(f"hardware of {machine.path}", window)]
 
 
 def registers_alone(files: Sequence[Path] = (), trace: Path | None = None, pairs: Sequence[str] = ()) -> Source:
@@ -112,13 +141,18 @@ def _registers(told: Sequence[_Told]) -> Registers:
 
 def _take(source: Source, told: Sequence[_Told]) -> None:
     """Take what was told, above what was found; what is shown by address goes by the frames' that all these tell."""
-    nodes = source.kernel.nodes if source.kernel is not None else ()
-    bases = {f"GITS{number}": node.address for number, node in enumerate(nodes)}
-    bases |= bases_of(merged([source.registers, _registers(told)]))
+    bases = _bases(source, told)
     for name, shown in told:
         registers = registers_in_window(shown, bases, Path(name)) if isinstance(shown, Dump) else shown
         source.registers = merged([source.registers, registers])
         source.sources.append(name)
+
+
+def _bases(source: Source, told: Sequence[_Told]) -> dict[str, int]:
+    """The addresses of the frames, as far as they are given, or a kernel's."""
+    nodes = source.kernel.nodes if source.kernel is not None else ()
+    bases = {f"GITS{number}": node.address for number, node in enumerate(nodes)}
+    return bases | bases_of(merged([source.registers, _registers(told)]))
 
 
 def _own_registers(file: IO[bytes], image: Path) -> list[_Told]:
