@@ -66,6 +66,11 @@ class Layout:
         return {name: self[name] for name, span in self.spans.items() if not span.reserved}
 
     @cached_property
+    def _named(self) -> list[tuple[str, tuple[int, int, int, int]]]:
+        """The places of `fields`, for `unpack`, which is called for every command of a campaign."""
+        return [(name, self._places[name]) for name in self.fields]
+
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """A decoded entry: flags are bool, other fields uint64."""
         return np.dtype([(name, _column(self.spans[name])) for name in self.fields])
@@ -134,13 +139,14 @@ class Layout:
     def unpack(self, words: Words) -> dict[str, int]:
         """The named fields of an entry given as its word, or as the sequence of its words."""
         values = self._words(words)
-        return {name: self._read(name, values) for name in self.fields}
+        return {name: (values[word] >> shift & mask) << scale for name, (word, shift, mask, scale) in self._named}
 
     def res0_violations(self, words: Words) -> dict[str, int]:
         """The RES0 fields of an entry that are not zero, by hidden name."""
         values = self._words(words)
-        runs = {name: self._read(name, values) for name, span in self.spans.items() if span.reserved == "RES0"}
-        return {name: value for name, value in runs.items() if value}
+        runs = [(name, self._places[name]) for name, span in self.spans.items() if span.reserved == "RES0"]
+        found = {name: (values[word] >> shift & mask) << scale for name, (word, shift, mask, scale) in runs}
+        return {name: value for name, value in found.items() if value}
 
     def words_of(self, octets: bytes | NDArray[np.uint8]) -> NDArray[np.uint64]:
         """Consecutive entries in memory as uint64 [n], or [n, words] for a layout of several words.
@@ -225,14 +231,8 @@ class Layout:
             return stored >> np.uint64(scale - shift)
         return stored << np.uint64(shift - scale)
 
-    def _read(self, name: str, words: list[int]) -> int:
-        word, shift, mask, scale = self._places[name]
-        return ((words[word] >> shift) & mask) << scale
-
     def _words(self, words: Words) -> list[int]:
-        if isinstance(words, (int, np.integer)):
-            words = [int(words)]
-        values = [int(word) for word in words]
+        values = [int(words)] if isinstance(words, (int, np.integer)) else list(map(int, words))
         if len(values) != len(self.word_bits):
             raise ValueError(f"{self.name}: {len(values)} words where an entry has {len(self.word_bits)}")
         return values
