@@ -3,7 +3,7 @@
 
 from distributed import LocalCluster
 
-from gicmodel.fuzzing.running import Campaign, run_campaign
+from gicmodel.fuzzing.campaign import Campaign, run_campaign
 
 if __name__ == "__main__":
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:

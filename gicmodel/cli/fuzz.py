@@ -22,8 +22,8 @@ from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput, printable, utf8
 
 if TYPE_CHECKING:
-    from gicmodel.fuzzing.results import Results as Found
-    from gicmodel.fuzzing.running import Campaign, CampaignResult, Report
+    from gicmodel.fuzzing.campaign import Campaign, CampaignResult, Report
+    from gicmodel.fuzzing.campaign import Results as Found
 
 _SEEDS = 1 << 32
 _DEFAULT_COMMANDS = 100_000
@@ -88,7 +88,7 @@ def command(
     large = reproduce is None and (cluster is not None or "engine" in peers)
     choose_engine(engine, math.inf if large else _saved_seconds(0 if reproduce else commands / jobs, seconds))
     # hypothesis and the kernels come with this, and numba on the compiled engine.
-    from gicmodel.fuzzing.running import Campaign, run_campaign
+    from gicmodel.fuzzing.campaign import Campaign, run_campaign
 
     if reproduce is not None:
         ctx.exit(_reproduce(reproduce, linux_source, results))
@@ -165,7 +165,7 @@ def _reproduce(path: Path, linux_source: Path | None, results: Results) -> int:
     Raises:
         UnusableInput: the file is no program of this version, or its peer cannot have its machine.
     """
-    from gicmodel.fuzzing.execution import run
+    from gicmodel.fuzzing.finding import run
     from gicmodel.fuzzing.peers.peer import peer
     from gicmodel.fuzzing.programs.text import format_step_of, read_program
 

@@ -1,110 +1,233 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A campaign: programs from a seed, each a chunk of its own, so that no result depends on who runs which chunk."""
+"""A campaign from its first chunk to its result, by whoever runs it: how commands ended, one finding of each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from gicmodel.config import ARCHITECTURES
-from gicmodel.fuzzing.execution import divergence_of, locate, run
+from gicmodel.errors import UnusableInput, utf8
+from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, chunk_against, shrunk_of
 from gicmodel.fuzzing.peers.peer import Outcomes, Peer, peer
 from gicmodel.fuzzing.programs.program import Program
-from gicmodel.fuzzing.shrink import minimal
+from gicmodel.fuzzing.programs.text import format_program, write_program
+from gicmodel.fuzzing.workers import Workers, WorkersLost, cluster, local
+from gicmodel.hardware import error_name
+from gicmodel.layouts.commands import OPCODES
+
+OK, UNKNOWN = "OK", "UNKNOWN_COMMAND"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn.
-
-    `linux_source` is what peers are made of that are Linux' code; without it they find one.
-    """
+@dataclass
+class Results:
+    """The chunks of a campaign so far, in whatever order they came."""
 
     seed: int
+    commands: int = 0
+    outcomes: Outcomes = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, result: ChunkResult) -> None:
+        """One more chunk."""
+        self.commands += result.commands
+        self.outcomes += result.outcomes
+        if result.finding is not None:
+            self.findings.append(result.finding)
+
+    @property
+    def distinct(self) -> tuple[int, int]:
+        """How many different pairs of a command and its end have been seen, and how many of them are errors."""
+        ends = [end for ends in named_outcomes(self.outcomes).values() for end in ends]
+        return len(ends), len(ends) - ends.count(OK)
+
+    def first_of_each_kind(self) -> list[Finding]:
+        """The finding of each kind that a campaign in one process meets first."""
+        first: dict[tuple[str, str], Finding] = {}
+        for finding in sorted(self.findings, key=lambda finding: (finding.against, finding.chunk)):
+            first.setdefault((finding.against, finding.kind), finding)
+        return list(first.values())
+
+
+def without_copies(findings: Iterable[Finding]) -> list[Finding]:
+    """The first finding with each program."""
+    first: dict[Program, Finding] = {}
+    for finding in findings:
+        first.setdefault(finding.program, finding)
+    return list(first.values())
+
+
+def named_outcomes(outcomes: Outcomes) -> dict[str, dict[str, int]]:
+    """By mnemonic, how many commands were OK or ended with which error, all in alphabetical order."""
+    named: dict[str, Counter[str]] = {}
+    for (mnemonic, end), count in outcomes.items():
+        name, outcome = (mnemonic, _named(end)) if isinstance(end, str) or mnemonic in OPCODES else (UNKNOWN, UNKNOWN)
+        named.setdefault(name, Counter())[outcome] += count
+    return {mnemonic: dict(sorted(named[mnemonic].items())) for mnemonic in sorted(named)}
+
+
+def _named(end: int | str) -> str:
+    if isinstance(end, str):
+        return end
+    return error_name(end) if end else OK
+
+
+Report = Callable[[Results], None]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What was asked for: about `commands` commands, or what `seconds` allow, against each of some peers."""
+
     commands: int
-    architecture: str | None = None
+    seconds: float | None
+    seed: int
+    against: tuple[str, ...]
+    architecture: str | None
+    jobs: int
+    cluster: str | None
     linux_source: Path | None = None
 
-    def chunks(self, peer: Peer) -> int:
-        """How many chunks that are."""
-        return -(-self.commands // peer.chunk)
+    @property
+    def plan(self) -> Plan:
+        """The same for each peer."""
+        return Plan(self.seed, self.commands, self.architecture, self.linux_source)
+
+    @property
+    def share(self) -> float:
+        """The seconds for each peer."""
+        return float("inf") if self.seconds is None else self.seconds / len(self.against)
+
+    def workers(self) -> AbstractContextManager[Workers]:
+        """Who does it."""
+        return local(self.jobs) if self.cluster is None else cluster(self.cluster)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A divergence: the program up to it, or the smallest one that still shows it.
+@dataclass
+class CampaignResult:
+    """What a campaign came to: one finding of each kind, and the files that `save` wrote them to.
 
-    `chunk` is where it was found, and `commands` how many commands a campaign in one process executes to get there.
+    If it did not come to its end it is `early`, with a `reason`, or what stopped it in `stop`.
     """
 
-    against: str
-    chunk: int
-    commands: int
-    kind: str
-    difference: str
-    program: Program
+    results: Results
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    early: bool = False
+    reason: str = ""
+    stop: BaseException | None = None
+    files: list[str | None] = field(default_factory=list)
+
+    def save(self, directory: Path) -> None:
+        """Write each finding's program to a file. UnusableInput if that fails, once all were tried."""
+        unsaved = None
+        for number, finding in enumerate(self.findings):
+            try:
+                self.files[number] = _save(directory, self.results.seed, finding)
+            except UnusableInput as reason:
+                unsaved = reason
+        if unsaved is not None:
+            raise unsaved
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        found = self.results
+        return {
+            "commands": found.commands,
+            "seconds": round(self.seconds, 3),
+            "seed": found.seed,
+            "interrupted": self.early,
+            "divergences": [
+                _divergence(found, finding, file) for finding, file in zip(self.findings, self.files, strict=True)
+            ],
+            "outcomes": named_outcomes(found.outcomes),
+        }
 
 
-@dataclass(frozen=True)
-class ChunkResult:
-    """What one chunk did: its commands, how often which of them ended how, and its first divergence.
+def run_campaign(campaign: Campaign, report: Report) -> CampaignResult:
+    """Run it, and shrink what it finds; `report` is told the results after each chunk.
 
-    `outcomes` also counts the SYNCs that took the place of commands that stalled.
+    UnusableInput if a peer cannot be had; whatever else ends the campaign is in its result, with what it found.
     """
-
-    chunk: int
-    commands: int
-    outcomes: Outcomes
-    finding: Finding | None
-
-
-def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
-    """The program of a chunk: a function of its arguments and nothing else."""
-    random = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(chunk,)))
-    offered = (
-        [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
-    )
-    commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
-    return peer.program(random, offered[chunk % len(offered)], commands)
+    peers = [_able(peer(name).made_of(campaign.linux_source), campaign) for name in campaign.against]
+    started = time.monotonic()
+    result = CampaignResult(Results(campaign.seed))
+    with _kept(result), campaign.workers() as workers:
+        for each in peers:
+            _run(campaign, each, workers, result.results, report)
+        result.findings = _shrink(campaign, workers, result.results)
+    if result.early:
+        result.findings = result.results.first_of_each_kind()
+    result.files = [None] * len(result.findings)
+    result.seconds = time.monotonic() - started
+    return result
 
 
-def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
-    """Generate and run a chunk, and find the first step after which the two differ."""
-    program = generate(peer, plan, chunk)
-    went, count = run(peer, program), peer.notation.operations
-    if went.divergence is None:
-        return ChunkResult(chunk, count(program), went.outcomes, None)
-    divergence, shown = locate(peer, program, went)
-    before = chunk * peer.chunk + count(shown)
-    finding = Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown)
-    return ChunkResult(chunk, count(shown), went.outcomes, finding)
+def _able(peer: Peer, campaign: Campaign) -> Peer:
+    if campaign.architecture not in (None, *peer.architectures):
+        raise UnusableInput(f"--against {peer.name} has no GICv{campaign.architecture}")
+    peer.require()
+    return peer
 
 
-def shrunk(peer: Peer, finding: Finding) -> Finding:
-    """The finding with the smallest program that shows a difference, and that difference."""
-    program = minimal(peer, finding.program)
-    divergence = divergence_of(peer, program)
-    if divergence is None:
-        return finding
-    return Finding(finding.against, finding.chunk, finding.commands, finding.kind, str(divergence), program)
+class _NothingRun(Exception):
+    """There was no time for any program against a peer, so that nothing can be said about it."""
 
 
-def chunk_against(name: str, plan: Plan, chunk: int) -> ChunkResult:
-    """`run_chunk` for the peer of a name: what a worker is asked to do."""
-    return run_chunk(peer(name).made_of(plan.linux_source), plan, chunk)
+@contextmanager
+def _kept(result: CampaignResult) -> Iterator[None]:
+    """What the block has found until Ctrl-C, or until it cannot go on for whatever reason, is kept."""
+    try:
+        yield
+    except (WorkersLost, _NothingRun) as reason:
+        result.early, result.reason = True, str(reason)
+    except (KeyboardInterrupt, Exception) as stop:
+        result.early, result.stop = True, stop
 
 
-def shrunk_of(findings: Sequence[Finding], plan: Plan, number: int) -> Finding:
-    """`shrunk` for one of some findings: what a worker is asked to do."""
-    return shrunk(peer(findings[number].against).made_of(plan.linux_source), findings[number])
+def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:
+    chunks = range(campaign.plan.chunks(peer))
+    before = results.commands
+    for result in workers.run(
+        partial(chunk_against, peer.name, campaign.plan), chunks, time.monotonic() + campaign.share
+    ):
+        results.add(result)
+        report(results)
+    if results.commands == before:
+        raise _NothingRun(f"--seconds {campaign.seconds}: no program against {peer.name} began in time")
 
 
-def hunt(peer: Peer, plan: Plan) -> Finding | None:
-    """Run the chunks in order, in this process, until one finds a divergence; shrink that."""
-    for chunk in range(plan.chunks(peer)):
-        if finding := run_chunk(peer, plan, chunk).finding:
-            return shrunk(peer, finding)
-    return None
+def _shrink(campaign: Campaign, workers: Workers, results: Results) -> list[Finding]:
+    """One small program for each kind of divergence, in the order of the chunks that found them."""
+    found = results.first_of_each_kind()
+    small = workers.run(partial(shrunk_of, found, campaign.plan), range(len(found)))
+    return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
+
+
+def _save(directory: Path, seed: int, finding: Finding) -> str:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableInput(f"{directory}: cannot be made: {error.strerror or error}") from error
+    path = directory / f"{finding.against}-{seed}-{finding.chunk}.gicfuzz"
+    write_program(path, finding.program, finding.difference)
+    return utf8(str(path))
+
+
+def _divergence(results: Results, finding: Finding, file: str | None) -> dict[str, Any]:
+    alike = [other for other in results.findings if (other.against, other.kind) == (finding.against, finding.kind)]
+    return {
+        "against": finding.against,
+        "kind": finding.kind,
+        "difference": finding.difference,
+        "commands": finding.commands,
+        "chunk": finding.chunk,
+        "chunks": len(alike),
+        "program": format_program(finding.program, finding.difference).splitlines(),
+        "file": file,
+    }

@@ -10,32 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.execution import EXCEPTION, divergence_of
-from gicmodel.fuzzing.peers.peer import Peer, peer
+from gicmodel.fuzzing.peers.peer import peer
 from gicmodel.fuzzing.programs.notation import Notation
 from gicmodel.fuzzing.programs.program import CommandStep, Program, Step
 
 Fails = Callable[[Program], bool]
-
-
-def minimal(peer: Peer, program: Program) -> Program:
-    """The smallest program found that the peer and the hardware still take differently.
-
-    One that only raises an exception stands for another that does, and for nothing else.
-    """
-    original = divergence_of(peer, program)
-    raises = original is not None and original.kind == EXCEPTION
-
-    def fails(candidate: Program) -> bool:
-        try:
-            divergence = divergence_of(peer, candidate)
-        except UnusableInput:
-            # The simpler machine is none that this peer can have.
-            return False
-        return divergence is not None and (divergence.kind == EXCEPTION) == raises
-
-    return shrink(program, fails)
 
 
 def shrink(program: Program, fails: Fails) -> Program:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from gicmodel.cli import INTERRUPTED, main
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import ChunkResult, Plan
+from gicmodel.fuzzing.finding import ChunkResult, Plan
 from gicmodel.fuzzing.peers import oracle
 from gicmodel.fuzzing.programs.text import read_program
 from gicmodel.jit import COMPILED
@@ -77,7 +77,7 @@ def test_no_time_for_any_program_is_no_agreement(against: str):
 def test_one_peer_of_two_without_a_program_is_no_agreement(monkeypatch: pytest.MonkeyPatch):
     """What was compared with the first one is shown all the same."""
     shares = iter([60.0, 0.0])
-    monkeypatch.setattr("gicmodel.fuzzing.running.Campaign.share", property(lambda _: next(shares)))
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.Campaign.share", property(lambda _: next(shares)))
     result = fuzz("--commands", 50, "--seconds", 60, "--jobs", 1, "--against", "oracle,engine", "--architecture", "3")
     assert result.exit_code == 2
     assert "no program against engine began in time" in result.stderr
@@ -141,7 +141,7 @@ def interrupted(*_: object) -> None:
 def test_ctrl_c_while_shrinking_keeps_the_program_as_it_was(
     mistaken: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr("gicmodel.fuzzing.running.shrunk_of", interrupted)
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.shrunk_of", interrupted)
     arguments = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "3", "--save", tmp_path)
     result = fuzz(*arguments, "--json")
     outcome = json.loads(result.stdout)
@@ -209,7 +209,7 @@ def dies(*_: object) -> None:
 
 
 def test_a_process_that_dies_leaves_a_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("gicmodel.fuzzing.running.chunk_against", dies)
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.chunk_against", dies)
     result = fuzz("--commands", COMMANDS, "--jobs", 2, "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert "gicmodel: a process of --jobs ended before its time: " in result.stderr
@@ -232,7 +232,7 @@ def test_a_campaign_that_cannot_go_on_keeps_what_it_found(
             raise reason
         return ChunkResult(chunk, 7, Counter({("INT", 0): 7}), None)
 
-    monkeypatch.setattr("gicmodel.fuzzing.running.chunk_against", second_chunk_fails)
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.chunk_against", second_chunk_fails)
     result = fuzz("--commands", 12_000, "--jobs", 1, "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert result.stderr.endswith(f"gicmodel: {line}\n")

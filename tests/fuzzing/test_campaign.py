@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Campaigns: programs from a seed, and the smallest one that shows a mistake."""
 
-from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate, hunt, run_chunk
-from gicmodel.fuzzing.execution import divergence_of
+from gicmodel.fuzzing.campaign import Results
+from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, divergence_of, generate, hunt, run_chunk
 from gicmodel.fuzzing.peers.oracle import OraclePeer
-from gicmodel.fuzzing.results import Results
 from gicmodel.fuzzing.workers import local
 from gicmodel.jit import COMPILED
 from gicmodel.spec import AbstractGic

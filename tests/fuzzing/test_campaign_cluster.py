@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from gicmodel.engine import Engine
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import ChunkResult, Plan, chunk_against
+from gicmodel.fuzzing.campaign import CampaignResult, Results
+from gicmodel.fuzzing.finding import ChunkResult, Plan, chunk_against
 from gicmodel.fuzzing.peers.oracle import PEER
-from gicmodel.fuzzing.results import Results, document
 from gicmodel.fuzzing.workers import Workers, cluster, local
 from gicmodel.jit import COMPILED
 from tests.conftest import needed
@@ -55,7 +55,7 @@ def collected(chunks: Iterator[ChunkResult]) -> dict[str, object]:
     results = Results(PLAN.seed)
     for chunk in chunks:
         results.add(chunk)
-    return document(results, [], seconds=0, interrupted=False)
+    return CampaignResult(results).to_json()
 
 
 def test_the_same_results_as_in_one_process(scheduler, expected):

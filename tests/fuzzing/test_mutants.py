@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gicmodel.fuzzing.execution import divergence_of
+from gicmodel.fuzzing.finding import divergence_of
 from gicmodel.fuzzing.hypothesis.driver_machine import DriverUnderCaching
 from gicmodel.fuzzing.hypothesis.twin_hosts import MissingCommand
 from gicmodel.jit import COMPILED

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shrinking: nothing that is not needed stays, and nothing impossible comes in."""
 
-from gicmodel.fuzzing.campaign import Plan, generate
+from gicmodel.fuzzing.finding import Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.programs.hardware import EVENTS, limits
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Program

@@ -14,10 +14,10 @@ from itertools import count, islice
 import pytest
 
 from gicmodel.fuzzing import workers
-from gicmodel.fuzzing.campaign import ChunkResult, Finding, Plan, generate
+from gicmodel.fuzzing.campaign import Results, named_outcomes, without_copies
+from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.programs.program import Program
-from gicmodel.fuzzing.results import Results, distinct, named_outcomes, without_copies
 from gicmodel.fuzzing.workers import WorkersLost, cluster, local
 from tests.conftest import needed
 
@@ -77,7 +77,7 @@ def test_outcomes_have_names():
     outcomes = Counter({("MAPD", 0): 3, ("MAPD", 0x010802): 2, ("0x7f", 0x017FFD): 1, ("0x60", 0x0160FD): 1})
     named = {"MAPD": {"MAPD_ITTSIZE_OOR": 2, "OK": 3}, "UNKNOWN_COMMAND": {"UNKNOWN_COMMAND": 2}}
     assert named_outcomes(outcomes) == named
-    assert distinct(outcomes) == (3, 2)
+    assert Results(1, outcomes=outcomes).distinct == (3, 2)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gicmodel.fuzzing.execution import first_divergence
+from gicmodel.fuzzing.finding import run
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.programs.program import Program
@@ -117,7 +117,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("found", PROGRAMS.values(), ids=PROGRAMS)
 def test_hardware_and_oracle_agree(found: Found) -> None:
-    assert first_divergence(PEER, found.program) is None
+    assert run(PEER, found.program).divergence is None
 
 
 @pytest.mark.parametrize("found", PROGRAMS.values(), ids=PROGRAMS)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 
-from gicmodel.fuzzing.campaign import Plan, run_chunk
+from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
 from gicmodel.kvm import (
     KvmBehaviour,

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import Plan, generate, hunt, run_chunk
-from gicmodel.fuzzing.execution import divergence_of
+from gicmodel.fuzzing.finding import Plan, divergence_of, generate, hunt, run_chunk
 from gicmodel.fuzzing.peers.linux import differences, kvm, source
 from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
 from gicmodel.fuzzing.programs.text import format_program, parse_program, write_program

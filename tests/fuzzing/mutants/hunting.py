@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gicmodel.fuzzing.campaign import Finding, Plan, hunt
+from gicmodel.fuzzing.finding import Finding, Plan, hunt
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.programs.hardware import Machine
 from tests.fuzzing.mutants.planting import Mutant, planted

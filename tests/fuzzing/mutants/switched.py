@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gicmodel.fuzzing.campaign import Plan, run_chunk
+from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.jit import COMPILED, KERNELS, kernel
 from tests.fuzzing.mutants import MUTANTS
 from tests.fuzzing.mutants.hunting import SEED, MutantPeer

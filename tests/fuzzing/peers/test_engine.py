@@ -6,8 +6,7 @@ import signal
 
 import pytest
 
-from gicmodel.fuzzing.campaign import Plan, generate, run_chunk
-from gicmodel.fuzzing.execution import first_divergence
+from gicmodel.fuzzing.finding import Plan, generate, run, run_chunk
 from gicmodel.fuzzing.peers.engine import PEER, other_engine
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.jit import COMPILED
@@ -37,4 +36,4 @@ def test_an_engine_that_dies_is_a_divergence_and_is_replaced():
     os.kill(other_engine().pid, signal.SIGKILL)
     with pytest.raises(RuntimeError, match="ended with status -9"):
         comparison.run(program.steps)
-    assert first_divergence(PEER, program) is None
+    assert run(PEER, program).divergence is None

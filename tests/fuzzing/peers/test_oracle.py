@@ -8,7 +8,7 @@ import pytest
 
 from gicmodel.config import _RANGES, CHOICES
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import Plan, run_chunk
+from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.programs.hardware import Machine
 from gicmodel.lab.geometry import Geometry

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import Plan, generate
-from gicmodel.fuzzing.execution import run
+from gicmodel.fuzzing.finding import Plan, generate, run
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.programs.hardware import EVENTS

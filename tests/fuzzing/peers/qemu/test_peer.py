@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import Plan, run_chunk
-from gicmodel.fuzzing.execution import divergence_of, run
+from gicmodel.fuzzing.finding import Finding, Plan, divergence_of, run, run_chunk, shrunk
 from gicmodel.fuzzing.peers.qemu import differences
 from gicmodel.fuzzing.peers.qemu.peer import PEER, AgainstQemu, QemuPeer
 from gicmodel.fuzzing.peers.qemu.process import BINARY
@@ -19,7 +18,6 @@ from gicmodel.fuzzing.programs.hardware import Machine
 from gicmodel.fuzzing.programs.program import CommandStep, Program
 from gicmodel.fuzzing.programs.text import write_program
 from gicmodel.fuzzing.programs.universe import universe_of, words
-from gicmodel.fuzzing.shrink import minimal
 from gicmodel.jit import COMPILED
 from gicmodel.lab import tables_seen
 from gicmodel.lab.geometry import Geometry
@@ -100,7 +98,7 @@ def test_a_difference_is_shrunk_saved_and_reproduced(monkeypatch, tmp_path: Path
     program = program.of((*program.steps[:20], CommandStep(0, avoided)))
     with monkeypatch.context() as patch:
         patch.setattr(differences, "AVOIDED", ())
-        found = minimal(PEER, program)
+        found = shrunk(PEER, Finding(PEER.name, 0, 0, "", "", program)).program
         assert found.commands == len(found.steps) == 1
         write_program(tmp_path / "found", found)
         result = CliRunner().invoke(main, ["fuzz", "--reproduce", str(tmp_path / "found")])

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk of a campaign: its program, its run, the first step after which two differ, and the smallest program.
+
+No result depends on who runs which chunk. A program is run in bulk, and where the two differ once more, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gicmodel.config import ARCHITECTURES
+from gicmodel.errors import UnusableInput
+from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Outcomes, Peer, peer
+from gicmodel.fuzzing.programs.program import Program, Step
+from gicmodel.fuzzing.shrink import shrink
+
+EXCEPTION = "exception"
+"""What is said to differ when either side raises an exception that nobody expects."""
+
+_PART = 500
+"""Steps between two comparisons of everything."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn.
+
+    `linux_source` is what peers are made of that are Linux' code; without it they find one.
+    """
+
+    seed: int
+    commands: int
+    architecture: str | None = None
+    linux_source: Path | None = None
+
+    def chunks(self, peer: Peer) -> int:
+        """How many chunks that are."""
+        return -(-self.commands // peer.chunk)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A divergence: the program up to it, or the smallest one that still shows it.
+
+    `chunk` is where it was found, and `commands` how many commands a campaign in one process executes to get there.
+    """
+
+    against: str
+    chunk: int
+    commands: int
+    kind: str
+    difference: str
+    program: Program
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What one chunk did: its commands, how often which of them ended how, and its first divergence.
+
+    `outcomes` also counts the SYNCs that took the place of commands that stalled.
+    """
+
+    chunk: int
+    commands: int
+    outcomes: Outcomes
+    finding: Finding | None
+
+
+def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
+    """The program of a chunk: a function of its arguments and nothing else."""
+    random = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(chunk,)))
+    offered = (
+        [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
+    )
+    commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
+    return peer.program(random, offered[chunk % len(offered)], commands)
+
+
+def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
+    """Generate and run a chunk, and find the first step after which the two differ."""
+    program = generate(peer, plan, chunk)
+    went, count = run(peer, program), peer.notation.operations
+    if went.divergence is None:
+        return ChunkResult(chunk, count(program), went.outcomes, None)
+    divergence, shown = locate(peer, program, went)
+    before = chunk * peer.chunk + count(shown)
+    finding = Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown)
+    return ChunkResult(chunk, count(shown), went.outcomes, finding)
+
+
+def shrunk(peer: Peer, finding: Finding) -> Finding:
+    """The finding with the smallest program that shows a difference, and that difference.
+
+    One that only raises an exception stands for another that does, and for nothing else.
+    """
+    shown: dict[Program, Divergence] = {}
+
+    def fails(candidate: Program) -> bool:
+        try:
+            divergence = divergence_of(peer, candidate)
+        except UnusableInput:
+            # The simpler machine is none that this peer can have.
+            return False
+        if divergence is None or (divergence.kind == EXCEPTION) != (finding.kind == EXCEPTION):
+            return False
+        shown.clear()
+        shown[candidate] = divergence
+        return True
+
+    program = shrink(finding.program, fails)
+    difference = str(shown[program]) if program in shown else finding.difference
+    return replace(finding, difference=difference, program=program)
+
+
+def chunk_against(name: str, plan: Plan, chunk: int) -> ChunkResult:
+    """`run_chunk` for the peer of a name: what a worker is asked to do."""
+    return run_chunk(peer(name).made_of(plan.linux_source), plan, chunk)
+
+
+def shrunk_of(findings: Sequence[Finding], plan: Plan, number: int) -> Finding:
+    """`shrunk` for one of some findings: what a worker is asked to do."""
+    return shrunk(peer(findings[number].against).made_of(plan.linux_source), findings[number])
+
+
+def hunt(peer: Peer, plan: Plan) -> Finding | None:
+    """Run the chunks in order, in this process, until one finds a divergence; shrink that."""
+    for chunk in range(plan.chunks(peer)):
+        if finding := run_chunk(peer, plan, chunk).finding:
+            return shrunk(peer, finding)
+    return None
+
+
+class Run(NamedTuple):
+    """How a program went: what its commands ended with, and if there was one, the divergence and its part, else -1."""
+
+    outcomes: Outcomes
+    divergence: Divergence | None
+    part: int
+
+
+def run(peer: Peer, program: Program, part_steps: int = _PART) -> Run:
+    """Run a program until the end or a divergence, comparing everything after each part."""
+    with _started(peer, program) as comparison:
+        for part, steps in enumerate(_parts(program.steps, part_steps)):
+            try:
+                _run_and_check(comparison, steps)
+            except Divergence as divergence:
+                return Run(comparison.outcomes, divergence, part)
+        return Run(comparison.outcomes, None, -1)
+
+
+def divergence_of(peer: Peer, program: Program) -> Divergence | None:
+    """How a program ends in a divergence, if it does; everything is compared at its end only."""
+    return run(peer, program, max(1, len(program.steps))).divergence
+
+
+def locate(peer: Peer, program: Program, found: Run) -> tuple[Divergence, Program]:
+    """The first divergence of a program whose run has ended with one, and the program up to the step that shows it."""
+    assert found.divergence is not None
+    before = found.part * _PART
+    with _started(peer, program) as comparison:
+        for part in _parts(program.steps[:before], _PART):
+            _run_and_check(comparison, part)
+        for number, step in enumerate(program.steps[before : before + _PART], before + 1):
+            try:
+                _run_and_check(comparison, (step,))
+            except Divergence as divergence:
+                return divergence, program.of(program.steps[:number])
+    return found.divergence, program.of(program.steps[: before + _PART])
+
+
+@contextmanager
+def _started(peer: Peer, program: Program) -> Iterator[Comparison]:
+    comparison = peer.start(program.machine)
+    try:
+        yield comparison
+    finally:
+        comparison.close()
+
+
+def _run_and_check(comparison: Comparison, steps: tuple[Step, ...]) -> None:
+    """An exception that nobody expects is a divergence, too, as a program shows it; a lack of memory is none."""
+    try:
+        comparison.run(steps)
+        comparison.check()
+    except (Divergence, UnusableInput, MemoryError):
+        raise
+    except Exception as error:
+        raise Divergence(EXCEPTION, f"{type(error).__name__}: {error}") from error
+
+
+def _parts(steps: tuple[Step, ...], length: int) -> Iterator[tuple[Step, ...]]:
+    for first in range(0, len(steps), length):
+        yield steps[first : first + length]
