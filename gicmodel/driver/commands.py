@@ -29,6 +29,11 @@ def operand(values: Iterable[int]) -> Operand:
     return found[0] if len(found) == 1 else np.array(found, np.int64)
 
 
+def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those that occur, ascending; for few values several times faster than np.unique."""
+    return np.array(sorted(set(values.tolist())), np.int64)
+
+
 def within(values: Operand, end: int) -> bool:
     """Whether every value is in 0 .. end - 1."""
     if isinstance(values, np.ndarray):
@@ -178,7 +183,7 @@ def vsgi(vpe_id: int, vintid: int, enable: bool, group: int, priority: int, clea
 
 def vsync(vpe_ids: Operand) -> Commands:
     """One VSYNC for each vPE that `vpe_ids` names."""
-    return vsync_each(np.unique(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
+    return vsync_each(distinct(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
 
 
 def vsync_each(vpe_ids: Operand) -> Commands:

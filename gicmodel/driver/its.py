@@ -55,7 +55,7 @@ class ItsNode:
     def sync(self, cpus: Operand) -> Commands:
         """A SYNC for each redistributor that the collections `cpus` go to."""
         if isinstance(cpus, np.ndarray):
-            return commands.sync(np.array(self.targets, np.int64)[np.unique(cpus)])
+            return commands.sync(np.array(self.targets, np.int64)[commands.distinct(cpus)])
         return commands.sync(self.targets[cpus])
 
     def affinity_group(self) -> int:

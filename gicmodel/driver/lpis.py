@@ -151,8 +151,11 @@ class PhysicalLpis:
         """SYNC for where physical events go, VSYNC for where forwarded ones go."""
         node = self.gic.its[device.its]
         forwarded = device.forwarded[events]
-        if not isinstance(events, np.ndarray):
-            return [commands.vsync(device.vpe_id[events]) if forwarded else node.sync(device.col[events])]
+        if every(forwarded):
+            return [commands.vsync(device.vpe_id[events])]
+        if not forwarded.any():
+            return [node.sync(device.col[events])]
+        assert isinstance(events, np.ndarray)
         return [node.sync(device.col[events[~forwarded]]), commands.vsync(device.vpe_id[events[forwarded]])]
 
     def _check_new(self, its: int, device_id: int) -> None:

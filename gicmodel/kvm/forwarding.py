@@ -12,6 +12,7 @@ Add VLPI migration support on GICv4.1" calls that almost insoluble. Two ways out
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,24 +39,16 @@ class ForwardingCounts:
     """Those of the unread that KVM itself had made pending, for a vCPU that has not run since: lost for certain."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """An MSI route of an irqfd: the guest's name of an interrupt."""
 
     its: VgicIts
     device_id: int
     event_id: int
 
-    def resolve(self) -> int | None:
-        """The LPI that the route leads to now, if there is one. KvmError EBUSY if KVM could not deliver it."""
-        return self.its.resolve_lpi(self.device_id, self.event_id)
-
     def slot(self) -> int | None:
         """The LPI that the route leads to now. None if there is none or KVM could not deliver it."""
-        try:
-            return self.resolve()
-        except KvmError:
-            return None
+        return self.its.resolve_lpis(self.device_id, [self.event_id]).get(self.event_id)
 
 
 class Forwarding:
@@ -88,17 +81,17 @@ class Forwarding:
             return 0
         chosen: dict[int, HostIrq] = {}
         again: list[tuple[int, HostIrq]] = []
-        for event_id, host in vectors:
-            route = self._routes[host] = Route(its, device_id, event_id)
-            slot = self._forwardable(route)
-            if slot is not None and (slot in chosen or self._dist.lpis.rows["hw"][slot]):
+        found = self._forwardable(its, device_id, vectors)
+        hw = self._dist.lpis.rows["hw"][[slot for slot, _ in found]].tolist()
+        for (slot, host), known in zip(found, hw, strict=True):
+            if slot in chosen or known:
                 again.append((slot, host))
-            elif slot is not None:
+            else:
                 chosen[slot] = host
-        for device in dict.fromkeys(host.device for host in chosen.values()):
-            events = {slot: host.event for slot, host in chosen.items() if host.device is device}
-            self._dist.vlpis.map(np.array(list(events)), device, np.array(list(events.values())))
-            self._hand_over(events, transfer)
+        for device in dict.fromkeys(device for device, _ in chosen.values()):
+            hosts = {slot: host for slot, host in chosen.items() if host[0] is device}
+            self._dist.vlpis.map(hosts)
+            self._hand_over(hosts, transfer)
         for slot, host in () if self._dist.behaviour.leaves_forwarded else again:
             self._dist.vlpis.remap(slot, host)
             self._hand_over([slot], transfer)
@@ -157,15 +150,36 @@ class Forwarding:
         intids = self._dist.lpis.rows["intid"]
         self.counts.lost += [int(intids[slot]) for slot in slots if slot in self._unseen]
 
-    def _forwardable(self, route: Route) -> int | None:
-        """The LPI that a route leads to, forwarded already or not; None if there is none."""
-        where = f"device {route.device_id:#x}, event {route.event_id:#x}"
-        slot = route.slot() if self._dist.behaviour.forwarding_falls_back else route.resolve()
-        if slot is None and not self._dist.behaviour.forwarding_falls_back:
-            raise KvmError("E_ITS_INT_UNMAPPED_INTERRUPT", f"{where}: the guest has no LPI there that can be delivered")
-        if slot is not None and self._dist.lpis.rows["target_vcpu"][slot] == NO_VCPU:
+    def _forwardable(
+        self, its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]]
+    ) -> list[tuple[int, HostIrq]]:
+        """The LPIs that vectors lead to, forwarded already or not, each with the host interrupt that is to feed it."""
+        vectors = list(vectors)
+        if self._dist.behaviour.forwarding_falls_back:
+            self._note_routes(its, device_id, vectors)
+            slots = its.resolve_lpis(device_id, (event_id for event_id, _ in vectors))
+        else:
+            slots = {vector[0]: self._resolve(its, device_id, vector) for vector in vectors}
+        if (self._dist.lpis.rows["target_vcpu"][list(slots.values())] == NO_VCPU).any():
+            targets = self._dist.lpis.rows["target_vcpu"]
+            event_id = next(event_id for event_id, slot in slots.items() if targets[slot] == NO_VCPU)
+            where = f"device {device_id:#x}, event {event_id:#x}"
             raise HostOops(f"{where}: set_forwarding dereferences the target of an LPI without one")
+        return [(slots[event_id], host) for event_id, host in vectors if event_id in slots]
+
+    def _resolve(self, its: VgicIts, device_id: int, vector: tuple[int, HostIrq]) -> int:
+        """As before 6.15: KvmError if the vector leads to no LPI."""
+        self._note_routes(its, device_id, [vector])
+        slot = its.resolve_lpi(device_id, vector[0])
+        if slot is None:
+            where = f"device {device_id:#x}, event {vector[0]:#x}"
+            raise KvmError("E_ITS_INT_UNMAPPED_INTERRUPT", f"{where}: the guest has no LPI there that can be delivered")
         return slot
+
+    def _note_routes(self, its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]]) -> None:
+        """From 6.16 on nobody asks for them."""
+        if not self._dist.behaviour.unsets_by_host_irq:
+            self._routes.update((host, Route(its, device_id, event_id)) for event_id, host in vectors)
 
     def _known(self, hosts: Iterable[HostIrq]) -> dict[int, HostIrq]:
         """The forwarded LPIs that KVM finds for host interrupts.
@@ -185,7 +199,8 @@ class Forwarding:
 
     def _hand_over(self, slots: Iterable[int], transfer: bool) -> None:
         """What is pending in software of LPIs that are forwarded now."""
-        pending = [slot for slot in slots if self._dist.lpis.rows["pending_latch"][slot]]
+        forwarded = np.array(list(slots), np.int64)
+        pending: list[int] = forwarded[self._dist.lpis.rows["pending_latch"][forwarded]].tolist()
         if not transfer:
             self._held.update(pending)
         elif self._dist.behaviour.moves_pending_state:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from gicmodel.kvm.errors import KvmError
 from gicmodel.layouts.kvm_abi import KVM_ITE
-from gicmodel.memory import PAGE_BYTES, ExternalAbort, GuestMemory
+from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, ExternalAbort, GuestMemory
 
 ENTRY_BYTES = KVM_ITE.bytes
 """Size of every table entry of ITS table ABI revision 0."""
@@ -66,8 +66,7 @@ def write_entries(
 
 def mark_written(memory: GuestMemory, addresses: NDArray[np.integer]) -> None:
     """Put the pages of naturally aligned stores made through a view in the dirty log."""
-    for page in np.unique(addresses // PAGE_BYTES):
-        memory.mark(int(page) * PAGE_BYTES, PAGE_BYTES)
+    memory.page_state[(addresses - memory.base) // PAGE_BYTES] = DIRTY | WRITTEN
 
 
 def outside(address: int, what: str) -> KvmError:

@@ -7,13 +7,15 @@ For an LPI that is forwarded each step has a twin in the physical GIC.
 from contextlib import suppress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.kvm.ap_list import queue, queue_all
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.kvm.guest_ram import read_u8
+from gicmodel.kvm.guest_ram import mark_written, read_u8
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU
 from gicmodel.kvm.pending_tables import take_pending_bit
-from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
+from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, bit_of, byte_of
 
 _CONFIGURATIONS = LPI_CONFIGURATION.decode(np.arange(256))
 _PRIORITIES: list[int] = _CONFIGURATIONS["Priority"].tolist()
@@ -38,6 +40,45 @@ def add_lpi(dist: VgicDist, intid: int, target_vcpu: int) -> int:
     slot = dist.lpis.allocate(intid, target_vcpu, _PRIORITIES[properties], _ENABLED[properties], pending)
     queue(dist, slot)
     return slot
+
+
+def add_lpis(dist: VgicDist, intids: NDArray[np.int64], vcpus: NDArray[np.int64], itt: range) -> list[int] | None:
+    """`add_lpi` for many LPIs, int64 [n], that are new, at once; their slots.
+
+    None, and nothing has happened, where Linux, which goes one by one, would not come to the same: an LPI exists, a
+    byte is outside guest RAM, or clearing a pending bit changes what is read later: `itt`, where the INTIDs are from,
+    or the configuration table.
+    """
+    memory = dist.memory
+    last, configuration = int(intids.max()), dist.configuration_table
+    pending_tables = np.array(dist.pending_tables, np.int64)[vcpus]
+    places = pending_tables + byte_of(intids)
+    if (
+        last >= 1 << INTERRUPT_ID_BITS_ITS
+        or not memory.covers(configuration, last + 1 - FIRST_LPI)
+        or not dist.lpis.none_of(known := intids.tolist())
+        or len(set(known)) < len(known)
+        or places.min() < memory.base
+        or places.max() >= memory.end
+        or vcpus.min() == NO_VCPU
+    ):
+        return None
+    masks = np.left_shift(1, bit_of(intids)).astype(np.uint8)
+    pending = memory.octets[places - memory.base] & masks != 0
+    taken = places[pending]
+    if any(
+        ((taken >= read.start) & (taken < read.stop)).any()
+        for read in (itt, range(configuration, configuration + last + 1 - FIRST_LPI))
+    ):
+        return None
+    properties = memory.octets[configuration - memory.base + intids - FIRST_LPI]
+    np.bitwise_and.at(memory.octets, taken - memory.base, ~masks[pending])
+    mark_written(memory, taken)
+    columns = _CONFIGURATIONS[properties]
+    slots = dist.lpis.allocate_all(intids, vcpus, columns["Priority"].astype(np.uint8), columns["Enable"], pending)
+    queue_all(dist, slots)
+    found: list[int] = slots.tolist()
+    return found
 
 
 def put_lpis(dist: VgicDist, slots: list[int]) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What KVM keeps of one virtual ITS outside guest RAM (Linux `struct vgic_its`): registers, devices, collections."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gicmodel.kvm.dist import VgicDist
@@ -19,7 +20,7 @@ TABLE_PAGE_BYTES = 0x1_0000
 PAGE_ENTRIES = TABLE_PAGE_BYTES // ENTRY_BYTES
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Collection:
     """A collection: mapped to a vCPU, or only named by an event (Linux `struct its_collection`)."""
 
@@ -135,8 +136,26 @@ class VgicIts:
         if not self.dist.lpis_enabled[ite.target_vcpu]:
             raise KvmError("EBUSY", f"GICR_CTLR.EnableLPIs of vCPU {ite.target_vcpu} is 0")
         if self.dist.behaviour.caches_translations and not self.dist.lpis.rows["hw"][ite.lpi]:
-            self.translation_cache.remember(device_id, event_id, ite.lpi)
+            self.translation_cache.remember(device_id, {event_id: ite.lpi})
         return ite.lpi
+
+    def resolve_lpis(self, device_id: int, event_ids: Iterable[int]) -> dict[int, int]:
+        """What `resolve_lpi` finds for events of a device, by EventID; those are missing for which it has no LPI."""
+        device = self.devices.get(device_id)
+        if device is None or not self.enabled:
+            return {}
+        ites = {event_id: ite for event_id in event_ids if (ite := device.ites.get(event_id)) is not None}
+        collections = {ite.collection for ite in ites.values()}
+        open_to = {each for each in collections if each is not None and self._delivers_to(each.target_vcpu)}
+        slots = {event_id: ite.lpi for event_id, ite in ites.items() if ite.collection in open_to}
+        if self.dist.behaviour.caches_translations:
+            hw = self.dist.lpis.rows["hw"][list(slots.values())].tolist()
+            new = {event_id: slot for (event_id, slot), known in zip(slots.items(), hw, strict=True) if not known}
+            self.translation_cache.remember(device_id, new)
+        return slots
+
+    def _delivers_to(self, vcpu: int) -> bool:
+        return vcpu != NO_VCPU and self.dist.lpis_enabled[vcpu]
 
     def event_storable(self, device: Device, event_id: int) -> bool:
         """Whether the ITE lies in the device's ITT and in guest RAM (Linux `vgic_its_check_event_id`)."""

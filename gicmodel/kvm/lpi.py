@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VM's LPIs: what Linux keeps in one `struct vgic_irq` each, kept here as one row of an array each."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,9 +82,36 @@ class Lpis:
         self._mapping_changed()
         return slot
 
+    def allocate_all(
+        self,
+        intids: NDArray[np.integer],
+        target_vcpus: NDArray[np.integer],
+        priorities: NDArray[np.uint8],
+        enabled: NDArray[np.bool_],
+        pending: NDArray[np.bool_],
+    ) -> NDArray[np.int64]:
+        """The slots, int64 [n], of new LPIs: `allocate` for each."""
+        while len(self._free) < len(intids):
+            self._grow()
+        slots = np.array(self._free[: -len(intids) - 1 : -1], np.int64)
+        del self._free[len(self._free) - len(intids) :]
+        new = np.zeros(len(intids), LPI)
+        new["references"] = 1
+        columns = {"intid": intids, "target_vcpu": target_vcpus, "priority": priorities, "enabled": enabled}
+        for name, values in (columns | {"pending_latch": pending}).items():
+            new[name] = values
+        self.rows[slots] = new
+        self._slots.update(zip(intids.tolist(), slots.tolist(), strict=True))
+        self._mapping_changed()
+        return slots
+
+    def none_of(self, intids: Iterable[int]) -> bool:
+        """Whether there is none of these LPIs."""
+        return self._slots.keys().isdisjoint(intids)
+
     def hold(self, slots: int | NDArray[np.int64]) -> None:
         """Take one more reference to each, by slot (Linux `vgic_get_irq_ref`)."""
-        self.rows["references"][slots] += 1
+        np.add.at(self.rows["references"], slots, 1)
 
     def release(self, slot: int) -> None:
         """Drop one reference; with the last the LPI and its pending state are gone (Linux `vgic_put_irq`)."""
@@ -144,4 +172,4 @@ class Lpis:
         count = len(self.rows)
         self.rows = np.concatenate((self.rows, np.zeros(count, LPI)))
         self.queued = np.concatenate((self.queued, np.full(count, NO_VCPU, np.int32)))
-        self._free = list(range(count, 2 * count))
+        self._free = [*range(count, 2 * count), *self._free]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, outside, readable_entries, write_entries, write_entry
-from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, GuestTable, VgicIts
+from gicmodel.kvm.interrupts import add_lpis
+from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, GuestTable, Ite, VgicIts
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -79,8 +80,8 @@ def _distance_to_next(its: VgicIts, table: GuestTable, devices: Sequence[Device]
 
 def _save_itt(its: VgicIts, device: Device) -> None:
     """An event without a collection leaves a zero entry and, in the newest KVM, is no link of the chain."""
-    ites = [ite for _, ite in sorted(device.ites.items())]
-    events = np.array([ite.event_id for ite in ites], np.int64)
+    events = np.array(sorted(device.ites), np.int64)
+    ites = [device.ites[event_id] for event_id in events.tolist()]
     slots = np.array([ite.lpi for ite in ites], np.int64)
     icids = np.array([-1 if ite.collection is None else ite.collection.collection_id for ite in ites], np.int64)
     saved, behaviour = np.flatnonzero(icids >= 0), its.dist.behaviour
@@ -235,8 +236,34 @@ def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
         raise KvmError("EINVAL", f"DTE of device {device_id:#x}: the DeviceID cannot be stored in the device table")
     device = Device(device_id, entry["ITT_addr"], num_eventid_bits)
     its.add_device(device)
+    if _restore_at_once(its, device):
+        return
     for event_id, ite in _chain(its.dist, device.itt_addr, _itt_entries(its.dist, device), KVM_ITE, "pINTID"):
         _restore_ite(its, device, event_id, ite)
+
+
+def _restore_at_once(its: VgicIts, device: Device) -> bool:
+    """Map all events of an ITT that is as KVM saves it and has nothing to refuse; False, and nothing done, if not."""
+    words = readable_entries(its.dist.memory, device.itt_addr, 1 << min(device.num_eventid_bits, ID_BITS))
+    events = np.flatnonzero(KVM_ITE.column(words, "pINTID"))
+    rows = KVM_ITE.decode(words[events])
+    ends = np.flatnonzero(rows["next"] == 0)
+    if not len(ends) or device.num_eventid_bits > ID_BITS:
+        return False
+    events, rows = events[: ends[0] + 1], rows[: ends[0] + 1]
+    icids, intids = rows["ICID"].tolist(), rows["pINTID"].astype(np.int64)
+    linked = (rows["next"][:-1] <= np.diff(events).astype(np.uint64)).all()
+    if not linked or intids.min() < FIRST_LPI or not its.collections.keys() >= set(icids):
+        return False
+    collections = [its.collections[icid] for icid in icids]
+    vcpus = {icid: its.collections[icid].target_vcpu for icid in set(icids)}
+    itt = range(device.itt_addr, device.itt_addr + len(words) * ENTRY_BYTES)
+    slots = add_lpis(its.dist, intids, np.array([vcpus[icid] for icid in icids]), itt)
+    if slots is None:
+        return False
+    numbers = events.tolist()
+    device.ites.update(zip(numbers, map(Ite, numbers, collections, slots), strict=True))
+    return True
 
 
 def _itt_entries(dist: VgicDist, device: Device) -> int:

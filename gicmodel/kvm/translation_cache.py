@@ -8,7 +8,9 @@ ITS or the LPIs of a vCPU forget all of them; MAPC V=1 forgets none.
 From 5.4 to 6.9 Linux has one cache for all virtual ITSs, which is `SharedCache`.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+
+import numpy as np
 
 from gicmodel.kvm.lpi import Lpis
 
@@ -33,13 +35,14 @@ class TranslationCache:
             return None
         return self._slots.get(_key(device_id, event_id))
 
-    def remember(self, device_id: int, event_id: int, slot: int) -> None:
-        """Linux `vgic_its_cache_translation`."""
-        self._lpis.hold(slot)
-        old = self._slots.get(_key(device_id, event_id))
-        self._slots[_key(device_id, event_id)] = slot
-        if old is not None:
-            self._lpis.release(old)
+    def remember(self, device_id: int, slots: Mapping[int, int]) -> None:
+        """Linux `vgic_its_cache_translation`, for events of a device: `slots` by EventID."""
+        new: dict[Hashable, int] = {_key(device_id, event_id): slot for event_id, slot in slots.items()}
+        old = [self._slots[key] for key in new if key in self._slots]
+        self._lpis.hold(np.array(list(new.values()), np.int64))
+        self._slots.update(new)
+        for slot in old:
+            self._lpis.release(slot)
 
     def invalidate(self) -> None:
         """Forget all (Linux `vgic_its_invalidate_cache`)."""
@@ -66,14 +69,15 @@ class SharedCache(TranslationCache):
             self._slots[key] = slot
         return slot
 
-    def remember(self, device_id: int, event_id: int, slot: int) -> None:
-        """Nothing if the event is remembered; else the one that was not used for longest makes room."""
-        if self.find(device_id, event_id) is not None:
-            return
-        if len(self._slots) == self._room:
-            self._lpis.release(self._slots.pop(next(iter(self._slots))))
-        self._lpis.hold(slot)
-        self._slots[id(self), device_id, event_id] = slot
+    def remember(self, device_id: int, slots: Mapping[int, int]) -> None:
+        """Nothing for an event that is remembered; else the one that was not used for longest makes room."""
+        for event_id, slot in slots.items():
+            if self.find(device_id, event_id) is not None:
+                continue
+            if len(self._slots) == self._room:
+                self._lpis.release(self._slots.pop(next(iter(self._slots))))
+            self._lpis.hold(slot)
+            self._slots[id(self), device_id, event_id] = slot
 
 
 def _key(device_id: int, event_id: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gicmodel.driver import GicDriver, ItsDevice, ItsVm
+from gicmodel.driver import GicDriver, ItsVm
 from gicmodel.kvm.ap_list import flush_pending_lpis, prune, prune_all
 from gicmodel.kvm.attributes import ITS_BYTES, Control, Group, control
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
@@ -196,39 +196,36 @@ class Vgic:
         """The reverse of `unmap_all_vpes`."""
         self.dist.vlpis.map_all_vpes()
 
-    def set_forwarding(
-        self, its: int, device_id: int, event_id: int, host: tuple[ItsDevice, int], transfer: bool = True
-    ) -> bool:
+    def set_forwarding(self, its: int, device_id: int, event_id: int, host: HostIrq, transfer: bool = True) -> bool:
         """Forward a host (device, event) to the guest's; whether that is new. See `Forwarding.set`."""
         return self.set_forwarding_many(its, device_id, [(event_id, host)], transfer) == 1
 
     def set_forwarding_many(
-        self, its: int, device_id: int, vectors: Iterable[tuple[int, tuple[ItsDevice, int]]], transfer: bool = True
+        self, its: int, device_id: int, vectors: Iterable[tuple[int, HostIrq]], transfer: bool = True
     ) -> int:
         """Forward many (guest EventID, host (device, event)); how many are new. See `Forwarding.set`."""
-        hosts = ((event_id, HostIrq(*host)) for event_id, host in vectors)
-        return self.forwarding.set(self.its[its], device_id, hosts, transfer)
+        return self.forwarding.set(self.its[its], device_id, vectors, transfer)
 
-    def unset_forwarding(self, host: tuple[ItsDevice, int], retrieve: bool = False) -> bool:
+    def unset_forwarding(self, host: HostIrq, retrieve: bool = False) -> bool:
         """End a forwarding; whether there was one. See `Forwarding.unset`."""
         return self.unset_forwarding_many([host], retrieve) == 1
 
-    def unset_forwarding_many(self, hosts: Iterable[tuple[ItsDevice, int]], retrieve: bool = False) -> int:
+    def unset_forwarding_many(self, hosts: Iterable[HostIrq], retrieve: bool = False) -> int:
         """End forwardings; how many there were. See `Forwarding.unset`."""
-        return self.forwarding.unset([HostIrq(*host) for host in hosts], retrieve)
+        return self.forwarding.unset(hosts, retrieve)
 
-    def is_forwarded(self, host: tuple[ItsDevice, int]) -> bool:
+    def is_forwarded(self, host: HostIrq) -> bool:
         """Whether a host (device, event) is the guest's directly."""
-        return self.dist.has_gicv4 and self.dist.vlpis.feeds(HostIrq(*host))
+        return self.dist.has_gicv4 and self.dist.vlpis.feeds(host)
 
     def transfer_pending(self) -> int:
         """Give the GIC what `set_forwarding` with transfer=False left in software; how much that was."""
         return self.forwarding.transfer_pending()
 
-    def route_changed(self, host: tuple[ItsDevice, int], to: tuple[int, int, int] | None = None) -> bool:
+    def route_changed(self, host: HostIrq, to: tuple[int, int, int] | None = None) -> bool:
         """The MSI route of a host interrupt changes; whether that ends a forwarding. See `Forwarding.route_changed`.
 
         `to` is (virtual ITS, DeviceID, EventID); None leads to no virtual ITS.
         """
         route = None if to is None else Route(self.its[to[0]], *to[1:])
-        return self.forwarding.route_changed(HostIrq(*host), route)
+        return self.forwarding.route_changed(host, route)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LPIs of a VM that the physical GIC injects directly: KVM's calls into the host's GICv4 driver."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,8 @@ from gicmodel.kvm.errors import HostStorm, KvmError
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, bit_of, byte_of
 
-
-class HostIrq(NamedTuple):
-    """A host interrupt: an event of a physical device, on the physical ITS that translates it."""
-
-    device: ItsDevice
-    event: int
+HostIrq: TypeAlias = tuple[ItsDevice, int]
+"""A host interrupt: a physical device and its event, on the physical ITS that translates it."""
 
 
 @contextmanager
@@ -65,20 +61,22 @@ class Vlpis:
 
     def feeds(self, host: HostIrq) -> bool:
         """Whether the GIC injects `host` directly, whatever KVM knows of it."""
-        known = 0 <= host.event < len(host.device.forwarded)
-        return known and host.device.vm is self.vm and bool(host.device.forwarded[host.event])
+        device, event = host
+        known = 0 <= event < len(device.forwarded)
+        return known and device.vm is self.vm and bool(device.forwarded[event])
 
-    def map(self, slots: NDArray[np.int64], device: ItsDevice, events: NDArray[np.int64]) -> None:
-        """Let events of a host device, int64 [n], feed the LPIs `slots`, int64 [n] (Linux `its_map_vlpi`)."""
+    def map(self, hosts: Mapping[int, HostIrq]) -> None:
+        """Let events of one host device feed the LPIs, by slot, of `hosts` (Linux `its_map_vlpi`)."""
+        slots, events = np.array(list(hosts)), np.array([event for _, event in hosts.values()])
+        device, _ = next(iter(hosts.values()))
         rows = self._lpis.rows[slots]
         properties = LPI_CONFIGURATION.encode(Priority=rows["priority"], Enable=rows["enabled"])[:, 0].astype(np.int64)
         vcpus = rows["target_vcpu"].astype(np.int64)
         with host_refusals():
             self.driver.vlpis.map(device, events, self.vm, vcpus, rows["intid"], properties)
         self._lpis.set_hw(slots, True)
-        hosts = [HostIrq(device, event) for event in events.tolist()]
-        self._hosts.update(zip(slots.tolist(), hosts, strict=True))
-        self._slots.update(zip(hosts, slots.tolist(), strict=True))
+        self._hosts.update(hosts)
+        self._slots.update(zip(hosts.values(), hosts, strict=True))
 
     def remap(self, slot: int, host: HostIrq) -> None:
         """Let `host` feed a forwarded LPI, as Linux before 6.15 does; what feeds it now is forgotten, not unmapped."""
@@ -228,6 +226,6 @@ class Vlpis:
     def _events_by_device(self, slots: Iterable[int]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
         events: dict[ItsDevice, list[int]] = {}
         for slot in slots:
-            host = self._hosts[slot]
-            events.setdefault(host.device, []).append(host.event)
+            device, event = self._hosts[slot]
+            events.setdefault(device, []).append(event)
         return [(device, np.array(numbers, np.int64)) for device, numbers in events.items()]

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gicmodel.layouts.declaration import RESERVED, Declared, Span, default_of, scale_of
 
+_SCALARS = (int, np.integer, np.bool_)
 Words: TypeAlias = "int | Sequence[int] | NDArray[np.uint64]"
 
 
@@ -186,7 +187,7 @@ class Layout:
 
     def encode(self, **fields: ArrayLike) -> NDArray[np.uint64]:
         """Entries from integer arrays (or scalars, broadcast together), as uint64 [n, words]; errors as `build`."""
-        alike = {name: int(value) for name, value in fields.items() if isinstance(value, int | np.integer | np.bool_)}
+        alike = {name: int(value) for name, value in fields.items() if isinstance(value, _SCALARS)}
         columns = {name: np.asarray(values) for name, values in fields.items() if name not in alike}
         words: list[Any] = list(self.pack_words(**alike))
         for name, values in columns.items():
@@ -225,8 +226,9 @@ class Layout:
         self._check(name)
         _, shift, mask, scale = self._places[name]
         stored = values.astype(np.uint64)
-        if (wrong := (stored & ~np.uint64(mask << scale)) != 0).any():
-            self._stored(name, values[wrong][0])
+        wrong = stored & ~np.uint64(mask << scale)
+        if np.count_nonzero(wrong):
+            self._stored(name, values[wrong != 0][0])
         if scale > shift:
             return stored >> np.uint64(scale - shift)
         return stored << np.uint64(shift - scale)

@@ -118,7 +118,7 @@ class VfioDevice:
 
         What is pending is lost, unless KVM is to `retrieve` it; KvmError as `Forwarding.unset`.
         """
-        hosts = ((self.its_device, vector) for vector in range(len(self.events)))
+        hosts = [(self.its_device, vector) for vector in range(len(self.events))]
         return vgic.unset_forwarding_many(hosts, retrieve)
 
     def release(self, vgic: Vgic) -> None:
