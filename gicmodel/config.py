@@ -28,6 +28,18 @@ Fixed choices, where no public source states the rule
   not quiescent, Enabled 0 to 1 while not quiescent, GICR_PROPBASER and GICR_PENDBASER with EnableLPIs = 1 or RWP = 1,
   EnableLPIs 0 to 1 with RWP = 1, a schedule or deschedule with GICR_VPENDBASER.Dirty = 1.
 * vSGI state lives in the first KiB of the VPT (`layouts.lpi_tables`), so it survives VMAPP {V,Alloc} = {0,1} and back.
+* There is one Security state (GICD_CTLR.DS = 1), no EL3, and no NMI; affinity routing and the system registers are
+  always on. GICx_IGRPMODR, GICx_NSACR and GICx_INMIR are RAZ/WI. There are no extended PPIs and SPIs.
+* A group that GICD_CTLR or the PE (ICC_IGRPEN<n>_EL1) has disabled holds back no interrupt of the other, and does not
+  show in ICC_HPPIR<n>_EL1. A PE that sleeps is sent nothing. Of equal priorities the lowest INTID is first; of LPIs the
+  redistributor compares all six bits of priority.
+* An SPI for any PE (GICD_IROUTER<n>.Interrupt_Routing_Mode) goes to the first that is awake and has enabled its group.
+* GICD_SETSPI_NSR and GICD_CLRSPI_NSR of a level-sensitive SPI move the same input as its line. What a write of
+  GICx_ISPENDR has made pending is taken once, of a level-sensitive interrupt, too.
+* ICC_SGI1R_EL1 makes SGIs of either group pending, ICC_SGI0R_EL1 and ICC_ASGI1R_EL1 those of Group 0 (as Linux' KVM).
+* ICC_EOIR<n>_EL1 of the group that is not running, or of no interrupt, and ICC_DIR_EL1 with EOImode = 0 are ignored.
+  ICC_BPR<n>_EL1 resets to its least value, 2 and 3.
+* GICD_CTLR.nASSGIreq changes only if no group is enabled before or after the write (as Linux' KVM).
 * Error numbers that no source gives follow 0x01·opcode·reason, see `kernels.errors`.
 """
 

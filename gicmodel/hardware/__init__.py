@@ -4,9 +4,10 @@
 from gicmodel.config import GicConfig
 from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.command_errors import CommandError, error_name
+from gicmodel.hardware.cpu_interface import CpuInterface, UndefinedRegister
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.its import Its
-from gicmodel.hardware.redistributor import CpuInterface, Redistributor
+from gicmodel.hardware.redistributor import Redistributor
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GicConfig",
     "Its",
     "Redistributor",
+    "UndefinedRegister",
     "error_name",
     "load_snapshot",
     "save_snapshot",

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The register face of a redistributor: RD_base frame at 0, SGI_base at 0x1_0000, VLPI_base at 0x2_0000.
-
-And the CPU interface of its PE.
-"""
+"""The register face of a redistributor: RD_base frame at 0, SGI_base at 0x1_0000, VLPI_base at 0x2_0000."""
 
 from __future__ import annotations
 
@@ -12,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.config import FIRST_PPI, FIRST_SPI, PRIORITY_BITS, GicConfig
+from gicmodel.config import FIRST_PPI, FIRST_SPI, GicConfig
+from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_handlers
-from gicmodel.hardware.kernels import cpu, redistributor
+from gicmodel.hardware.kernels import redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.inputs import set_ppi
-from gicmodel.hardware.kernels.state import RD, Machine, rd_at, table_words
+from gicmodel.hardware.kernels.state import RD, Machine, rd_at, set_resident, table_words
 from gicmodel.hardware.register_face import (
     MPAM_SIZES,
     Accesses,
@@ -58,13 +56,11 @@ LPIS_PENDING, ENABLES_PENDING = int(redistributor.LPIS_PENDING), int(redistribut
 _SGIS_ARE_EDGES = 0xAAAA_AAAA
 _SGIS = (1 << FIRST_PPI) - 1
 CPUS_PER_CLUSTER = 16
-LEAST_BPR0 = 7 - PRIORITY_BITS
-LEAST_BPR1 = LEAST_BPR0 + 1
-"""The least ICC_BPR<n>_EL1, and their resets: no bit of priority is a subpriority (IHI0069, Priority grouping)."""
 
 _ENABLE_LPIS, _RWP = GICR_CTLR.pack(EnableLPIs=1), GICR_CTLR.pack(RWP=1)
 _PTZ = GICR_PENDBASER.pack(PTZ=1)
 _VALID = GICR_VPROPBASER.pack(Valid=1)
+"""Of GICR_VPENDBASER, too."""
 _ENTRY_SIZE = GICR_VPROPBASER.pack(Entry_Size=VPE_CONFIGURATION.bytes // 8 - 1)
 _ASLEEP = GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1)
 _SLEEP = GICR_WAKER.pack(ProcessorSleep=1)
@@ -78,54 +74,18 @@ _INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
 _DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
 
 
-class CpuInterface:
-    """ICC_* and ICV_* as functions. There is no running priority: each acknowledge sees every pending interrupt.
-
-    Physical LPIs are Group 1. Virtual interrupts are of both groups, as far as GICR_VPENDBASER enables them.
-    """
-
-    def __init__(self, machine: Machine, number: int) -> None:
-        self._machine = machine
-        self._number = number
-
-    def acknowledge(self) -> int:
-        """ICC_IAR1_EL1: take the most urgent pending LPI, lowest INTID first among equals; 1023 for none."""
-        return int(cpu.acknowledge(self._machine, self._number))
-
-    def acknowledge_virtual(self) -> int:
-        """ICV_IAR0_EL1 and ICV_IAR1_EL1: take the most urgent vSGI or vLPI of the resident vPE; 1023 for none."""
-        return int(cpu.acknowledge_virtual(self._machine, self._number))
-
-    def pending(self) -> int:
-        """ICC_HPPIR1_EL1: what `acknowledge` would return."""
-        return int(cpu.highest_lpi(self._machine, self._number))
-
-    def pending_virtual(self) -> int:
-        """ICV_HPPIR0_EL1 and ICV_HPPIR1_EL1: what `acknowledge_virtual` would return."""
-        return int(cpu.highest_virtual(self._machine, self._number))
-
-    def take(self, intid: int) -> bool:
-        """Acknowledge this LPI, out of turn; whether it was pending. A replayed trace says which one was taken."""
-        return bool(clear_lpi(self._machine, self._number, np.uint64(intid))[1])
-
-    def take_virtual(self, vintid: int) -> bool:
-        """Acknowledge this interrupt of the resident vPE, out of turn; whether it was pending."""
-        return bool(cpu.take_virtual(self._machine, self._number, np.uint64(vintid)))
-
-
 class Redistributor(RegisterFace):
     """One redistributor."""
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
         self.config = config
         self.number = number
-        self.cpu = CpuInterface(machine, number)
+        self.cpu = CpuInterface(config, machine, number)
         self._machine = machine
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._constants = _constants(config, number)
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
         self._state[RD.waker] = _ASLEEP
-        self._state[RD.icc_bpr0], self._state[RD.icc_bpr1] = LEAST_BPR0, LEAST_BPR1
         self._state[RD.edge] = _SGIS
         super().__init__(_accesses(config.architecture, config.direct_lpi, config.invalidation_registers))
 
@@ -133,6 +93,9 @@ class Redistributor(RegisterFace):
         """Work out from the registers what is kept beside them."""
         redistributor.limit_lpis(self._machine, self.number)
         self._derive_table()
+        if self.config.v41 and self._state[RD.vpendbaser] & _VALID:
+            vpe_id = GICR_VPENDBASER.unpack(self._state[RD.vpendbaser])["vPEID"]
+            set_resident(self._machine, np.uint64(vpe_id), self.number)
 
     def _derive_table(self) -> None:
         if self.config.v41:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig
 from gicmodel.hardware.gic import Gic
-from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, SLOT, Machine
+from gicmodel.hardware.kernels.state import CONFIG, LINE_WORDS, MOST_VPES, RESIDENT_AT, SLOT, Machine
 from gicmodel.images.snapshot_file import Arrays, reading, sparse, write_snapshot
 from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
@@ -83,6 +83,7 @@ def _restore_machine(gic: Gic, archive: Arrays) -> None:
         raise ValueError("its words do not fit its configuration")
     for number in np.flatnonzero(machine.slots[:, SLOT.tag]):
         _check_slot(gic, machine.slots[number])
+    machine.chip[RESIDENT_AT : RESIDENT_AT + MOST_VPES] = 0
     for its in gic.its:
         its.derive()
     for redistributor in gic.redistributors:

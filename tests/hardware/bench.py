@@ -279,11 +279,16 @@ class Bench:
         self.memory.write_u8(table + intid - FIRST_LPI, byte)
 
 
-def furnished(**choices: object) -> Bench:
-    """A booted bench: on every ITS n device n + 1 is mapped, and collections 0 and 1 to redistributors 0 and 1."""
-    bench = Bench(**choices)
+def furnish(bench: Bench) -> None:
+    """On every ITS n device n + 1 is mapped, and collections 0 and 1 to redistributors 0 and 1."""
     for its in range(bench.config.its):
         bench.map_device(1 + its, its)
         for icid in (0, 1):
             bench.run("MAPC", its, ICID=icid, RDbase=bench.rdbase(icid), V=1)
+
+
+def furnished(**choices: object) -> Bench:
+    """A booted bench, furnished."""
+    bench = Bench(**choices)
+    furnish(bench)
     return bench

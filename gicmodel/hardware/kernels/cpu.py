@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU interface: acknowledge the most urgent LPI (ICC_IAR1_EL1), or vSGI or vLPI (ICV_IAR0_EL1, ICV_IAR1_EL1).
+"""What a redistributor forwards to its PE: the most urgent LPI, or vSGI or vLPI; and how it is taken.
 
 An LPI has no active state: acknowledging it clears its pending bit, and that is all.
 """
@@ -18,34 +18,40 @@ from gicmodel.hardware.kernels.delivery import (
 )
 from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import OK
-from gicmodel.hardware.kernels.highest import SPURIOUS, VSGI_COUNT, best_lpi, best_vsgi, table_readable
+from gicmodel.hardware.kernels.highest import NO_PRIORITY, SPURIOUS, VSGI_COUNT, best_lpi, best_vsgi, table_readable
+from gicmodel.hardware.kernels.inputs import PROCESSOR_SLEEP
 from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, clear_pending, vpt_slot
 from gicmodel.hardware.kernels.redistributor import GROUP0, GROUP1, V40_TABLE, VALID, VPE_ID
 from gicmodel.hardware.kernels.state import CONFIG, RD, Index, Machine, Packet, Truth, Word, rd_at
 from gicmodel.hardware.kernels.tables import VPE_VALID, VPE_VCONF_ADDR, VPE_VPT_ADDR, read_vpe_configuration
 from gicmodel.hardware.kernels.words import ONE, ZERO, get
 from gicmodel.jit import kernel
-from gicmodel.layouts.registers.redistributor import GICR_PROPBASER, GICR_WAKER
+from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 
 PROPBASER_ADDRESS = GICR_PROPBASER["Physical_Address"]
-PROCESSOR_SLEEP = GICR_WAKER["ProcessorSleep"]
+
+
+@kernel
+def forwarded_lpi(m: Machine, rd: Index) -> tuple[Word, Word]:
+    """(INTID, priority) of the LPI that a redistributor forwards, or (1023, 0x100); none while its PE sleeps."""
+    r = rd_at(rd)
+    if get(m.chip[r + RD.ctlr], ENABLE_LPIS) != ONE or get(m.chip[r + RD.waker], PROCESSOR_SLEEP) == ONE:
+        return SPURIOUS, NO_PRIORITY
+    base, bits = lpi_table(m, rd), id_bits_of(m, m.chip[r + RD.propbaser])
+    if not table_readable(m, rd, base, bits):
+        return SPURIOUS, NO_PRIORITY
+    return best_lpi(m, rd, base, get(m.chip[r + RD.propbaser], PROPBASER_ADDRESS), bits)
 
 
 @kernel
 def highest_lpi(m: Machine, rd: Index) -> Word:
-    """The LPI that ICC_HPPIR1_EL1 would show, or 1023. A sleeping redistributor forwards none (GICR_WAKER)."""
-    r = rd_at(rd)
-    if get(m.chip[r + RD.ctlr], ENABLE_LPIS) != ONE or get(m.chip[r + RD.waker], PROCESSOR_SLEEP) == ONE:
-        return SPURIOUS
-    base, bits = lpi_table(m, rd), id_bits_of(m, m.chip[r + RD.propbaser])
-    if not table_readable(m, rd, base, bits):
-        return SPURIOUS
-    return best_lpi(m, rd, base, get(m.chip[r + RD.propbaser], PROPBASER_ADDRESS), bits)[0]
+    """Its INTID."""
+    return forwarded_lpi(m, rd)[0]
 
 
 @kernel
 def acknowledge(m: Machine, rd: Index) -> Word:
-    """ICC_IAR1_EL1: take the most urgent LPI, or 1023."""
+    """Take the most urgent LPI, or 1023."""
     intid = highest_lpi(m, rd)
     if intid != SPURIOUS:
         clear_lpi(m, rd, intid)

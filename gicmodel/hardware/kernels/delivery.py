@@ -43,6 +43,7 @@ from gicmodel.hardware.kernels.state import (
     rd_at,
     resident_on,
     retains,
+    stir,
 )
 from gicmodel.hardware.kernels.tables import (
     NO_DOORBELL_ID,
@@ -95,8 +96,8 @@ def set_lpi(m: Machine, rd: Index, intid: Word) -> Word:
     if not takes_lpi(m, rd, intid):
         return OK
     reason = bit_reachable(m, rd, lpi_table(m, rd), intid)
-    if reason == OK:
-        set_pending(m, rd, lpi_table(m, rd), intid)
+    if reason == OK and set_pending(m, rd, lpi_table(m, rd), intid):
+        stir(m, rd)
     return reason
 
 
@@ -139,13 +140,16 @@ def slot_of_vpe(m: Machine, entry: Packet) -> tuple[Word, Index]:
 
 
 @kernel
-def is_resident(m: Machine, entry: Packet, vpe_id: Word) -> Truth:
-    """Whether the vPE is scheduled: by vPEID in GICv4.1, by its VPT's address at its own redistributor in GICv4.0."""
+def pe_of_vpe(m: Machine, entry: Packet, vpe_id: Word) -> Index:
+    """Where the vPE is scheduled, or -1: by vPEID in GICv4.1, in GICv4.0 by its VPT's address where it is mapped."""
     if m.chip[CONFIG.v41] == ONE:
-        return resident_on(m, vpe_id) >= 0
-    vpendbaser = m.chip[rd_at(vpe_redistributor(entry)) + RD.vpendbaser]
+        return resident_on(m, vpe_id)
+    rd = vpe_redistributor(entry)
+    vpendbaser = m.chip[rd_at(rd) + RD.vpendbaser]
     scheduled = get(vpendbaser, VPENDBASER_V40_VALID) == ONE
-    return scheduled and get(vpendbaser, VPENDBASER_V40_ADDRESS) == get(entry[0], VPE_VPT_ADDR)
+    if scheduled and get(vpendbaser, VPENDBASER_V40_ADDRESS) == get(entry[0], VPE_VPT_ADDR):
+        return rd
+    return np.int64(-1)
 
 
 @kernel
@@ -158,14 +162,16 @@ def resident_takes(m: Machine, entry: Packet, vintid: Word) -> Truth:
 @inlined
 def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell: Word) -> Word:
     """Make a vLPI or vSGI pending; ring a doorbell if the vPE is not resident."""
-    resident = is_resident(m, entry, vpe_id)
-    if resident and not resident_takes(m, entry, vintid):
+    rd = pe_of_vpe(m, entry, vpe_id)
+    if rd >= 0 and not resident_takes(m, entry, vintid):
         return OK
     reason, slot = slot_of_vpe(m, entry)
     if unlikely(reason != OK):
         return reason
     newly = set_pending(m, slot, get(entry[0], VPE_VPT_ADDR), vintid)
-    if resident:
+    if rd >= 0:
+        if newly:
+            stir(m, rd)
         return OK
     if m.chip[CONFIG.vpt_writeback] == DESCHEDULE:
         clean(m, slot)
@@ -175,7 +181,7 @@ def set_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word, doorbell:
 @inlined
 def withdraw_virtual(m: Machine, entry: Packet, vpe_id: Word, vintid: Word) -> Word:
     """CLEAR or DISCARD of a vLPI: a resident vPE drops what it does not take, as it does when one is made pending."""
-    if is_resident(m, entry, vpe_id) and not resident_takes(m, entry, vintid):
+    if pe_of_vpe(m, entry, vpe_id) >= 0 and not resident_takes(m, entry, vintid):
         return OK
     return clear_virtual(m, entry, vintid)[0]
 
