@@ -10,10 +10,12 @@ from gicmodel.hardware import Gic
 from gicmodel.lab.late import LateGic
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR
 from gicmodel.layouts.registers.redistributor import GICR_INVALLR, GICR_VSGIPENDR
 from gicmodel.memory import GuestMemory
 
 ENABLED, DISABLED = 0xA3, 0xA2
+CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
 INVALLR, VSGIR, VSGIPENDR = (register(name).offset for name in ("GICR_INVALLR", "GICR_VSGIR", "GICR_VSGIPENDR"))
 
 
@@ -82,4 +84,52 @@ def test_a_gicv40_vpe_that_runs_where_it_is_not_mapped(its):
     host.driver.vpes.schedule(host.vpe, 2)
     assert host.late.missing == ["VMOVP of vPEID 0x0 is missing: it runs on redistributor 2, mapped to 1"]
     host.driver.vpes.deschedule(host.vpe, False)
+    assert host.late.missing == []
+
+
+@pytest.mark.parametrize("end", [0x1000, 0xF_FFE0], ids=["behind the queue", "far behind it"])
+def test_a_queue_that_does_not_have_the_offset(end):
+    """Not read for ever: what is wrong is the hardware's to say."""
+    host = Host()
+    its = host.late.its[0]
+    its.write(CTLR, 0, 4)
+    its.write(CBASER, GITS_CBASER.pack(Valid=1, Physical_Address=host.memory.base), 8)
+    its.write(CTLR, 1, 4)
+    its.write(CWRITER, end, 8)
+    assert its.read(CREADR, 8) != end
+
+
+@pytest.mark.parametrize("queue", [{"Valid": 1, "Physical_Address": 0x4000_0000}, {"Valid": 0}])
+def test_a_queue_that_is_not_there(queue):
+    host = Host()
+    its = host.late.its[0]
+    its.write(CTLR, 0, 4)
+    its.write(CBASER, GITS_CBASER.pack(**queue), 8)
+    its.write(CTLR, 1, 4)
+    its.write(CWRITER, 0x20, 8)
+    assert GITS_CREADR.unpack(its.read(CREADR, 8))["Offset"] == 0
+
+
+def test_a_command_that_there_is_not():
+    """It stalls as on any hardware."""
+    host = Host()
+    its = host.late.its[0]
+    its.write(CTLR, 0, 4)
+    its.write(CBASER, GITS_CBASER.pack(Valid=1, Physical_Address=host.memory.base), 8)
+    host.memory.write_u64(host.memory.base, 0xFF)
+    its.write(CTLR, 1, 4)
+    its.write(CWRITER, 0x20, 8)
+    assert GITS_CREADR.unpack(its.read(CREADR, 8)) == {"Offset": 0, "Stalled": 1}
+
+
+def test_the_first_byte_that_a_driver_forgot_to_invalidate_is_named():
+    """Without the driver's own objects: from the commands that it sent."""
+    host = Host(direct_lpi=False)
+    intid = host.device.lpi_base + 2
+    host.gic.its[0].translate(1, 2)
+    assert host.gic.redistributors[0].cpu.pending() == intid
+    host.driver.gic.lpi_configuration.write(np.array([intid]), DISABLED)
+    written = f"is missing after the configuration byte of INTID {intid} was written"
+    assert host.late.missing == [f"INV of DeviceID 0x1 EventID 2 {written}"]
+    host.driver.lpis.unmask(host.device, 2)
     assert host.late.missing == []
