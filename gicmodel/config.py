@@ -39,6 +39,13 @@ Fixed choices, where no public source states the rule
 * ICC_SGI1R_EL1 makes SGIs of either group pending, ICC_SGI0R_EL1 and ICC_ASGI1R_EL1 those of Group 0 (as Linux' KVM).
 * ICC_EOIR<n>_EL1 of the group that is not running, or of no interrupt, and ICC_DIR_EL1 with EOImode = 0 are ignored.
   ICC_BPR<n>_EL1 resets to its least value, 2 and 3.
+* Of virtual interrupts of one priority the lowest vINTID is first, in a list register before vSGIs and vLPIs. An LPI in
+  a list register has an active state, which its end deactivates whatever EOImode is (VirtualWriteEOIR of IHI0069).
+* ICV_EOIR<n>_EL1 drops the most urgent active priority of either group, and is ignored while there is none; a list
+  register is deactivated if it is of the group and of that priority. ICV_DIR_EL1 is ignored with EOImode = 0, and for
+  LPIs. A list register with vINTID 1020 to 1023 is acknowledged without an active priority, and becomes invalid.
+* ICH_HCR_EL2.DVIM and TSEI are not implemented; traps to EL2 are for the PE to take. ICH_VMCR_EL2 resets to the least
+  binary points and zero.
 * GICD_CTLR.nASSGIreq changes only if no group is enabled before or after the write (as Linux' KVM).
 * Error numbers that no source gives follow 0x01·opcode·reason, see `kernels.errors`.
 """

@@ -15,6 +15,7 @@ from gicmodel.hardware.kernels.delivery import clear_lpi
 from gicmodel.hardware.kernels.inputs import stir_all
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at
 from gicmodel.hardware.register_face import Handler, field_mask, word_at
+from gicmodel.hardware.virtual_interface import LEAST_BPR0, LEAST_BPR1, VirtualInterface
 from gicmodel.jit import direct
 from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS, encoding
 from gicmodel.layouts.registers.cpu_interface import (
@@ -27,9 +28,6 @@ from gicmodel.layouts.registers.cpu_interface import (
     ICC_SRE_EL2,
 )
 
-LEAST_BPR0 = 7 - PRIORITY_BITS
-LEAST_BPR1 = LEAST_BPR0 + 1
-"""The least ICC_BPR<n>_EL1, and their resets: no bit of a priority is a subpriority (IHI0069, Priority grouping)."""
 _BINARY_POINT, _P, _INTID = (field_mask(layout) for layout in (ICC_BPR0_EL1, ICC_AP0R0_EL1, ICC_EOIR1_EL1))
 _REGISTER_MASK = (1 << 64) - 1
 _PRIORITY_MASK = 0xFF << 8 - PRIORITY_BITS & 0xFF
@@ -56,27 +54,35 @@ class CpuInterface:
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
         self._machine = machine
         self._number = number
+        self.virtual = VirtualInterface(config, machine, number)
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._state[RD.icc_bpr0], self._state[RD.icc_bpr1] = LEAST_BPR0, LEAST_BPR1
         self._features = ICC_CTLR_EL1.pack(RSS=1, A3V=1, IDbits=config.intid_bits > 16, PRIbits=PRIORITY_BITS - 1)
 
-    def read(self, register: int) -> int:
+    def read(self, register: int, *, virtual: bool = False) -> int:
         """MRS of the system register with this encoding (`layouts.registers.by_name.encoding`).
+
+        `virtual`: the access of a guest that HCR_EL2.FMO and IMO send to the virtual CPU interface.
 
         Raises:
             UndefinedRegister: the CPU interface has no such register, or it cannot be read.
         """
-        handler = _HANDLERS.get(register)
+        face, handler = self._find(register, virtual)
         if handler is None or handler.read is None:
             raise UndefinedRegister(f"{_name(register)} cannot be read")
-        return int(handler.read(self))
+        return int(handler.read(face))
 
-    def write(self, register: int, value: int) -> None:
-        """MSR of the system register with this encoding; UndefinedRegister as of `read`."""
-        handler = _HANDLERS.get(register)
+    def write(self, register: int, value: int, *, virtual: bool = False) -> None:
+        """MSR of the system register with this encoding; `virtual` and UndefinedRegister as of `read`."""
+        face, handler = self._find(register, virtual)
         if handler is None or handler.write is None:
             raise UndefinedRegister(f"{_name(register)} cannot be written")
-        handler.write(self, value & _REGISTER_MASK)
+        handler.write(face, value & _REGISTER_MASK)
+
+    def _find(self, register: int, virtual: bool) -> tuple[object, Handler | None]:
+        """Whose register it is, and what accesses to it do."""
+        handler = self.virtual.find(register, virtual)
+        return (self, _HANDLERS.get(register)) if handler is None else (self.virtual, handler)
 
     def acknowledge(self) -> int:
         """Take the most urgent pending LPI, lowest INTID first among equals; 1023 for none."""

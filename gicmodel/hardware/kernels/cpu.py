@@ -18,7 +18,15 @@ from gicmodel.hardware.kernels.delivery import (
 )
 from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import OK
-from gicmodel.hardware.kernels.highest import NO_PRIORITY, SPURIOUS, VSGI_COUNT, best_lpi, best_vsgi, table_readable
+from gicmodel.hardware.kernels.highest import (
+    NO_INTERRUPT,
+    NO_PRIORITY,
+    SPURIOUS,
+    VSGI_COUNT,
+    best_lpi,
+    best_vsgi,
+    table_readable,
+)
 from gicmodel.hardware.kernels.inputs import PROCESSOR_SLEEP
 from gicmodel.hardware.kernels.pending import FIRST_LPI_ID, clear_pending, vpt_slot
 from gicmodel.hardware.kernels.redistributor import GROUP0, GROUP1, V40_TABLE, VALID, VPE_ID
@@ -70,44 +78,54 @@ def resident_entry(m: Machine, rd: Index) -> Packet:
 
 
 @kernel
-def highest_virtual_v41(m: Machine, rd: Index) -> Word:
-    """The most urgent vSGI or vLPI of both groups. Group 1 interrupts need VGrp1En, Group 0 ones VGrp0En."""
+def best_virtual_v41(m: Machine, rd: Index, enable0: Word, enable1: Word) -> tuple[Word, Word, Word]:
+    """As `best_virtual`. Group 1 interrupts need VGrp1En, Group 0 ones VGrp0En."""
     entry = resident_entry(m, rd)
     if get(entry[0], VPE_VALID) != ONE:
-        return SPURIOUS
+        return NO_INTERRUPT
     reason, slot = slot_of_vpe(m, entry)
     if reason != OK:
-        return SPURIOUS
+        return NO_INTERRUPT
     vpendbaser = m.chip[rd_at(rd) + RD.vpendbaser]
-    base, group1 = get(entry[0], VPE_VPT_ADDR), get(vpendbaser, GROUP1)
-    best, priority = best_vsgi(m, slot, base, get(vpendbaser, GROUP0), group1)
+    base, group1 = get(entry[0], VPE_VPT_ADDR), get(vpendbaser, GROUP1) & enable1
+    best, priority, group = best_vsgi(m, slot, base, get(vpendbaser, GROUP0) & enable0, group1)
     if group1 == ONE:
         vlpi, vlpi_priority = best_lpi(m, slot, base, get(entry[1], VPE_VCONF_ADDR), vpe_id_bits(m, entry))
         if vlpi_priority < priority:
-            best = vlpi
-    return best
+            best, priority, group = vlpi, vlpi_priority, ONE
+    return best, priority, group
 
 
 @kernel
-def highest_virtual_v40(m: Machine, rd: Index) -> Word:
+def best_virtual_v40(m: Machine, rd: Index, enable1: Word) -> tuple[Word, Word, Word]:
     """The same in GICv4.0, from the VPT and configuration table of the two registers."""
     r = rd_at(rd)
     bits = id_bits_of(m, m.chip[r + RD.vpropbaser])
-    if get(m.chip[r + RD.vpendbaser], VALID) != ONE or bits == ZERO:
-        return SPURIOUS
+    if get(m.chip[r + RD.vpendbaser], VALID) != ONE or bits == ZERO or enable1 != ONE:
+        return NO_INTERRUPT
     base = get(m.chip[r + RD.vpendbaser], VPENDBASER_V40_ADDRESS)
     reason, slot = vpt_slot(m, base, bits, False)
     if reason != OK:
-        return SPURIOUS
-    return best_lpi(m, slot, base, get(m.chip[r + RD.vpropbaser], V40_TABLE), bits)[0]
+        return NO_INTERRUPT
+    best, priority = best_lpi(m, slot, base, get(m.chip[r + RD.vpropbaser], V40_TABLE), bits)
+    if best == SPURIOUS:
+        return NO_INTERRUPT
+    return best, priority, ONE
+
+
+@kernel
+def best_virtual(m: Machine, rd: Index, enable0: Word, enable1: Word) -> tuple[Word, Word, Word]:
+    """(INTID, priority, group) of the resident vPE's most urgent vSGI or vLPI of the enabled groups, or
+    (1023, 0x100, 2)."""
+    if m.chip[CONFIG.v41] == ONE:
+        return best_virtual_v41(m, rd, enable0, enable1)
+    return best_virtual_v40(m, rd, enable1)
 
 
 @kernel
 def highest_virtual(m: Machine, rd: Index) -> Word:
-    """The interrupt that the resident vPE would acknowledge next, or 1023."""
-    if m.chip[CONFIG.v41] == ONE:
-        return highest_virtual_v41(m, rd)
-    return highest_virtual_v40(m, rd)
+    """The interrupt that the resident vPE would acknowledge next if it enabled both groups, or 1023."""
+    return best_virtual(m, rd, ONE, ONE)[0]
 
 
 @kernel

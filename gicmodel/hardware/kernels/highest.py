@@ -21,6 +21,8 @@ from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_B
 SPURIOUS = np.uint64(lpi_tables.SPURIOUS)
 NO_PRIORITY = np.uint64(0x100)
 """Less urgent than any."""
+NO_GROUP = np.uint64(2)
+NO_INTERRUPT = SPURIOUS, NO_PRIORITY, NO_GROUP
 
 VSGI_ENABLE, VSGI_GROUP, VSGI_PRIORITY = (VSGI_CONFIGURATION[name] for name in ("Enable", "Group", "Priority"))
 VSGI_COUNT = np.uint64(VSGIS)
@@ -88,9 +90,9 @@ def vsgi_forwardable(byte: Word, group0: Word, group1: Word) -> Truth:
 
 
 @kernel
-def best_vsgi(m: Machine, slot: Index, base: Word, group0: Word, group1: Word) -> tuple[Word, Word]:
-    """(INTID, priority) of the most urgent forwardable pending vSGI, or (1023, 0x100)."""
-    best, best_priority = SPURIOUS, NO_PRIORITY
+def best_vsgi(m: Machine, slot: Index, base: Word, group0: Word, group1: Word) -> tuple[Word, Word, Word]:
+    """(INTID, priority, group) of the most urgent forwardable pending vSGI, or (1023, 0x100, 2)."""
+    best, best_priority, best_group = NO_INTERRUPT
     word = pending_word(m, slot, base, 0) & VSGI_MASK
     while word != ZERO:
         vsgi = lowest_bit(word)
@@ -98,5 +100,5 @@ def best_vsgi(m: Machine, slot: Index, base: Word, group0: Word, group1: Word) -
         byte = vsgi_configuration(m, slot, base, vsgi)
         priority = get(byte, VSGI_PRIORITY)
         if vsgi_forwardable(byte, group0, group1) and priority < best_priority:
-            best, best_priority = vsgi, priority
-    return best, best_priority
+            best, best_priority, best_group = vsgi, priority, get(byte, VSGI_GROUP)
+    return best, best_priority, best_group
