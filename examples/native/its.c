@@ -8,6 +8,7 @@
  */
 #include "gicmodel.h"
 
+enum { GICD_CTLR = 0x0 };
 enum { GITS_CTLR = 0x0, GITS_CBASER = 0x80, GITS_CWRITER = 0x88, GITS_CREADR = 0x90, GITS_BASER = 0x100 };
 enum { GITS_PIDR2 = 0xffe8, GITS_TRANSLATER = 0x10040 };
 enum { GICR_CTLR = 0x0, GICR_WAKER = 0x14, GICR_PROPBASER = 0x70, GICR_PENDBASER = 0x78 };
@@ -87,6 +88,10 @@ static int start_redistributor(void)
     gic_write64(redistributor + GICR_PROPBASER, table | (INTID_BITS - 1));
     gic_write64(redistributor + GICR_PENDBASER, allocate((1u << INTID_BITS) / 8, 0x10000));
     gic_write32(redistributor + GICR_CTLR, 1);
+
+    gic_write32(gic_machine()->distributor + GICD_CTLR, 2); /* EnableGrp1: LPIs are of Group 1 */
+    gic_write_sysreg(0, GIC_ICC_PMR_EL1, 0xff);
+    gic_write_sysreg(0, GIC_ICC_IGRPEN1_EL1, 1);
     return 0;
 }
 
@@ -122,6 +127,15 @@ static void device_interrupts(void)
     gic_device_write(its + GITS_TRANSLATER, EVENT, DEVICE);
 }
 
+static uint64_t take(void)
+{
+    uint64_t intid = gic_read_sysreg(0, GIC_ICC_IAR1_EL1);
+
+    if (intid != GIC_NONE)
+        gic_write_sysreg(0, GIC_ICC_EOIR1_EL1, intid);
+    return intid;
+}
+
 int driver(void)
 {
     its = gic_machine()->its;
@@ -136,18 +150,18 @@ int driver(void)
         return 2;
     gic_done("map");
     device_interrupts();
-    if (gic_acknowledge(0) != LPI || gic_acknowledge(0) != GIC_NONE)
+    if (take() != LPI || take() != GIC_NONE)
         return 3;
 
     if (configure(MASKED))
         return 4;
     gic_done("mask");
     device_interrupts();
-    if (gic_acknowledge(0) != GIC_NONE)
+    if (take() != GIC_NONE)
         return 5;
 
     if (configure(UNMASKED))
         return 6;
     gic_done("unmask");
-    return gic_acknowledge(0) == LPI ? 0 : 7;
+    return take() == LPI ? 0 : 7;
 }

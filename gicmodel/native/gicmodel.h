@@ -34,8 +34,11 @@ struct gic_host {
     uint64_t (*read)(uint64_t address, uint32_t size);
     void (*write)(uint64_t address, uint64_t value, uint32_t size);
     void (*device_write)(uint64_t address, uint32_t value, uint32_t device_id);
+    uint64_t (*read_sysreg)(uint32_t pe, uint32_t encoding, uint32_t guest);
+    void (*write_sysreg)(uint32_t pe, uint32_t encoding, uint64_t value, uint32_t guest);
     uint32_t (*acknowledge)(uint32_t pe);
     uint32_t (*acknowledge_virtual)(uint32_t pe);
+    void (*set_line)(uint32_t pe, uint32_t intid, uint32_t level);
     void (*wait)(void);
     void (*done)(const char *operation);
 };
@@ -82,7 +85,71 @@ static inline void gic_device_write(uint64_t address, uint32_t value, uint32_t d
     gic_host.device_write(address, value, device_id);
 }
 
-/* A PE takes its most urgent interrupt, its resident vPE's for the virtual one: the INTID, or 1023 for none. */
+/* The input of a PPI of a PE, or of an SPI, goes high or low. */
+static inline void gic_set_line(uint32_t pe, uint32_t intid, int level)
+{
+    gic_host.set_line(pe, intid, level != 0);
+}
+
+/*
+ * System registers of a PE: ICC_* and ICH_*, and for a guest ICV_* at the encodings of ICC_*. Other encodings are
+ * undefined, which ends the driver.
+ */
+#define GIC_SYSREG(op0, op1, crn, crm, op2) ((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2))
+#define GIC_ICC_PMR_EL1 GIC_SYSREG(3, 0, 4, 6, 0)
+#define GIC_ICC_IAR0_EL1 GIC_SYSREG(3, 0, 12, 8, 0)
+#define GIC_ICC_EOIR0_EL1 GIC_SYSREG(3, 0, 12, 8, 1)
+#define GIC_ICC_HPPIR0_EL1 GIC_SYSREG(3, 0, 12, 8, 2)
+#define GIC_ICC_BPR0_EL1 GIC_SYSREG(3, 0, 12, 8, 3)
+#define GIC_ICC_AP0R0_EL1 GIC_SYSREG(3, 0, 12, 8, 4)
+#define GIC_ICC_AP1R0_EL1 GIC_SYSREG(3, 0, 12, 9, 0)
+#define GIC_ICC_DIR_EL1 GIC_SYSREG(3, 0, 12, 11, 1)
+#define GIC_ICC_RPR_EL1 GIC_SYSREG(3, 0, 12, 11, 3)
+#define GIC_ICC_SGI1R_EL1 GIC_SYSREG(3, 0, 12, 11, 5)
+#define GIC_ICC_ASGI1R_EL1 GIC_SYSREG(3, 0, 12, 11, 6)
+#define GIC_ICC_SGI0R_EL1 GIC_SYSREG(3, 0, 12, 11, 7)
+#define GIC_ICC_IAR1_EL1 GIC_SYSREG(3, 0, 12, 12, 0)
+#define GIC_ICC_EOIR1_EL1 GIC_SYSREG(3, 0, 12, 12, 1)
+#define GIC_ICC_HPPIR1_EL1 GIC_SYSREG(3, 0, 12, 12, 2)
+#define GIC_ICC_BPR1_EL1 GIC_SYSREG(3, 0, 12, 12, 3)
+#define GIC_ICC_CTLR_EL1 GIC_SYSREG(3, 0, 12, 12, 4)
+#define GIC_ICC_SRE_EL1 GIC_SYSREG(3, 0, 12, 12, 5)
+#define GIC_ICC_IGRPEN0_EL1 GIC_SYSREG(3, 0, 12, 12, 6)
+#define GIC_ICC_IGRPEN1_EL1 GIC_SYSREG(3, 0, 12, 12, 7)
+#define GIC_ICC_SRE_EL2 GIC_SYSREG(3, 4, 12, 9, 5)
+#define GIC_ICH_AP0R0_EL2 GIC_SYSREG(3, 4, 12, 8, 0)
+#define GIC_ICH_AP1R0_EL2 GIC_SYSREG(3, 4, 12, 9, 0)
+#define GIC_ICH_HCR_EL2 GIC_SYSREG(3, 4, 12, 11, 0)
+#define GIC_ICH_VTR_EL2 GIC_SYSREG(3, 4, 12, 11, 1)
+#define GIC_ICH_MISR_EL2 GIC_SYSREG(3, 4, 12, 11, 2)
+#define GIC_ICH_EISR_EL2 GIC_SYSREG(3, 4, 12, 11, 3)
+#define GIC_ICH_ELRSR_EL2 GIC_SYSREG(3, 4, 12, 11, 5)
+#define GIC_ICH_VMCR_EL2 GIC_SYSREG(3, 4, 12, 11, 7)
+#define GIC_ICH_LR_EL2(n) GIC_SYSREG(3, 4, 12, 12 + (n) / 8, (n) % 8)
+static inline uint64_t gic_read_sysreg(uint32_t pe, uint32_t encoding)
+{
+    return gic_host.read_sysreg(pe, encoding, 0);
+}
+
+static inline void gic_write_sysreg(uint32_t pe, uint32_t encoding, uint64_t value)
+{
+    gic_host.write_sysreg(pe, encoding, value, 0);
+}
+
+static inline uint64_t gic_guest_read_sysreg(uint32_t pe, uint32_t encoding)
+{
+    return gic_host.read_sysreg(pe, encoding, 1);
+}
+
+static inline void gic_guest_write_sysreg(uint32_t pe, uint32_t encoding, uint64_t value)
+{
+    gic_host.write_sysreg(pe, encoding, value, 1);
+}
+
+/*
+ * For a driver without a CPU interface: a PE takes its most urgent LPI, or its resident vPE's vSGI or vLPI, whatever the
+ * system registers say. The INTID, or 1023 for none.
+ */
 #define GIC_NONE 1023u
 static inline uint32_t gic_acknowledge(uint32_t pe) { return gic_host.acknowledge(pe); }
 static inline uint32_t gic_acknowledge_virtual(uint32_t pe) { return gic_host.acknowledge_virtual(pe); }

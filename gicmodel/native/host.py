@@ -9,22 +9,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gicmodel.config import FIRST_SPI
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Bus, Gic
+from gicmodel.hardware import Bus, CpuInterface, Gic, Redistributor, UndefinedRegister
 from gicmodel.lab.late import LateGic
 from gicmodel.layouts.lpi_tables import SPURIOUS
-from gicmodel.layouts.registers.by_name import registers_of
+from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS, encoding, registers_of
 from gicmodel.memory import PAGE_BYTES, ExternalAbort
 from gicmodel.native.running import ENTRY, INCLUDE
 
 _STRUCTURES = re.compile(r"^struct \w+ \{.*?^\};$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_DEADLY = ExternalAbort, UndefinedRegister
+_IAR = {encoding("ICC_IAR0_EL1"), encoding("ICC_IAR1_EL1")}
 _MOST_MISSING = 16
 """Of a place: a table of configuration bytes that was never invalidated would be one line for each."""
 
 
 class DriverEnded(Exception):
-    """The driver did what hardware does not survive: an external abort, or an interface that no PE has."""
+    """The driver did what hardware does not survive: an external abort, or what no PE has."""
 
 
 class Taken(NamedTuple):
@@ -115,6 +118,28 @@ class Host:
         else:
             self._devices.write(address, value, 4, device_id=device_id)
 
+    def _read_sysreg(self, pe: int, encoding: int, guest: int) -> int:
+        self._access(f"{_guest_of(guest)}PE {pe} reads {_system_register_name(encoding, guest)}")
+        value = self._cpu(pe).read(encoding, virtual=bool(guest))
+        if encoding in _IAR and value != SPURIOUS:
+            self.taken.append(Taken(pe, value, bool(guest)))
+        self.gic.step()
+        return value
+
+    def _write_sysreg(self, pe: int, encoding: int, value: int, guest: int) -> None:
+        self._access(f"{_guest_of(guest)}PE {pe} writes {value:#x} to {_system_register_name(encoding, guest)}")
+        self._cpu(pe).write(encoding, value, virtual=bool(guest))
+
+    def _set_line(self, pe: int, intid: int, level: int) -> None:
+        self._access(f"the input of INTID {intid} of PE {pe} goes {'high' if level else 'low'}")
+        try:
+            if intid < FIRST_SPI:
+                self._redistributor(pe).set_line(intid, bool(level))
+            else:
+                self.gic.distributor.set_line(intid, bool(level))
+        except ValueError as reason:
+            raise DriverEnded(str(reason)) from None
+
     def _acknowledge(self, pe: int) -> int:
         return self._take(pe, virtual=False)
 
@@ -123,13 +148,18 @@ class Host:
 
     def _take(self, pe: int, *, virtual: bool) -> int:
         self._access(f"PE {pe} acknowledges{' for its vPE' if virtual else ''}")
-        if pe >= len(self.gic.redistributors):
-            raise DriverEnded(f"there is no PE {pe}: PEs are 0 to {len(self.gic.redistributors) - 1}")
-        cpu = self.gic.redistributors[pe].cpu
-        intid = cpu.acknowledge_virtual() if virtual else cpu.acknowledge()
+        intid = self._cpu(pe).acknowledge_virtual() if virtual else self._cpu(pe).acknowledge()
         if intid != SPURIOUS:
             self.taken.append(Taken(pe, intid, virtual))
         return intid
+
+    def _redistributor(self, pe: int) -> Redistributor:
+        if pe >= len(self.gic.redistributors):
+            raise DriverEnded(f"there is no PE {pe}: PEs are 0 to {len(self.gic.redistributors) - 1}")
+        return self.gic.redistributors[pe]
+
+    def _cpu(self, pe: int) -> CpuInterface:
+        return self._redistributor(pe).cpu
 
     def _wait(self) -> None:
         self._access("wait")
@@ -171,6 +201,9 @@ class Host:
             "read": self._read,
             "write": self._write,
             "device_write": self._device_write,
+            "read_sysreg": self._read_sysreg,
+            "write_sysreg": self._write_sysreg,
+            "set_line": self._set_line,
             "acknowledge": self._acknowledge,
             "acknowledge_virtual": self._acknowledge_virtual,
             "wait": self._wait,
@@ -193,7 +226,7 @@ class Host:
             try:
                 return function(*arguments)
             except Exception as reason:
-                self._ended = DriverEnded(str(reason)) if isinstance(reason, ExternalAbort) else reason
+                self._ended = DriverEnded(str(reason)) if isinstance(reason, _DEADLY) else reason
                 self._die(self._ended)
                 return nothing
 
@@ -228,6 +261,16 @@ def _symbol(loaded: Any, library: Path, name: str) -> Any:
     except (AttributeError, KeyError):  # of a function, of a variable
         hint = "it was not built with gicmodel.h" if name == "gic_host" else f"it has no function int {name}(void)"
         raise UnusableInput(f"{library}: {hint}") from None
+
+
+def _guest_of(guest: int) -> str:
+    return "the guest on " if guest else ""
+
+
+@cache
+def _system_register_name(encoding: int, guest: int) -> str:
+    names = [entry.name for entry in SYSTEM_REGISTERS if entry.encoding == encoding]
+    return (names[-1] if guest else names[0]) if names else f"a system register {encoding:#x}"
 
 
 @cache

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A C driver in this process, and what it leaves in a `Gic` that goes on living."""
 
+import re
+
 import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Bus, Gic
+from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS
+from gicmodel.layouts.registers.system import packed
 from gicmodel.memory import GuestMemory
+from gicmodel.native import INCLUDE
 from gicmodel.native.host import DriverEnded, Host
 from gicmodel.native.running import compiled
 from tests.conftest import needed
@@ -15,6 +20,7 @@ needed("cffi")
 pytestmark = pytest.mark.needs("cc")
 
 RAM = 0x8000_0000
+HEADER = INCLUDE / "gicmodel.h"
 
 
 @pytest.fixture
@@ -112,3 +118,57 @@ def test_a_host_tells_what_is_done_before_it_is_done(tmp_path, gic):
         "call driver",
         "read of GITS_IIDR of GITS0 at 0x81a0004, 4 bytes (number 1)",
     ]
+
+
+DEFINED = re.findall(r"#define GIC_(\w+) GIC_SYSREG\((\d+), (\d+), (\d+), (\d+), (\d+)\)", HEADER.read_text())
+
+
+def test_the_header_has_every_system_register():
+    """ICV_* are at the encodings of ICC_*."""
+    defined = {name: packed(*map(int, fields)) for name, *fields in DEFINED}
+    lrs = {entry.name for entry in SYSTEM_REGISTERS if entry.name.startswith("ICH_LR")}
+    assert defined == {
+        entry.name: entry.encoding for entry in SYSTEM_REGISTERS if entry.name not in lrs and "ICV" not in entry.name
+    }
+
+
+def test_system_registers_and_inputs(tmp_path, gic):
+    """A PPI is taken and ended; then a guest takes what its hypervisor lists for it."""
+    body = """
+        uint64_t sgi_base = gic_machine()->redistributors + 0x10000;
+        gic_write32(gic_machine()->distributor, 3);
+        gic_write32(gic_machine()->redistributors + 0x14, 0);
+        gic_write32(sgi_base + 0x80, 1u << 27);
+        gic_write32(sgi_base + 0x100, 1u << 27);
+        gic_write8(sgi_base + 0x400 + 27, 0x80);
+        gic_write_sysreg(0, GIC_ICC_PMR_EL1, 0xff);
+        gic_write_sysreg(0, GIC_ICC_IGRPEN1_EL1, 1);
+        gic_set_line(0, 27, 1);
+        if (gic_read_sysreg(0, GIC_ICC_IAR1_EL1) != 27) return 1;
+        gic_set_line(0, 27, 0);
+        gic_write_sysreg(0, GIC_ICC_EOIR1_EL1, 27);
+        if (gic_read_sysreg(0, GIC_ICC_IAR1_EL1) != GIC_NONE) return 2;
+        gic_write_sysreg(0, GIC_ICH_HCR_EL2, 1);
+        gic_write_sysreg(0, GIC_ICH_VMCR_EL2, 0xff000002);
+        gic_write_sysreg(0, GIC_ICH_LR_EL2(3), 1ull << 62 | 1ull << 60 | 40);
+        if (gic_guest_read_sysreg(0, GIC_ICC_IAR1_EL1) != 40) return 3;
+        return gic_read_sysreg(0, GIC_ICC_IAR1_EL1) != GIC_NONE;"""
+    host = Host(gic)
+    assert host.run(compiled(driver(tmp_path, body), tmp_path)) == 0
+    assert host.taken == [(0, 27, False), (0, 40, True)]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("gic_write_sysreg(0, GIC_ICC_IAR1_EL1, 0);", "ICC_IAR1_EL1 cannot be written"),
+        ("gic_read_sysreg(0, GIC_SYSREG(3, 7, 15, 15, 7));", "0xffff"),
+        ("gic_guest_write_sysreg(0, GIC_ICC_SGI1R_EL1, 0);", "ICC_SGI1R_EL1 cannot be written"),
+        ("gic_read_sysreg(4, GIC_ICC_IAR1_EL1);", "there is no PE 4"),
+        ("gic_set_line(0, 15, 1);", "15 is no PPI"),
+        ("gic_set_line(0, 1020, 1);", "1020 is no SPI"),
+    ],
+)
+def test_what_no_pe_has(tmp_path, gic, call, said):
+    with pytest.raises(DriverEnded, match=said):
+        Host(gic).run(compiled(driver(tmp_path, f"{call} return 0;"), tmp_path))

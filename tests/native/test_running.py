@@ -89,8 +89,8 @@ def test_how_a_driver_ends(tmp_path, body, ended):
 
 def test_one_that_waits_for_ever_is_told_what_it_forgot(tmp_path):
     """The LPI stays disabled on hardware that keeps its configuration byte."""
-    source = example_with(tmp_path, "return gic_acknowledge(0) == LPI ? 0 : 7;",
-                          "while (gic_acknowledge(0) != LPI)\n        gic_wait();\n    return 0;")  # fmt: skip
+    source = example_with(tmp_path, "return take() == LPI ? 0 : 7;",
+                          "while (take() != LPI)\n        gic_wait();\n    return 0;")  # fmt: skip
     source.write_text(source.read_text().replace("    if (configure(UNMASKED))\n        return 6;\n",
                                                  "    configuration[LPI - 8192] = UNMASKED;\n"))  # fmt: skip
     source.write_text(source.read_text().replace('    gic_done("unmask");\n', ""))
@@ -103,9 +103,9 @@ def test_one_that_waits_for_ever_is_told_what_it_forgot(tmp_path):
 
 def test_interrupts_that_only_one_hardware_has(tmp_path):
     """An INT that is not completed by a SYNC: time is over for it at the end, which is said first."""
-    source = example_with(tmp_path, "return gic_acknowledge(0) == LPI ? 0 : 7;",
-                          "gic_acknowledge(0);\n    send((uint64_t)DEVICE << 32 | 3, EVENT, 0);\n"
-                          "    gic_acknowledge(0);\n    sync();\n    return 0;")  # fmt: skip
+    source = example_with(tmp_path, "return take() == LPI ? 0 : 7;",
+                          "take();\n    send((uint64_t)DEVICE << 32 | 3, EVENT, 0);\n"
+                          "    take();\n    sync();\n    return 0;")  # fmt: skip
     assert run(source).findings == [
         "INTID 8197 is taken by PE 0 3 times on plain hardware, 2 times on late hardware",
     ]
