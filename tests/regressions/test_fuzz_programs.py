@@ -125,11 +125,11 @@ def test_the_program_gets_to_where_they_differed(found: Found) -> None:
     comparison = PEER.start(found.program.machine)
     comparison.run(found.program.steps)
     assert comparison.outcomes == found.outcomes
-    assert seen(comparison.pair) == {vpt: found.pending.get(vpt, []) for vpt in range(len(comparison.universe.vpts))}
-    resident = [comparison.pair.lab.resident(rd) for rd in range(comparison.pair.config.redistributors)]
+    assert seen(comparison) == {vpt: found.pending.get(vpt, []) for vpt in range(len(comparison.universe.vpts))}
+    resident = [comparison.lab.resident(rd) for rd in range(comparison.config.redistributors)]
     assert resident == [rd in found.resident for rd in range(len(resident))]
     if found.syndrome is not None:
-        assert comparison.pair.lab.translate(0, 0, 0) == found.syndrome
+        assert comparison.lab.translate(0, 0, 0) == found.syndrome
 
 
 def seen(pair: Pair) -> dict[int, list[int]]:

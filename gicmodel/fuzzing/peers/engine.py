@@ -66,7 +66,7 @@ class AgainstEngine(HardwareComparison):
         self.pair = boot_pair(machine)
         self.universe = self.pair.universe
         self.lab = self.pair.lab
-        self.outcomes = self.pair.oracle.outcomes
+        self.outcomes = self.pair.outcomes
         self._other = other_engine()
         self._other.ask(machine)
         self._compare("")

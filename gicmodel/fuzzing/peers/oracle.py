@@ -13,7 +13,7 @@ from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everything, check_queues
 from gicmodel.fuzzing.peers.pair import Pair
-from gicmodel.fuzzing.peers.peer import HardwareComparison, HardwarePeer
+from gicmodel.fuzzing.peers.peer import HardwarePeer
 from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, Machine
 from gicmodel.fuzzing.programs.program import Event, Step, runs
 from gicmodel.lab.geometry import Geometry
@@ -34,28 +34,22 @@ POLICIES: dict[str, tuple[Mapping[str, object], ...]] = {
 }
 
 
-class AgainstOracle(HardwareComparison):
+class AgainstOracle(Pair):
     """The hardware and an oracle, in one process."""
-
-    def __init__(self, pair: Pair) -> None:
-        self.pair = pair
-        self.universe = pair.universe
-        self.lab = pair.lab
-        self.outcomes = pair.oracle.outcomes
 
     def run(self, steps: Sequence[Step]) -> None:
         """After each run of commands, CREADR and the highest pending interrupts are compared."""
         for step in runs(steps):
             if isinstance(step, Event):
-                getattr(self.pair, step.verb)(*step.values)
+                getattr(self, step.verb)(*step.values)
             else:
-                self.pair.push(*step)
-                check_queues(self.pair)
-                check_cpu_interfaces(self.pair)
+                self.push(*step)
+                check_queues(self)
+                check_cpu_interfaces(self)
 
     def check(self) -> None:
         """Registers, tables in RAM, pending sets and residency."""
-        check_everything(self.pair)
+        check_everything(self)
 
 
 class OraclePeer(HardwarePeer):
@@ -73,7 +67,7 @@ class OraclePeer(HardwarePeer):
     def start(self, machine: Machine) -> AgainstOracle:
         """Boot both. Raises UnusableInput for a machine that there cannot be, or that the oracle cannot judge."""
         _require_judged(machine.config)
-        return AgainstOracle(boot_pair(machine, self._oracle_class))
+        return boot_pair(machine, self._oracle_class)
 
 
 def _require_judged(config: GicConfig) -> None:
@@ -88,10 +82,10 @@ def _require_judged(config: GicConfig) -> None:
         )
 
 
-def boot_pair(machine: Machine, oracle_class: type[AbstractGic] = AbstractGic) -> Pair:
+def boot_pair(machine: Machine, oracle_class: type[AbstractGic] = AbstractGic) -> AgainstOracle:
     """Hardware and oracle, booted. Raises UnusableInput for a machine whose tables have no room."""
     try:
-        return Pair(machine.config, machine.geometry, oracle_class)
+        return AgainstOracle(machine.config, machine.geometry, oracle_class)
     except (DriverError, ExternalAbort, MemoryError, ValueError) as error:
         raise UnusableInput(f"a machine that fuzzing cannot have: {error}") from error
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.peer import agree
+from gicmodel.fuzzing.peers.peer import HardwareComparison, agree
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.fuzzing.programs.universe import universe_of, words
 from gicmodel.hardware import error_name
@@ -24,7 +24,7 @@ from gicmodel.spec.state import Command, Vpe
 GROUPS = (0, 1)
 
 
-class Pair:
+class Pair(HardwareComparison):
     """A booted `Lab` and an oracle in the same state: ITSs and LPIs are enabled, nothing is mapped.
 
     Every method raises Divergence where the two do not agree. `its` and `rd` are numbers that the machine has.
@@ -39,6 +39,7 @@ class Pair:
             self.oracle.enable_lpis(number)
         for its in self.oracle.its:
             its.enabled = True
+        self.outcomes = self.oracle.outcomes
 
     # Commands.
 

@@ -13,8 +13,7 @@ from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import geometries
 from gicmodel.fuzzing.peers.agreement import check_everything
-from gicmodel.fuzzing.peers.oracle import OraclePeer
-from gicmodel.fuzzing.peers.pair import Pair
+from gicmodel.fuzzing.peers.oracle import AgainstOracle, OraclePeer
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.hardware import Machine
 from gicmodel.fuzzing.programs.universe import mapping_commands, words
@@ -245,7 +244,7 @@ PROGRAMS: dict[type[AbstractGic], list[Step]] = {
 }
 
 
-class BootedPair(Pair):
+class BootedPair(AgainstOracle):
     """All but the last device is mapped, and every interrupt is enabled."""
 
     def __init__(self, mistake: type[AbstractGic]) -> None:
