@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from importlib.util import find_spec
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from gicmodel.cli.options import FigureFile, Number, ResultFile, source_options
+from gicmodel.cli.options import FigureFile, Number, ResultFile, as_one, source_options
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.carve import Recorder, write_core
@@ -50,21 +51,41 @@ class Mode(Enum):
     BROWSE = "browse"
 
 
+def _selection(device: str | None, **others: Any) -> Selection:
+    return Selection(*(None, None) if device is None else parse_device(device), **others)
+
+
+selection_options = as_one(
+    "selection",
+    _selection,
+    device=click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it."),
+    lpi=click.option("--lpi", type=Number(), metavar="N", help="The events of one physical LPI."),
+    irq=click.option(
+        "--irq", type=Number(), metavar="N", help="The events of one interrupt of Linux; needs --vmlinux."
+    ),
+    vpe=click.option("--vpe", type=Number(), help="One vPE."),
+    pending=click.option("--pending", is_flag=True, help="What is pending."),
+    table=click.option(
+        "--table",
+        metavar="NAME",
+        type=click.Choice(TABLES + ON_DEMAND),
+        help=f"One table of the output: {', '.join(TABLES + ON_DEMAND)}.",
+    ),
+)
+
+
+def _explain(ctx: click.Context, parameter: click.Parameter, rule: str | None) -> None:
+    """Tell of one rule, or of all, and end."""
+    if rule is not None:
+        say(explain_rule(rule) if rule else explain_rules())
+        ctx.exit()
+
+
 @click.command()
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @source_options("where")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Format of the entries; detected if not given.")
-@click.option("--device", metavar="ID[:EVENT]", help="One device, or one event of it.")
-@click.option("--lpi", type=Number(), metavar="N", help="The events of one physical LPI.")
-@click.option("--irq", type=Number(), metavar="N", help="The events of one interrupt of Linux; needs --vmlinux.")
-@click.option("--vpe", type=Number(), help="One vPE.")
-@click.option("--pending", is_flag=True, help="What is pending.")
-@click.option(
-    "--table",
-    metavar="NAME",
-    type=click.Choice(TABLES + ON_DEMAND),
-    help=f"One table of the output: {', '.join(TABLES + ON_DEMAND)}.",
-)
+@selection_options
 @click.option("--hex", "as_hex", is_flag=True, help="The bytes of the selected entries, with their fields.")
 @json_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table (--table, else the events) as CSV.")
@@ -74,10 +95,12 @@ class Mode(Enum):
 @click.option("--limit", default=ENTRIES, show_default=True, type=click.IntRange(1), help="Most entries to decode.")
 @click.option(
     "--explain",
-    "rule",
     is_flag=False,
     flag_value="",
     metavar="[FINDING]",
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
     help="Tell what a finding means, and where its rule is written; of all if none is named.",
 )
 @click.pass_context
@@ -86,12 +109,7 @@ def command(
     image: Path | None,
     where: dict[str, Any],
     profile: str | None,
-    device: str | None,
-    lpi: int | None,
-    irq: int | None,
-    vpe: int | None,
-    pending: bool,
-    table: str | None,
+    selection: Selection,
     as_hex: bool,
     results: Results,
     as_csv: bool,
@@ -99,7 +117,6 @@ def command(
     browse: bool,
     limit: int,
     carve: Path | None,
-    rule: str | None,
 ) -> None:
     """Decode the tables of a GIC in IMAGE, a dump of RAM, and check them.
 
@@ -113,20 +130,16 @@ def command(
 
     Exit status: 0 nothing found, 1 findings, 2 unusable input.
     """
-    if rule is not None:
-        say(explain_rule(rule) if rule else explain_rules())
-        return
     given = {name for name, value in where.items() if value not in (None, ())}
     if image is None and (not given or given - OF_REGISTERS):
         raise click.UsageError("Missing argument 'IMAGE'.")
     mode = _mode({Mode.JSON: results.as_json, Mode.HEX: as_hex, Mode.CSV: as_csv, Mode.BROWSE: browse})
-    if mode is Mode.HEX and (device, lpi, irq, vpe, table) == (None,) * 5:
+    if mode is Mode.HEX and selection == Selection(pending=selection.pending):
         raise click.UsageError("--hex needs --device, --lpi, --irq, --vpe or --table.")
     if mode is Mode.BROWSE:
         _require_terminal()
-    device_id, event_id = (None, None) if device is None else parse_device(device)
-    shown = table or ("events" if mode is Mode.CSV else None)
-    selection = Selection(device_id, event_id, vpe, pending, shown, lpi, irq)
+    if mode is Mode.CSV and selection.table is None:
+        selection = replace(selection, table="events")
     if image is None:
         source = registers_alone(**{name: where[name] for name in OF_REGISTERS})
     else:

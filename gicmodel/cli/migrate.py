@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 from click.core import ParameterSource
 
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import Directory, Number, Real
+from gicmodel.cli.options import Directory, Number, Real, as_one
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted, UnusableInput
@@ -45,12 +45,54 @@ NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
 """Options that a comparison of policies decides itself, or that make no sense for many runs."""
 
 
+size_options = as_one(
+    "size",
+    dict,
+    vcpus=click.option("--vcpus", default=4, show_default=True, type=click.IntRange(1, 512), help="vCPUs of the VM."),
+    devices=click.option(
+        "--devices", default=8, show_default=True, type=click.IntRange(0, 4096), help="VFIO devices of the VM."
+    ),
+    vectors=click.option(
+        "--vectors", default=32, show_default=True, type=click.IntRange(1, 2048), help="MSI vectors per device."
+    ),
+)
+course_options = as_one(
+    "course",
+    dict,
+    policy=click.option(
+        "--policy",
+        default=Policy.AVOID_UNSET.value,
+        show_default=True,
+        metavar="POLICY",
+        type=click.Choice([policy.value for policy in Policy]),
+        help="What is done about forwarding that is reset while the destination loads a device: the monitor allocates "
+        "all vectors first (avoid-unset); KVM transfers pending state when all is loaded (dedicated-interface); "
+        "unset_forwarding reads it back (retrieve-on-unset); or nothing (rfc).",
+    ),
+    forwarding_resets=click.option(
+        "--forwarding-resets",
+        default=0,
+        show_default=True,
+        type=click.IntRange(0, 2048),
+        help="How often that happens to each device: its vectors are enabled one by one, each time after all previous "
+        "ones were disabled; the last time all that are left. avoid-unset does not let it happen.",
+    ),
+    hops=click.option(
+        "--hops", default=1, show_default=True, type=click.IntRange(1, 1000), help="Migrate to and fro so often."
+    ),
+    abort_at=click.option(
+        "--abort-at",
+        metavar="STEP",
+        help="Cancel the migration after this step; the source takes its interrupts, or an image stays as it was, and "
+        "then it is tried again. A name that no step has lists them.",
+    ),
+)
+
+
 @click.command()
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @click.option("--base", type=Number(), help="Physical address of a raw IMAGE's first byte.")
-@click.option("--vcpus", default=4, show_default=True, type=click.IntRange(1, 512), help="vCPUs of the VM.")
-@click.option("--devices", default=8, show_default=True, type=click.IntRange(0, 4096), help="VFIO devices of the VM.")
-@click.option("--vectors", default=32, show_default=True, type=click.IntRange(1, 2048), help="MSI vectors per device.")
+@size_options
 @click.option(
     "--pending",
     default=0.25,
@@ -67,31 +109,7 @@ NOT_COMPARED = ("policy", "forwarding_resets", "abort_at", "save")
     help="GIC of the hosts. GICv4.0 cannot do it; the error says why.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which of the vLPIs are pending.")
-@click.option(
-    "--policy",
-    default=Policy.AVOID_UNSET.value,
-    show_default=True,
-    metavar="POLICY",
-    type=click.Choice([policy.value for policy in Policy]),
-    help="What is done about forwarding that is reset while the destination loads a device: the monitor allocates all "
-    "vectors first (avoid-unset); KVM transfers pending state when all is loaded (dedicated-interface); "
-    "unset_forwarding reads it back (retrieve-on-unset); or nothing (rfc).",
-)
-@click.option(
-    "--forwarding-resets",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 2048),
-    help="How often that happens to each device: its vectors are enabled one by one, each time after all previous "
-    "ones were disabled; the last time all that are left. avoid-unset does not let it happen.",
-)
-@click.option("--hops", default=1, show_default=True, type=click.IntRange(1, 1000), help="Migrate to and fro so often.")
-@click.option(
-    "--abort-at",
-    metavar="STEP",
-    help="Cancel the migration after this step; the source takes its interrupts, or an image stays as it was, and "
-    "then it is tried again. A name that no step has lists them.",
-)
+@course_options
 @click.option("--compare-policies", is_flag=True, help="Migrate with every policy and 0, 1, 3 and 64 resets; a table.")
 @click.option(
     "--registers",
@@ -113,16 +131,11 @@ def command(
     ctx: click.Context,
     image: Path | None,
     base: int | None,
-    vcpus: int,
-    devices: int,
-    vectors: int,
+    size: dict[str, int],
     pending: float,
     architecture: str,
     seed: int,
-    policy: str,
-    forwarding_resets: int,
-    hops: int,
-    abort_at: str | None,
+    course: dict[str, Any],
     compare_policies: bool,
     registers: Path | None,
     save: Path | None,
@@ -144,18 +157,17 @@ def command(
     otherwise, 2 unusable input.
     """
     _check_options(ctx, image, compare_policies)
-    runs = COMPARED_RUNS if compare_policies else hops * (1 + forwarding_resets / 8)
-    choose_engine(engine, 0 if image else runs * _saved_seconds(vcpus, devices * vectors), not no_progress)
+    runs = COMPARED_RUNS if compare_policies else course["hops"] * (1 + course["forwarding_resets"] / 8)
+    choose_engine(engine, 0 if image else runs * _saved_seconds(**size), not no_progress)
     # The kernels come with these, and numba on the compiled engine.
     from gicmodel.migration import Options
     from gicmodel.migration.comparison import compare_policies as compare
     from gicmodel.migration.trial import VmSize
 
-    options = Options(Policy(policy), forwarding_resets, abort_at, hops, pending, seed)
+    options = Options(**course | {"policy": Policy(course["policy"])}, fraction=pending, seed=seed)
     _check_step(options, of_an_image=image is not None)
     saver = _Saver(save)
-    saved = None if image is None else (image, read_image(image, base), read_registers(_registers_of(image, registers)))
-    guest = saved or VmSize(vcpus, devices, vectors)
+    guest = VmSize(**size) if image is None else _saved(image, base, registers)
 
     def trial(policy: Policy, resets: int) -> Verdict:
         chosen = replace(options, policy=policy, forwarding_resets=resets)
@@ -163,7 +175,7 @@ def command(
 
     try:
         with Watcher(enabled=not no_progress) as watcher:
-            came_to = compare(trial) if compare_policies else trial(options.policy, forwarding_resets)
+            came_to = compare(trial) if compare_policies else trial(options.policy, options.forwarding_resets)
     except Interrupted as stop:
         results.publish(stop.so_far.to_json(), partial(_show, stop.so_far))
         raise
@@ -229,9 +241,13 @@ def _check_step(options: Options, of_an_image: bool) -> None:
         raise UnusableInput(f"--abort-at {step!r}: with policy {options.policy.value} the steps are {', '.join(steps)}")
 
 
-def _saved_seconds(vcpus: int, vlpis: int) -> float:
+def _saved_seconds(vcpus: int, devices: int, vectors: int) -> float:
     """What machine code saves of one migration: of 512 vCPUs 2.3 of 4.1 s, of 4096 vLPIs on 64 vCPUs 1.0 of 1.8 s."""
-    return 4e-3 * vcpus + 2e-4 * vlpis
+    return 4e-3 * vcpus + 2e-4 * devices * vectors
+
+
+def _saved(image: Path, base: int | None, registers: Path | None) -> Saved:
+    return image, read_image(image, base), read_registers(_registers_of(image, registers))
 
 
 def _check_options(ctx: click.Context, image: Path | None, compare_policies: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -49,7 +50,7 @@ class Real(click.FloatRange):
         return number
 
 
-class _Place(click.Path):
+class _Place(click.Path, ABC):
     """Where a result goes. Nothing is made; what changes until then is found when it is written."""
 
     def __init__(self) -> None:
@@ -63,9 +64,9 @@ class _Place(click.Path):
         self.require(path)
         return path
 
+    @abstractmethod
     def require(self, path: Path) -> None:
         """UnusableInput unless the result can be written there."""
-        raise NotImplementedError
 
 
 class Directory(_Place):
@@ -125,21 +126,37 @@ _SOURCE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 """The options that say where an image and its registers are: what `open_source` calls each, and how it is declared."""
 
 
-def source_options(argument: str, prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def as_one(argument: str, make: Callable[..., Any], **options: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command options (click's, by the names of their values), which it gets as one `argument`.
+
+    That is what `make` returns, called with their values by name.
+    """
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def gathered(*arguments: Any, **values: Any) -> Any:
+            made = make(**{name: values.pop(name) for name in options})
+            return command(*arguments, **{argument: made}, **values)
+
+        for option in reversed(options.values()):
+            gathered = option(gathered)
+        return gathered
+
+    return decorated
+
+
+def source_options(argument: str, prefix: str = "") -> Callable[..., Any]:
     """Give a command the options of one source; it gets them as `argument`, what `open_source` takes beside the image.
 
     With a `prefix`, such as "before", they are --before-base and so on.
     """
     names = {option: f"{prefix}_{option}".strip("_") for option in _SOURCE_OPTIONS}
 
-    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(command)
-        def gathered(*arguments: Any, **options: Any) -> Any:
-            source = {_SOURCE_OPTIONS[option][0]: options.pop(name) for option, name in names.items()}
-            return command(*arguments, **{argument: source}, **options)
+    def source(**values: Any) -> dict[str, Any]:
+        return {_SOURCE_OPTIONS[option][0]: values[name] for option, name in names.items()}
 
-        for option, name in reversed(names.items()):
-            gathered = click.option(f"--{name.replace('_', '-')}", name, **_SOURCE_OPTIONS[option][1])(gathered)
-        return gathered
-
-    return decorated
+    options = {
+        name: click.option(f"--{name.replace('_', '-')}", name, **_SOURCE_OPTIONS[option][1])
+        for option, name in names.items()
+    }
+    return as_one(argument, source, **options)

@@ -117,6 +117,7 @@ class Outline:
         entries = [
             (kind, row)
             for kind in views.OF_ROWS
+            if kind in self._rows
             for row in np.flatnonzero(self._rows[kind]["address"] == address).tolist()
         ]
         rows = self.regions.rows

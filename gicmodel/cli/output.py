@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from itertools import islice
 from pathlib import Path
 from shutil import get_terminal_size
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gicmodel.cli.options import ResultFile
+from gicmodel.cli.options import ResultFile, as_one
 from gicmodel.images.files import replacing
 
 if TYPE_CHECKING:
@@ -55,16 +54,15 @@ class Results:
                     target.writelines(f"{line}\n".encode() for line in _lines(document))
 
 
-def json_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--json and --json-file, which the command gets as one argument `results`."""
-
-    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-    @click.option("--json-file", type=ResultFile(), metavar="FILE", help="Write the result as JSON to FILE, too.")
-    @wraps(command)
-    def with_results(*arguments: Any, as_json: bool, json_file: Path | None, **options: Any) -> Any:
-        return command(*arguments, results=Results(as_json, json_file), **options)
-
-    return with_results
+json_options = as_one(
+    "results",
+    Results,
+    as_json=click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
+    json_file=click.option(
+        "--json-file", type=ResultFile(), metavar="FILE", help="Write the result as JSON to FILE, too."
+    ),
+)
+"""--json and --json-file, which the command gets as one argument `results`."""
 
 
 def save_figure(file: Path, figure: Any) -> None:
