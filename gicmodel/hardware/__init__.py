@@ -7,6 +7,7 @@ from gicmodel.hardware.command_errors import CommandError, error_name
 from gicmodel.hardware.cpu_interface import CpuInterface, UndefinedRegister
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.its import Its
+from gicmodel.hardware.lines import Line
 from gicmodel.hardware.redistributor import Redistributor
 from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 
@@ -17,6 +18,7 @@ __all__ = [
     "Gic",
     "GicConfig",
     "Its",
+    "Line",
     "Redistributor",
     "UndefinedRegister",
     "error_name",

@@ -12,8 +12,7 @@ import numpy as np
 from gicmodel.config import PRIORITY_BITS, GicConfig
 from gicmodel.hardware.kernels import cpu, cpu_interface
 from gicmodel.hardware.kernels.delivery import clear_lpi
-from gicmodel.hardware.kernels.inputs import stir_all
-from gicmodel.hardware.kernels.state import RD, Machine, rd_at
+from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at
 from gicmodel.hardware.register_face import Handler, field_mask, word_at
 from gicmodel.hardware.virtual_interface import LEAST_BPR0, LEAST_BPR1, VirtualInterface
 from gicmodel.jit import direct
@@ -149,7 +148,7 @@ class CpuInterface:
     def _write_igrpen(self, place: int, value: int) -> None:
         """SPIs that may go to any PE go where their group is enabled."""
         self._state[place] = value & _ENABLE
-        stir_all(self._machine)
+        self._machine.chip[DIST_AT + DIST.stirred] = 1
 
     def _write_sgi(self, both_groups: bool, value: int) -> None:
         cpu_interface.generate_sgi(self._machine, self._number, np.uint64(value), both_groups)

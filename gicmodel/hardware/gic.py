@@ -3,11 +3,26 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from gicmodel.config import GicConfig
 from gicmodel.hardware.command_errors import CommandError
 from gicmodel.hardware.distributor import Distributor
 from gicmodel.hardware.its import Its
-from gicmodel.hardware.kernels.state import CONFIG, LOG, LOG_ENTRIES, RD, Machine, log_at, new_machine, rd_at
+from gicmodel.hardware.kernels.lines import lines_of
+from gicmodel.hardware.kernels.state import (
+    CONFIG,
+    DIST,
+    DIST_AT,
+    LOG,
+    LOG_ENTRIES,
+    RD,
+    Machine,
+    log_at,
+    new_machine,
+    rd_at,
+)
+from gicmodel.hardware.lines import Line, LineCallback, Lines
 from gicmodel.hardware.redistributor import Redistributor, affinity
 from gicmodel.images.registers import Registers
 from gicmodel.layouts.registers.by_name import ITS_NAMES, REDISTRIBUTOR_NAMES, read_frame
@@ -49,6 +64,33 @@ class Gic:
         sizes = ("TYPER", "TYPER2") if self.config.v41 else ("TYPER",)
         frames["GICD"] = read_frame(self.distributor, "GICD", sizes, architecture)
         return frames
+
+    def line(self, pe: int, line: Line) -> bool:
+        """Whether an output line of the PE of redistributor `pe` is high now."""
+        return bool(int(lines_of(self.machine, pe)) >> line & 1)
+
+    def on_line(self, callback: LineCallback) -> None:
+        """Call `callback(pe, line, level)` whenever an output line of a PE changes, at the end of what has changed it.
+
+        That is a register access, `step`, a message or an input: any method of a register frame or a CPU interface.
+        A callback may make accesses itself; what changes of them is told when it has returned. Lines that are high
+        already are not told. Without a callback nothing of this is worked out.
+        """
+        self._lines.add(callback)
+
+    @cached_property
+    def _lines(self) -> Lines:
+        lines = Lines(self.machine, self.config.redistributors)
+        for its in self.its:
+            lines.follow(its, "write", "translate", "translate_many", "step")
+        lines.follow(self.distributor, "write", stirs=DIST_AT + DIST.stirred)
+        lines.follow(self.distributor, "set_line")
+        for face in self.redistributors:
+            place = int(rd_at(face.number)) + RD.stirred
+            lines.follow(face, "write", "set_line", stirs=place)
+            lines.follow(face.cpu, "read", "write", stirs=place)
+            lines.follow(face.cpu, "acknowledge", "take", "acknowledge_virtual", "take_virtual", stirs=place)
+        return lines
 
     def clear_errors(self) -> None:
         """Empty the log."""

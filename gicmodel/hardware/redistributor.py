@@ -15,7 +15,7 @@ from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_h
 from gicmodel.hardware.kernels import redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.inputs import set_ppi
-from gicmodel.hardware.kernels.state import RD, Machine, rd_at, set_resident, table_words
+from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at, set_resident, table_words
 from gicmodel.hardware.register_face import (
     MPAM_SIZES,
     Accesses,
@@ -161,7 +161,8 @@ class Redistributor(RegisterFace):
         self._state[RD.statusr] &= ~(value & _STATUSR_MASK)
 
     def _write_waker(self, value: int) -> None:
-        """ChildrenAsleep follows ProcessorSleep at once."""
+        """ChildrenAsleep follows ProcessorSleep at once. SPIs that may go to any PE go to one that is awake."""
+        self._machine.chip[DIST_AT + DIST.stirred] = 1
         self._state[RD.waker] = _ASLEEP if value & _SLEEP else 0
 
     def _write_partidr(self, value: int) -> None:

@@ -85,6 +85,12 @@ class Pes(Bench):
         """GICD_IROUTER<n>."""
         self.gicd.set(f"GICD_IROUTER{intid}", **fields)
 
+    def hypervisor(self, pe: int) -> None:
+        """The hypervisor of a PE lets virtual interrupts of Group 1 come to its guest."""
+        for name, fields in (("HCR", {"En": 1}), ("VMCR", {"VPMR": 0xF8, "VENG1": 1})):
+            entry = system_register(f"ICH_{name}_EL2")
+            self.gic.redistributors[pe].cpu.write(entry.encoding, entry.layout.pack(**fields))
+
     def state(self, intid: int, pe: int = 0) -> tuple[bool, bool]:
         """(pending, active) as the registers show."""
         registers, name = self._word(intid, pe)

@@ -136,13 +136,6 @@ def stir_route(m: Machine, intid: Index) -> None:
 
 
 @kernel
-def stir_all(m: Machine) -> None:
-    """What any PE is to see may have changed."""
-    for rd in range(np.int64(m.chip[CONFIG.redistributors])):
-        stir(m, rd)
-
-
-@kernel
 def bit_at(m: Machine, place: Index, intid: Index) -> Word:
     """The bit of an interrupt, of the word at `place`."""
     return (m.chip[place] >> np.uint64(intid % INTIDS_IN_WORD)) & ONE

@@ -33,6 +33,7 @@ from gicmodel.hardware.kernels.state import (
     Word,
     its_at,
     log_at,
+    stir_all,
 )
 from gicmodel.hardware.kernels.virtual_commands import vmapi, vmapti, vmovi, vsgi
 from gicmodel.hardware.kernels.vpe_commands import invdb, vinvall, vmapp, vmapp_v40, vmovp, vmovp_v40, vsync, vsync_v40
@@ -173,6 +174,7 @@ def run_queue(m: Machine, its: Index, budget: Index) -> Index:
     """
     if not can_run(m, its):
         return 0
+    stir_all(m)
     s = its_at(its)
     base = get(m.chip[s + ITS.cbaser], CBASER_ADDRESS) & ~QUEUE_ALIGN_MASK
     size, end = queue_bytes(m.chip[s + ITS.cbaser]), get(m.chip[s + ITS.cwriter], CWRITER_OFFSET)

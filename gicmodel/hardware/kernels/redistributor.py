@@ -47,6 +47,7 @@ from gicmodel.hardware.kernels.state import (
     rd_at,
     resident_on,
     set_resident,
+    stir,
 )
 from gicmodel.hardware.kernels.tables import (
     VPE_DOORBELL,
@@ -245,7 +246,7 @@ def invalidate_vlpi(m: Machine, rd: Index, vpe_id: Word, vintid: Word) -> None:
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
     if reason == OK and get(entry[0], VPE_VALID) == ONE and is_lpi(m, vintid):
         forget_vlpi(m, entry, vintid)
-        reconsider_doorbell(m, rd, vpe_id)
+        reconsider_vpe(m, rd, vpe_id)
 
 
 @kernel
@@ -256,7 +257,16 @@ def invalidate_all_vlpis(m: Machine, rd: Index, vpe_id: Word) -> None:
         slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
         if slot >= 0:
             forget_configuration(m, slot)
-        reconsider_doorbell(m, rd, vpe_id)
+        reconsider_vpe(m, rd, vpe_id)
+
+
+@kernel
+def reconsider_vpe(m: Machine, rd: Index, vpe_id: Word) -> None:
+    """After a configuration change: the PE that the vPE is on may see another interrupt, or its doorbell rings."""
+    resident = resident_on(m, vpe_id)
+    if resident >= 0:
+        stir(m, resident)
+    reconsider_doorbell(m, rd, vpe_id)
 
 
 @kernel

@@ -110,10 +110,12 @@ class DistributorWords(NamedTuple):
     """Words of the distributor, from `DIST_AT`: registers, and of the SPIs what `RedistributorWords` has of PPIs.
 
     Of each INTID below 1024 there is a bit, 64 in a word, or a byte of `priority`. `router`: the GICD_IROUTER<n>.
+    `stirred`: what any PE is to see may have changed.
     """
 
     ctlr: int
     statusr: int
+    stirred: int
     igroup: int
     enable: int
     pending: int
@@ -272,6 +274,12 @@ def rd_at(rd: Index) -> Index:
 def stir(m: Machine, rd: Index) -> None:
     """Note that what the PE is to see may have changed."""
     m.chip[rd_at(rd) + RD.stirred] = STIRRED
+
+
+@kernel
+def stir_all(m: Machine) -> None:
+    """Note that what any PE is to see may have changed."""
+    m.chip[DIST_AT + DIST.stirred] = STIRRED
 
 
 @kernel

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output lines of PEs: IRQ, FIQ and their virtual twins, worked out only when somebody asks for them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gicmodel.hardware.kernels.cpu_interface import GROUP0, NO_GROUP, signalled_group
+from gicmodel.hardware.kernels.state import CONFIG, DIST, DIST_AT, RD, Index, Machine, Word, rd_at, stir
+from gicmodel.hardware.kernels.virtual_interface import virtual_lines
+from gicmodel.hardware.kernels.words import ZERO
+from gicmodel.jit import kernel
+
+IRQ, FIQ = np.uint64(1), np.uint64(2)
+VIRTUAL_SHIFT = np.uint64(2)
+"""From IRQ to VIRQ, and from FIQ to VFIQ."""
+
+
+@kernel
+def lines_of(m: Machine, rd: Index) -> Word:
+    """The lines of a PE that are high, as bits: IRQ, FIQ, VIRQ, VFIQ."""
+    group = signalled_group(m, rd)
+    physical = ZERO
+    if group != NO_GROUP:
+        physical = IRQ
+        if group == GROUP0:
+            physical = FIQ
+    return physical | (virtual_lines(m, rd) << VIRTUAL_SHIFT)
+
+
+@kernel
+def changed_lines(m: Machine, told: NDArray[np.uint64]) -> tuple[Index, Word]:
+    """(PE, its lines) of one whose lines are not as `told`, for each PE; or (-1, 0) if there is none.
+
+    Only PEs are looked at to which something happened; those whose lines are as told are then done with.
+    """
+    if m.chip[DIST_AT + DIST.stirred] != ZERO:
+        m.chip[DIST_AT + DIST.stirred] = ZERO
+        for rd in range(np.int64(m.chip[CONFIG.redistributors])):
+            stir(m, rd)
+    for rd in range(np.int64(m.chip[CONFIG.redistributors])):
+        if m.chip[rd_at(rd) + RD.stirred] != ZERO:
+            lines = lines_of(m, rd)
+            if lines != told[rd]:
+                return rd, lines
+            m.chip[rd_at(rd) + RD.stirred] = ZERO
+    return np.int64(-1), ZERO

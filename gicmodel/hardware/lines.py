@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output lines of a GIC: who listens is told of each change, and nothing is worked out while nobody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from functools import cached_property, wraps
+from typing import Any
+
+import numpy as np
+
+from gicmodel.hardware.kernels.lines import changed_lines, lines_of
+from gicmodel.hardware.kernels.state import Machine
+from gicmodel.jit import direct
+
+
+class Line(IntEnum):
+    """What a GIC drives at a PE."""
+
+    IRQ = 0
+    FIQ = 1
+    VIRQ = 2
+    VFIQ = 3
+
+
+LineCallback = Callable[[int, Line, bool], None]
+"""Called with the PE, its line, and the new level."""
+
+
+class Lines:
+    """The lines of all PEs of a machine.
+
+    Kernels note the PEs to which something happens (`stir`); `tell` looks at those. What software and devices do goes
+    through methods of register frames and CPU interfaces: `follow` has `tell` come after each call of one.
+    """
+
+    def __init__(self, machine: Machine, redistributors: int) -> None:
+        self._machine = machine
+        self._callbacks: list[LineCallback] = []
+        self._told = np.array([lines_of(machine, pe) for pe in range(redistributors)], np.uint64)
+        self._telling = False
+
+    def add(self, callback: LineCallback) -> None:
+        """Tell it of changes from now on."""
+        self._callbacks.append(callback)
+
+    def follow(self, owner: object, *names: str, stirs: int | None = None) -> None:
+        """After each call of these methods changes are told; `stirs` is a word of the machine to set before."""
+        for name in names:
+            setattr(owner, name, self._followed(getattr(owner, name), stirs))
+
+    def tell(self) -> None:
+        """Tell all changes, one by one. One that comes of what a callback does is told after it, not inside it."""
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._tell_one():
+                pass
+        finally:
+            self._telling = False
+
+    @cached_property
+    def _changed(self) -> Callable[..., Any]:
+        return direct(changed_lines, self._machine, self._told)
+
+    def _tell_one(self) -> bool:
+        pe, lines = self._changed(self._machine, self._told)
+        if pe < 0:
+            return False
+        differ = int(lines) ^ int(self._told[pe])
+        line = Line((differ & -differ).bit_length() - 1)
+        self._told[pe] ^= np.uint64(1 << line)
+        for callback in self._callbacks:
+            callback(int(pe), line, bool(int(lines) >> line & 1))
+        return True
+
+    def _followed(self, method: Callable[..., Any], stirs: int | None) -> Callable[..., Any]:
+        words = self._machine.chip.data
+
+        @wraps(method)
+        def followed(*arguments: Any, **named: Any) -> Any:
+            result = method(*arguments, **named)
+            if stirs is not None:
+                words[stirs] = 1
+            self.tell()
+            return result
+
+        return followed
