@@ -296,11 +296,23 @@ def vmapp_v40(m: Machine, its: Index, packet: Packet) -> Word:
 
 @kernel
 def unmap_vpe_v40(m: Machine, its: Index, vpe_id: Word, old: Packet) -> Word:
-    """VMAPP V=0 in GICv4.0, which promises nothing about the VPT in RAM."""
+    """VMAPP V=0 in GICv4.0, which promises nothing about the VPT in RAM once no ITS has the vPE."""
     slot = find_vpt(m, get(old[0], VPE_VPT_ADDR))
-    if get(old[0], VPE_VALID) == ONE and slot >= 0:
+    if get(old[0], VPE_VALID) == ONE and slot >= 0 and not mapped_elsewhere_v40(m, its, vpe_id, old):
         release(m, slot, m.chip[CONFIG.vpt_writeback] != UNMAP)
     return write_vpe(m, its, vpe_id, NOTHING)
+
+
+@kernel
+def mapped_elsewhere_v40(m: Machine, its: Index, vpe_id: Word, old: Packet) -> Truth:
+    """Whether another ITS has the vPE with the same VPT. Linux unmaps a vPE on the ITS that has its last vLPI."""
+    for other in range(np.int64(m.chip[CONFIG.its])):
+        if other != its and not vpe_out_of_range(m, other, vpe_id):
+            reason, entry = read_vpe(m, other, vpe_id)
+            same = get(entry[0], VPE_VPT_ADDR) == get(old[0], VPE_VPT_ADDR)
+            if reason == OK and mapped_here(entry, other) and same:
+                return True
+    return False
 
 
 @inlined
