@@ -38,12 +38,14 @@ AGREED, DIFFERENT = 0, 1
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="Of all that is random; drawn and shown if not given."
 )
-@click.option("--against", default="oracle", metavar="PEER,...", help="oracle (default), qemu, engine, linux-kvm.")
+@click.option(
+    "--against", default="oracle", metavar="PEER,...", help="oracle (default), qemu, engine, linux-kvm, linux-driver."
+)
 @click.option(
     "--linux-source",
     type=click.Path(exists=True, path_type=Path),
     metavar="DIR|ARCHIVE",
-    help="Linux for linux-kvm; the newest /usr/src/linux-source-* if not given.",
+    help="Linux for its peers; the newest /usr/src/linux-source-* if not given.",
 )
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), help="Only this; each in turn if not given.")
 @click.option("--jobs", type=click.IntRange(1, 512), metavar="N", help="Processes on this machine; one a CPU.")

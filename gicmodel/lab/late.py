@@ -102,9 +102,13 @@ class LateGic:
 
         Of configuration bytes that nothing has invalidated only if that is all: what else is missing may be the reason.
         """
+        return self.owed or list(self._stale())
+
+    @property
+    def owed(self) -> list[str]:
+        """As `missing`, without a look at configuration bytes."""
         commands = [command for its in self.its for command in its.missing]
-        commands += [f"{needed} is missing: {why}" for needed, why in self._unheard.items()] + self._untold()
-        return commands or list(self._stale())
+        return commands + [f"{needed} is missing: {why}" for needed, why in self._unheard.items()] + self._untold()
 
     def _stale(self) -> Iterator[str]:
         """An INV, or what else is to be sent, for each retained configuration byte that RAM contradicts."""
@@ -201,6 +205,9 @@ class LateIts:
         """GITS_CWRITER takes commands; a write of GITS_CBASER starts at the ring's beginning."""
         if offset == _CWRITER and self._is_in_queue(end := GITS_CWRITER.unpack(value)["Offset"]):
             self._take(end)
+            if not self._held:
+                # Of a queue that begins anew (Linux' its_restore_enable) the hardware has the old end until then.
+                self._its.write(offset, value, size)
             return
         self._its.write(offset, value, size, device_id=device_id)
         if offset == _CBASER:

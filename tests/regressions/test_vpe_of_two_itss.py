@@ -8,8 +8,7 @@ import pytest
 
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from tests.hardware.bench import Bench, furnished
-from tests.hardware.board import INTID_BITS
+from tests.hardware.bench import INTID_BITS, Bench, furnished
 
 VINTID = FIRST_LPI + 8
 

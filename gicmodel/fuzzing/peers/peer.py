@@ -25,7 +25,13 @@ from gicmodel.lab.placement import Allocation, place
 Outcomes = Counter[tuple[str, Any]]
 """How often an operation, by name, ended how: with an error number, 0 for none, or with what has a name."""
 
-PEERS = {"oracle": "oracle", "qemu": "qemu.peer", "engine": "engine", "linux-kvm": "linux.kvm"}
+PEERS = {
+    "oracle": "oracle",
+    "qemu": "qemu.peer",
+    "engine": "engine",
+    "linux-kvm": "linux.kvm.peer",
+    "linux-driver": "linux.driver.peer",
+}
 """The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
 
 

@@ -112,7 +112,7 @@ class HardwareNotation(Notation[Machine]):
     def describe(self, machine: Machine) -> Iterator[list[str]]:
         """The choices that are none of the defaults, and all of the geometry."""
         geometry = machine.geometry
-        yield list(_choices(machine.config))
+        yield list(choices_of(machine.config))
         yield [
             f"page_size={geometry.page_size}",
             f"indirect={int(geometry.indirect)}",
@@ -121,7 +121,7 @@ class HardwareNotation(Notation[Machine]):
 
     def understand(self, line: str, words: list[str]) -> GicConfig | Geometry:
         """A config or a geometry."""
-        return _config(words) if line == "config" else _geometry(words)
+        return config_of(words) if line == "config" else _geometry(words)
 
     def machine(self, *understood: Any) -> Machine:
         """The machine of a config and a geometry."""
@@ -146,7 +146,7 @@ class HardwareNotation(Notation[Machine]):
         return self.names
 
 
-def _config(words: list[str]) -> GicConfig:
+def config_of(words: list[str]) -> GicConfig:
     known = {field.name: getattr(_DEFAULTS, field.name) for field in fields(GicConfig) if field.name != _NO_CHOICE}
     choices: dict[str, Any] = {}
     for name, text in assignments(words, known):
@@ -165,7 +165,7 @@ def _geometry(words: list[str]) -> Geometry:
     return Geometry(values["page_size"], bool(values["indirect"]), values["pages"])
 
 
-def _choices(config: GicConfig) -> Iterator[str]:
+def choices_of(config: GicConfig) -> Iterator[str]:
     for field in fields(config):
         value = getattr(config, field.name)
         if value != getattr(_DEFAULTS, field.name) or field.name == "architecture":

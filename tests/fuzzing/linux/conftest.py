@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
+from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.fuzzing.peers.linux.source import newest_installed
 from tests.conftest import missing
 
@@ -25,5 +26,13 @@ def linux_source() -> Path:
 def peer(linux_source: Path) -> LinuxKvm:
     """Its KVM, built."""
     found = LinuxKvm(linux_source)
+    found.require()
+    return found
+
+
+@pytest.fixture(scope="session")
+def driver_peer(linux_source: Path) -> LinuxDriver:
+    """Its ITS driver, built."""
+    found = LinuxDriver(linux_source)
     found.require()
     return found

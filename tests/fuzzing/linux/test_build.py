@@ -7,12 +7,16 @@ import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.linux import build
-from gicmodel.fuzzing.peers.linux.build import built, function
-from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.fuzzing.peers.linux.build import built, definition
+from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
+from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
 from gicmodel.fuzzing.peers.linux.source import KernelSource
-from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
 
 C = """
+struct kvm {
+\tint n;
+};
+
 static int first(struct kvm *kvm,
 \t\t int n)
 {
@@ -31,12 +35,13 @@ int second(struct kvm *kvm)
 """
 
 
-def test_a_function_is_cut_out_whole():
-    assert function(C, "first").startswith("static int first(struct kvm *kvm,\n\t\t int n)\n{\n")
-    assert function(C, "first").endswith("\treturn 0;\n}\n")
-    assert function(C, "second") == "int second(struct kvm *kvm)\n{\n\treturn first(kvm, 0);\n}\n"
-    with pytest.raises(UnusableInput, match="no function third where it is looked for"):
-        function(C, "third")
+def test_a_definition_is_cut_out_whole():
+    assert definition(C, "struct kvm") == "struct kvm {\n\tint n;\n};\n"
+    assert definition(C, "first").startswith("static int first(struct kvm *kvm,\n\t\t int n)\n{\n")
+    assert definition(C, "first").endswith("\treturn 0;\n}\n")
+    assert definition(C, "second") == "int second(struct kvm *kvm)\n{\n\treturn first(kvm, 0);\n}\n"
+    with pytest.raises(UnusableInput, match="no third where it is looked for"):
+        definition(C, "third")
 
 
 def test_a_library_is_built_once_and_not_believed_if_damaged(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What docs/found-in-linux.md tells of KVM's vgic, on Linux' own code and on the model."""
 
-from gicmodel.fuzzing.peers.linux.kvm import AgainstLinux, LinuxKvm
+from gicmodel.fuzzing.peers.linux.kvm.peer import AgainstLinux, LinuxKvm
 from gicmodel.fuzzing.programs.text import parse_program
 
 HEADER = """gicmodel fuzz program, version 1

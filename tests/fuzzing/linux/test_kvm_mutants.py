@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gicmodel.fuzzing.finding import Plan, run_chunk
-from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.kvm import (
     KvmBehaviour,
     commands,

@@ -11,8 +11,10 @@ from gicmodel.cli import main
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.finding import Plan, divergence_of, generate, hunt, run_chunk
-from gicmodel.fuzzing.peers.linux import differences, kvm, source
-from gicmodel.fuzzing.peers.linux.kvm import LinuxKvm
+from gicmodel.fuzzing.peers.linux import source
+from gicmodel.fuzzing.peers.linux.kvm import differences
+from gicmodel.fuzzing.peers.linux.kvm import peer as kvm_peer
+from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.fuzzing.programs.text import format_program, parse_program, write_program
 from gicmodel.jit import COMPILED
 from gicmodel.kvm import KvmBehaviour
@@ -145,7 +147,7 @@ def test_an_sgi_that_came_while_the_distributor_was_disabled(peer: LinuxKvm, mon
     steps = "dist_write offset=0 value=0 size=4\nsend_sgi vcpu=0 SGI=3\ndist_write offset=0 value=2 size=4\ntake vcpu=0"
     program = parse_program(SET_UP + steps, "text")
     assert divergence_of(peer, program) is None
-    monkeypatch.setattr(kvm, "explained", lambda *_: None)
+    monkeypatch.setattr(kvm_peer, "explained", lambda *_: None)
     assert str(divergence_of(peer, program)) == "result of take: Linux [], model [3]"
 
 

@@ -26,6 +26,7 @@ _FLAGS = (
     "-std=gnu11 -O1 -g -fPIC -fno-strict-aliasing -fwrapv -fms-extensions -fvisibility=hidden -Werror=implicit"
 ).split()
 _SECONDS = 300
+_TYPE = "struct "
 _OF_THE_SYSTEM = frozenset({"linux/errno.h"})
 """Headers of Linux that the C library includes."""
 
@@ -35,8 +36,8 @@ class Recipe:
     """How a library is made of a kernel.
 
     `unit` is the C file of ours that includes the kernel's; `stands_in` our header that takes the place of each that is
-    not taken from the kernel. `cut` names functions per file of the kernel, which `cut.h` has then; `macros` are
-    defined where a file of the kernel contains a regular expression.
+    not taken from the kernel. `cut` names functions and types per file of the kernel, which `cut.h` and `cut_types.h`
+    have then; `macros` are defined where a file of the kernel contains a regular expression.
     """
 
     unit: str
@@ -70,11 +71,13 @@ def compiler() -> str:
     return found
 
 
-def function(text: str, name: str) -> str:
-    """A function that is cut out of a C file in the kernel's style. Raises UnusableInput if there is none."""
-    found = re.search(rf"^[a-z][^;={{}}]*?\b{name}\([^;{{}}]*\)\n\{{\n.*?^\}}\n", text, re.MULTILINE | re.DOTALL)
+def definition(text: str, name: str) -> str:
+    """A function, or a type "struct ...", cut out of a C file in the kernel's style. UnusableInput if there is none."""
+    function = rf"^[a-z][^;={{}}]*?\b{name}\([^;{{}}]*\)\n\{{\n.*?^\}}\n"
+    of_this = rf"^{name} \{{\n.*?^\}};\n" if name.startswith(_TYPE) else function
+    found = re.search(of_this, text, re.MULTILINE | re.DOTALL)
     if found is None:
-        raise UnusableInput(f"this kernel has no function {name} where it is looked for")
+        raise UnusableInput(f"this kernel has no {name} where it is looked for")
     return found[0]
 
 
@@ -84,8 +87,10 @@ def _compile(source: KernelSource, recipe: Recipe, directory: Path) -> Path:
         _write(kernel / path, octets)
     for header in _headers_to_make(source):
         _write(made / header, f"#include <{recipe.stands_in}>\n".encode())
-    cut = [function(source.text(path), name) for path, names in recipe.cut.items() for name in names]
-    _write(made / "cut.h", "\n".join(cut).encode())
+    cut = [(path, name) for path, names in recipe.cut.items() for name in names]
+    for header, are_types in (("cut_types.h", True), ("cut.h", False)):
+        texts = [definition(source.text(path), name) for path, name in cut if name.startswith(_TYPE) is are_types]
+        _write(made / header, "\n".join(texts).encode())
     defined = [f"-D{name}" for name, (path, what) in recipe.macros.items() if re.search(what, source.text(path))]
     included = [f"-I{path}" for path in (SHIM, made, *(kernel / name for name in recipe.directories))]
     objects, wherever = directory / "unit.o", f"-ffile-prefix-map={directory}="

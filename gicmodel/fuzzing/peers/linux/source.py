@@ -27,6 +27,12 @@ INSTALLED = Path("/usr/src")
 FILES = (
     "Makefile",
     "arch/arm64/kvm/vgic/*.[ch]",
+    "drivers/irqchip/irq-gic-common.[ch]",
+    "drivers/irqchip/irq-gic-its-msi-parent.h",
+    "drivers/irqchip/irq-gic-v3.c",
+    "drivers/irqchip/irq-gic-v3-its.c",
+    "drivers/irqchip/irq-gic-v4.c",
+    "drivers/irqchip/irq-msi-lib.h",
     "include/kvm/arm_vgic.h",
     "include/kvm/iodev.h",
     "include/linux/irqchip/arm-gic-common.h",
@@ -84,6 +90,16 @@ def read_source(where: Path) -> KernelSource:
     if _NEEDED not in found:
         raise UnusableInput(f"{where}: no source of a Linux kernel: {_NEEDED} is missing")
     return KernelSource(where, found)
+
+
+def source_for(where: Path | None) -> KernelSource:
+    """The source at a place, or the newest that is installed. Raises UnusableInput if there is none."""
+    where = where or newest_installed()
+    if where is None:
+        raise UnusableInput(
+            "cannot compare with Linux: no --linux-source, and no /usr/src/linux-source-* (Debian: linux-source)"
+        )
+    return read_source(where)
 
 
 def newest_installed() -> Path | None:

@@ -42,7 +42,7 @@ typedef u16 __le16;
 typedef u32 __le32;
 typedef u64 __le64;
 typedef u64 gpa_t, gfn_t, hpa_t, phys_addr_t;
-typedef unsigned long irq_hw_number_t, cpumask_t;
+typedef unsigned long irq_hw_number_t;
 typedef unsigned int gfp_t;
 typedef int irqreturn_t;
 
@@ -80,7 +80,6 @@ typedef int irqreturn_t;
 #define unlikely(x) (x)
 #define EXPORT_SYMBOL(symbol)
 #define EXPORT_SYMBOL_GPL(symbol)
-#define IS_ENABLED(option) 0
 #define ALTERNATIVE_CB(...) "nop"
 struct alt_instr;
 
@@ -125,8 +124,10 @@ struct alt_instr;
 #define SZ_4K 0x1000
 #define SZ_64K 0x10000
 #define SZ_1M 0x100000
+#ifndef PAGE_SHIFT
 #define PAGE_SHIFT 12
-#define PAGE_SIZE 4096UL
+#endif
+#define PAGE_SIZE (1UL << PAGE_SHIFT)
 #define PAGE_MASK (~(PAGE_SIZE - 1))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -136,23 +137,22 @@ struct alt_instr;
 #define __stringify(x) __stringify_1(x)
 #define array_index_nospec(index, size) (index)
 
-/* ---- the end of a call that the kernel would not have survived ---- */
+/* ---- the end of a call that the kernel would not have survived: guard.h ---- */
 
-enum { SHIM_OOPS = -10000, SHIM_STORM = -10001 };
-extern sigjmp_buf shim_outside;
-extern int shim_warnings;
+enum { SHIM_OOPS = -10000, SHIM_STORM = -10001, SHIM_HANG = -10002 };
 void shim_die(int how, const char *where);
+
+/* What the kernel's log would have: a warning's condition, or the text of a message of a level, as it is before printf. */
+void shim_warn(const char *function, const char *text);
 
 #define BUG() shim_die(SHIM_OOPS, __func__)
 #define BUG_ON(x) do { if (x) BUG(); } while (0)
 #define BUILD_BUG_ON(x) _Static_assert(!(x), #x)
-#define WARN_ON(x) ({ bool _warns = !!(x); shim_warnings += _warns; _warns; })
+#define WARN_ON(x) ({ bool _warns = !!(x); if (_warns) shim_warn(__func__, #x); _warns; })
 #define WARN_ON_ONCE WARN_ON
 #define WARN(x, ...) WARN_ON(x)
 #define WARN_ONCE(x, ...) WARN_ON(x)
 #define WARN_RATELIMIT(x, ...) WARN_ON(x)
-#define pr_err(...) do {} while (0)
-#define pr_warn_ratelimited(...) do {} while (0)
 
 /* ---- one thread: memory is in order, locks are free, nothing preempts ---- */
 
@@ -179,8 +179,6 @@ void shim_die(int how, const char *where);
 #define local_irq_restore(flags) do { (void)(flags); } while (0)
 #define preempt_disable() do {} while (0)
 #define preempt_enable() do {} while (0)
-#define smp_processor_id() 0
-#define cpumask_of(cpu) ((void *)0)
 
 typedef struct { int nothing; } raw_spinlock_t, spinlock_t, rwlock_t, wait_queue_head_t, seqcount_t;
 struct mutex { int nothing; };
@@ -313,26 +311,6 @@ static inline unsigned long find_next_bit(const unsigned long *map, unsigned lon
 #define IS_ERR_OR_NULL(pointer) (!(pointer) || IS_ERR(pointer))
 #define PTR_ERR_OR_ZERO(pointer) (IS_ERR(pointer) ? PTR_ERR(pointer) : 0)
 #define ERR_CAST(pointer) ((void *)(pointer))
-
-/* ---- memory ---- */
-
-#define GFP_KERNEL 0
-#define GFP_KERNEL_ACCOUNT 0
-#define GFP_NOWAIT 0
-#define GFP_ATOMIC 0
-#define __GFP_ACCOUNT 0
-#define kmalloc(bytes, flags) malloc(bytes)
-#define kzalloc(bytes, flags) calloc(1, bytes)
-#define kmalloc_array(n, bytes, flags) calloc(n, bytes)
-#define kcalloc(n, bytes, flags) calloc(n, bytes)
-#define kzalloc_obj(what, ...) ((typeof(what) *)calloc(1, sizeof(what)))
-#define kzalloc_objs(what, n, ...) ((typeof(what) *)calloc(n, sizeof(what)))
-#define kfree(pointer) free((void *)(pointer))
-#define kfree_rcu(pointer, member) free(pointer)
-#define copy_from_user(to, from, bytes) (memcpy(to, from, bytes), 0)
-#define copy_to_user(to, from, bytes) (memcpy(to, from, bytes), 0)
-#define get_user(value, pointer) ((value) = *(pointer), 0)
-#define put_user(value, pointer) (*(pointer) = (value), 0)
 
 /* ---- lists: their functions are in the kernel's own list.h ---- */
 
@@ -485,40 +463,5 @@ static inline void xa_destroy(struct xarray *xa)
 #define xa_unlock(xa) do {} while (0)
 #define xa_lock_irqsave(xa, flags) do { (flags) = 0; } while (0)
 #define xa_unlock_irqrestore(xa, flags) do { (void)(flags); } while (0)
-
-/* ---- interrupts of the host ---- */
-
-typedef irqreturn_t (*irq_handler_t)(int, void *);
-enum irqchip_irq_state { IRQCHIP_STATE_PENDING, IRQCHIP_STATE_ACTIVE, IRQCHIP_STATE_MASKED };
-struct fwnode_handle;
-struct irq_domain { int first; };
-struct irq_chip;
-struct device_node;
-struct page;
-struct irq_data { struct irq_data *parent_data; unsigned long hwirq; };
-struct irq_desc { struct irq_data irq_data; };
-struct resource { u64 start, end; };
-
-#define IRQ_HANDLED 1
-#define IRQ_NOAUTOEN 1
-#define IRQ_DISABLE_UNLAZY 2
-#define IRQ_NO_BALANCING 4
-#define irq_set_status_flags(irq, flags) do { (void)(flags); } while (0)
-#define irq_clear_status_flags(irq, flags) do { (void)(irq); } while (0)
-
-int request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name, void *device);
-const void *free_irq(unsigned int irq, void *device);
-void enable_irq(unsigned int irq);
-void disable_irq_nosync(unsigned int irq);
-bool irqd_irq_disabled(struct irq_data *data);
-int irq_set_affinity(unsigned int irq, const void *mask);
-int irq_set_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool state);
-int irq_get_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool *state);
-struct irq_desc *irq_to_desc(unsigned int irq);
-struct irq_data *irq_desc_get_irq_data(struct irq_desc *desc);
-unsigned int irq_find_mapping(struct irq_domain *domain, irq_hw_number_t number);
-int irq_domain_activate_irq(struct irq_data *data, bool reserve);
-void irq_domain_deactivate_irq(struct irq_data *data);
-void *page_address(const struct page *page);
 
 #endif

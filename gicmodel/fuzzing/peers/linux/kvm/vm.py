@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.fuzzing.peers.linux.machine import RAM_BASE, RAM_BYTES, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, RAM_BYTES, VirtualMachine
 from gicmodel.fuzzing.programs.program import CommandWords
 
 State = dict[str, Any]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from gicmodel.fuzzing.peers.linux.machine import HOST_IRQS, MOST_VCPUS, RAM_BASE, RAM_END, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.machine import HOST_IRQS, MOST_VCPUS, RAM_BASE, RAM_END, VirtualMachine
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice
-from gicmodel.fuzzing.peers.linux.machine import HOST_IRQS, RAM_BASE, RAM_BYTES, VirtualMachine
-from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, Face, State, Vm
+from gicmodel.fuzzing.peers.linux.kvm.machine import HOST_IRQS, RAM_BASE, RAM_BYTES, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Face, State, Vm
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.hardware import Gic
 from gicmodel.hardware.observe import pending_virtual

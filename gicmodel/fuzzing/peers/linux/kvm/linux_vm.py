@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.peers.linux.build import built
-from gicmodel.fuzzing.peers.linux.machine import RAM_BASE, RAM_BYTES, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, RAM_BYTES, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
+from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Face, State, Vm
 from gicmodel.fuzzing.peers.linux.source import KernelSource
-from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
-from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, Face, State, Vm
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.memory import PAGE_BYTES

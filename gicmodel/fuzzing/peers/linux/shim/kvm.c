@@ -6,8 +6,6 @@
  *
  * Results: 0 or a positive value, a negative errno, SHIM_OOPS or SHIM_STORM.
  */
-#include <signal.h>
-
 #include "kvm.h"
 #include "list_sort.c"
 #include "vgic.c"
@@ -15,60 +13,25 @@
 #include "vgic-mmio-v3.c"
 #include "vgic-its.c"
 #include "vgic-v4.c"
-#include "host.h"
+#include "kvm_host.h"
+#include "guard.h"
 
 #define vgic_v3_check_base(kvm) true
 #include "cut.h"
 
-#define API __attribute__((visibility("default")))
 #define DIST_BASE 0x08000000
 #define FIRST_ITS 0x08080000
 #define FIRST_RD 0x090a0000
 
-sigjmp_buf shim_outside;
-int shim_warnings;
+static int warnings;
 bool shim_cpuif_has_vsgi;
 struct vgic_irq *shim_last_lr_irq;
 struct vgic_global kvm_vgic_global_state;
-static volatile bool inside;
-static const char *died_at = "";
 
-/* ---- calls that the kernel may not survive ---- */
-
-void shim_die(int how, const char *where)
+void shim_warn(const char *function, const char *text)
 {
-	if (!inside) {
-		fprintf(stderr, "gicmodel: the kernel's code has died outside of a call: %s\n", where);
-		abort();
-	}
-	died_at = where;
-	inside = false;
-	siglongjmp(shim_outside, how);
+	warnings++;
 }
-
-static struct sigaction outer_action;
-
-static void faulted(int number)
-{
-	if (inside)
-		shim_die(SHIM_OOPS, "a fault");
-	sigaction(SIGSEGV, &outer_action, NULL);
-}
-
-/* Let a fault of the kernel's code end the call `result = expression` instead of the process. */
-#define guarded(expression) ({ \
-	struct sigaction _ours = { .sa_handler = faulted, .sa_flags = SA_NODEFER }; \
-	long _result; \
-	sigaction(SIGSEGV, &_ours, &outer_action); \
-	_result = sigsetjmp(shim_outside, 1); \
-	if (!_result) { \
-		inside = true; \
-		_result = (expression); \
-	} \
-	inside = false; \
-	sigaction(SIGSEGV, &outer_action, NULL); \
-	_result; \
-})
 
 API const char *vm_died_at(void)
 {
@@ -78,9 +41,9 @@ API const char *vm_died_at(void)
 /* How many warnings the kernel has given since it was asked last. */
 API int vm_take_warnings(void)
 {
-	int taken = shim_warnings;
+	int taken = warnings;
 
-	shim_warnings = 0;
+	warnings = 0;
 	return taken;
 }
 

@@ -7,7 +7,7 @@ _VGIC = "arch/arm64/kvm/vgic"
 _HEADER = "include/kvm/arm_vgic.h"
 
 VGIC = Recipe(
-    unit="witness",
+    unit="kvm",
     stands_in="kvm.h",
     directories=("include", _VGIC, "lib"),
     cut={

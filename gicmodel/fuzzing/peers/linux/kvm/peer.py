@@ -14,16 +14,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.linux.build import built, compiler
-from gicmodel.fuzzing.peers.linux.differences import explained, name, seen, without_ppis
-from gicmodel.fuzzing.peers.linux.draw import draw_machine, draw_steps
-from gicmodel.fuzzing.peers.linux.linux_vm import LinuxVm
-from gicmodel.fuzzing.peers.linux.machine import NOTATION, RAM_BASE, KvmNotation, VirtualMachine
-from gicmodel.fuzzing.peers.linux.model_vm import ModelVm
-from gicmodel.fuzzing.peers.linux.source import KernelSource, newest_installed, read_source
-from gicmodel.fuzzing.peers.linux.vgic_recipe import VGIC
-from gicmodel.fuzzing.peers.linux.vm import OK, OOPS, STORM, State, Vm
+from gicmodel.fuzzing.peers.linux.kvm.differences import explained, name, seen, without_ppis
+from gicmodel.fuzzing.peers.linux.kvm.draw import draw_machine, draw_steps
+from gicmodel.fuzzing.peers.linux.kvm.linux_vm import LinuxVm
+from gicmodel.fuzzing.peers.linux.kvm.machine import NOTATION, RAM_BASE, KvmNotation, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.model_vm import ModelVm
+from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
+from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, State, Vm
+from gicmodel.fuzzing.peers.linux.source import KernelSource, source_for
 from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Peer
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 from gicmodel.kvm import KvmBehaviour
@@ -216,13 +215,8 @@ class LinuxKvm(Peer):
 
     @property
     def source(self) -> KernelSource:
-        """The kernel's source. Raises UnusableInput if none is given and none is installed."""
-        where = self._where or newest_installed()
-        if where is None:
-            raise UnusableInput(
-                "cannot compare with Linux: no --linux-source, and no /usr/src/linux-source-* (Debian: linux-source)"
-            )
-        return read_source(where)
+        """The kernel's source; errors as `source_for`."""
+        return source_for(self._where)
 
     @property
     def behaviour(self) -> KvmBehaviour:

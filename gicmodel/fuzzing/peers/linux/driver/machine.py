@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts with a GIC of their own, what may happen to them, and how that is written.
+
+config architecture=4.1 its=2 caching=retain
+host commands_per_step=1 late=0
+
+boot
+add_device its=0 DeviceID=0x10 vectors=4
+request its=0 DeviceID=0x10 EventID=2
+raise its=0 DeviceID=0x10 EventID=2
+interrupts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from gicmodel.config import GicConfig
+from gicmodel.fuzzing.programs.hardware import choices_of, config_of
+from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.program import Program
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
+
+MOST_VMS, MOST_VCPUS, MOST_VECTORS, MOST_COMMANDS = 4, 8, 16, 16
+_FLAG = range(2)
+_EVENT = ("its", "DeviceID", "EventID")
+_VPE = ("vm", "vcpu")
+_DEFAULTS = GicConfig()
+_DEFAULTED = ("its", "redistributors", "svpet", "common_lpi_aff", "pta", "vmovp", "table_cache_lines", "vpt_writeback")
+
+
+@dataclass(frozen=True)
+class HostMachine:
+    """A host: its GIC; `late`: commands have no effect before their SYNC (`lab.late`)."""
+
+    config: GicConfig
+    late: bool = False
+
+
+class HostNotation(Notation[HostMachine]):
+    """Operations of a host's kernel, its hypervisor and its devices."""
+
+    events: ClassVar[dict[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("boot", "kexec", "suspend", "interrupts"), ()),
+        **dict.fromkeys(("plug", "unplug"), ("cpu",)),
+        "add_device": ("its", "DeviceID", "vectors"),
+        "remove_device": ("its", "DeviceID"),
+        **dict.fromkeys(("request", "free", "raise", "unforward"), _EVENT),
+        "affinity": (*_EVENT, "cpu"),
+        "mask": (*_EVENT, "masked"),
+        "set_pending": (*_EVENT, "pending"),
+        "begin_vm": ("vm", "vcpus"),
+        "end_vm": ("vm",),
+        "save": ("vm",),
+        "forward": (*_EVENT, "vm", "vcpu", "vINTID", "byte"),
+        "configure": (*_EVENT, "byte", "inv"),
+        "load": (*_VPE, "cpu", "VGrp0En"),
+        "put": (*_VPE, "Doorbell"),
+        "invall": _VPE,
+        "take": _VPE,
+        "begin_vsgi": (*_VPE, "SGI", "enabled", "group", "byte"),
+        **dict.fromkeys(("end_vsgi", "vsgi_pending"), (*_VPE, "SGI")),
+        "set_vsgi": (*_VPE, "SGI", "group", "byte"),
+        "enable_vsgi": (*_VPE, "SGI", "enabled"),
+        "set_vsgi_pending": (*_VPE, "SGI", "pending"),
+    }
+    header = ("config", "host")
+    names: ClassVar[tuple[str, ...]] = ("DeviceID", "EventID", "vINTID", "cpu", "vm", "vcpu", "SGI", "its")
+    least: ClassVar[dict[str, int]] = {"vINTID": FIRST_LPI}
+
+    def architecture(self, machine: HostMachine) -> str:
+        """The GIC's."""
+        return machine.config.architecture
+
+    def limits(self, machine: HostMachine) -> dict[str, range]:
+        """Numbers of what the host may have."""
+        config = machine.config
+        return {
+            **{"its": range(config.its), "cpu": range(config.redistributors), "vm": range(MOST_VMS)},
+            **{"vcpu": range(MOST_VCPUS), "vcpus": range(1, MOST_VCPUS + 1), "SGI": range(VSGIS), "byte": range(256)},
+            **{"vectors": range(1, MOST_VECTORS + 1), "EventID": range(MOST_VECTORS)},
+            # The highest one may be the driver's own device.
+            "DeviceID": range((1 << config.device_id_bits) - 1),
+            "vINTID": range(FIRST_LPI, 1 << config.intid_bits),
+            **dict.fromkeys(("masked", "pending", "enabled", "group", "inv", "VGrp0En", "Doorbell"), _FLAG),
+        }
+
+    def describe(self, machine: HostMachine) -> Iterator[list[str]]:
+        """The choices that are none of the defaults; `commands_per_step` is 0 if commands are executed at once."""
+        yield list(choices_of(replace(machine.config, commands_per_step=None)))
+        yield [f"commands_per_step={machine.config.commands_per_step or 0}", f"late={int(machine.late)}"]
+
+    def understand(self, line: str, words: list[str]) -> Any:
+        """A config, or how it is run."""
+        if line == "config":
+            return config_of(words)
+        known = {"commands_per_step": range(MOST_COMMANDS + 1), "late": _FLAG}
+        values = {name: within(name, number(text), known[name]) for name, text in assignments(words, known)}
+        if values.keys() != known.keys():
+            raise ValueError(f"host needs {', '.join(known)}")
+        return values
+
+    def machine(self, *understood: Any) -> HostMachine:
+        """That of both lines. ValueError: what is late is not done in steps, and must be retained."""
+        config, values = understood
+        if values["late"] and (values["commands_per_step"] or config.caching != "retain"):
+            raise ValueError("late=1 needs commands_per_step=0 and caching=retain")
+        return HostMachine(replace(config, commands_per_step=values["commands_per_step"] or None), bool(values["late"]))
+
+    def simpler_machines(self, program: Program) -> Iterator[HostMachine]:
+        """Nothing late, nothing in steps, default choices."""
+        machine = program.machine
+        if machine.late:
+            yield replace(machine, late=False)
+        if machine.config.commands_per_step:
+            yield replace(machine, config=replace(machine.config, commands_per_step=None))
+        for name in _DEFAULTED:
+            default = getattr(_DEFAULTS, name)
+            if getattr(machine.config, name) != default:
+                yield replace(machine, config=replace(machine.config, **{name: default}))
+
+    def operations(self, program: Program) -> int:
+        """Every step is one."""
+        return len(program.steps)
+
+
+NOTATION = HostNotation()

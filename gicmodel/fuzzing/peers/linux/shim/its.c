@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Linux' own GICv3/v4 ITS driver as a library: a host kernel that has nothing but RAM and a GIC, and what its irq core,
+ * its hypervisor and its administrator may ask of it. The files of the kernel are included as they are; `cut.h` has what
+ * is cut out of irq-gic-v3.c and irq-gic-common.c at build time.
+ *
+ * The kernel's variables are the library's: to boot once more is to load it anew. Results: 0 or a positive value, a
+ * negative errno, SHIM_OOPS or SHIM_HANG.
+ */
+#include "gic.h"
+#include "guard.h"
+#include "gic_ram.h"
+#include "gic_irqs.h"
+
+#include <linux/irqchip/arm-gic-v3.h>
+#include "irq-gic-common.h"
+
+/* ---- finding redistributors: irq-gic-v3.c ---- */
+
+#define FLAGS_WORKAROUND_GICR_WAKER_MSM8996 1
+#define gic_data_rdist() this_cpu_ptr(gic_data.rdists.rdist)
+#define gic_data_rdist_rd_base() (gic_data_rdist()->rd_base)
+#define gic_cpu_to_affinity cpu_logical_map
+#ifndef GICR_TYPER_NR_PPIS
+#define GICR_TYPER_NR_PPIS(typer) 16U
+#endif
+
+#include "cut_types.h"
+static struct gic_chip_data gic_data;
+static bool gicv3_nolpi;
+#include "cut.h"
+#undef gic_data_rdist
+#undef gic_data_rdist_rd_base
+
+const struct msi_parent_ops gic_v3_its_msi_parent_ops;
+
+int msi_lib_irq_domain_select(struct irq_domain *domain, struct irq_fwspec *spec, enum irq_domain_bus_token token)
+{
+	return 1;
+}
+
+#include "irq-gic-v3-its.c"
+#undef pr_fmt
+#include "irq-gic-v4.c"
+
+/* ---- warnings: the first, until it is taken ---- */
+
+static char complaint[256];
+
+void shim_warn(const char *function, const char *text)
+{
+	if (!*complaint)
+		snprintf(complaint, sizeof(complaint), "%s: %s", function, text);
+}
+
+/* Copies the first complaint since the last time, if there is one. */
+API bool host_complaint(char *text)
+{
+	strcpy(text, complaint);
+	*complaint = 0;
+	return *text;
+}
+
+API const char *host_died_at(void)
+{
+	return died_at;
+}
+
+/* ---- CPUs ---- */
+
+unsigned int nr_cpu_ids;
+int shim_cpu;
+struct cpumask shim_online, shim_possible, shim_of_cpu[NR_CPUS];
+
+#define MOST_PER_CPU 64
+static struct { void *variable; u8 *copies; } per_cpu[MOST_PER_CPU];
+
+/* CPU 0 has the variable itself, the others have copies. */
+void *shim_per_cpu(void *variable, size_t bytes, int cpu)
+{
+	int i = 0;
+
+	if (!cpu)
+		return variable;
+	while (per_cpu[i].variable && per_cpu[i].variable != variable)
+		BUG_ON(++i == MOST_PER_CPU);
+	if (!per_cpu[i].variable) {
+		per_cpu[i].variable = variable;
+		per_cpu[i].copies = calloc(NR_CPUS, ALIGN(bytes, 64));
+	}
+	return per_cpu[i].copies + cpu * ALIGN(bytes, 64);
+}
+
+/* ---- registers ---- */
+
+/* Reads without a write after which nothing will come any more. */
+#define MOST_READS 100000
+
+static u64 (*read_out)(u64 address, int bytes);
+static void (*write_out)(u64 address, u64 value, int bytes);
+static void (*relax_out)(void);
+static unsigned int reads;
+
+u64 shim_read(u64 address, int bytes)
+{
+	if (reads++ > MOST_READS)
+		shim_die(SHIM_HANG, "a register that is read for ever");
+	return read_out(address, bytes);
+}
+
+void shim_write(u64 address, u64 value, int bytes)
+{
+	reads = 0;
+	write_out(address, value, bytes);
+}
+
+void shim_relax(void)
+{
+	relax_out();
+}
+
+/* ---- firmware ---- */
+
+#define MOST_ITSS 16
+static struct device_node its_nodes_of_tree[MOST_ITSS];
+static u64 its_addresses[MOST_ITSS];
+static int nr_its;
+
+struct device_node *of_find_matching_node(struct device_node *after, const struct of_device_id *which)
+{
+	int next = after ? after->number + 1 : 0;
+
+	return next < nr_its ? its_nodes_of_tree + next : NULL;
+}
+
+int of_address_to_resource(struct device_node *node, int index, struct resource *resource)
+{
+	*resource = (struct resource){ .start = its_addresses[node->number], .end = its_addresses[node->number] + 0x1ffff };
+	return 0;
+}
+
+/* ---- boot, and what happens to the whole machine ---- */
+
+/* Before the boot: RAM at a physical address, calls for registers and for time, CPUs, the addresses of ITSs. */
+API void host_begin(u8 *where, u64 address, u64 bytes, void *read, void *write, void *relax, int cpus, int its, u64 *bases)
+{
+	ram_begin(where, address, bytes);
+	read_out = read;
+	write_out = write;
+	relax_out = relax;
+	nr_cpu_ids = cpus;
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		cpumask_set_cpu(cpu, &shim_possible);
+		cpumask_set_cpu(cpu, &shim_of_cpu[cpu]);
+	}
+	for (nr_its = 0; nr_its < its; nr_its++) {
+		its_nodes_of_tree[nr_its] = (struct device_node){ { .of_tree = true }, nr_its };
+		its_addresses[nr_its] = bases[nr_its];
+	}
+}
+
+/* gic_starting_cpu, as far as it is about LPIs. */
+static int start_cpu(int cpu)
+{
+	shim_cpu = cpu;
+	cpumask_set_cpu(cpu, &shim_online);
+	if (gic_populate_rdist())
+		return -ENODEV;
+	gic_enable_redist(true);
+	return 0;
+}
+
+/* gic_init_bases, as far as it is about LPIs. */
+static int boot(u64 distributor, u64 redistributors)
+{
+	static struct redist_region region;
+	int error;
+
+	region.redist_base = ioremap(redistributors, 0);
+	region.phys_base = redistributors;
+	gic_data.dist_base = ioremap(distributor, SZ_64K);
+	gic_data.redist_regions = &region;
+	gic_data.nr_redist_regions = 1;
+	gic_data.domain = &root_domain;
+	gic_data.rdists.gicd_typer = readl_relaxed(gic_data.dist_base + GICD_TYPER);
+	gic_data.rdists.gicd_typer2 = readl_relaxed(gic_data.dist_base + GICD_TYPER2);
+	gic_data.rdists.rdist = calloc(1, sizeof(*gic_data.rdists.rdist));
+	gic_data.rdists.has_rvpeid = gic_data.rdists.has_vlpis = true;
+	gic_data.rdists.has_direct_lpi = gic_data.rdists.has_vpend_valid_dirty = true;
+	gic_update_rdist_properties();
+	error = start_cpu(0);
+	if (error)
+		return error;
+	if (!gic_dist_supports_lpis())
+		return -ENODEV;
+#ifdef ITS_INIT_TAKES_PRIORITY
+	error = its_init(&root_node.fwnode, &gic_data.rdists, gic_data.domain, GICD_INT_DEF_PRI);
+#else
+	error = its_init(&root_node.fwnode, &gic_data.rdists, gic_data.domain);
+#endif
+	return error ? error : its_cpu_init();
+}
+
+API long host_boot(u64 distributor, u64 redistributors)
+{
+	return guarded(boot(distributor, redistributors));
+}
+
+static int plug(int cpu)
+{
+	int error = start_cpu(cpu);
+
+	return error ? error : its_cpu_init();
+}
+
+/* A CPU comes up, for the first time or once more. */
+API long host_plug(int cpu)
+{
+	return guarded(plug(cpu));
+}
+
+/* irq_migrate_all_off_this_cpu: each interrupt goes to one of the CPUs that are left. */
+static int unplug(int cpu)
+{
+	clear_bit(cpu, shim_online.bits);
+	for (unsigned int irq = 1; irq < irqs_end; irq++) {
+		struct irq_desc *desc = irqs + irq;
+
+		if (!desc->used || !desc->common.started || !cpumask_test_cpu(cpu, &desc->common.effective))
+			continue;
+		if (desc->irq_data.chip->irq_set_affinity && !irqd_is_forwarded_to_vcpu(&desc->irq_data))
+			irq_set_affinity(irq, cpu_online_mask);
+	}
+	return 0;
+}
+
+/* A CPU goes down, and another runs. */
+API long host_unplug(int cpu, int other)
+{
+	shim_cpu = other;
+	return guarded(unplug(cpu));
+}
+
+/* The CPU that runs what comes next. */
+API void host_run_on(int cpu)
+{
+	shim_cpu = cpu;
+}
+
+static int suspend(void)
+{
+#ifdef SYSCORE_HAS_DATA
+	int error = its_save_disable(NULL);
+
+	if (!error)
+		its_restore_enable(NULL);
+#else
+	int error = its_save_disable();
+
+	if (!error)
+		its_restore_enable();
+#endif
+	return error;
+}
+
+/* To sleep, and awake again, with the power of the GIC on. */
+API long host_suspend(void)
+{
+	return guarded(suspend());
+}
+
+/* Is all that is free still as it was? A complaint says no. */
+API void host_check_memory(void)
+{
+	ram_check();
+}
+
+/* ---- devices and their interrupts ---- */
+
+static struct its_node *its_at(u64 base)
+{
+	struct its_node *its;
+
+	list_for_each_entry(its, &its_nodes, entry)
+		if (its->phys_base == base)
+			return its;
+	return NULL;
+}
+
+/* its_init_domain's domain of an ITS: the driver gives it to the MSI core. */
+static struct irq_domain *domain_of(struct its_node *its)
+{
+	static struct { struct its_node *its; struct irq_domain *domain; } known[MOST_ITSS];
+	struct msi_domain_info *info;
+	int i = 0;
+
+	while (known[i].its && known[i].its != its)
+		i++;
+	if (!known[i].its) {
+		info = calloc(1, sizeof(*info));
+		info->ops = &its_msi_domain_ops;
+		info->data = its;
+		known[i].its = its;
+		known[i].domain = irq_domain_create_hierarchy(its_parent, 0, 0, its->fwnode_handle, &its_domain_ops, info);
+	}
+	return known[i].domain;
+}
+
+static int add_device(u64 base, u32 device_id, int vectors, int *found)
+{
+	struct irq_domain *domain = domain_of(its_at(base));
+	msi_alloc_info_t info = { .scratchpad[0].ul = device_id };
+	int error = its_msi_domain_ops.msi_prepare(domain, NULL, vectors, &info);
+
+	for (int i = 0; !error && i < vectors; i++) {
+		found[i] = irq_domain_alloc_irqs(domain, 1, NUMA_NO_NODE, &info);
+		error = min(found[i], 0);
+	}
+	return error;
+}
+
+/* A PCI device with MSI-X: the interrupts of its vectors. */
+API long host_add_device(u64 base, u32 device_id, int vectors, int *found)
+{
+	return guarded(add_device(base, device_id, vectors, found));
+}
+
+static int remove_device(const int *which, int vectors)
+{
+	msi_alloc_info_t info = { .scratchpad[0].ptr = irq_get_irq_data(which[0])->chip_data };
+	struct irq_domain *domain = irqs[which[0]].irq_data.domain;
+
+	for (int i = 0; i < vectors; i++)
+		irq_domain_free_irqs(which[i], 1);
+#ifdef HAS_MSI_TEARDOWN
+	its_msi_domain_ops.msi_teardown(domain, &info);
+#endif
+	return 0;
+}
+
+API long host_remove_device(const int *which, int vectors)
+{
+	return guarded(remove_device(which, vectors));
+}
+
+API long host_request(int irq)
+{
+	return guarded(request(irq));
+}
+
+API long host_free(int irq)
+{
+	return guarded((release(irq), 0));
+}
+
+API long host_mask(int irq, bool masked)
+{
+	return guarded((masked ? mask_irq(irqs + irq) : unmask_irq(irqs + irq), 0));
+}
+
+API long host_set_affinity(int irq, int cpu)
+{
+	return guarded(irq_set_affinity(irq, cpumask_of(cpu)));
+}
+
+/* INT and CLEAR; of a vSGI GITS_SGIR and VSGI. */
+API long host_set_pending(int irq, bool pending)
+{
+	return guarded(irq_set_irqchip_state(irq, IRQCHIP_STATE_PENDING, pending));
+}
+
+static long get_pending(int irq)
+{
+	bool pending = false;
+	int error = irq_get_irqchip_state(irq, IRQCHIP_STATE_PENDING, &pending);
+
+	return error ? error : pending;
+}
+
+API long host_get_pending(int irq)
+{
+	return guarded(get_pending(irq));
+}
+
+API u32 host_intid(int irq)
+{
+	return irqs[irq].irq_data.hwirq;
+}
+
+/* The CPU to whose collection an event is mapped. */
+API int host_cpu_of(int irq)
+{
+	struct irq_data *data = irq_get_irq_data(irq);
+	struct its_device *device = irq_data_get_irq_chip_data(data);
+
+	return device->event_map.col_map[its_get_event_id(data)];
+}
+
+/* ---- virtual machines: what KVM asks for ---- */
+
+#define DOORBELL_FLAGS (IRQ_NOAUTOEN | IRQ_DISABLE_UNLAZY | IRQ_NO_BALANCING)
+
+static int request_doorbell(struct its_vpe *vpe)
+{
+	/* vgic_v4_init: GICv4.1's are always on. */
+	irq_set_status_flags(vpe->irq, gic_rdists->has_rvpeid ? DOORBELL_FLAGS & ~IRQ_NOAUTOEN : DOORBELL_FLAGS);
+	return request(vpe->irq);
+}
+
+static int begin_vm(struct its_vm *vm)
+{
+	int error = its_alloc_vcpu_irqs(vm);
+
+	for (int i = 0; !error && i < vm->nr_vpes; i++)
+		error = request_doorbell(vm->vpes[i]);
+	return error;
+}
+
+/* vgic_v4_init: a VM with vPEs, all mapped unless that is put off. */
+API struct its_vm *host_new_vm(int vpes)
+{
+	struct its_vm *vm = calloc(1, sizeof(*vm));
+
+	vm->nr_vpes = vpes;
+	vm->vpes = calloc(vpes, sizeof(*vm->vpes));
+	for (int i = 0; i < vpes; i++)
+		vm->vpes[i] = calloc(1, sizeof(**vm->vpes));
+	return vm;
+}
+
+API long host_begin_vm(struct its_vm *vm)
+{
+	return guarded(begin_vm(vm));
+}
+
+static int end_vm(struct its_vm *vm)
+{
+	for (int i = 0; i < vm->nr_vpes; i++) {
+		irq_clear_status_flags(vm->vpes[i]->irq, DOORBELL_FLAGS);
+		release(vm->vpes[i]->irq);
+	}
+	its_free_vcpu_irqs(vm);
+	return 0;
+}
+
+/* vgic_v4_teardown. */
+API long host_end_vm(struct its_vm *vm)
+{
+	return guarded(end_vm(vm));
+}
+
+/* unmap_all_vpes and map_all_vpes of a save, for one vPE: its flags stay. */
+API long host_unmap_vpe(struct its_vm *vm, int vcpu)
+{
+	return guarded((release(vm->vpes[vcpu]->irq), 0));
+}
+
+API long host_map_vpe(struct its_vm *vm, int vcpu)
+{
+	return guarded(request(vm->vpes[vcpu]->irq));
+}
+
+/* vPEID, doorbell, VPT, configuration table, the CPU where it is mapped, pending_last. */
+API void host_vpe(struct its_vm *vm, int vcpu, u64 *values)
+{
+	struct its_vpe *vpe = vm->vpes[vcpu];
+
+	memcpy(values, (u64[]){ vpe->vpe_id, vpe->vpe_db_lpi, page_to_phys(vpe->vpt_page), page_to_phys(vm->vprop_page),
+			vpe->col_idx, vpe->pending_last }, 6 * sizeof(u64));
+}
+
+/* vgic_v4_load on the CPU that runs. */
+static int load(struct its_vpe *vpe, bool group0, bool group1)
+{
+	int error = irq_set_affinity(vpe->irq, cpumask_of(smp_processor_id()));
+
+	if (!error)
+		error = its_make_vpe_resident(vpe, group0, group1);
+	if (!error && !gic_rdists->has_rvpeid)
+		error = irq_set_irqchip_state(vpe->irq, IRQCHIP_STATE_PENDING, false);
+	return error ? error : its_commit_vpe(vpe);
+}
+
+API long host_load(struct its_vm *vm, int vcpu, bool group0, bool group1)
+{
+	return guarded(load(vm->vpes[vcpu], group0, group1));
+}
+
+API long host_put(struct its_vm *vm, int vcpu, bool doorbell)
+{
+	return guarded(its_make_vpe_non_resident(vm->vpes[vcpu], doorbell));
+}
+
+/* vgic_v4_doorbell_handler: of GICv4.0 once is enough. */
+static int take_doorbell(struct its_vpe *vpe)
+{
+	if (!gic_rdists->has_rvpeid)
+		disable_irq_nosync(vpe->irq);
+	vpe->pending_last = true;
+	return 0;
+}
+
+API long host_take_doorbell(struct its_vm *vm, int vcpu)
+{
+	return guarded(take_doorbell(vm->vpes[vcpu]));
+}
+
+API long host_invall(struct its_vm *vm, int vcpu)
+{
+	return guarded(its_invall_vpe(vm->vpes[vcpu]));
+}
+
+static int forward(int irq, struct its_vm *vm, int vcpu, u32 vintid, u8 properties)
+{
+	struct its_vlpi_map map = {
+		.vm = vm, .vpe = vm->vpes[vcpu], .vintid = vintid, .properties = properties, .db_enabled = true,
+	};
+
+	return its_map_vlpi(irq, &map);
+}
+
+API long host_forward(int irq, struct its_vm *vm, int vcpu, u32 vintid, u8 properties)
+{
+	return guarded(forward(irq, vm, vcpu, vintid, properties));
+}
+
+API long host_unforward(int irq)
+{
+	return guarded((its_unmap_vlpi(irq), 0));
+}
+
+API long host_set_property(int irq, u8 properties, bool inv)
+{
+	return guarded(its_prop_update_vlpi(irq, properties, inv));
+}
+
+/* ---- vSGIs: vgic_v4_enable_vsgis, vgic_v4_disable_vsgis ---- */
+
+API int host_vsgi(struct its_vm *vm, int vcpu, int sgi)
+{
+	return irq_find_mapping(vm->vpes[vcpu]->sgi_domain, sgi);
+}
+
+static int begin_vsgi(int irq, bool enabled, bool group, u8 priority)
+{
+	struct irq_data *data = irq_get_irq_data(irq);
+	struct its_vpe *vpe = irq_data_get_irq_chip_data(data);
+
+	vpe->sgi_config[data->hwirq].enabled = enabled;
+	vpe->sgi_config[data->hwirq].group = group;
+	vpe->sgi_config[data->hwirq].priority = priority;
+	return irq_domain_activate_irq(data, false);
+}
+
+API long host_begin_vsgi(int irq, bool enabled, bool group, u8 priority)
+{
+	return guarded(begin_vsgi(irq, enabled, group, priority));
+}
+
+API long host_end_vsgi(int irq)
+{
+	return guarded((irq_domain_deactivate_irq(irq_get_irq_data(irq)), 0));
+}
+
+API long host_set_vsgi(int irq, bool group, u8 priority)
+{
+	return guarded(its_prop_update_vsgi(irq, priority, group));
+}
+
+/* What enable_irq and disable_irq come to, which count. */
+API long host_enable_vsgi(int irq, bool enabled)
+{
+	struct irq_data *data = irq_get_irq_data(irq);
+
+	return guarded(((enabled ? data->chip->irq_unmask : data->chip->irq_mask)(data), 0));
+}
