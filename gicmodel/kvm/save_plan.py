@@ -22,11 +22,8 @@ _TABLE_BYTES = table_bytes(INTERRUPT_ID_BITS_ITS)
 _TABLE_WORDS = _TABLE_BYTES // _WORD_BYTES
 _SPAN_WORDS = 128
 """A quarter of a page of the table: no span lies on two."""
-_APART = _TABLE_WORDS + _SPAN_WORDS
-"""From one vCPU's bits to the next one's: the same word of all would compete for one set of the L1 cache."""
 _PAGE_WORDS = np.uint64(PAGE_BYTES // _WORD_BYTES)
 _STORED = np.uint8(DIRTY | WRITTEN)
-_SPAN, _DISTANCE = np.uint64(_SPAN_WORDS), np.uint64(_APART)
 _ZERO, _ONE, _INTIDS = np.uint64(0), np.uint64(1), np.uint64(1 << INTERRUPT_ID_BITS_ITS)
 
 
@@ -48,11 +45,17 @@ class Spans(NamedTuple):
 
     @classmethod
     def of(cls, bits: NDArray[np.uint64]) -> Self:
-        """Those of the LPIs whose bits are set in `bits`, a table for each vCPU, `_APART`."""
-        vcpus, words, counts, masks = np.zeros((4, len(bits) // _SPAN_WORDS), np.uint64)
-        targets = np.zeros(len(bits), np.uint64)
-        found, kept = find_spans(bits, vcpus, words, counts, masks, targets)
-        return cls(vcpus[:found], words[:found], counts[:found], masks[:found], targets[: int(kept)])
+        """Those of the LPIs whose bits are set in `bits`, a table for each vCPU."""
+        pieces = bits.reshape(-1, _SPAN_WORDS)
+        used = np.flatnonzero(pieces.any(axis=1))
+        pieces = pieces[used]
+        new = np.ones(len(used), np.bool_)
+        new[1:] = (pieces[1:] != pieces[:-1]).any(axis=1)
+        filled = pieces != 0
+        first, last = filled.argmax(axis=1), _SPAN_WORDS - 1 - filled[:, ::-1].argmax(axis=1)
+        vcpus, words = np.divmod(used * _SPAN_WORDS + first, _TABLE_WORDS)
+        columns = vcpus, words, last + 1 - first, (new.cumsum() - 1) * _SPAN_WORDS + first
+        return cls._make([*(column.astype(np.uint64) for column in columns), pieces[new].ravel()])
 
 
 class SavePlan:
@@ -65,16 +68,16 @@ class SavePlan:
     def __init__(self, memory: GuestMemory, lpis: Lpis, tables: Sequence[int], vlpis: Vlpis | None) -> None:
         self._made_for = lpis.mapping_changes, list(tables), vlpis
         self._lpis, self._vlpis = lpis, vlpis
-        offsets, size = np.array(tables, np.int64) - memory.base, len(tables) * _APART
-        in_vpts, in_software = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
-        have_room = find_lpis(lpis.rows, vlpis is not None, in_vpts, in_software)
+        offsets = np.array(tables, np.int64) - memory.base
+        bits = np.zeros((2, len(tables) * _TABLE_WORDS), np.uint64)
+        have_room = find_lpis(lpis.rows, vlpis is not None, *bits)
+        in_vpts, in_software = map(Spans.of, bits)
         self._latches = np.zeros(_TABLE_WORDS, np.uint64)
         """The pending bits in software, as one table for all vCPUs."""
-        latched = Spans.of(in_software)
-        self._latched = bool(len(latched.vcpus))
-        sources = [(latched, self._latches, np.zeros_like(offsets))] if self._latched else []
+        self._latched = bool(len(in_software.vcpus))
+        sources = [(in_software, self._latches, np.zeros_like(offsets))] if self._latched else []
         if vlpis is not None:
-            sources.append((Spans.of(in_vpts), vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
+            sources.append((in_vpts, vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
         used = np.unique(np.concatenate([np.zeros(0, np.uint64), *(spans.vcpus for spans, _, _ in sources)]))
         self.possible = have_room and _whole_and_apart(offsets[used], memory.size)
         """Whether all LPIs have bits in tables, and these are within RAM and do not overlap."""
@@ -90,7 +93,10 @@ class SavePlan:
             self._vlpis.vpts(self._vlpis.vm.vpes)
         if self._latched:
             self._latches[:] = 0
-            gather_latches(self._lpis.rows, self._latches)
+            rows = self._lpis.rows
+            intids = rows["intid"][rows["pending_latch"] & (rows["references"] != 0)].astype(np.uint64)
+            intids = intids[intids >> INTERRUPT_ID_BITS_ITS == 0]
+            np.bitwise_or.at(self._latches, intids >> WORD_SHIFT, _ONE << (intids & BIT_MASK))
         for save in self._saves:
             save()
 
@@ -136,60 +142,12 @@ def find_lpis(
         intid = np.uint64(rows[slot]["intid"])
         if intid >= _INTIDS:
             return False
-        word, bit = np.uint64(vcpu * _APART) + (intid >> WORD_SHIFT), _ONE << (intid & BIT_MASK)
+        word, bit = np.uint64(vcpu * _TABLE_WORDS) + (intid >> WORD_SHIFT), _ONE << (intid & BIT_MASK)
         if reads_vpts and rows[slot]["hw"]:
             in_vpts[word] |= bit
         else:
             in_software[word] |= bit
     return True
-
-
-@kernel
-def find_spans(
-    bits: NDArray[np.uint64],
-    vcpus: NDArray[np.uint64],
-    words: NDArray[np.uint64],
-    counts: NDArray[np.uint64],
-    masks: NDArray[np.uint64],
-    targets: NDArray[np.uint64],
-) -> tuple[int, np.uint64]:
-    """Fill in the arrays of `Spans`, which have room; how many spans there are, and how many words of `targets`."""
-    found, kept = 0, _ZERO
-    for piece in range(len(vcpus)):
-        start = np.uint64(piece) * _SPAN
-        first, beyond = start, start + _SPAN
-        while first < beyond and bits[first] == _ZERO:
-            first += _ONE
-        if first == beyond:
-            continue
-        while bits[beyond - _ONE] == _ZERO:
-            beyond -= _ONE
-        if kept == _ZERO or differ(targets, kept - _SPAN, bits, start):
-            for word in range(_SPAN):
-                targets[kept + word] = bits[start + word]
-            kept += _SPAN
-        vcpus[found], words[found] = first // _DISTANCE, first % _DISTANCE
-        counts[found], masks[found] = beyond - first, kept - _SPAN + first - start
-        found += 1
-    return found, kept
-
-
-@kernel
-def differ(targets: NDArray[np.uint64], mask: np.uint64, bits: NDArray[np.uint64], start: np.uint64) -> bool:
-    """Whether the pieces that start there are not the same."""
-    difference = _ZERO
-    for word in range(_SPAN):
-        difference |= targets[mask + word] ^ bits[start + word]
-    return bool(difference != _ZERO)
-
-
-@kernel
-def gather_latches(rows: NDArray[np.void], latches: NDArray[np.uint64]) -> None:
-    """Set bit n of `latches`, INTID n's, for each LPI that is pending in software."""
-    for slot in range(len(rows)):
-        intid = np.uint64(rows[slot]["intid"])
-        if rows[slot]["pending_latch"] and rows[slot]["references"] != 0 and intid < _INTIDS:
-            latches[intid >> WORD_SHIFT] |= _ONE << (intid & BIT_MASK)
 
 
 @kernel

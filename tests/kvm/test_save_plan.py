@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gicmodel.kvm.lpi import NO_VCPU, Lpis
-from gicmodel.kvm.save_plan import _APART, SavePlan, Spans, find_lpis
+from gicmodel.kvm.save_plan import SavePlan, Spans, find_lpis
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 VCPUS = 3
@@ -28,9 +28,9 @@ def rows_of(lpis):
 
 def spans_in_vpts_and_in_software(lpis, vcpus=VCPUS, reads_vpts=True):
     """Those of forwarded LPIs, and those of all others."""
-    bits = np.zeros((2, vcpus * _APART), np.uint64)
+    bits = np.zeros((2, vcpus * 1024), np.uint64)
     assert find_lpis(rows_of(lpis), reads_vpts, *bits)
-    return [Spans.of(table) for table in bits]
+    return [Spans.of(tables) for tables in bits]
 
 
 def spans_of(spans):
