@@ -441,3 +441,51 @@ def test_what_the_guest_takes_is_its_own(guest):
     assert guest.mrs("IAR1") == 40
     assert guest.cpu.read(encoding("ICC_RPR_EL1")) == IDLE
     assert guest.cpu.read(encoding("ICC_HPPIR1_EL1")) == SPURIOUS
+
+
+def test_virtual_lines_are_told_as_they_change(guest):
+    """By what the hypervisor lists, what a device and another vCPU send, and what the guest does."""
+    told: list[tuple[int, str, bool]] = []
+    guest.gic.on_line(lambda pe, line, level: told.append((pe, line.name, level)))
+
+    def new() -> list[tuple[str, bool]]:
+        found = [(name, level) for pe, name, level in told if pe == 0]
+        assert len(found) == len(told)
+        told.clear()
+        return found
+
+    guest.list(0, 40)
+    assert new() == [("VIRQ", True)]
+    guest.vsgi(6)
+    assert sorted(new()) == [("VFIQ", True), ("VIRQ", False)]
+    assert guest.mrs("IAR0") == 6
+    assert new() == [("VFIQ", False)]
+    guest.msr("EOIR0", 6)
+    assert new() == [("VIRQ", True)]
+    guest.msr("PMR", 0)
+    assert new() == [("VIRQ", False)]
+    guest.ich("LR0")
+    guest.ich("VMCR", VPMR=0xFF, VENG1=1)
+    guest.vlpi()
+    assert new() == [("VIRQ", True)]
+    guest.deschedule()
+    assert new() == [("VIRQ", False)]
+    guest.schedule(groups=0b10)
+    assert new() == [("VIRQ", True)]
+
+
+def test_the_maintenance_interrupt_is_one_of_the_pes(guest):
+    """It comes and goes on the PE's own line as any other PPI."""
+    told: list[tuple[str, bool]] = []
+    guest.gic.on_line(lambda pe, line, level: told.append((line.name, level)))
+    guest.write_rd("IGROUPR0", 1 << MAINTENANCE)
+    guest.write_rd("ISENABLER0", 1 << MAINTENANCE)
+    NamedRegisters(guest.gic.distributor, "4.1").set("GICD_CTLR", EnableGrp1=1)
+    guest.cpu.write(encoding("ICC_PMR_EL1"), 0xFF)
+    guest.cpu.write(encoding("ICC_IGRPEN1_EL1"), 1)
+    guest.ich("HCR", En=1, NPIE=1)
+    assert told == [("IRQ", True)]
+    assert guest.cpu.read(encoding("ICC_IAR1_EL1")) == MAINTENANCE
+    guest.list(0, 40)
+    guest.cpu.write(encoding("ICC_EOIR1_EL1"), MAINTENANCE)
+    assert told[1:] == [("IRQ", False), ("VIRQ", True)]
