@@ -9,39 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.lab.lab import Lab
-from gicmodel.lab.placement import TablePlace
-from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE
+from gicmodel.lab.tables import events_of, table_of
+from gicmodel.layouts.its_tables import CTE, DTE, INTTYPE_PHYSICAL, VPE_CONFIGURATION, VTE
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
+from gicmodel.layouts.table import TableType
 from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent
 
 Fields = dict[str, int]
 
-_ITE_WORDS = ITE.bytes // 4
-
 
 def devices(lab: Lab, its: int) -> dict[int, Device]:
     """The valid DTEs of an ITS."""
-    entries = _valid_entries(lab, lab.placement.tables[its][0])
+    entries = _valid_entries(lab, its, TableType.DEVICES, DTE)
     return {number: Device(entry["ITT_addr"], 2 << entry["Size"]) for number, entry in entries.items()}
 
 
 def collections(lab: Lab, its: int) -> dict[int, int]:
     """The redistributor of each valid CTE of an ITS; its first GITS_TYPER.HCC collections have none in RAM."""
-    entries = _valid_entries(lab, lab.placement.tables[its][1])
+    entries = _valid_entries(lab, its, TableType.COLLECTIONS, CTE)
     return {lab.config.hcc + number: entry["RDbase"] for number, entry in entries.items()}
 
 
 def vpes(lab: Lab, its: int) -> dict[int, Fields]:
     """The valid vPE entries in an ITS's table."""
-    return _valid_entries(lab, lab.placement.tables[its][2])
+    return _valid_entries(lab, its, TableType.VPES, VPE_CONFIGURATION if lab.config.v41 else VTE)
 
 
 def events(lab: Lab, itt: int) -> dict[int, Event]:
     """The valid ITEs of an ITT, by EventID."""
-    words = lab.memory.view(itt, _ITE_WORDS << lab.config.event_id_bits, np.uint32)
-    used = np.unique(np.flatnonzero(words) // _ITE_WORDS)
-    rows = ITE.decode(ITE.words_of(words.reshape(-1, _ITE_WORDS)[used].tobytes()))
-    return {int(number): _event(row) for number, row in zip(used, rows, strict=True) if row["Valid"]}
+    return {
+        int(number): _event(row)
+        for number, row in zip(*events_of(lab.memory, itt, lab.config.event_id_bits), strict=True)
+    }
 
 
 def mapped_events(lab: Lab) -> dict[tuple[int, int, int], int | None]:
@@ -90,13 +90,13 @@ def _bits(lab: Lab, address: int) -> list[int]:
     return [8 * int(byte) + bit for byte in used for bit in range(8) if int(octets[byte]) >> bit & 1]
 
 
-def _valid_entries(lab: Lab, table: TablePlace) -> dict[int, Fields]:
+def _valid_entries(lab: Lab, its: int, kind: TableType, layout: Layout) -> dict[int, Fields]:
     """Every entry with its Valid bit set, within or beyond the IDs that the table serves."""
-    words = len(table.layout.word_bits)
-    entries = lab.memory.view(table.entries, table.count * words, np.uint64).reshape(-1, words)
-    used = np.flatnonzero(entries.any(axis=1))
-    decoded = {int(number): table.layout.unpack(entries[number]) for number in used}
-    return {number: entry for number, entry in decoded.items() if entry["Valid"]}
+    numbers, rows = table_of(lab.gic.its[its], kind, lab.memory, layout)
+    names = layout.fields
+    return {
+        number: {name: int(row[name]) for name in names} for number, row in zip(numbers.tolist(), rows, strict=True)
+    }
 
 
 def _event(row: Any) -> Event:

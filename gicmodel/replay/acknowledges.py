@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.images.qemu_trace.events import Acknowledge
-from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, ITE, VTE
+from gicmodel.lab.tables import events_of, table_of
+from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, VTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
-from gicmodel.replay.tables import Table
 
 _GROUP_1 = 1
 
@@ -71,20 +68,10 @@ class Acknowledges:
     def _mapped_vlpis(self) -> Iterator[tuple[int, int]]:
         """(address of the VPT, vINTID) of every event that is mapped to a vLPI of a mapped vPE."""
         its = self._gic.its[0]
-        vpes = Table.of(its, TableType.VPES)
-        devices = Table.of(its, TableType.DEVICES)
-        if vpes is None or devices is None:
-            return
-        vpe_ids, vtes = vpes.valid_entries(self._memory, VTE)
+        vpe_ids, vtes = table_of(its, TableType.VPES, self._memory, VTE)
         vpts = dict(zip(vpe_ids.tolist(), vtes["VPT_addr"].tolist(), strict=True))
-        for dte in devices.valid_entries(self._memory, DTE)[1]:
-            for ite in self._virtual_entries(int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1):
+        for dte in table_of(its, TableType.DEVICES, self._memory, DTE)[1] if vpts else ():
+            _, ites = events_of(self._memory, int(dte["ITT_addr"]), int(dte["Size"]) + 1)
+            for ite in ites[ites["IntType"] == INTTYPE_VIRTUAL]:
                 if int(ite["vPEID"]) in vpts:
                     yield vpts[int(ite["vPEID"])], int(ite["IntID"])
-
-    def _virtual_entries(self, itt: int, length: int) -> NDArray[np.void]:
-        if not self._memory.covers(itt, length):
-            return np.empty(0, ITE.dtype)
-        ites = ITE.decode(ITE.words_of(self._memory.read(itt, length)))
-        chosen: NDArray[np.void] = ites[ites["Valid"] & (ites["IntType"] == INTTYPE_VIRTUAL)]
-        return chosen

@@ -15,13 +15,13 @@ from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, Its, Redistributor
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers import Registers
+from gicmodel.lab.tables import TableInRam, table_of
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.layouts.table import TableType
 from gicmodel.replay.software import INTID_BITS
-from gicmodel.replay.tables import Table
 
 SHOWN = 8
 _FRAME = re.compile(r"(GITS|GICR)\d{1,3}")
@@ -38,7 +38,7 @@ class Difference(NamedTuple):
     traced: int
 
 
-class Comparison(NamedTuple):
+class Compared(NamedTuple):
     """`bytes` were compared, `different` of them are not the same; `first` are the first SHOWN of those.
 
     `absent` more would have been, but the image does not hold them.
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
     absent: int = 0
 
 
-def compare_tables(gic: Gic, image: Dump, taken: Iterable[Place]) -> dict[str, Comparison]:
+def compare_tables(gic: Gic, image: Dump, taken: Iterable[Place]) -> dict[str, Compared]:
     """Compare every table that the model has at the end; a kind of table of which it has none is left out.
 
     The places `taken` from the image are not compared.
@@ -63,15 +63,15 @@ def compare_tables(gic: Gic, image: Dump, taken: Iterable[Place]) -> dict[str, C
 def check_image(gic: Gic, mapped: Iterable[TableType]) -> None:
     """Raise UnusableInput if the image had no level 2 page at all of a table in which the trace maps IDs."""
     for kind in sorted(mapped):
-        table = Table.of(gic.its[0], kind)
-        if table is not None and table.indirect and not any(table.runs(gic.memory, LEVEL1)):
+        table = TableInRam.of(gic.its[0], kind)
+        if table is not None and table.indirect and not any(table.extents(gic.memory, LEVEL1)):
             raise UnusableInput(
                 f"the image has no level 1 entry of the table of {kind.name.lower()} at {table.address:#x}, "
                 "in which the trace maps IDs: it is not the RAM of the machine that was traced"
             )
 
 
-def compare_registers(gic: Gic, registers: Registers) -> Comparison:
+def compare_registers(gic: Gic, registers: Registers) -> Compared:
     """Compare the registers of every `GITS<n>` and `GICR<n>` of a registers file; other frames are left out.
 
     Raises UnusableInput for a register that the model does not have.
@@ -86,10 +86,10 @@ def compare_registers(gic: Gic, registers: Registers) -> Comparison:
         wrong += sum(octet != 0 for octet in unequal)
         if any(unequal):
             differences.append(Difference(f"{frame}.{name}", model, traced))
-    return Comparison(size, wrong, tuple(differences[:SHOWN]))
+    return Compared(size, wrong, tuple(differences[:SHOWN]))
 
 
-def _compare(gic: Gic, image: Dump, places: Iterable[Place], excluded: list[Place]) -> Comparison:
+def _compare(gic: Gic, image: Dump, places: Iterable[Place], excluded: list[Place]) -> Compared:
     size = wrong = absent = 0
     first: list[Difference] = []
     for address, length in places:
@@ -102,7 +102,7 @@ def _compare(gic: Gic, image: Dump, places: Iterable[Place], excluded: list[Plac
         absent += int((wanted & ~held).sum())
         wrong += unequal.size
         first += [Difference(f"{address + n:#x}", int(model[n]), int(traced[n])) for n in unequal[:SHOWN].tolist()]
-    return Comparison(size, wrong, tuple(first[:SHOWN]), absent)
+    return Compared(size, wrong, tuple(first[:SHOWN]), absent)
 
 
 def _not_in(excluded: list[Place], address: int, length: int) -> NDArray[np.bool_]:
@@ -113,23 +113,19 @@ def _not_in(excluded: list[Place], address: int, length: int) -> NDArray[np.bool
 
 
 def _entries(kind: TableType, layout: Layout, gic: Gic) -> Iterator[Place]:
-    table = Table.of(gic.its[0], kind)
+    table = TableInRam.of(gic.its[0], kind)
     if table is not None:
-        yield from ((run.address, run.length) for run in table.runs(gic.memory, layout))
+        yield from ((extent.address, extent.length) for extent in table.extents(gic.memory, layout))
 
 
 def _itts(gic: Gic) -> Iterator[Place]:
-    table = Table.of(gic.its[0], TableType.DEVICES)
-    if table is not None:
-        for dte in table.valid_entries(gic.memory, DTE)[1]:
-            yield from _in_ram(gic, int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1)
+    for dte in table_of(gic.its[0], TableType.DEVICES, gic.memory, DTE)[1]:
+        yield from _in_ram(gic, int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1)
 
 
 def _vpts(gic: Gic) -> Iterator[Place]:
-    table = Table.of(gic.its[0], TableType.VPES)
-    if table is not None:
-        for vte in table.valid_entries(gic.memory, VTE)[1]:
-            yield from _in_ram(gic, int(vte["VPT_addr"]), table_bytes(int(vte["VPT_size"]) + 1))
+    for vte in table_of(gic.its[0], TableType.VPES, gic.memory, VTE)[1]:
+        yield from _in_ram(gic, int(vte["VPT_addr"]), table_bytes(int(vte["VPT_size"]) + 1))
 
 
 def _pending_tables(gic: Gic) -> Iterator[Place]:

@@ -20,7 +20,7 @@ from gicmodel.images.qemu_trace.events import Acknowledge, Command, ItsWrite, Ms
 from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment
 from gicmodel.replay.acknowledges import Acknowledges
-from gicmodel.replay.comparison import Comparison, check_image, compare_registers, compare_tables
+from gicmodel.replay.comparison import Compared, check_image, compare_registers, compare_tables
 from gicmodel.replay.replayer import Replayer
 from gicmodel.replay.survey import Survey, survey
 
@@ -44,7 +44,7 @@ class Outcome:
     acknowledges: int
     not_pending: tuple[Acknowledge, ...]
     unknown: dict[str, int]
-    compared: dict[str, Comparison]
+    compared: dict[str, Compared]
     partial: tuple[str, ...]
     unjudged: tuple[str, ...]
 
@@ -151,7 +151,7 @@ def _lacking(kinds: Collection[type], acknowledges: Acknowledges) -> Iterator[st
         yield "no line is a gicv3_its_translation_write, but LPIs are acknowledged"
 
 
-def _unjudged(acknowledges: Acknowledges, compared: Mapping[str, Comparison]) -> Iterator[str]:
+def _unjudged(acknowledges: Acknowledges, compared: Mapping[str, Compared]) -> Iterator[str]:
     """What was not looked at although it was to be: then equality would be an empty word."""
     if not acknowledges.judged and not any(comparison.bytes for comparison in compared.values()):
         yield "nothing was judged: no acknowledge of an LPI is in the trace, and no table or register was compared"

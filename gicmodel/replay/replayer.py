@@ -26,6 +26,7 @@ from gicmodel.images.qemu_trace.events import (
     Unknown,
     UnknownCommand,
 )
+from gicmodel.lab.tables import table_of
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, OPCODES, encode
 from gicmodel.layouts.its_tables import DTE, ITE, VTE
 from gicmodel.layouts.layout import Layout
@@ -39,7 +40,6 @@ from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.queue import CBASER, CREADR, CTLR, CWRITER, CommandQueue
 from gicmodel.replay.software import Software
 from gicmodel.replay.survey import Survey
-from gicmodel.replay.tables import Table
 
 _TRANSLATER = register("GITS_TRANSLATER").offset
 _GICR_CTLR, _PROPBASER, _PENDBASER, _VPENDBASER = (
@@ -230,5 +230,4 @@ class Replayer:
             self.software.hand_over(fields["VPT_addr"], table_bytes(fields["VPT_size"] + 1))
 
     def _is_mapped(self, kind: TableType, layout: Layout, identifier: int) -> bool:
-        table = Table.of(self._its, kind)
-        return table is not None and identifier in table.valid_entries(self.memory, layout)[0]
+        return identifier in table_of(self._its, kind, self.memory, layout)[0]

@@ -13,12 +13,12 @@ import numpy as np
 
 from gicmodel.hardware import Its, Redistributor
 from gicmodel.images.dump import Dump
+from gicmodel.lab.tables import TableInRam
 from gicmodel.layouts.its_tables import ITE, LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
-from gicmodel.replay.tables import Table
 
 MACHINE_BYTES = 1 << 40
 """The machine's physical addresses: QEMU's `virt` machine has 40 bits of them unless it is made larger."""
@@ -47,7 +47,7 @@ class Software:
     def its_enabled(self, its: Its) -> None:
         """Before GITS_CTLR.Enabled is set: the level 1 entries of the two-level tables."""
         for kind in TableType:
-            table = Table.of(its, kind)
+            table = TableInRam.of(its, kind)
             if table is not None and table.indirect:
                 self._copy(table.address, table.size)
                 if self._image is None:
@@ -89,7 +89,7 @@ class Software:
             self._memory.write(address, octets)
             self.written.append((address, length))
 
-    def _lay_out(self, table: Table) -> None:
+    def _lay_out(self, table: TableInRam) -> None:
         """Give the first pages of every ID that can exist a level 2 page (8-byte entries, 16-bit IDs)."""
         pages = min(table.size // LEVEL1.bytes, max(1, (LEVEL1.bytes << _ID_BITS) // table.page_bytes))
         addresses = self._spare + np.arange(pages) * table.page_bytes
