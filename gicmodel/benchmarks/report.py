@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of benchmarks: one outcome each, as rows for people and as a document for machines."""
+"""A run of groups of benchmarks: one outcome each, as rows for people and as a document for machines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gicmodel import __version__
-from gicmodel.benchmarks.catalogue import benchmarks
 from gicmodel.benchmarks.harness import (
     ONCE,
     QUICK,
@@ -29,6 +29,29 @@ from gicmodel.engine import settled
 from gicmodel.errors import Interrupted
 
 LIBRARIES = ("numpy", "numba")
+
+
+GROUPS = {
+    "vpt": "VPTs cleaned on VMAPP {V,Alloc} = {0,1} and read on VMAPP V=1",
+    "lpi": "LPI pending tables loaded on EnableLPIs",
+    "save": "save_pending_tables of a VM",
+    "residency": "a vPE scheduled and descheduled",
+    "commands": "commands from a full queue",
+    "translater": "GITS_TRANSLATER writes in bulk",
+    "decode": "table decode",
+    "dumps": "a Linux machine's RAM with nothing beside it",
+    "migration": "a whole migration",
+    "startup": "start-up of whole processes",
+    "threads": "two threads beside one",
+}
+
+
+def benchmarks(group: str) -> tuple[Benchmark, ...]:
+    """The benchmarks of a group. KeyError if there is no such group."""
+    if group not in GROUPS:
+        raise KeyError(group)
+    found: tuple[Benchmark, ...] = import_module(f"gicmodel.benchmarks.{group}").BENCHMARKS
+    return found
 
 
 @dataclass(frozen=True)

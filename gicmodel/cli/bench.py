@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 from click.exceptions import Exit
 
-from gicmodel.benchmarks.catalogue import GROUPS
 from gicmodel.benchmarks.compare import Change, bench_quantities, changes, read_saved
 from gicmodel.benchmarks.harness import Goal, Spread, Unproven
-from gicmodel.benchmarks.report import Outcome, document, machine, run_all
+from gicmodel.benchmarks.report import GROUPS, Outcome, document, machine, run_all
 from gicmodel.cli.engine import choose_engine
 from gicmodel.cli.options import FigureFile
 from gicmodel.cli.output import Results, json_options, print_table, save_figure, say

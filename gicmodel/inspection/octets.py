@@ -9,6 +9,7 @@ import numpy as np
 
 from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.profiles import Entry
+from gicmodel.inspection.values import lines
 from gicmodel.layouts.layout import Layout
 
 
@@ -35,11 +36,8 @@ def _fields(layout: Layout, entry: bytes) -> Iterator[str]:
     wrong = {name: value for name, value in parsed.items() if layout.spans[name].reserved == "RES0" and value}
     values = {name: parsed[name] for name in layout.fields} | wrong
     width = max(len(name) for name in values)
-    for name, value in values.items():
-        span = layout.spans[name]
-        bits = f"[{span.high}:{span.low}]" if span.bits > 1 else f"[{span.low}]"
-        place = f"dw{span.word}{bits}" if len(layout.word_bits) > 1 else bits
-        yield f"  {place:<12} {name:<{width}}  {value:#x}  {span.doc}".rstrip()
+    for line in lines(layout, values):
+        yield f"  {line.bits:<12} {line.name:<{width}}  {line.value:#x}  {line.doc}".rstrip()
 
 
 def hexdump(dump: Dump, address: int, size: int) -> Iterator[str]:

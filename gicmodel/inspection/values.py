@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.catalogue import KINDS, NAMES
 from gicmodel.layouts.commands import COMMANDS, OPCODES
+from gicmodel.layouts.diagram import place
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -62,7 +63,7 @@ def decode(text: Sequence[str], architecture: str = "4.1") -> Decoded:
     shown = name or layout.name.removesuffix("_V40")
     fields = layout.unpack(words)
     wrong = [f"{place} is RES0 and not zero: {value:#x}" for place, value in _reserved(layout, words)]
-    return Decoded(shown, layout, words, _lines(layout, fields), wrong + problems(shown, words), _linux(shown, words))
+    return Decoded(shown, layout, words, lines(layout, fields), wrong + problems(shown, words), _linux(shown, words))
 
 
 def problems(name: str, words: Sequence[int]) -> list[str]:
@@ -143,17 +144,14 @@ def _widths(layout: Layout) -> str:
 
 def _reserved(layout: Layout, words: tuple[int, ...]) -> Iterator[tuple[str, int]]:
     for name, value in layout.res0_violations(words).items():
-        yield _place(layout, name), value
+        yield place(layout.spans[name], len(layout.word_bits) > 1), value
 
 
-def _lines(layout: Layout, fields: dict[str, int]) -> list[Line]:
-    return [Line(_place(layout, name), name, value, layout.spans[name].doc) for name, value in fields.items()]
-
-
-def _place(layout: Layout, name: str) -> str:
-    span = layout.spans[name]
-    bits = f"[{span.high}:{span.low}]" if span.bits > 1 else f"[{span.low}]"
-    return f"dw{span.word}{bits}" if len(layout.word_bits) > 1 else bits
+def lines(layout: Layout, fields: dict[str, int]) -> list[Line]:
+    """Each of these fields, with its place."""
+    several = len(layout.word_bits) > 1
+    spans = ((layout.spans[name], value) for name, value in fields.items())
+    return [Line(place(span, several), span.name, value, span.doc) for span, value in spans]
 
 
 def _linux(name: str, words: tuple[int, ...]) -> list[str]:

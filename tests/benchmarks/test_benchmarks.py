@@ -3,8 +3,8 @@
 
 import pytest
 
-from gicmodel.benchmarks.catalogue import GROUPS, benchmarks
 from gicmodel.benchmarks.harness import QUICK, Benchmark, PeerMissing, measure
+from gicmodel.benchmarks.report import GROUPS, benchmarks
 from gicmodel.jit import COMPILED
 from tests.conftest import missing
 

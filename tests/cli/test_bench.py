@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from gicmodel.benchmarks import catalogue
+from gicmodel.benchmarks import report
 from gicmodel.benchmarks.harness import Benchmark, Unproven
 from gicmodel.cli import main
 from gicmodel.fuzzing.peers.qemu.process import QemuMissing
@@ -82,7 +82,7 @@ def test_a_wrong_result_ends_with_status_1(monkeypatch):
 def test_an_unknown_name_is_refused_with_those_there_are():
     result = bench("warp")
     assert result.exit_code == 2
-    for name in catalogue.GROUPS:
+    for name in report.GROUPS:
         assert name in result.stderr
 
 

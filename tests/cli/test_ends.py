@@ -216,7 +216,7 @@ def test_a_replay_shows_what_it_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_measurement_shows_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from gicmodel.benchmarks.catalogue import benchmarks
+    from gicmodel.benchmarks.report import benchmarks
 
     def stop(quick: bool) -> None:
         signal.raise_signal(signal.SIGINT)

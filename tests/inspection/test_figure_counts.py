@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counts behind the picture."""
 
-from gicmodel.inspection.heat import BINS, heat
+from gicmodel.inspection.figure import BINS, heat
 from tests.inspection.machine import PENDING0, PENDING1, VPT0, VPT1, Machine
 
 
