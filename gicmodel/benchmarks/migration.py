@@ -15,8 +15,8 @@ import numpy as np
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, require
 from gicmodel.benchmarks.machines import PENDING, new_host, running_machine, size_of
 from gicmodel.memory import PAGE_BYTES
+from gicmodel.migration.machine import pending_interrupts
 from gicmodel.migration.migrate import Migration
-from gicmodel.migration.pending import pending_interrupts
 from gicmodel.migration.trial import raise_some
 
 VCPUS = 16

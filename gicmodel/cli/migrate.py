@@ -17,7 +17,7 @@ from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.options import Directory, Number, Real, as_one
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
-from gicmodel.errors import Interrupted, UnusableInput
+from gicmodel.errors import Interrupted, LinuxError, UnusableInput
 from gicmodel.images.registers import Registers, read_registers
 from gicmodel.images.segments import Segment, read_image
 from gicmodel.images.sources import REGISTERS_NAME, beside
@@ -25,12 +25,11 @@ from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.policy import Policy
 
 if TYPE_CHECKING:
-    from gicmodel.migration.comparison import PolicyComparison
     from gicmodel.migration.machine import Delivery, VirtualMachine
     from gicmodel.migration.migrate import Options
     from gicmodel.migration.steps import Progress
     from gicmodel.migration.trial import VmSize
-    from gicmodel.migration.verdict import Verdict
+    from gicmodel.migration.verdict import PolicyComparison, Verdict
 
 Saved = tuple[Path, Sequence[Segment], Registers]
 MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed")
@@ -161,8 +160,8 @@ def command(
     choose_engine(engine, 0 if image else runs * _saved_seconds(**size), not no_progress)
     # The kernels come with these, and numba on the compiled engine.
     from gicmodel.migration import Options
-    from gicmodel.migration.comparison import compare_policies as compare
     from gicmodel.migration.trial import VmSize
+    from gicmodel.migration.verdict import compare_policies as compare
 
     options = Options(**course | {"policy": Policy(course["policy"])}, fraction=pending, seed=seed)
     _check_step(options, of_an_image=image is not None)
@@ -204,12 +203,9 @@ def _migrate(architecture: str, guest: VmSize | Saved, options: Options, progres
 @contextmanager
 def _fitting(what: str) -> Iterator[None]:
     """A VM that its hosts cannot carry is unusable input."""
-    from gicmodel.driver import DriverError
-    from gicmodel.kvm import KvmError
-
     try:
         yield
-    except (DriverError, KvmError) as error:
+    except LinuxError as error:
         raise UnusableInput(f"{what} does not fit: {error}") from error
 
 
@@ -278,7 +274,7 @@ def _registers_of(image: Path, registers: Path | None) -> Path:
 
 def _show(came_to: Verdict | PolicyComparison) -> None:
     """The table of steps and the verdict, or the table of policies."""
-    from gicmodel.migration.comparison import PolicyComparison
+    from gicmodel.migration.verdict import PolicyComparison
 
     if isinstance(came_to, PolicyComparison):
         _show_policies(came_to)

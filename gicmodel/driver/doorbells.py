@@ -13,9 +13,9 @@ from gicmodel.driver import commands
 from gicmodel.driver.commands import Commands, operand
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.lpi_tables import DISABLED, ENABLE, ENABLED
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsDevice, ItsVpe
+from gicmodel.driver.tables import DISABLED, ENABLE, ENABLED
 
 
 class Doorbells:

@@ -12,9 +12,9 @@ from gicmodel.driver.allocator import PageAllocator
 from gicmodel.driver.commands import Operand, within
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.lpi_tables import ConfigurationTable, its_allocate_pending_table
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
+from gicmodel.driver.tables import ConfigurationTable, its_allocate_pending_table
 from gicmodel.memory import GuestMemory
 
 

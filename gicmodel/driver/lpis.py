@@ -18,8 +18,8 @@ from gicmodel.driver.allocator import FreeRanges
 from gicmodel.driver.commands import Commands, Operand, every
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
-from gicmodel.driver.lpi_tables import DISABLED, ENABLED
 from gicmodel.driver.objects import ItsDevice
+from gicmodel.driver.tables import DISABLED, ENABLED
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 _ITT_ALIGN = 256

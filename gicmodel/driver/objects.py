@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.driver.commands import Operand, every, within
 from gicmodel.driver.errors import DriverError
-from gicmodel.driver.lpi_tables import ConfigurationTable
+from gicmodel.driver.tables import ConfigurationTable
 from gicmodel.layouts.lpi_tables import VSGIS
 
 

@@ -13,9 +13,9 @@ from gicmodel.driver import commands
 from gicmodel.driver.commands import Operand
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
-from gicmodel.driver.lpi_tables import ENABLE
 from gicmodel.driver.lpis import PhysicalLpis
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
+from gicmodel.driver.tables import ENABLE
 from gicmodel.driver.vpes import VirtualPes
 from gicmodel.layouts.its_tables import NO_DOORBELL
 

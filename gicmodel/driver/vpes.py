@@ -14,11 +14,10 @@ from gicmodel.driver.doorbells import Doorbells
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
-from gicmodel.driver.lpi_tables import ConfigurationTable, its_allocate_pending_table
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
-from gicmodel.driver.tables import its_alloc_table_entry
+from gicmodel.driver.tables import ConfigurationTable, its_alloc_table_entry, its_allocate_pending_table
 
 
 class VirtualPes:

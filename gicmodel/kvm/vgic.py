@@ -7,7 +7,6 @@ import numpy as np
 
 from gicmodel.driver import GicDriver, ItsVm
 from gicmodel.kvm.ap_list import flush_pending_lpis, prune, prune_all
-from gicmodel.kvm.attributes import ITS_BYTES, Control, Group, control
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.distributor import VirtualDistributor
@@ -16,7 +15,7 @@ from gicmodel.kvm.forwarding import Forwarding, Route
 from gicmodel.kvm.lpi import Lpis
 from gicmodel.kvm.pending_tables import save_pending_tables
 from gicmodel.kvm.redistributor import VirtualRedistributor
-from gicmodel.kvm.virtual_its import VirtualIts
+from gicmodel.kvm.virtual_its import ITS_BYTES, VirtualIts
 from gicmodel.kvm.vlpi import HostIrq
 from gicmodel.layouts.lpi_tables import SPURIOUS, VSGIS
 from gicmodel.memory import GuestMemory
@@ -64,12 +63,6 @@ class Vgic:
     def init(self) -> None:
         """KVM_DEV_ARM_VGIC_CTRL_INIT: map the vPEs. KvmError with the host driver's errno if it has no room."""
         self.dist.initialise()
-
-    def set_attribute(self, group: int, attribute: int) -> None:
-        """KVM_SET_DEVICE_ATTR of `Group.CTRL`. KvmError ENXIO for any other group and for unknown attributes."""
-        if group != Group.CTRL:
-            raise KvmError("ENXIO", f"the model's virtual GIC has no attribute group {group}")
-        control({Control.INIT: self.init, Control.SAVE_PENDING_TABLES: self.save_pending_tables}, attribute)
 
     def destroy(self) -> None:
         """Unmap everything and give the vPEs back to the host, as when a VM ends. KvmError EBUSY while a vCPU runs."""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ITS that a guest sees: its registers, its command queue, and what userspace may ask of it."""
 
-from collections.abc import Callable
 from functools import partial
 
-from gicmodel.kvm.attributes import ITS_ADDRESS, Control, Group, check_its_address, control
+from gicmodel.config import FRAME_BYTES
 from gicmodel.kvm.commands import execute
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
@@ -36,6 +35,11 @@ from gicmodel.layouts.registers.its import (
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import PAGE_BYTES
 
+ITS_BYTES = 0x2_0000
+"""KVM_VGIC_V3_ITS_SIZE: the control and the translation frame."""
+IPA_BITS = 40
+"""The guest physical addresses of a VM of KVM's default type."""
+
 _PAGES_64K = 2
 _ABI_REVISIONS = 1
 _COMMAND_WORDS = COMMAND_BYTES // ENTRY_BYTES
@@ -65,30 +69,14 @@ class VirtualIts(VgicIts):
         self.read = face.read
         self.write = face.write
 
-    def set_attribute(self, group: int, attribute: int, value: int = 0) -> None:
-        """KVM_SET_DEVICE_ATTR; `value` is what the user pointer points at.
-
-        KvmError ENXIO for a group or attribute that the ITS does not have, ENODEV for the address of another device,
-        and what the operation itself refuses.
-        """
-        if group == Group.ADDR:
-            if attribute != ITS_ADDRESS:
-                raise KvmError("ENODEV", f"address type {attribute} is not that of an ITS")
-            self.set_base_address(value)
-        elif group == Group.CTRL:
-            if attribute != Control.INIT:
-                self.dist.lock_all_vcpus()
-            control(self._controls(), attribute)
-        elif group == Group.ITS_REGS:
-            self.user_write(attribute, value)
-        else:
-            raise KvmError("ENXIO", f"an ITS has no attribute group {group}")
-
     def set_base_address(self, address: int) -> None:
         """Give the ITS its place. KvmError EEXIST if it has one, EINVAL, E2BIG (Linux `vgic_check_iorange`)."""
         if self.base_address is not None:
             raise KvmError("EEXIST", f"the ITS is at {self.base_address:#x} already")
-        check_its_address(address)
+        if address % FRAME_BYTES:
+            raise KvmError("EINVAL", f"ITS address {address:#x} is not aligned to {FRAME_BYTES:#x}")
+        if address + ITS_BYTES > 1 << IPA_BITS:
+            raise KvmError("E2BIG", f"ITS address {address:#x}: the VM's addresses have {IPA_BITS} bits")
         self.base_address = address
 
     def user_read(self, offset: int) -> int:
@@ -146,14 +134,6 @@ class VirtualIts(VgicIts):
     def queue_bytes(self) -> int:
         """The size of the command queue."""
         return (GITS_CBASER.unpack(self.cbaser)["Size"] + 1) * PAGE_BYTES
-
-    def _controls(self) -> dict[Control, Callable[[], None]]:
-        return {
-            Control.INIT: lambda: None,
-            Control.ITS_SAVE_TABLES: self.save_tables,
-            Control.ITS_RESTORE_TABLES: self.restore_tables,
-            Control.ITS_RESET: self.reset,
-        }
 
     def _require_user_access(self, offset: int) -> None:
         _check_alignment(offset)

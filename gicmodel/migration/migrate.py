@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import LinuxError, UnusableInput
 from gicmodel.images.registers import Registers
-from gicmodel.kvm import HostOops, KvmError
+from gicmodel.kvm import HostOops
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from gicmodel.migration import state
 from gicmodel.migration.host import Host
@@ -184,14 +184,14 @@ class Migration:
                 self.take(step)
                 if step.name == self.options.abort_at:
                     raise Cancelled("cancelled")
-            except (KvmError, DriverError, ConnectionLost, Cancelled) as error:
+            except (LinuxError, ConnectionLost, Cancelled) as error:
                 raise MigrationError(step.name, error, self._recover()) from error
 
     def _recover(self) -> list[DriverError]:
         self.source.pause_vcpus()  # An early step may have failed before they were.
         casualties = self.source.recover_devices()
         self.source.run_vcpus()
-        with suppress(KvmError, DriverError):  # A destination that failed need not be able to clean up.
+        with suppress(LinuxError):  # A destination that failed need not be able to clean up.
             self.target.destroy()
         return casualties
 
@@ -245,7 +245,7 @@ class Resume(Migration):
             super().take(step)
         except HostOops as oops:
             raise UnusableInput(f"{self._guest.path}: Linux would not survive it: {oops}") from oops
-        except (KvmError, DriverError) as error:
+        except LinuxError as error:
             if step in RESUME_PATH:
                 raise UnusableInput(f"{self._guest.path}: {error}") from error
             raise

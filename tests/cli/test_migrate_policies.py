@@ -10,9 +10,8 @@ from click.testing import CliRunner
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.kvm import KvmError
 from gicmodel.migration import STEPS, MigrationError, Policy
-from gicmodel.migration.comparison import PolicyComparison
 from gicmodel.migration.migrate import image_plan_of, plan_of
-from gicmodel.migration.verdict import Verdict
+from gicmodel.migration.verdict import PolicyComparison, Verdict
 from tests.cli.test_migrate import IMAGE, KEYS, SMALL, migrate, rows, verdict
 
 POLICIES = [policy.value for policy in Policy]

@@ -4,7 +4,6 @@
 import pytest
 
 from gicmodel.kvm import KvmError, Vgic
-from gicmodel.kvm.attributes import ITS_ADDRESS, Control, Group
 from gicmodel.layouts.registers.its import GITS_CTLR
 from gicmodel.memory import GuestMemory
 from tests.kvm.guest import DEVICES, RAM_BASE, RAM_BYTES, offset_of
@@ -33,66 +32,51 @@ def refusal(operation, *arguments):
 def test_an_address_that_an_its_cannot_have(created, address, errno):
     """Kernel selftests, vgic_init."""
     its = created.its[0]
-    assert refusal(its.set_attribute, Group.ADDR, ITS_ADDRESS, address) == errno
+    assert refusal(its.set_base_address, address) == errno
     assert its.base_address is None
 
 
 def test_the_last_address_and_a_second_one(created):
     its = created.its[0]
-    its.set_attribute(Group.ADDR, ITS_ADDRESS, IPA_END - 0x2_0000)
+    its.set_base_address(IPA_END - 0x2_0000)
     for address in (ITS_BASE, IPA_END - 0x2_0000, IPA_END, 0x1000):
-        assert refusal(its.set_attribute, Group.ADDR, ITS_ADDRESS, address) == "EEXIST"
+        assert refusal(its.set_base_address, address) == "EEXIST"
     assert its.base_address == IPA_END - 0x2_0000
-
-
-def test_the_address_of_another_device(created):
-    assert refusal(created.its[0].set_attribute, Group.ADDR, 2, ITS_BASE) == "ENODEV"
 
 
 def test_registers_before_there_is_an_address(created):
     its = created.its[0]
     assert refusal(its.user_read, offset_of("GITS_CTLR")) == "ENXIO"
-    assert refusal(its.set_attribute, Group.ITS_REGS, offset_of("GITS_BASER0"), 0) == "ENXIO"
-    its.set_attribute(Group.ADDR, ITS_ADDRESS, ITS_BASE)
-    its.set_attribute(Group.ITS_REGS, offset_of("GITS_CBASER"), 1 << 63 | DEVICES)
+    assert refusal(its.user_write, offset_of("GITS_BASER0"), 0) == "ENXIO"
+    its.set_base_address(ITS_BASE)
+    its.user_write(offset_of("GITS_CBASER"), 1 << 63 | DEVICES)
     assert its.cbaser >> 63
     assert its.user_read(offset_of("GITS_CTLR")) == GITS_CTLR.pack(Quiescent=1)
 
 
-@pytest.mark.parametrize(("group", "attribute"), [(Group.CTRL, 5), (Group.CTRL, 3), (Group.CTRL, -1), (9, 0), (5, 0)])
-def test_attributes_that_an_its_does_not_have(created, group, attribute):
-    assert refusal(created.its[0].set_attribute, group, attribute) == "ENXIO"
-
-
-@pytest.mark.parametrize(("group", "attribute"), [(Group.CTRL, 1), (Group.CTRL, 4), (Group.CTRL, 99), (Group.ADDR, 0)])
-def test_attributes_that_the_gic_does_not_have(created, group, attribute):
-    assert refusal(created.set_attribute, group, attribute) == "ENXIO"
-
-
-def test_control_attributes_do_what_they_name(setup1):
+def test_save_reset_and_restore_bring_back_what_was_mapped(setup1):
     its = setup1.its
     setup1.command("INT", DeviceID=2, EventID=20)
     saved = setup1.mappings()
-    its.set_attribute(Group.CTRL, Control.ITS_SAVE_TABLES)
-    setup1.vgic.set_attribute(Group.CTRL, Control.SAVE_PENDING_TABLES)
+    its.save_tables()
+    setup1.vgic.save_pending_tables()
     assert setup1.pending_bit(3, 8195)
     registers = its.cbaser, its.baser_device_table, its.baser_coll_table
-    its.set_attribute(Group.CTRL, Control.ITS_RESET)
+    its.reset()
     assert setup1.mappings() == ({}, {})
     for name, value in zip(("GITS_CBASER", "GITS_BASER0", "GITS_BASER1"), registers, strict=True):
-        its.set_attribute(Group.ITS_REGS, offset_of(name), value)
-    its.set_attribute(Group.CTRL, Control.ITS_RESTORE_TABLES)
+        its.user_write(offset_of(name), value)
+    its.restore_tables()
     assert setup1.mappings() == saved
-    its.set_attribute(Group.CTRL, Control.INIT)
 
 
 def test_before_init(created):
-    assert refusal(created.set_attribute, Group.CTRL, Control.SAVE_PENDING_TABLES) == "ENXIO"
+    assert refusal(created.save_pending_tables) == "ENXIO"
     assert refusal(created.redistributors[0].user_read, offset_of("GICR_CTLR")) == "EBUSY"
     assert refusal(created.redistributors[0].user_write, offset_of("GICR_CTLR"), 0) == "EBUSY"
     assert refusal(created.load, 0, 0) == "EBUSY"
     assert not created.running
-    created.set_attribute(Group.CTRL, Control.INIT)
+    created.init()
     created.save_pending_tables()
     created.load(0, 0)
 

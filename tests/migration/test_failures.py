@@ -8,8 +8,8 @@ from gicmodel.kvm import KvmError
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.migration import DeviceState, Host, Migration, MigrationError, Options
 from gicmodel.migration.host import RAM_BYTES
+from gicmodel.migration.machine import pending_interrupts, pending_vlpis
 from gicmodel.migration.migrate import plan_of
-from gicmodel.migration.pending import pending_interrupts, pending_vlpis
 from gicmodel.migration.ram import Connection
 from gicmodel.migration.steps import no_progress
 from gicmodel.policy import Policy

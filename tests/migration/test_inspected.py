@@ -14,8 +14,7 @@ from gicmodel.inspection import inspect
 from gicmodel.inspection.rules import find
 from gicmodel.migration import DeviceState, Options
 from gicmodel.migration.guest import enable_sgis, send_command
-from gicmodel.migration.machine import save_ram
-from gicmodel.migration.pending import pending_lpis, pending_sgis, pending_vlpis
+from gicmodel.migration.machine import pending_lpis, pending_sgis, pending_vlpis, save_ram
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import VmSize, run_trial

@@ -9,7 +9,7 @@ import pytest
 
 from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from gicmodel.migration import STEPS, DeviceState, Migration
-from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.machine import pending_vlpis
 from tests.migration.machines import new_host, new_vm
 
 TAKE = dict(STEPS)

@@ -6,7 +6,7 @@ from gicmodel.layouts.registers.its import GITS_BASER, GITS_CTLR
 from gicmodel.layouts.registers.redistributor import GICR_PROPBASER
 from gicmodel.memory import GuestMemory
 from gicmodel.migration import VirtualMachine
-from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.machine import pending_vlpis
 from tests.migration.machines import DISABLED, ENABLED, FLAT, configure, new_host, new_vm, resources
 
 ALL = [0, 1, 2, 3]

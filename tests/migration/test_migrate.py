@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gicmodel.kvm import KvmError
 from gicmodel.layouts.lpi_tables import byte_of
 from gicmodel.migration import MigrationError, new_virtual_machine
-from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.machine import pending_vlpis
 from tests.migration.machines import DISABLED, ENABLED, configure, expected, fire_all, migrate, new_host, new_vm
 
 

@@ -9,7 +9,7 @@ from gicmodel.kvm import KvmError
 from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from gicmodel.memory import PAGE_BYTES
 from gicmodel.migration import STEPS, DeviceState, Migration, MigrationError, new_virtual_machine
-from gicmodel.migration.pending import pending_interrupts, pending_vlpis
+from gicmodel.migration.machine import pending_interrupts, pending_vlpis
 from tests.migration.machines import expected, migrate, new_host, new_vm, resources
 
 COVER_LETTER = [

@@ -10,7 +10,7 @@ from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
 from gicmodel.kvm import KvmError
 from gicmodel.migration import DeviceState, Migration, Options, Policy
-from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.machine import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import run_trial

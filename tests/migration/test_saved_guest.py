@@ -16,8 +16,8 @@ from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, table_bytes
 from gicmodel.migration import DeviceState, Host, Resume, config_for
 from gicmodel.migration.guest import send_command
+from gicmodel.migration.machine import pending_vlpis
 from gicmodel.migration.migrate import DEFAULTS, FLUSH_PATH
-from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import run_trial

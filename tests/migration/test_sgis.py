@@ -14,8 +14,8 @@ from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.migration import Host, Migration, MigrationError, Options, state
 from gicmodel.migration.guest import enable_sgis
+from gicmodel.migration.machine import pending_interrupts, pending_sgis
 from gicmodel.migration.migrate import plan_of
-from gicmodel.migration.pending import pending_interrupts, pending_sgis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import run_trial

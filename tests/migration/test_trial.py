@@ -8,7 +8,7 @@ from gicmodel.config import GicConfig
 from gicmodel.errors import Interrupted
 from gicmodel.kvm import KvmError
 from gicmodel.migration import Migration, MigrationError, Options, VirtualMachine
-from gicmodel.migration.pending import pending_interrupts, pending_vlpis
+from gicmodel.migration.machine import pending_interrupts, pending_vlpis
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import VmSize, raise_some, run_trial, vm_targets
 from gicmodel.migration.verdict import Verdict

@@ -4,7 +4,7 @@ import pytest
 from gicmodel.driver import DriverError
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.migration import DeviceState, VfioDevice
-from gicmodel.migration.pending import pending_interrupts, pending_vlpis
+from gicmodel.migration.machine import pending_interrupts, pending_vlpis
 from tests.migration.machines import FLAT, new_host, new_vm, resources
 
 

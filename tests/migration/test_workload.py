@@ -11,7 +11,7 @@ from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER
 from gicmodel.migration import Options, Policy
 from gicmodel.migration.guest import send_command
-from gicmodel.migration.pending import pending_interrupts
+from gicmodel.migration.machine import pending_interrupts
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import VmSize, run_trial
 from gicmodel.migration.workload import Workload

@@ -6,7 +6,7 @@ import pytest
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.memory import PAGE_BYTES
 from gicmodel.migration import STEPS, Migration, Policy
-from gicmodel.migration.pending import pending_vlpis
+from gicmodel.migration.machine import pending_vlpis
 from gicmodel.migration.vfio import enable_vectors
 from tests.kvm.guest import DEVICES, ITTS, LEVEL2, Guest, without
 from tests.migration.machines import new_host, new_vm

@@ -28,8 +28,8 @@ from gicmodel.migration import (
     new_virtual_machine,
 )
 from gicmodel.migration.guest import enable_sgis
+from gicmodel.migration.machine import pending_interrupts
 from gicmodel.migration.migrate import plan_of
-from gicmodel.migration.pending import pending_interrupts
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.vfio import enable_vectors
 from gicmodel.migration.workload import Event, Workload

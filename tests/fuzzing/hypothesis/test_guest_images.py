@@ -11,8 +11,8 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.hypothesis.strategies import GuestImage, guest_images
 from gicmodel.jit import COMPILED
 from gicmodel.migration import Host, Resume, config_for
+from gicmodel.migration.machine import pending_vlpis
 from gicmodel.migration.migrate import FLUSH_PATH
-from gicmodel.migration.pending import pending_vlpis
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.trial import vm_targets
 
