@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests.conftest import missing, needed
 
 KERNELS = Path(os.environ.get("GICMODEL_KERNELS", "/usr/lib/debug/boot"))
 RELEASES = {"v3run": "6.1.0-50-cloud-arm64", "v612run": "6.12.117+deb13-cloud-arm64"}
@@ -20,7 +20,7 @@ def vmlinux(name):
     path = KERNELS / f"vmlinux-{RELEASES.get(name, RELEASES['v3run'])}"
     if not path.is_file():
         pytest.skip(f"{path} is not installed")
-    pytest.importorskip("drgn")
+    needed("drgn")
     return path
 
 

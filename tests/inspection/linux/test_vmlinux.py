@@ -19,6 +19,7 @@ from gicmodel.inspection.linux.registers import registers_of
 from gicmodel.inspection.linux.vmlinux import Vmlinux
 from gicmodel.inspection.paths import paths_of
 from gicmodel.inspection.rules import find
+from tests.conftest import needed
 from tests.inspection.linux import dumps
 from tests.inspection.linux.debug_info import vmlinux
 from tests.inspection.linux.dumps import changed
@@ -141,7 +142,7 @@ def test_another_builds_vmlinux_is_refused():
 
 @pytest.mark.parametrize("text", [b"", b"\x7fELF", b"text\n" * 100])
 def test_what_is_no_vmlinux_is_one_line(tmp_path, text):
-    pytest.importorskip("drgn")
+    needed("drgn")
     path, dump = tmp_path / "vmlinux", dumps.dump("v3run")
     path.write_bytes(text)
     found = find_kernels(dump)
