@@ -27,6 +27,7 @@ WITHOUT_NUMBA = [
     "gicmodel.cli.inspect",
     "gicmodel.cli.layouts",
     "gicmodel.cli.migrate",
+    "gicmodel.cli.native",
     "gicmodel.cli.replay",
     "gicmodel.kernel_cache",
 ]

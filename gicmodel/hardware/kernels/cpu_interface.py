@@ -12,7 +12,7 @@ import numpy as np
 from gicmodel.config import FIRST_PPI, FIRST_SPI, PRIORITY_BITS
 from gicmodel.hardware.kernels.cpu import forwarded_lpi
 from gicmodel.hardware.kernels.delivery import clear_lpi
-from gicmodel.hardware.kernels.highest import NO_PRIORITY, SPURIOUS
+from gicmodel.hardware.kernels.highest import NO_GROUP, NO_PRIORITY, SPURIOUS
 from gicmodel.hardware.kernels.inputs import (
     best_private,
     best_spi,
@@ -30,7 +30,7 @@ from gicmodel.jit import kernel
 from gicmodel.layouts.registers.cpu_interface import ICC_CTLR_EL1, ICC_SGI1R_EL1
 from gicmodel.layouts.registers.distributor import GICD_CTLR
 
-GROUP0, GROUP1, NO_GROUP = np.uint64(0), np.uint64(1), np.uint64(2)
+GROUP0, GROUP1 = np.uint64(0), np.uint64(1)
 IDLE = np.uint64(0xFF)
 """The running priority while no interrupt is active."""
 LEVEL_SHIFT = np.uint64(8 - PRIORITY_BITS)

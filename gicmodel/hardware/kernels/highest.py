@@ -23,6 +23,7 @@ NO_PRIORITY = np.uint64(0x100)
 """Less urgent than any."""
 NO_GROUP = np.uint64(2)
 NO_INTERRUPT = SPURIOUS, NO_PRIORITY, NO_GROUP
+"""(INTID, priority, group) where there is none."""
 
 VSGI_ENABLE, VSGI_GROUP, VSGI_PRIORITY = (VSGI_CONFIGURATION[name] for name in ("Enable", "Group", "Priority"))
 VSGI_COUNT = np.uint64(VSGIS)

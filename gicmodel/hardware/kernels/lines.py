@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.kernels.cpu_interface import GROUP0, NO_GROUP, signalled_group
+from gicmodel.hardware.kernels.cpu_interface import GROUP0, signalled_group
+from gicmodel.hardware.kernels.highest import NO_GROUP
 from gicmodel.hardware.kernels.state import CONFIG, DIST, DIST_AT, RD, Index, Machine, Word, rd_at, stir
 from gicmodel.hardware.kernels.virtual_interface import virtual_lines
 from gicmodel.hardware.kernels.words import ZERO
