@@ -174,7 +174,7 @@ class Vmlinux:
                 yield lpi, self._interrupt(irq, desc, pending)
 
     def _interrupt(self, irq: int, desc: drgn.Object, pending: int) -> Interrupt:
-        def held(read: Callable[[drgn.Object], str]) -> str | None:
+        def held(read: Callable[[drgn.Object], str | None]) -> str | None:
             return self._held(partial(read, desc))
 
         state = self._held(desc.core_internal_state__do_not_mess_with_it.value_)
@@ -201,14 +201,18 @@ class Vmlinux:
             action = action.next.read_()
         return ",".join(names)
 
-    def _device(self, desc: drgn.Object) -> str:
-        """The name of an interrupt's device, such as a PCI address; empty where it has none."""
+    def _device(self, desc: drgn.Object) -> str | None:
+        """The name of an interrupt's device, such as a PCI address; empty where it has none, as a doorbell."""
         msi_desc = desc.irq_common_data.msi_desc.read_()
-        return self._text(msi_desc.dev.kobj.name) if msi_desc and msi_desc.dev else ""
+        if not msi_desc:
+            return ""
+        # A message has a device, and that a name: where they are not, memory is not as the kernel had it.
+        return self._text(msi_desc.dev.kobj.name) or None
 
-    def _driver(self, desc: drgn.Object) -> str:
-        msi_desc = desc.irq_common_data.msi_desc.read_()
-        driver = msi_desc.dev.driver.read_() if msi_desc and msi_desc.dev else None
+    def _driver(self, desc: drgn.Object) -> str | None:
+        if not self._device(desc):
+            return None
+        driver = desc.irq_common_data.msi_desc.dev.driver.read_()
         return self._text(driver.name) if driver else ""
 
     def _cpus(self, desc: drgn.Object) -> str:

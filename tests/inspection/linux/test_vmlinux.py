@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.registers import read_registers
+from gicmodel.images.sources import read_dump
 from gicmodel.inspection import inspect
 from gicmodel.inspection.linux import vmlinux as module
 from gicmodel.inspection.linux.devices import KernelView, view_of
@@ -127,6 +128,13 @@ def test_kvms_latch_is_pending_in_software(vintid, verdict):
     found = inspected("v4run", damaged)
     verdicts = {path.intid: path.verdict for path in paths_of(found, found.events) if path.virtual}
     assert verdicts == {8192: "neither", 8193: "neither", 8194: "hardware"} | {vintid: verdict}
+
+
+def test_a_device_whose_memory_is_zero_is_not_none():
+    """That machine of QEMU was given the carved pages; the rest, with each struct msi_desc, is zero."""
+    _, view = viewed_by(read_dump(dumps.DUMPS / "v3run-qemu-kdump.xz"), vmlinux("v3run"))
+    assert len(view.interrupts) == 9
+    assert {(one.device, one.driver) for one in view.interrupts.values()} == {(None, None)}
 
 
 def test_another_builds_vmlinux_is_refused():
