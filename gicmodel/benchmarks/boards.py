@@ -65,10 +65,10 @@ def placement(config: GicConfig) -> Placement:
     )
 
 
-def booted_model(config: GicConfig) -> Lab:
+def booted_model(config: GicConfig, its_base: int | None = None) -> Lab:
     """The model, its ITS and redistributors enabled, collection n at redistributor n, devices 0..63 mapped."""
     gic = Gic(config, GuestMemory(RAM_BASE, RAM_BYTES))
-    model = Lab(gic, Bus(gic, its_base=ITS_BASE), placement(config), ptz=0)
+    model = Lab(gic, Bus(gic, its_base=its_base), placement(config), ptz=0)
     furnish(model)
     return model
 
@@ -82,7 +82,7 @@ def booted_twins() -> Iterator[tuple[Lab, Software]]:
     except QemuMissing as reason:
         raise PeerMissing(str(reason)) from reason
     with process:
-        model = booted_model(config)
+        model = booted_model(config, ITS_BASE)
         qemu = Software(config, process, model.bus.base, process.memory, model.placement, ptz=0)
         qemu.boot()
         furnish(qemu)
