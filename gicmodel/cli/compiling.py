@@ -18,6 +18,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.cli.progress import Watcher
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.workers import Workers, WorkersLost, local
 from gicmodel.hardware.kernels.state import Machine, new_machine
@@ -118,20 +119,12 @@ def _progress(kernels: int, bar: bool) -> Iterator[Callable[[], None]]:
         click.echo(f"gicmodel: compiling {kernels} kernels (first run only, up to a minute)", err=True)
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("compiling kernels, once"),
-        BarColumn(),
-        TextColumn("{task.fields[left]} left"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=kernels, left=kernels)
+    with Watcher() as watcher:
+        numbers = iter(range(kernels + 1))
 
         def advance() -> None:
-            progress.advance(task)
-            progress.update(task, left=kernels - int(progress.tasks[task].completed))
+            done = next(numbers)
+            watcher.progress("compiling kernels, once", done, kernels, f"{kernels - done} left")
 
+        advance()
         yield advance

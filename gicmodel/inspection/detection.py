@@ -26,7 +26,7 @@ ENOUGH = 0.5
 """The share of entries that must make sense."""
 
 
-class Verdict(NamedTuple):
+class Fit(NamedTuple):
     """What speaks for and against one profile: entries that make sense, entries seen, and why it is out, if it is."""
 
     profile: Profile
@@ -49,25 +49,25 @@ class Detection(NamedTuple):
 
 def detect(dump: Dump, units: Sequence[Its]) -> Detection:
     """The profile that the tables of the ITSs fit best; `opaque` if none fits."""
-    verdicts = [_judge(dump, units, profile) for profile in PROFILES.values() if profile is not OPAQUE]
-    evidence = [str(verdict) for verdict in verdicts]
-    fitting = [verdict for verdict in verdicts if not verdict.excluded and verdict.seen]
-    best = max(fitting, key=lambda verdict: (verdict.sense / verdict.seen, verdict.sense), default=None)
+    fits = [_judge(dump, units, profile) for profile in PROFILES.values() if profile is not OPAQUE]
+    evidence = [str(fit) for fit in fits]
+    fitting = [fit for fit in fits if not fit.excluded and fit.seen]
+    best = max(fitting, key=lambda fit: (fit.sense / fit.seen, fit.sense), default=None)
     if best is None or best.sense < ENOUGH * best.seen:
         return Detection(OPAQUE, [*evidence, "opaque: no known format fits"])
     return Detection(best.profile, evidence)
 
 
-def _judge(dump: Dump, units: Sequence[Its], profile: Profile) -> Verdict:
+def _judge(dump: Dump, units: Sequence[Its], profile: Profile) -> Fit:
     sense = seen = 0
     for its in units:
         excluded = _excluded(its, profile)
         if excluded:
-            return Verdict(profile, 0, 0, excluded)
+            return Fit(profile, 0, 0, excluded)
         for found in its.valid_tables.values():
             good, many = _sample(dump, found, profile)
             sense, seen = sense + good, seen + many
-    return Verdict(profile, sense, seen, "")
+    return Fit(profile, sense, seen, "")
 
 
 def _excluded(its: Its, profile: Profile) -> str:

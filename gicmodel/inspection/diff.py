@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.inspection import columns
-from gicmodel.inspection.columns import Column
+from gicmodel.inspection import things
 from gicmodel.inspection.inspection import Inspection
+from gicmodel.inspection.things import Things
 
 UNTOLD = "unknown"
 """What happened to something of which one dump does not tell."""
@@ -90,20 +90,20 @@ def is_host(found: Inspection) -> bool:
     return found.vpes.size > 0
 
 
-def _pairs(before: Inspection, after: Inspection, vpes: Sequence[int] | None) -> Iterator[tuple[Column, Column]]:
+def _pairs(before: Inspection, after: Inspection, vpes: Sequence[int] | None) -> Iterator[tuple[Things, Things]]:
     if is_host(before) != is_host(after):
         host, guest = (before, after) if is_host(before) else (after, before)
-        both = zip(*columns.vlpis(host, guest, _order(host, guest, vpes)), strict=True)
+        both = zip(*things.vlpis(host, guest, _order(host, guest, vpes)), strict=True)
         yield from both if host is before else ((two, one) for one, two in both)
         return
     for number in sorted({unit.number for unit in (*before.its, *after.its)}):
-        yield columns.events(before, number), columns.events(after, number)
-        yield columns.collections(before, number), columns.collections(after, number)
-    for column in (columns.vpes, columns.configuration, columns.pending, columns.tables):
-        yield column(before), column(after)
+        yield things.events(before, number), things.events(after, number)
+        yield things.collections(before, number), things.collections(after, number)
+    for each in (things.vpes, things.configuration, things.pending, things.tables):
+        yield each(before), each(after)
 
 
-def _tell_missing(comparison: Comparison, what: str, side: Column, other: Column, backwards: bool = False) -> None:
+def _tell_missing(comparison: Comparison, what: str, side: Things, other: Things, backwards: bool = False) -> None:
     """Note the things of `side` that `other` lacks, or of which its dump does not tell whether it does."""
     missing = ~np.isin(side.keys, other.keys)
     sure = missing.copy()
@@ -115,8 +115,8 @@ def _tell_missing(comparison: Comparison, what: str, side: Column, other: Column
 def _tell(
     comparison: Comparison,
     what: str,
-    side: Column,
-    other: Column,
+    side: Things,
+    other: Things,
     chosen: NDArray[np.bool_],
     backwards: bool = False,
 ) -> None:

@@ -28,7 +28,7 @@ def _every(keys: Keys) -> NDArray[np.bool_]:
     return np.ones(keys.size, np.bool_)
 
 
-class Column(NamedTuple):
+class Things(NamedTuple):
     """Things by key (uint64, [n], no key twice), the value of each (int64, [n]), and how both are told.
 
     `tells` says of keys (any of them not in the column) whether the dump shows that there is no such thing.
@@ -42,12 +42,12 @@ class Column(NamedTuple):
     tells: Callable[[Keys], NDArray[np.bool_]] = _every
 
 
-def events(found: Inspection, its: int) -> Column:
+def events(found: Inspection, its: int) -> Things:
     """The events of an ITS, by device and event: what each maps to."""
     rows = found.events[found.events["its"] == its]
     target = np.where(rows["virtual"], rows["vPEID"], rows["ICID"]).astype(np.int64)
     values = rows["virtual"].astype(np.int64) << 48 | target << 32 | rows["INTID"].astype(np.int64)
-    return Column(
+    return Things(
         "mapping",
         event_keys(rows),
         values,
@@ -62,13 +62,13 @@ def _event_value(value: int) -> str:
     return f"vINTID {value & _LOW} of vPE {target}" if value >> 48 else f"INTID {value & _LOW} of collection {target}"
 
 
-def collections(found: Inspection, its: int) -> Column:
+def collections(found: Inspection, its: int) -> Things:
     """The collections of an ITS: the redistributor of each."""
     rows = found.collections[found.collections["its"] == its]
     _, first = np.unique(rows["ICID"], return_index=True)
     rows = rows[first]
     keys = rows["ICID"].astype(np.uint64)
-    return Column(
+    return Things(
         "mapping",
         keys,
         rows["RDbase"],
@@ -78,12 +78,12 @@ def collections(found: Inspection, its: int) -> Column:
     )
 
 
-def vpes(found: Inspection) -> Column:
+def vpes(found: Inspection) -> Things:
     """The vPEs: the redistributor of each."""
     _, first = np.unique(found.vpes["vPEID"], return_index=True)
     rows = found.vpes[first]
     keys = rows["vPEID"].astype(np.uint64)
-    return Column("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(_tells_vpes(found)))
+    return Things("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(_tells_vpes(found)))
 
 
 def _no_event(found: Inspection, mapped: Keys) -> Callable[[Keys], NDArray[np.bool_]]:
@@ -100,7 +100,7 @@ def _rdbase(value: int) -> str:
     return "RDbase unknown" if value == UNKNOWN else f"RDbase {value}"
 
 
-def configuration(found: Inspection) -> Column:
+def configuration(found: Inspection) -> Things:
     """The interrupts that events map to: the configuration byte of each."""
     rows = found.events
     every = interrupt_keys(rows["virtual"], np.where(rows["virtual"], rows["vPEID"], 0), rows["INTID"])
@@ -108,7 +108,7 @@ def configuration(found: Inspection) -> Column:
     rows, keys = rows[known], every[known]
     keys, first = np.unique(keys, return_index=True)
     values = rows["configuration"][first].astype(np.int64)
-    return Column(
+    return Things(
         "configuration",
         keys,
         values,
@@ -118,11 +118,11 @@ def configuration(found: Inspection) -> Column:
     )
 
 
-def pending(found: Inspection) -> Column:
+def pending(found: Inspection) -> Things:
     """The pending interrupts."""
     rows = found.pending
     keys = np.unique(interrupt_keys(rows["virtual"], rows["target"], rows["INTID"]))
-    return Column(
+    return Things(
         "pending",
         keys,
         np.ones(keys.size, np.int64),
@@ -132,7 +132,7 @@ def pending(found: Inspection) -> Column:
     )
 
 
-def tables(found: Inspection) -> Column:
+def tables(found: Inspection) -> Things:
     """The tables: where each is."""
     regions = Regions(found)
     rows = regions.rows[regions.rows["kind"] != LEVEL2]
@@ -140,10 +140,10 @@ def tables(found: Inspection) -> Column:
     keys, first = np.unique(keys, return_index=True)
     rows = rows[first]
     names = dict(zip(keys.tolist(), map(regions.name, rows), strict=True))
-    return Column("table", keys, rows["address"], lambda key: names[key], hex)
+    return Things("table", keys, rows["address"], lambda key: names[key], hex)
 
 
-def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[list[Column], list[Column]]:
+def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[list[Things], list[Things]]:
     """The vLPIs of a host's vPEs and of a guest's vCPUs: mapping, configuration and pending state.
 
     A guest has interrupts that are not forwarded; they are none of the host's business and left out.
@@ -181,14 +181,14 @@ def _sides(
     configuration: NDArray[np.int16],
     pending: Keys,
     tells: Callable[[Keys], NDArray[np.bool_]],
-) -> list[Column]:
+) -> list[Things]:
     pending = np.unique(pending)
     known = configuration >= 0
     ones = np.ones(mapped.size, np.int64), np.ones(pending.size, np.int64)
     values = configuration[known].astype(np.int64)
     return [
-        Column("mapping", mapped, ones[0], _vlpi_name, lambda value: "mapped", _all_or_none(_tells_all_events(found))),
-        Column(
+        Things("mapping", mapped, ones[0], _vlpi_name, lambda value: "mapped", _all_or_none(_tells_all_events(found))),
+        Things(
             "configuration",
             mapped[known],
             values,
@@ -196,7 +196,7 @@ def _sides(
             _configuration_value,
             _no_event(found, mapped),
         ),
-        Column("pending", pending, ones[1], _vlpi_name, lambda value: "pending", tells),
+        Things("pending", pending, ones[1], _vlpi_name, lambda value: "pending", tells),
     ]
 
 
