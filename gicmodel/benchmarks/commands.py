@@ -56,9 +56,9 @@ KINDS = {
     "MAPTI": Kind("MAPTI", "", 10),
     "VMAPTI": Kind("VMAPTI", "", 10),
     "INT to LPI": Kind("INT", "MAPTI", 10),
-    "INT to vLPI": Kind("INT", "VMAPTI", 10),
+    "INT to vLPI": Kind("INT", "VMAPTI", 12),
     "MOVI": Kind("MOVI", "MAPTI", 10),
-    "VMOVI": Kind("VMOVI", "VMAPTI", 10),
+    "VMOVI": Kind("VMOVI", "VMAPTI", 12),
     "INV": Kind("INV", "MAPTI", 500, SLOW_COMMANDS),
     "DISCARD": Kind("DISCARD", "MAPTI", 10),
 }

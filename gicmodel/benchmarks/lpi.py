@@ -68,7 +68,8 @@ BENCHMARKS = (
         Benchmark(
             f"load, {bits}-bit tables, with the register write",
             partial(load_beside_memcpy, bits, True),
-            Goal("speed", 0.5),
+            # Of smaller tables it is Python's cost of one write.
+            Goal("speed", 0.5) if bits == SIZES[-1] else None,
         )
         for bits in SIZES
     ),

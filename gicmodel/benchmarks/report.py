@@ -35,6 +35,7 @@ GROUPS = {
     "vpt": "VPTs cleaned on VMAPP {V,Alloc} = {0,1} and read on VMAPP V=1",
     "lpi": "LPI pending tables loaded on EnableLPIs",
     "save": "save_pending_tables of a VM",
+    "tables": "SAVE_TABLES and RESTORE_TABLES of a guest's ITS",
     "residency": "a vPE scheduled and descheduled",
     "commands": "commands from a full queue",
     "translater": "GITS_TRANSLATER writes in bulk",

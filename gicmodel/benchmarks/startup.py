@@ -104,8 +104,8 @@ def compile_anew(cache: Path) -> None:
 
 
 BENCHMARKS = (
-    Benchmark("layouts", partial(beside_import, LAYOUTS, "ITT_addr", "numpy"), Goal("cost", 2)),
-    Benchmark("inspect", inspect, Goal("cost", 2)),
+    Benchmark("layouts", partial(beside_import, LAYOUTS, "ITT_addr", "numpy"), Goal("cost", 1.8)),
+    Benchmark("inspect", inspect, Goal("cost", 2.5)),
     Benchmark("migrate, warm", partial(beside_import, MIGRATE, "arrived once", "numba"), Goal("cost", 2)),
     Benchmark("migrate, nothing compiled", cold_migrate, Goal("cost", 3)),
     Benchmark("compile", compile_all, once=True),
