@@ -51,7 +51,7 @@ def placement(config: GicConfig) -> Placement:
     """Flat tables of 64 KiB pages, far enough apart for any machine that is measured."""
     vpes = VPE_CONFIGURATION if config.v41 else VTE
     places = ((DTE, DEVICE_TABLE, 8), (CTE, COLLECTION_TABLE, 8), (vpes, VPE_TABLE, 32 if config.v41 else 8))
-    tables = tuple(TablePlace.flat(layout, Geometry(2, False, pages), address) for layout, address, pages in places)
+    tables = tuple(TablePlace.of(Geometry(2, False, pages), layout, address) for layout, address, pages in places)
     return Placement(
         lpi_configuration=CONFIGURATION,
         pending_tables=tuple(PENDING + rd * PENDING_STRIDE for rd in range(config.redistributors)),

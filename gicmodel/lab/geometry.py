@@ -13,15 +13,3 @@ class Geometry:
     page_size: int = 0
     indirect: bool = False
     pages: int = 1
-
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of one page."""
-        return 0x1000 << 2 * self.page_size
-
-    def capacity(self, entry_bytes: int) -> int:
-        """How many IDs the table has entries for; in two levels, if every level 2 page exists."""
-        per_page = self.page_bytes // entry_bytes
-        if self.indirect:
-            return self.pages * self.page_bytes // 8 * per_page
-        return self.pages * self.page_bytes // entry_bytes

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from gicmodel.config import GicConfig
 from gicmodel.driver.allocator import FreeRanges
@@ -12,6 +13,7 @@ from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import PENDING_ALIGNMENT, table_bytes
+from gicmodel.layouts.table import PAGE_SIZES, Table
 from gicmodel.memory import PAGE_BYTES
 
 RAM_BASE, RAM_BYTES = 0x8000_0000, 64 << 20
@@ -19,36 +21,35 @@ ITTS, VPTS, VCONFS = 3, 3, 2
 
 
 @dataclass(frozen=True)
-class TablePlace:
-    """A table of an ITS: `address` is the register's, `entries` that of entry 0, and there are `count` entries.
+class TablePlace(Table):
+    """A table that software has set aside for `count` entries, the first of which is at `entries`.
 
     Of two levels, every page that an ID needs exists, one after the other.
     """
 
-    layout: Layout
-    geometry: Geometry
-    address: int
-    entries: int
-    count: int
+    entries: int = 0
+    count: int = 0
 
     @classmethod
-    def flat(cls, layout: Layout, geometry: Geometry, address: int) -> TablePlace:
-        """A table of one level."""
-        return cls(layout, geometry, address, address, geometry.capacity(layout.bytes))
+    def of(cls, geometry: Geometry, layout: Layout, address: int) -> Self:
+        """A table at an address; of two levels, without a page yet."""
+        page = PAGE_SIZES[geometry.page_size]
+        table = cls(address, geometry.pages * page, layout.bytes, page, geometry.indirect)
+        return table if table.indirect else replace(table, entries=address, count=table.capacity)
 
     @property
     def register_fields(self) -> dict[str, int]:
         """What GITS_BASER<n>, or GICR_VPROPBASER, says of it."""
-        size = {"Page_Size": self.geometry.page_size, "Size": self.geometry.pages - 1}
-        return {"Valid": 1, "Physical_Address": self.address, "Indirect": int(self.geometry.indirect), **size}
+        size = {"Page_Size": PAGE_SIZES.index(self.page_bytes), "Size": self.size // self.page_bytes - 1}
+        return {"Valid": 1, "Physical_Address": self.address, "Indirect": int(self.indirect), **size}
 
     def level1(self) -> list[tuple[int, int]]:
         """(address, value) of the level 1 entries; none of a flat table."""
-        page = self.geometry.page_bytes
-        pages = -(-self.count * self.layout.bytes // page) if self.geometry.indirect else 0
+        pages = -(-self.count // self.per_page) if self.indirect else 0
+        addresses = (self.entries + index * self.page_bytes for index in range(pages))
         return [
-            (self.address + index * LEVEL1.bytes, LEVEL1.pack(Valid=1, Physical_Address=self.entries + index * page))
-            for index in range(pages)
+            (self.address + index * LEVEL1.bytes, LEVEL1.pack(Valid=1, Physical_Address=address))
+            for index, address in enumerate(addresses)
         ]
 
 
@@ -91,13 +92,11 @@ class Allocation:
 
     def table(self, layout: Layout, geometry: Geometry, id_bits: int) -> TablePlace:
         """A table; of two levels, with every page that an ID within `id_bits` needs."""
-        page, capacity = geometry.page_bytes, geometry.capacity(layout.bytes)
-        address = self.take(geometry.pages * page)
-        if not geometry.indirect:
-            return TablePlace.flat(layout, geometry, address)
-        per_page = page // layout.bytes
-        pages = -(-min(capacity, 1 << id_bits) // per_page)
-        return TablePlace(layout, geometry, address, self.take(pages * page), pages * per_page)
+        table = TablePlace.of(geometry, layout, self.take(geometry.pages * PAGE_SIZES[geometry.page_size]))
+        if not table.indirect:
+            return table
+        pages = -(-min(table.capacity, 1 << id_bits) // table.per_page)
+        return replace(table, entries=self.take(pages * table.page_bytes), count=pages * table.per_page)
 
 
 def place(config: GicConfig, geometry: Geometry, allocation: Allocation, queue_bytes: int = PAGE_BYTES) -> Placement:

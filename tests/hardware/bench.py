@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,10 +69,10 @@ class Bench:
 
     def _placement(self) -> Placement:
         def table(layout: Layout, address: int) -> TablePlace:
-            geometry = Geometry(indirect=self.indirect)
+            found = TablePlace.of(Geometry(indirect=self.indirect), layout, address)
             if not self.indirect:
-                return TablePlace.flat(layout, geometry, address)
-            return TablePlace(layout, geometry, address, address + PAGE_BYTES, 2 * PAGE_BYTES // layout.bytes)
+                return found
+            return replace(found, entries=address + PAGE_BYTES, count=2 * PAGE_BYTES // layout.bytes)
 
         vpe = VPE_CONFIGURATION if self.config.v41 else VTE
         numbers = range(self.config.its)

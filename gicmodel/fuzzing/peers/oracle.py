@@ -14,9 +14,8 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everything, check_queues
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.peers.peer import HardwarePeer
-from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, Machine
+from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, Machine, draw_geometry
 from gicmodel.fuzzing.programs.program import Event, Step, runs
-from gicmodel.lab.geometry import Geometry
 from gicmodel.memory import ExternalAbort
 from gicmodel.spec import AbstractGic
 
@@ -96,7 +95,7 @@ def draw_machine(random: np.random.Generator, architecture: str) -> Machine:
     policies = POLICIES[architecture]
     policy = policies[int(random.integers(len(policies)))]
     config = GicConfig(**(choices | _SMALL | dict(policy) | {"architecture": architecture}))
-    return Machine(config, Geometry(int(random.integers(3)), bool(random.integers(2)), int(random.integers(1, 4))))
+    return Machine(config, draw_geometry(random))
 
 
 PEER = OraclePeer()

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
 from gicmodel.fuzzing.programs.program import Program
@@ -71,6 +73,11 @@ class Machine:
 
     config: GicConfig
     geometry: Geometry
+
+
+def draw_geometry(random: np.random.Generator) -> Geometry:
+    """Any layout of tables that a program can name."""
+    return Geometry(int(random.integers(_PAGE_SIZES)), bool(random.integers(2)), int(random.integers(1, _MOST_PAGES)))
 
 
 def limits(machine: Machine) -> dict[str, range]:

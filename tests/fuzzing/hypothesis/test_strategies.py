@@ -23,7 +23,9 @@ from gicmodel.fuzzing.hypothesis.strategies import (
 )
 from gicmodel.fuzzing.programs.universe import Universe, mnemonics, words
 from gicmodel.lab.geometry import Geometry
+from gicmodel.lab.placement import TablePlace
 from gicmodel.layouts.commands import COMMANDS, OPCODES, decode_command, encode
+from gicmodel.layouts.its_tables import DTE, ITE
 from gicmodel.spec import AbstractGic
 from gicmodel.spec.state import Command
 
@@ -115,14 +117,15 @@ def test_reserved_bits_do_not_change_the_fields(architecture: str, data: st.Data
 
 @given(geometries())
 def test_capacity(geometry: Geometry) -> None:
-    per_page = geometry.page_bytes // 8
+    table = TablePlace.of(geometry, DTE, 0)
+    per_page = (0x1000 << 2 * geometry.page_size) // 8
     levels = per_page if geometry.indirect else 1
-    assert geometry.capacity(8) == geometry.pages * per_page * levels
+    assert table.capacity == geometry.pages * per_page * levels
 
 
 def test_capacity_of_a_known_table() -> None:
-    assert Geometry(page_size=2, indirect=True, pages=1).capacity(8) == 1 << 26
-    assert Geometry(page_size=0, indirect=False, pages=1).capacity(12) == 341
+    assert TablePlace.of(Geometry(page_size=2, indirect=True, pages=1), DTE, 0).capacity == 1 << 26
+    assert TablePlace.of(Geometry(page_size=0, indirect=False, pages=1), ITE, 0).capacity == 341
 
 
 @given(configurations(architecture="4.0", its=2))

@@ -21,11 +21,10 @@ from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuProcess, find_binary
 from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.programs.draw import commands_for, draw_packets, draw_steps
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import Machine, draw_geometry
 from gicmodel.fuzzing.programs.program import CommandWords, Event, Step, runs
 from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.lab import tables_seen
-from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.memory import ExternalAbort
 
@@ -166,7 +165,7 @@ class QemuPeer(HardwarePeer):
     def machine(self, random: np.random.Generator, architecture: str) -> Machine:
         """Two to five redistributors, and any geometry."""
         config = _config_like_qemu(architecture, int(random.integers(2, 6)))
-        return Machine(config, Geometry(int(random.integers(3)), bool(random.integers(2)), int(random.integers(1, 4))))
+        return Machine(config, draw_geometry(random))
 
     def start(self, machine: Machine) -> AgainstQemu:
         """Boot both. Raises UnusableInput without QEMU, and for a machine that is not QEMU's."""
