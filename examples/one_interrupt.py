@@ -8,7 +8,7 @@ from gicmodel.memory import GuestMemory
 
 memory = GuestMemory(0x8000_0000, 1 << 30)
 gic = Gic(GicConfig(redistributors=2), memory)
-driver = GicDriver(gic, memory, PageAllocator(memory, memory.base, memory.end))
+driver = GicDriver(gic, PageAllocator(memory, memory.base, memory.end))
 driver.probe()
 
 vm = driver.vpes.create_vm(nr_vpes=1)

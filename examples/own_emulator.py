@@ -134,7 +134,7 @@ cpu.msr("ICC_IGRPEN1_EL1", 1)
 cpu.vector = interrupted
 
 # A kernel's ITS driver, as long as a page, is here the package's own; it could run on the emulated CPU as well.
-driver = GicDriver(machine.gic, machine.ram, PageAllocator(machine.ram, RAM, machine.ram.end))
+driver = GicDriver(machine.gic, PageAllocator(machine.ram, RAM, machine.ram.end))
 driver.probe()
 disk = driver.lpis.create_device(DISK, 4)
 driver.lpis.activate(disk, 2)

@@ -87,9 +87,10 @@ class Flushing:
         if not self.driver.gic.is_v4:
             tables = _timed(partial(write_pending_tables, self.dist, None, lpi_by_lpi))
             return {"tables": tables, "whole": tables}
-        unmap, clean = self._timed_hardware(self.dist.vlpis.unmap_all_vpes)
-        tables = _timed(partial(write_pending_tables, self.dist, self.dist.vlpis, lpi_by_lpi))
-        map_, read = self._timed_hardware(self.dist.vlpis.map_all_vpes)
+        vlpis = self.dist.vlpis
+        unmap, clean = self._timed_hardware(partial(vlpis.unmap_vpes, vlpis.vm.vpes))
+        tables = _timed(partial(write_pending_tables, self.dist, vlpis, lpi_by_lpi))
+        map_, read = self._timed_hardware(partial(vlpis.map_vpes, vlpis.vm.vpes))
         times = (unmap, clean, tables, map_, read)
         return dict(zip(PARTS, times, strict=True)) | {"whole": unmap + tables + map_}
 

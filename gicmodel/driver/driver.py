@@ -33,7 +33,6 @@ from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.vlpis import VirtualLpis
 from gicmodel.driver.vpes import VirtualPes
 from gicmodel.driver.vsgis import VirtualSgis
-from gicmodel.memory import GuestMemory
 
 
 class GicDriver:
@@ -43,14 +42,13 @@ class GicDriver:
     `lpis.create_device` its_create_device. `gic` is what probing found. Every operation returns when the ITS has read
     its commands, except inside `gic.batch`. A driver that does something else has its own class for that part.
 
-        driver = GicDriver(gic, memory, PageAllocator(memory, start, end))
+        driver = GicDriver(gic, PageAllocator(memory, start, end))
         driver.probe()
         device = driver.lpis.create_device(0x42, 8)
 
     Args:
         gic: the registers.
-        memory: the RAM that tables are in.
-        allocator: the part of `memory` that is this driver's.
+        allocator: the part of RAM that is this driver's, for tables.
         lpi_id_bits: width of INTIDs, physical and virtual (GICD_TYPER.IDbits + 1).
         vpe_id_bits: width of vPEIDs (GICD_TYPER2.VID + 1).
         redistributor_bases: physical address of each RD_base, as firmware tells it; for GITS_TYPER.PTA = 1 only.
@@ -64,14 +62,13 @@ class GicDriver:
     def __init__(
         self,
         gic: GicPort,
-        memory: GuestMemory,
         allocator: PageAllocator,
         lpi_id_bits: int = 16,
         vpe_id_bits: int = 16,
         redistributor_bases: Sequence[int] = (),
         relax: Relax = lambda: None,
     ) -> None:
-        self.gic = HostGic(gic, memory, allocator, lpi_id_bits, vpe_id_bits, redistributor_bases, relax)
+        self.gic = HostGic(gic, allocator, lpi_id_bits, vpe_id_bits, redistributor_bases, relax)
         self.lpis = self.lpis_class(self.gic)
         self.doorbells = Doorbells(self.gic, self.lpis)
         self.vpes = self.vpes_class(self.gic, self.lpis, self.doorbells)

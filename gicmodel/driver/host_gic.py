@@ -15,7 +15,6 @@ from gicmodel.driver.its import ItsNode
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.tables import ConfigurationTable, its_allocate_pending_table
-from gicmodel.memory import GuestMemory
 
 
 class HostGic:
@@ -27,14 +26,13 @@ class HostGic:
     def __init__(
         self,
         gic: GicPort,
-        memory: GuestMemory,
         allocator: PageAllocator,
         lpi_id_bits: int,
         vpe_id_bits: int,
         redistributor_bases: Sequence[int],
         relax: Relax,
     ) -> None:
-        self.memory = memory
+        self.memory = allocator.memory
         self.allocator = allocator
         self.lpi_id_bits = lpi_id_bits
         self.vpe_id_bits = vpe_id_bits

@@ -212,7 +212,7 @@ class Forwarding:
             self._dist.lpis.rows["pending_latch"][slots] = False
             self.counts.transferred += len(slots)
             self._unseen.update(slots)
-            self._dist.vlpis.set_pending_many(slots)
+            self._dist.vlpis.set_pending(slots, True)
 
     def _retrieve(self, slots: NDArray[np.int64]) -> None:
         if not self._dist.has_gicv4_1:
@@ -221,7 +221,7 @@ class Forwarding:
         if not self.devices_stopped:
             raise KvmError("EBUSY", "devices may send interrupts, which would be lost while their vPEs are unmapped")
         vlpis, rows = self._dist.vlpis, self._dist.lpis.rows
-        with vlpis.unmapped(np.unique(rows["target_vcpu"][slots]).tolist()):
+        with vlpis.unmapped([vlpis.vpe(vcpu) for vcpu in np.unique(rows["target_vcpu"][slots]).tolist()]):
             pending = vlpis.pending(slots)
         rows["pending_latch"][slots[pending]] = True
         queue_all(self._dist, slots[pending])

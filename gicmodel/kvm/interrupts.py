@@ -134,7 +134,7 @@ def update_affinity(dist: VgicDist, slot: int, vcpu: int) -> None:
 def set_pending(dist: VgicDist, slot: int) -> None:
     """Make the LPI pending, in the GIC if it is forwarded (Linux `vgic_its_trigger_msi`)."""
     if dist.lpis.rows["hw"][slot]:
-        dist.vlpis.set_pending(slot, True)
+        dist.vlpis.set_pending([slot], True)
     else:
         set_latch(dist, slot)
 
@@ -149,7 +149,7 @@ def clear_pending(dist: VgicDist, slot: int) -> None:
     """Make the LPI not pending."""
     dist.lpis.rows["pending_latch"][slot] = False
     if dist.lpis.rows["hw"][slot]:
-        dist.vlpis.set_pending(slot, False)
+        dist.vlpis.set_pending([slot], False)
 
 
 def _read_configuration(dist: VgicDist, intid: int) -> int:

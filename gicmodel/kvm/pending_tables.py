@@ -75,11 +75,8 @@ def save_pending_tables(dist: VgicDist, lpi_by_lpi: bool = False) -> None:
     if not (dist.has_gicv4_1 and dist.behaviour.moves_pending_state):
         write_pending_tables(dist, None, lpi_by_lpi)
         return
-    dist.vlpis.unmap_all_vpes()
-    try:
+    with dist.vlpis.unmapped(dist.vlpis.vm.vpes):
         write_pending_tables(dist, dist.vlpis, lpi_by_lpi)
-    finally:
-        dist.vlpis.map_all_vpes()
 
 
 def write_pending_tables(dist: VgicDist, vlpis: Vlpis | None, lpi_by_lpi: bool) -> None:

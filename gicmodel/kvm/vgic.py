@@ -182,12 +182,12 @@ class Vgic:
         return bool(self.dist.vlpis.pending(np.array([slot]))[0])
 
     def unmap_all_vpes(self) -> None:
-        """Bring every VPT in host RAM up to date; see `Vlpis.unmap_all_vpes`. KvmError ENODEV without GICv4."""
-        self.dist.vlpis.unmap_all_vpes()
+        """Bring every VPT in host RAM up to date; see `Vlpis.unmap_vpes`. KvmError ENODEV without GICv4."""
+        self.dist.vlpis.unmap_vpes(self.dist.vlpis.vm.vpes)
 
     def map_all_vpes(self) -> None:
         """The reverse of `unmap_all_vpes`."""
-        self.dist.vlpis.map_all_vpes()
+        self.dist.vlpis.map_vpes(self.dist.vlpis.vm.vpes)
 
     def set_forwarding(self, its: int, device_id: int, event_id: int, host: HostIrq, transfer: bool = True) -> bool:
         """Forward a host (device, event) to the guest's; whether that is new. See `Forwarding.set`."""

@@ -119,25 +119,21 @@ class Vlpis:
         with host_refusals():
             self.driver.vlpis.prop_update(*self._host(slot), properties, inv=needs_inv)
 
-    def set_pending(self, slot: int, pending: bool) -> None:
-        """Set or clear the vLPI's pending state through the host interrupt's event (INT, CLEAR).
+    def set_pending(self, slots: Sequence[int], pending: bool) -> None:
+        """Set or clear vLPIs' pending state through their host interrupts' events (INT, CLEAR).
 
-        HostStorm if the host has that interrupt back: INT raises it, and whoever had the guest's LPI made pending when
-        it came (an irqfd) has it made pending again.
+        HostStorm if the host has such an interrupt back: INT raises it, and whoever had the guest's LPI made pending
+        when it came (an irqfd) has it made pending again.
         """
-        if pending and slot not in self._hosts:
-            intid = int(self._lpis.rows["intid"][slot])
-            raise HostStorm(
-                f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
-            )
-        with host_refusals():
-            self.driver.lpis.set_irqchip_state(*self._host(slot), pending)
-
-    def set_pending_many(self, slots: Sequence[int]) -> None:
-        """Make vLPIs pending."""
+        for slot in slots:
+            if pending and slot not in self._hosts:
+                intid = int(self._lpis.rows["intid"][slot])
+                raise HostStorm(
+                    f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
+                )
         with host_refusals():
             for device, events in self._events_by_device(slots):
-                self.driver.lpis.set_irqchip_state(device, events, True)
+                self.driver.lpis.set_irqchip_state(device, events, pending)
 
     def invall(self, vcpu: int) -> None:
         """Let the GIC reload the configuration of all vLPIs of the vCPU (Linux `its_invall_vpe`)."""
@@ -162,26 +158,28 @@ class Vlpis:
         with host_refusals():
             self.driver.vpes.deschedule(self.vpe(vcpu), doorbell)
 
-    def unmap_all_vpes(self) -> None:
-        """VMAPP V=0 for every vPE on every ITS; with the last, the GIC cleans its caches of the VPT into RAM.
+    def unmap_vpes(self, vpes: Sequence[ItsVpe]) -> None:
+        """VMAPP V=0 for vPEs on every ITS; with the last, the GIC cleans its caches of the VPT into RAM.
 
         If the host driver refuses one, all are mapped as they were.
         """
-        self._unmap_vpes(self.vm.vpes)
+        with host_refusals():
+            self.driver.vpes.deactivate(*vpes)
+        self.unmaps += len(vpes)
 
-    def map_all_vpes(self) -> None:
-        """VMAPP V=1 for every vPE on every ITS; the GIC takes the pending state from the VPT."""
-        self._map_vpes(self.vm.vpes)
+    def map_vpes(self, vpes: Sequence[ItsVpe]) -> None:
+        """VMAPP V=1 for vPEs on every ITS; the GIC takes the pending state from the VPT."""
+        with host_refusals():
+            self.driver.vpes.activate(*vpes, ptz=self._ptz)
 
     @contextmanager
-    def unmapped(self, vcpus: Iterable[int]) -> Iterator[None]:
-        """As between `unmap_all_vpes` and `map_all_vpes`, for the vPEs of some vCPUs."""
-        vpes = [self.vpe(vcpu) for vcpu in vcpus]
-        self._unmap_vpes(vpes)
+    def unmapped(self, vpes: Sequence[ItsVpe]) -> Iterator[None]:
+        """As between `unmap_vpes` and `map_vpes`, whatever happens meanwhile."""
+        self.unmap_vpes(vpes)
         try:
             yield
         finally:
-            self._map_vpes(vpes)
+            self.map_vpes(vpes)
 
     def pending(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
         """The pending bits, bool [n], of forwarded LPIs in the VPTs in host RAM. KvmError EACCES as `vpts`."""
@@ -203,15 +201,6 @@ class Vlpis:
                 raise KvmError("EACCES", f"vPE {vpe.vpe_id} is mapped: its VPT in RAM may be stale")
         return self._vpts
 
-    def _unmap_vpes(self, vpes: Sequence[ItsVpe]) -> None:
-        with host_refusals():
-            self.driver.vpes.deactivate(*vpes)
-        self.unmaps += len(vpes)
-
-    def _map_vpes(self, vpes: Sequence[ItsVpe]) -> None:
-        with host_refusals():
-            self.driver.vpes.activate(*vpes, ptz=self._ptz)
-
     def _host(self, slot: int) -> HostIrq:
         if slot not in self._hosts:
             raise KvmError("EINVAL", f"LPI {int(self._lpis.rows['intid'][slot])} is not forwarded any more")
@@ -226,6 +215,6 @@ class Vlpis:
     def _events_by_device(self, slots: Iterable[int]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
         events: dict[ItsDevice, list[int]] = {}
         for slot in slots:
-            device, event = self._hosts[slot]
+            device, event = self._host(slot)
             events.setdefault(device, []).append(event)
         return [(device, np.array(numbers, np.int64)) for device, numbers in events.items()]

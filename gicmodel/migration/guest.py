@@ -65,7 +65,7 @@ def boot_guest(
         DriverError: the virtual GIC refuses, or the guest has not enough RAM.
     """
     memory = vgic.memory
-    driver = GicDriver(vgic, memory, PageAllocator(memory, memory.base, memory.end))
+    driver = GicDriver(vgic, PageAllocator(memory, memory.base, memory.end))
     driver.probe()
     mapped = 0
     for number, (device_id, events) in enumerate(devices):

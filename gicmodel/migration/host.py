@@ -54,7 +54,6 @@ class Host:
         allocator = PageAllocator(self.memory, RAM_BASE, RAM_BASE + ram_bytes)
         self.driver = driver_class(
             port(self.gic) if port else self.gic,
-            self.memory,
             allocator,
             lpi_id_bits=config.intid_bits,
             vpe_id_bits=config.vpe_id_bits,

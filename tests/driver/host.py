@@ -75,7 +75,6 @@ class Host:
         self.port = TracedPort(self.gic)
         return GicDriver(
             self.port,
-            self.memory,
             self.allocator,
             lpi_id_bits,
             config.vpe_id_bits,

@@ -192,7 +192,7 @@ def test_lpis_that_cannot_be_disabled(architecture):
     assert bench.gic.redistributors[1].cpu.acknowledge() == FIRST_LPI
     allocator = PageAllocator(bench.memory, bench.memory.base, bench.memory.end)
     with pytest.raises(DriverError, match="EBUSY: LPIs of CPU 0 stay enabled"):
-        GicDriver(bench.gic, bench.memory, allocator, INTID_BITS).probe()
+        GicDriver(bench.gic, allocator, INTID_BITS).probe()
 
 
 def test_lpis_that_can_be_disabled(bench):

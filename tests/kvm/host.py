@@ -20,7 +20,7 @@ class Host:
         config = GicConfig(architecture=architecture, its=its, redistributors=redistributors, **choices)
         self.gic = Gic(config, self.memory)
         allocator = PageAllocator(self.memory, HOST_BASE, HOST_BASE + HOST_BYTES)
-        self.driver = driver(self.gic, self.memory, allocator, relax=self.gic.step)
+        self.driver = driver(self.gic, allocator, relax=self.gic.step)
         self.driver.probe()
 
     def device(self, device_id, nr_events, its=0):

@@ -34,7 +34,7 @@ def sent() -> list[Command]:
     """What README.md in the folder of the capture says, with one CPU as there."""
     memory = GuestMemory(RAM_BASE, RAM_BYTES)
     gic = Gic(GicConfig(redistributors=1), memory)
-    driver = GicDriver(gic, memory, PageAllocator(memory, memory.base, memory.end))
+    driver = GicDriver(gic, PageAllocator(memory, memory.base, memory.end))
     driver.probe()
     vgic = Vgic(GuestMemory(RAM_BASE, 0x100_0000), 2, driver)
     vgic.distributor.user_write(register("GICD_CTLR").offset, 0x112)

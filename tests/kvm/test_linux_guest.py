@@ -17,7 +17,7 @@ class LinuxGuest:
     def __init__(self):
         self.memory = GuestMemory(RAM_BASE, RAM_BYTES)
         self.vgic = Vgic(self.memory, 3)
-        self.driver = GicDriver(self.vgic, self.memory, PageAllocator(self.memory, RAM_BASE, RAM_BASE + RAM_BYTES))
+        self.driver = GicDriver(self.vgic, PageAllocator(self.memory, RAM_BASE, RAM_BASE + RAM_BYTES))
         self.driver.probe()
 
     def pending(self):

@@ -28,7 +28,7 @@ class Host:
         self.gic = Gic(config, self.memory)
         self.late = LateGic(self.gic)
         allocator = PageAllocator(self.memory, self.memory.base, self.memory.end)
-        self.driver = GicDriver(self.late, self.memory, allocator, config.intid_bits)
+        self.driver = GicDriver(self.late, allocator, config.intid_bits)
         self.driver.probe()
         self.device = self.driver.lpis.create_device(1, 4)
         self.driver.lpis.activate(self.device, np.arange(4))

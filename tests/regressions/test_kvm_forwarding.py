@@ -58,7 +58,7 @@ def test_pending_state_is_not_in_two_places(monkeypatch):
 
     def leave_latch(self, slots):
         if slots:
-            self._dist.vlpis.set_pending_many(slots)
+            self._dist.vlpis.set_pending(slots, True)
 
     monkeypatch.setattr(Forwarding, "_transfer", leave_latch)
     guest = pending_guest()

@@ -37,7 +37,7 @@ class _Host:
         memory = GuestMemory(_HOST_BASE, _HOST_BYTES)
         self.gic = Gic(GicConfig(architecture=architecture, its=1, redistributors=_HOST_CPUS), memory)
         allocator = PageAllocator(memory, _HOST_BASE, memory.end)
-        self.driver = GicDriver(self.gic, memory, allocator, relax=self.gic.step)
+        self.driver = GicDriver(self.gic, allocator, relax=self.gic.step)
         self.driver.probe()
         self.device: ItsDevice = self.driver.lpis.create_device(_DEVICE_ID, HOST_IRQS)
         self.driver.lpis.activate(self.device, np.arange(HOST_IRQS))
