@@ -123,7 +123,7 @@ def test_the_model_identifies_itself_as_qemu_does(architecture):
                 seen[f"{name} of {number}"] = redistributor.read(entry.offset, size), qemu
         sizes = GICD_TYPER.pack(IDbits=31, DVIS=1, LPIS=1, num_LPIs=31)
         typer = register("GICD_TYPER").offset
-        seen["GICD_TYPER"] = gic.distributor.read(typer, 4), peer.read(GICD_BASE + typer, 4) & sizes
+        seen["GICD_TYPER"] = gic.distributor.read(typer, 4) & sizes, peer.read(GICD_BASE + typer, 4) & sizes
     assert {name: model for name, (model, _) in seen.items()} == {name: qemu for name, (_, qemu) in seen.items()}
 
 
