@@ -6,7 +6,8 @@ There is one Security state (GICD_CTLR.DS = 1), and affinity routing is always o
 
 from __future__ import annotations
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 from gicmodel.config import FIRST_SPI, GicConfig
@@ -23,6 +24,7 @@ from gicmodel.hardware.register_face import (
     fixed,
     word_at,
 )
+from gicmodel.jit import direct
 from gicmodel.layouts.registers.distributor import (
     GICD_CTLR,
     GICD_IIDR,
@@ -57,7 +59,7 @@ class Distributor(RegisterFace):
         if not self._has(intid):
             most = FIRST_SPI + self.config.spis - 1
             raise ValueError(f"Distributor.set_line: {intid} is no SPI, which are {FIRST_SPI} to {most}")
-        set_spi(self._machine, intid, level)
+        self._set_spi(self._machine, intid, bool(level))
 
     def step(self) -> None:
         """Finish what writes have begun that GICD_CTLR.RWP stands for."""
@@ -71,6 +73,10 @@ class Distributor(RegisterFace):
         """GICD_CTLR.RWP stands from a write of GICD_ICENABLER<n> on, or of GICD_CTLR that disables a group."""
         if self.config.commands_per_step is not None:
             self._state[DIST.ctlr] |= _RWP
+
+    @cached_property
+    def _set_spi(self) -> Callable[..., Any]:
+        return direct(set_spi, self._machine, 0, False)
 
     def _has(self, intid: int) -> bool:
         return FIRST_SPI <= intid < FIRST_SPI + self.config.spis

@@ -87,8 +87,9 @@ class Gic:
         lines.follow(self.distributor, "set_line")
         for face in self.redistributors:
             place = int(rd_at(face.number)) + RD.stirred
-            lines.follow(face, "write", "set_line", stirs=place)
-            lines.follow(face.cpu, "read", "write", stirs=place)
+            lines.follow(face, "write", stirs=place)
+            lines.follow(face, "set_line")
+            lines.follow(face.cpu, "read", "write")
             lines.follow(face.cpu, "acknowledge", "take", "acknowledge_virtual", "take_virtual", stirs=place)
         return lines
 

@@ -66,14 +66,13 @@ class Lines:
         return direct(changed_lines, self._machine, self._told)
 
     def _tell_one(self) -> bool:
-        pe, lines = self._changed(self._machine, self._told)
+        pe, bit = self._changed(self._machine, self._told)
         if pe < 0:
             return False
-        differ = int(lines) ^ int(self._told[pe])
-        line = Line((differ & -differ).bit_length() - 1)
-        self._told[pe] ^= np.uint64(1 << line)
+        self._told[pe] ^= np.uint64(bit)
+        line, level = Line(int(bit).bit_length() - 1), bool(int(self._told[pe]) & int(bit))
         for callback in self._callbacks:
-            callback(int(pe), line, bool(int(lines) >> line & 1))
+            callback(int(pe), line, level)
         return True
 
     def _followed(self, method: Callable[..., Any], stirs: int | None) -> Callable[..., Any]:

@@ -118,6 +118,10 @@ class Redistributor(RegisterFace):
     def _schedule(self) -> Callable[..., Any]:
         return direct(redistributor.write_vpendbaser, self._machine, self.number, np.uint64(0))
 
+    @cached_property
+    def _set_ppi(self) -> Callable[..., Any]:
+        return direct(set_ppi, self._machine, self.number, 0, False)
+
     @property
     def _stepping(self) -> bool:
         return self.config.commands_per_step is not None
@@ -155,7 +159,7 @@ class Redistributor(RegisterFace):
         """A PPI's input, 16 to 31, goes high or low. ValueError: there is no such PPI."""
         if not FIRST_PPI <= intid < FIRST_SPI:
             raise ValueError(f"Redistributor.set_line: {intid} is no PPI, which are {FIRST_PPI} to {FIRST_SPI - 1}")
-        set_ppi(self._machine, self.number, intid, level)
+        self._set_ppi(self._machine, self.number, intid, bool(level))
 
     def _write_statusr(self, value: int) -> None:
         self._state[RD.statusr] &= ~(value & _STATUSR_MASK)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.kernels.cpu_interface import GROUP0, signalled_group
+from gicmodel.hardware.kernels.cpu_interface import GROUP0, lowest_of, signalled_group
 from gicmodel.hardware.kernels.highest import NO_GROUP
 from gicmodel.hardware.kernels.state import CONFIG, DIST, DIST_AT, RD, Index, Machine, Word, rd_at, stir
 from gicmodel.hardware.kernels.virtual_interface import virtual_lines
@@ -32,9 +32,9 @@ def lines_of(m: Machine, rd: Index) -> Word:
 
 @kernel
 def changed_lines(m: Machine, told: NDArray[np.uint64]) -> tuple[Index, Word]:
-    """(PE, its lines) of one whose lines are not as `told`, for each PE; or (-1, 0) if there is none.
+    """(PE, which of its lines) of a PE one of whose lines is not as `told`, for each PE; or (-1, 0) if there is none.
 
-    Only PEs are looked at to which something happened; those whose lines are as told are then done with.
+    Only PEs are looked at to which something happened, and those no more of which all is told then.
     """
     if m.chip[DIST_AT + DIST.stirred] != ZERO:
         m.chip[DIST_AT + DIST.stirred] = ZERO
@@ -42,8 +42,10 @@ def changed_lines(m: Machine, told: NDArray[np.uint64]) -> tuple[Index, Word]:
             stir(m, rd)
     for rd in range(np.int64(m.chip[CONFIG.redistributors])):
         if m.chip[rd_at(rd) + RD.stirred] != ZERO:
-            lines = lines_of(m, rd)
-            if lines != told[rd]:
-                return rd, lines
-            m.chip[rd_at(rd) + RD.stirred] = ZERO
+            differ = lines_of(m, rd) ^ told[rd]
+            line = lowest_of(differ)
+            if line == differ:
+                m.chip[rd_at(rd) + RD.stirred] = ZERO
+            if line != ZERO:
+                return rd, line
     return np.int64(-1), ZERO
