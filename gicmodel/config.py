@@ -63,6 +63,8 @@ FRAME_BYTES = 0x1_0000
 """A register frame."""
 FIRST_PPI, FIRST_SPI, MOST_SPIS = 16, 32, 960
 """INTIDs below 16 are SGIs, from 16 to 31 PPIs, from 32 to 1019 SPIs, and ITLinesNumber counts those in 32s."""
+CPUS_PER_CLUSTER = 16
+"""PEs that differ in Aff0 only."""
 PRIORITY_BITS = 5
 """ICC_CTLR_EL1.PRIbits + 1."""
 MOST_LIST_REGISTERS = 16

@@ -12,7 +12,7 @@ from typing import Any
 
 from gicmodel.fuzzing.peers.peer import peer
 from gicmodel.fuzzing.programs.notation import Notation
-from gicmodel.fuzzing.programs.program import CommandStep, Program, Step
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 
 Fails = Callable[[Program], bool]
 
@@ -71,8 +71,13 @@ def _simplifications(program: Program, notation: Notation[Any]) -> Iterator[Prog
 
 
 def _simpler_steps(step: Step, program: Program, notation: Notation[Any]) -> Iterator[Step]:
-    if isinstance(step, CommandStep):
-        fields = notation.fields(step, program.machine)
+    fields = notation.fields(step, program.machine)
+    if isinstance(step, Event):
+        for name in notation.bits:
+            value = fields.get(name, 0)
+            fewer = (value & ~(1 << bit) for bit in range(value.bit_length()) if value >> bit & 1)
+            yield from (notation.replaced(step, program.machine, fields | {name: less}) for less in fewer)
+    else:
         plain = notation.replaced(step, program.machine, fields)
         if plain != step:
             yield plain

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.config import FIRST_PPI, FIRST_SPI, GicConfig
+from gicmodel.config import CPUS_PER_CLUSTER, FIRST_PPI, FIRST_SPI, GicConfig
 from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_handlers
 from gicmodel.hardware.kernels import redistributor
@@ -55,7 +55,7 @@ from gicmodel.layouts.table import Table
 LPIS_PENDING, ENABLES_PENDING = int(redistributor.LPIS_PENDING), int(redistributor.ENABLES_PENDING)
 _SGIS_ARE_EDGES = 0xAAAA_AAAA
 _SGIS = (1 << FIRST_PPI) - 1
-CPUS_PER_CLUSTER = 16
+
 
 _ENABLE_LPIS, _RWP = GICR_CTLR.pack(EnableLPIs=1), GICR_CTLR.pack(RWP=1)
 _PTZ = GICR_PENDBASER.pack(PTZ=1)

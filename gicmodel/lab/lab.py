@@ -42,8 +42,8 @@ class Ram(Protocol):
 class Software:
     """What a minimal host does with any GIC: nothing but writes of registers, by address, and of RAM.
 
-    `base` tells where the frames of "GICR0".., "GITS0".. begin in `space`. `ptz` is GICR_PENDBASER.PTZ at boot: the
-    pending tables are zero, and need not be read.
+    `base` tells where the frames of "GICD", "GICR0".., "GITS0".. begin in `space`. `ptz` is GICR_PENDBASER.PTZ at boot:
+    the pending tables are zero, and need not be read.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Software:
 
         self.config = config
         self.placement = placement
+        self.distributor = NamedRegisters(Frames(space, base("GICD")), config.architecture)
         self.its = frames("GITS", config.its)
         self.redistributors = frames("GICR", config.redistributors)
         self.memory = memory

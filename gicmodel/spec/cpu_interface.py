@@ -61,8 +61,14 @@ def ready(bank: Bank) -> list[Pending]:
 
 
 def route(gic: Interrupts, intid: int) -> int | None:
-    """The PE of an SPI, None if GICD_IROUTER<n> names one that is not there."""
-    fields = gic.spis.routes[intid]
+    """The PE of an SPI, None if GICD_IROUTER<n> names one that is not there.
+
+    Open: one that may go to any PE goes to the first that is awake and has enabled its group.
+    """
+    fields, group = gic.spis.routes[intid], int(intid in gic.spis.group1)
+    if fields["Interrupt_Routing_Mode"]:
+        awake = (pe for pe, redistributor in enumerate(gic.redistributors) if not redistributor.asleep)
+        return next((pe for pe in awake if group in gic.pes[pe].physical.groups), None)
     return gic.pe_of(fields["Aff3"], fields["Aff2"], fields["Aff1"], fields["Aff0"])
 
 
@@ -141,11 +147,11 @@ def write_dir(gic: Interrupts, pe: int, f: Fields) -> None:
 
 
 def generate(gic: Interrupts, pe: int, groups: frozenset[int], f: Fields) -> None:
-    """Make an SGI pending at each target where it is of one of the groups. RS is RES0, as ICC_CTLR_EL1.RSS is 0."""
+    """Make an SGI pending at each target where it is of one of the groups."""
     if f["IRM"]:
         targets = {target for target in range(len(gic.pes)) if target != pe}
     else:
-        listed = (aff0 for aff0 in range(16) if f["TargetList"] >> aff0 & 1)
+        listed = (16 * f["RS"] + bit for bit in range(16) if f["TargetList"] >> bit & 1)
         named = {gic.pe_of(f["Aff3"], f["Aff2"], f["Aff1"], aff0) for aff0 in listed}
         targets = {target for target in named if target is not None}
     for target in targets:
@@ -184,7 +190,7 @@ def write_pmr(interface: Interface, f: Fields) -> None:
 
 
 def read_ctlr(gic: Interrupts, interface: Interface) -> Fields:
-    """ICC_CTLR_EL1, ICV_CTLR_EL1. INTIDs have 16 bits, or 24 where 16 are not enough."""
+    """What ICC_CTLR_EL1 and ICV_CTLR_EL1 have. INTIDs have 16 bits, or 24 where 16 are not enough."""
     sizes = {"IDbits": int(gic.config.intid_bits > 16), "PRIbits": PRIORITY_BITS - 1}
     return sizes | {"EOImode": int(interface.split), "CBPR": int(interface.common)}
 
@@ -218,7 +224,7 @@ READS: dict[str, Read] = {
     "ICC_AP0R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 0)},
     "ICC_AP1R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 1)},
     "ICC_RPR_EL1": lambda gic, pe: {"Priority": running_priority(gic.pes[pe].physical)},
-    "ICC_CTLR_EL1": lambda gic, pe: read_ctlr(gic, gic.pes[pe].physical),
+    "ICC_CTLR_EL1": lambda gic, pe: read_ctlr(gic, gic.pes[pe].physical) | {"RSS": 1, "A3V": 1},
     "ICC_SRE_EL1": lambda gic, pe: {"DIB": 1, "DFB": 1, "SRE": 1},
     "ICC_SRE_EL2": lambda gic, pe: {"Enable": 1, "DIB": 1, "DFB": 1, "SRE": 1},
     "ICC_IGRPEN0_EL1": lambda gic, pe: read_igrpen(gic.pes[pe].physical, 0),

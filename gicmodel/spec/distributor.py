@@ -152,6 +152,14 @@ def set_line(bank: Bank, intid: int, level: bool) -> None:
     bank.high = bank.high | {intid} if level else bank.high - {intid}
 
 
+def set_by_message(bank: Bank, intid: int, pending: bool) -> None:
+    """A message for an SPI, or that one is taken back. Open: of a level-sensitive one it is the input."""
+    if intid in bank.edge:
+        bank.latched = bank.latched | {intid} if pending else bank.latched - {intid}
+    else:
+        set_line(bank, intid, pending)
+
+
 def acknowledge(bank: Bank, intid: int, *, becomes_active: bool = True) -> None:
     """A PE takes it: it is active, and no longer pending unless its input is still high."""
     bank.latched.discard(intid)

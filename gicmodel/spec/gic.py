@@ -161,14 +161,28 @@ class AbstractGic(Interrupts):
         return dict(self.spis.routes[intid]) if intid in self.spis.intids else dict.fromkeys(ROUTE, 0)
 
     def write_irouter(self, intid: int, f: Fields) -> None:
-        """GICD_IROUTER<n>. Routing to any PE is not supported (GICD_TYPER.No1N), nor is Aff3 (A3V)."""
+        """GICD_IROUTER<n>."""
         if intid in self.spis.intids:
-            self.spis.routes[intid] = f | {"Interrupt_Routing_Mode": 0, "Aff3": 0}
+            self.spis.routes[intid] = dict(f)
+
+    def write_setspi(self, intid: int) -> None:
+        """GICD_SETSPI_NSR: a message for an SPI."""
+        if intid in self.spis.intids:
+            distributor.set_by_message(self.spis, intid, True)
+
+    def write_clrspi(self, intid: int) -> None:
+        """GICD_CLRSPI_NSR: the message is taken back."""
+        if intid in self.spis.intids:
+            distributor.set_by_message(self.spis, intid, False)
 
     def write_gicd_ctlr(self, f: Fields) -> None:
-        """GICD_CTLR. ARE and DS are RAO/WI."""
-        self.groups = {group for group in (0, 1) if f[f"EnableGrp{group}"]}
-        self.sgis_without_active_state = self.config.v41 and bool(f["nASSGIreq"])
+        """GICD_CTLR. ARE and DS are RAO/WI.
+
+        Open: nASSGIreq changes only if no group is enabled, before the write or after it (as Linux' vgic).
+        """
+        was, self.groups = self.groups, {group for group in (0, 1) if f[f"EnableGrp{group}"]}
+        if self.config.v41 and not (was and self.groups):
+            self.sgis_without_active_state = bool(f["nASSGIreq"])
 
     def read_gicd_ctlr(self) -> Fields:
         """GICD_CTLR."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from gicmodel.config import GicConfig
+from gicmodel.config import CPUS_PER_CLUSTER, GicConfig
 from gicmodel.spec.state import (
     DISABLED_VSGI,
     FIRST_LPI,
@@ -65,9 +65,9 @@ class Interrupts:
         return self.pes[pe].bank if intid < FIRST_SPI else self.spis
 
     def pe_of(self, aff3: int, aff2: int, aff1: int, aff0: int) -> int | None:
-        """The PE of an affinity, or None. Each cluster at level 1 has 16."""
-        pe = aff1 * 16 + aff0
-        return pe if aff3 == aff2 == 0 and aff0 < 16 and pe < len(self.pes) else None
+        """The PE of an affinity, or None."""
+        pe = aff1 * CPUS_PER_CLUSTER + aff0
+        return pe if aff3 == aff2 == 0 and aff0 < CPUS_PER_CLUSTER and pe < len(self.pes) else None
 
     def redistributor(self, rdbase: int) -> int | None:
         """The redistributor that an RDbase field names, or None."""
@@ -157,10 +157,11 @@ class Interrupts:
     def highest(self, rd: int) -> int:
         """The LPI that a redistributor offers: pending, enabled, of the lowest priority value; else SPURIOUS.
 
-        Open: of equal priorities the lowest INTID is first; so it is for vLPIs and vSGIs.
+        To a PE that sleeps it offers none. Open: of equal priorities the lowest INTID is first; so it is for vLPIs and
+        vSGIs.
         """
         redistributor = self.redistributors[rd]
-        if not redistributor.enabled:
+        if not redistributor.enabled or redistributor.asleep:
             return SPURIOUS
         candidates = [
             (priority_of(self.configuration[intid]), intid)
@@ -258,8 +259,8 @@ class Interrupts:
         return next((one for one in residencies if one is not None and one.vpeid == vpe.vpeid), None)
 
     def share_tables(self, one: int, other: int) -> bool:
-        """Whether two redistributors are of one CommonLPIAff group; only Aff1 tells any apart, 16 have the same."""
-        return self.config.common_lpi_aff < 3 or one // 16 == other // 16
+        """Whether two redistributors are of one CommonLPIAff group; only Aff1 tells any apart."""
+        return self.config.common_lpi_aff < 3 or one // CPUS_PER_CLUSTER == other // CPUS_PER_CLUSTER
 
     def schedule(self, rd: int, vpeid: int, groups: frozenset[int] = BOTH_GROUPS) -> bool:
         """GICv4.1: write GICR_VPENDBASER with Valid=1. Returns Valid as it then reads.

@@ -11,7 +11,7 @@ from gicmodel.layouts.commands import OPCODES
 
 
 def program(architecture: str = "4.1") -> Program:
-    return generate(PEER, Plan(seed=4, commands=300, architecture=architecture), 0)
+    return generate(PEER, Plan(seed=6, commands=300, architecture=architecture), 0)
 
 
 def opcodes(candidate: Program) -> list[int]:

@@ -36,7 +36,7 @@ def write(oracle: AbstractGic, register: str, pe: int = 0, **fields: int) -> Non
 
 
 def sgi(oracle: AbstractGic, register: str = "ICC_SGI1R_EL1", **fields: int) -> None:
-    nobody = dict.fromkeys(("Aff3", "Aff2", "Aff1", "IRM", "TargetList"), 0)
+    nobody = dict.fromkeys(("Aff3", "Aff2", "Aff1", "RS", "IRM", "TargetList"), 0)
     write(oracle, register, INTID=SGI, **(nobody | fields))
 
 
@@ -64,6 +64,19 @@ def test_an_edge_is_a_rise(oracle: AbstractGic) -> None:
     assert oracle.lines(0) == {"IRQ"}
 
 
+def test_messages_for_spis(oracle: AbstractGic) -> None:
+    oracle.write_setspi(SPI)
+    assert oracle.lines(0) == {"IRQ"}
+    oracle.write_spis("ICPENDR", SPI // 32, 1 << SPI % 32)
+    assert oracle.lines(0) == {"IRQ"}
+    oracle.write_clrspi(SPI)
+    assert oracle.lines(0) == set()
+    oracle.write_spis("ICFGR", SPI // 16, 2 << 2 * (SPI % 16))
+    oracle.write_setspi(SPI)
+    assert read(oracle, "ICC_IAR1_EL1") == SPI
+    oracle.write_clrspi(9)
+
+
 def test_sgis_are_always_edge_triggered(oracle: AbstractGic) -> None:
     oracle.write_sgis_and_ppis(0, "ICFGR", 0, 0)
     assert oracle.read_sgis_and_ppis(0, "ICFGR", 0) == 0xAAAA_AAAA
@@ -74,6 +87,13 @@ def test_an_spi_goes_where_it_is_routed(oracle: AbstractGic) -> None:
     route = {"Aff3": 0, "Interrupt_Routing_Mode": 0, "Aff2": 0, "Aff1": 0, "Aff0": 2}
     oracle.write_irouter(SPI, route)
     assert [oracle.lines(pe) for pe in range(4)] == [set(), set(), {"IRQ"}, set()]
+    anywhere = route | {"Interrupt_Routing_Mode": 1}
+    oracle.write_irouter(SPI, anywhere)
+    oracle.redistributors[0].asleep = True
+    write(oracle, "ICC_IGRPEN1_EL1", pe=1, Enable=0)
+    assert [oracle.lines(pe) for pe in range(4)] == [set(), set(), {"IRQ"}, set()]
+    oracle.redistributors[0].asleep = False
+    assert [oracle.lines(pe) for pe in range(4)] == [{"IRQ"}, set(), set(), set()]
     oracle.write_irouter(SPI, route | {"Aff0": 9})
     assert [oracle.lines(pe) for pe in range(4)] == [set()] * 4
 
@@ -92,6 +112,7 @@ def test_an_sgi_for_listed_pes(oracle: AbstractGic) -> None:
     sgi(oracle, TargetList=0b1001)
     assert [SGI in oracle.pes[pe].bank.latched for pe in range(4)] == [True, False, False, True]
     sgi(oracle, TargetList=0b0110, Aff1=1)
+    sgi(oracle, TargetList=0b0110, RS=1)
     assert [SGI in oracle.pes[pe].bank.latched for pe in range(4)] == [True, False, False, True]
 
 
@@ -184,7 +205,11 @@ def test_an_eoi_that_only_drops(oracle: AbstractGic) -> None:
 
 
 def test_sgis_without_an_active_state(oracle: AbstractGic) -> None:
-    oracle.write_gicd_ctlr({"EnableGrp0": 1, "EnableGrp1": 1, "nASSGIreq": 1})
+    on = {"EnableGrp0": 1, "EnableGrp1": 1, "nASSGIreq": 1}
+    oracle.write_gicd_ctlr(on)
+    assert oracle.read_gicd_ctlr()["nASSGIreq"] == 0
+    oracle.write_gicd_ctlr(dict.fromkeys(on, 0))
+    oracle.write_gicd_ctlr(on)
     sgi(oracle, TargetList=1)
     assert (read(oracle, "ICC_IAR1_EL1"), read(oracle, "ICC_RPR_EL1")) == (SGI, 0x80)
     assert oracle.pes[0].bank.active == set()

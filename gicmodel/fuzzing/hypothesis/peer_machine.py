@@ -20,6 +20,7 @@ from gicmodel.fuzzing.peers import engine
 from gicmodel.fuzzing.peers.peer import HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.programs.draw import commands_for
 from gicmodel.fuzzing.programs.hardware import EVENTS, Machine, limits
+from gicmodel.fuzzing.programs.interrupts import InterruptEvents
 from gicmodel.fuzzing.programs.program import Event, Step
 from gicmodel.fuzzing.programs.universe import CONFIGURATION_BYTES, words
 from gicmodel.lab import tables_seen
@@ -72,6 +73,8 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
         self.config = self.machine.config
         self.comparison: HardwareComparison = self.peer.start(self.machine)
         self.universe, self.lab = self.comparison.universe, self.comparison.lab
+        self.awake = False
+        """Whether the CPU interfaces have been enabled."""
         for its in range(self.config.its):
             self.push(its, data.draw(some_mapping_commands(self.universe, alloc=its == 0), f"ITS {its}"))
         for intid in self.universe.intids:
@@ -169,6 +172,13 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
     def acknowledges(self, data: DataObject) -> None:
         """A CPU takes an interrupt."""
         self.event(data, "acknowledges")
+
+    @rule(seed=st.integers(0, (1 << 32) - 1), count=st.integers(1, 20))
+    def interrupts_of_all_kinds(self, seed: int, count: int) -> None:
+        """SGIs, PPIs, SPIs and list registers, and CPU interfaces, as a campaign draws them."""
+        drawn = InterruptEvents(np.random.default_rng(seed), self.universe)
+        self.run_steps([*(() if self.awake else drawn.boot()), *drawn.some(count)])
+        self.awake = True
 
     @precondition(lambda self: self.config.v41 and self.vpes)
     @rule(data=st.data(), doorbell=st.sampled_from([1, 1, 0]), vsgi=st.booleans())

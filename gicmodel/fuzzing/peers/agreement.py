@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gicmodel.fuzzing.peers.interrupts import check_lines, check_registers
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.peers.peer import agree
 from gicmodel.hardware.observe import pending_physical, pending_virtual
@@ -22,6 +23,7 @@ def check_everything(pair: Pair) -> None:
     check_pending_tables(pair)
     check_vpts(pair)
     check_vsgis(pair)
+    check_registers(pair)
 
 
 def check_queues(pair: Pair) -> None:
@@ -32,11 +34,12 @@ def check_queues(pair: Pair) -> None:
 
 
 def check_cpu_interfaces(pair: Pair) -> None:
-    """The highest pending interrupt of each kind, and residency."""
+    """The highest pending interrupt of each kind, residency, and the lines."""
+    check_lines(pair)
     for rd, redistributor in enumerate(pair.lab.gic.redistributors):
-        agree(f"ICC_HPPIR1 of {rd}", redistributor.cpu.pending(), pair.oracle.highest(rd))
+        agree(f"highest LPI of {rd}", redistributor.cpu.pending(), pair.oracle.highest(rd))
         if pair.config.virtual:
-            agree(f"ICV_HPPIR of {rd}", redistributor.cpu.pending_virtual(), pair.oracle.highest_virtual(rd))
+            agree(f"highest vLPI or vSGI of {rd}", redistributor.cpu.pending_virtual(), pair.oracle.highest_virtual(rd))
             agree(f"Valid of {rd}", pair.lab.resident(rd), pair.oracle.redistributors[rd].residency is not None)
 
 

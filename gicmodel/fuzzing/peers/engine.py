@@ -51,7 +51,7 @@ def run_steps(pair: Pair, steps: Sequence[Step]) -> str:
     for step in runs(steps):
         try:
             if isinstance(step, Event):
-                getattr(pair, step.verb)(*step.values)
+                pair.perform(step)
             else:
                 pair.push(*step)
         except Divergence as divergence:

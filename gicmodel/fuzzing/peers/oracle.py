@@ -12,6 +12,7 @@ from gicmodel.config import GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everything, check_queues
+from gicmodel.fuzzing.peers.interrupts import check_lines
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.peers.peer import HardwarePeer
 from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, Machine, draw_geometry
@@ -19,6 +20,7 @@ from gicmodel.fuzzing.programs.program import Event, Step, runs
 from gicmodel.memory import ExternalAbort
 from gicmodel.spec import AbstractGic
 
+_INTERRUPT_CHOICES = {"spis": (32, 288, 0, 960), "list_registers": (4, 1, 16), "maintenance_intid": (25, 16)}
 _SMALL = {"device_id_bits": 10, "collection_id_bits": 8, "vpe_id_bits": 7, "vpt_cache_sets": 1}
 _IMMEDIATE = {"vpt_writeback": "immediate", "pending_writeback": "immediate"}
 _LATE = {"vpt_writeback": "unmap", "pending_writeback": "disable"}
@@ -37,10 +39,11 @@ class AgainstOracle(Pair):
     """The hardware and an oracle, in one process."""
 
     def run(self, steps: Sequence[Step]) -> None:
-        """After each run of commands, CREADR and the highest pending interrupts are compared."""
+        """After each event the lines are compared, after each run of commands CREADR and what is pending, too."""
         for step in runs(steps):
             if isinstance(step, Event):
-                getattr(self, step.verb)(*step.values)
+                self.perform(step)
+                check_lines(self)
             else:
                 self.push(*step)
                 check_queues(self)
@@ -94,6 +97,9 @@ def draw_machine(random: np.random.Generator, architecture: str) -> Machine:
     choices: dict[str, Any] = {name: pool[int(random.integers(len(pool)))] for name, pool in MACHINE_CHOICES.items()}
     policies = POLICIES[architecture]
     policy = policies[int(random.integers(len(policies)))]
+    # Random numbers of their own: what else a seed draws does not depend on them.
+    apart = random.spawn(1)[0]
+    choices |= {name: pool[int(apart.integers(len(pool)))] for name, pool in _INTERRUPT_CHOICES.items()}
     config = GicConfig(**(choices | _SMALL | dict(policy) | {"architecture": architecture}))
     return Machine(config, draw_geometry(random))
 

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
+from gicmodel.fuzzing.peers import interrupts
 from gicmodel.fuzzing.peers.peer import HardwareComparison, agree
-from gicmodel.fuzzing.programs.program import CommandWords
+from gicmodel.fuzzing.programs.program import CommandWords, Event
 from gicmodel.fuzzing.programs.universe import universe_of, words
 from gicmodel.hardware import error_name
+from gicmodel.hardware.lines import Line
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.lab import booted
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
+from gicmodel.layouts.registers.by_name import encoding
 from gicmodel.spec import AbstractGic, Syndrome
 from gicmodel.spec.state import Command, Vpe
 
@@ -40,6 +43,21 @@ class Pair(HardwareComparison):
         for its in self.oracle.its:
             its.enabled = True
         self.outcomes = self.oracle.outcomes
+
+        self.told: list[set[Line]] = [set() for _ in range(config.redistributors)]
+        """The lines that each PE has been told are asserted."""
+        self.lab.gic.on_line(self._tell)
+
+    def _tell(self, pe: int, line: Line, level: bool) -> None:
+        agree(f"{line.name} of {pe} before it changes to {level}", line in self.told[pe], not level)
+        self.told[pe] ^= {line}
+
+    def perform(self, event: Event) -> None:
+        """Do to both what an event says."""
+        if does := interrupts.DOES.get(event.verb):
+            does(self, *event.values)
+        else:
+            getattr(self, event.verb)(*event.values)
 
     # Commands.
 
@@ -138,13 +156,18 @@ class Pair(HardwareComparison):
         self.oracle.set_configuration(intid, byte)
 
     def configure_virtual(self, vconf: int, vintid: int, byte: int) -> None:
-        """Write a vLPI's configuration byte into a table of the universe; what retains it is told to drop it."""
+        """Write a vLPI's configuration byte into a table of the universe; what retains it is told to drop it.
+
+        No register is written, so that nobody is told of lines that change with it until each PE reads one.
+        """
         address = self.universe.vconfs[vconf]
         self.lab.set_virtual_configuration(address, vintid, byte)
         self.oracle.set_virtual_configuration(address, vintid, byte)
         if self.config.caching == "retain":
             for vpeid in list(self.oracle.vpes):
                 self.invalidate_all(vpeid)
+        for redistributor in self.lab.gic.redistributors:
+            redistributor.cpu.read(encoding("ICC_PMR_EL1"))
 
     def invalidate(self, vpeid: int, vintid: int) -> None:
         """Write GICR_INVLPIR with V=1 on the redistributor of a vPE that exists (GICv4.1)."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.programs.hardware import EVENTS
+from gicmodel.fuzzing.programs.interrupts import InterruptEvents
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.fuzzing.programs.universe import (
     Universe,
@@ -30,7 +31,7 @@ _WEIGHTS = {"INT": 4.0, "MAPTI": 2.0, "VMAPTI": 3.0, "MAPD": 0.5, "VMAPP": 0.7, 
 """How often a command comes, 1 unless listed."""
 _BOUNDARY_SHARE, _RESERVED_SHARE, _UNKNOWN_SHARE = 0.02, 0.02, 0.005
 _LONGEST_RUN, _RECOVERED_SHARE = 120, 0.9
-_EVENTS_BETWEEN = 6
+_EVENTS_BETWEEN, _INTERRUPTS_BETWEEN = 6, 50
 _BITS = 64
 _ENABLED_BYTE = 0xA3
 _TAKEN = 6
@@ -43,17 +44,25 @@ Kind = tuple[float, Callable[[], list[Event]]]
 
 
 def draw_steps(
-    random: np.random.Generator, universe: Universe, commands: int, without: frozenset[str] = frozenset()
+    random: np.random.Generator,
+    universe: Universe,
+    commands: int,
+    without: frozenset[str] = frozenset(),
+    interrupts: int = _INTERRUPTS_BETWEEN,
 ) -> list[Step]:
-    """Map the universe, then `commands` commands in runs, with events between the runs; `without` these mnemonics."""
-    events = Events(random, universe)
-    steps = boot_steps(universe)
+    """Map the universe, then `commands` commands in runs, with events between the runs; `without` these mnemonics.
+
+    `interrupts`: between two runs so many times something happens to SGIs, PPIs, SPIs or a CPU interface.
+    """
+    events, others = Events(random, universe), InterruptEvents(random.spawn(1)[0], universe)
+    steps = [*boot_steps(universe), *(others.boot() if interrupts else ())]
     for packets in _runs(random, draw_packets(random, universe, commands, without).tolist()):
         its = events.value("its")
         steps += commands_for(its, packets)
         if random.random() < _RECOVERED_SHARE:
             steps.append(Event("recover", (its,)))
         steps += chain.from_iterable(events.some(int(random.integers(_EVENTS_BETWEEN))))
+        steps += others.some(interrupts)
     return steps
 
 

@@ -12,19 +12,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.config import GicConfig
+from gicmodel.config import FIRST_PPI, GicConfig
 from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
 from gicmodel.fuzzing.programs.program import Program
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import ITTS, VCONFS, VPTS
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
+from gicmodel.spec.distributor import REGISTERS
+from gicmodel.spec.gic import READS, WRITES
 
+INTIDS = 1020
+"""SGIs, PPIs and SPIs have INTIDs below it."""
 _DEFAULTS = GicConfig()
 _NO_CHOICE = "commands_per_step"
 """A comparison looks at queues that have run to their ends."""
 _PAGE_SIZES = 3
 _MOST_PAGES = 4
-_DEFAULTED = ("command_errors", "individual_doorbell", "vmovp", "nid", "discard_unmapped")
+_DEFAULTED = (
+    *("command_errors", "individual_doorbell", "vmovp", "nid", "discard_unmapped"),
+    *("spis", "list_registers", "maintenance_intid"),
+)
 """Choices of the machine that change neither where its tables are nor what a comparison may look at."""
 
 
@@ -48,9 +55,23 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "retry": ("its", "replace"),
     "recover": ("its",),
     "enable_its": ("its", "Enabled"),
+    "set_line": ("rd", "input", "level"),
+    "set_priority": ("rd", "interrupt", "byte"),
+    "sleep": ("rd", "ProcessorSleep"),
+    "GICD_CTLR": ("value",),
+    "GICD_IROUTER": ("interrupt", "value"),
+    "GICD_SETSPI_NSR": ("interrupt",),
+    "GICD_CLRSPI_NSR": ("interrupt",),
+    **{f"GICD_{name}": ("n", "value") for name in REGISTERS},
+    **{f"GICR_{name}": ("rd", "n", "value") for name in REGISTERS},
+    "take": ("rd", "group", "ends"),
+    "take_virtual": ("rd", "group", "ends"),
+    **{f"read_{name}": ("rd",) for name in READS},
+    **{f"write_{name}": ("rd", "value") for name in WRITES},
 }
-"""The fields of each event; a method of `pair.Pair` says what it does. `itt`, `vpt` and `vconf` count the tables of the
-universe; `LPI` is an INTID that has a configuration byte."""
+"""The fields of each event. A method of `pair.Pair` or a function of `peers.interrupts` says what it does. One that has
+the name of a register writes it. `itt`, `vpt` and `vconf` count the tables of the universe; `LPI` is an INTID with a
+configuration byte, `interrupt` an SGI, PPI or SPI; `ends`: a taken interrupt is ended (1), and deactivated (2)."""
 
 
 MACHINE_CHOICES: dict[str, tuple[Any, ...]] = {
@@ -91,7 +112,9 @@ def limits(machine: Machine) -> dict[str, range]:
         **{"vPEID": range(1 << 16), "vSGI": range(VSGIS), "bits": range(14, 33), "byte": range(256)},
         "LPI": range(FIRST_LPI, 1 << config.intid_bits),
         **dict.fromkeys(("EnableLPIs", "PTZ", "VGrp0En", "VGrp1En", "Doorbell", "PendingLast"), flag),
-        **dict.fromkeys(("replace", "Enabled"), flag),
+        **dict.fromkeys(("replace", "Enabled", "level", "ProcessorSleep", "group"), flag),
+        **{"input": range(FIRST_PPI, INTIDS), "interrupt": range(INTIDS), "n": range(INTIDS // 4), "ends": range(3)},
+        "value": range(1 << 64),
     }
 
 
@@ -102,11 +125,13 @@ class HardwareNotation(Notation[Machine]):
     header = ("config", "tables")
     names: ClassVar[tuple[str, ...]] = (
         *("DeviceID", "EventID", "ICID", "vPEID", "RDbase", "pINTID", "vINTID", "INTID", "LPI", "rd", "vSGI", "its"),
+        *("input", "interrupt", "ends"),
     )
-    least: ClassVar[dict[str, int]] = {"LPI": FIRST_LPI}
+    least: ClassVar[dict[str, int]] = {"LPI": FIRST_LPI, "input": FIRST_PPI}
     simplified: ClassVar[tuple[str, ...]] = (
         *("Size", "Priority", "Enable", "Group", "D", "DB", "SeqNum", "ITSList", "Doorbell", "Default_Doorbell"),
     )
+    bits: ClassVar[tuple[str, ...]] = ("value",)
 
     def architecture(self, machine: Machine) -> str:
         """The GIC's."""

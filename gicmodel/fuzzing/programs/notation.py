@@ -21,7 +21,7 @@ class Notation(ABC, Generic[M]):
 
     `events` has the fields of each event, `header` the first words of the lines that describe a machine. Fields that
     are `names` may take each other's values wherever these are, none less than its `least`; those of one command that
-    are `simplified` may become 0 by themselves.
+    are `simplified` may become 0 by themselves, and each bit of those of an event that are `bits`.
     """
 
     events: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -29,6 +29,7 @@ class Notation(ABC, Generic[M]):
     names: ClassVar[tuple[str, ...]]
     least: ClassVar[Mapping[str, int]] = {}
     simplified: ClassVar[tuple[str, ...]] = ()
+    bits: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def architecture(self, machine: M) -> str:

@@ -8,7 +8,10 @@ import numpy as np
 
 from gicmodel.fuzzing.finding import Finding, Plan, hunt
 from gicmodel.fuzzing.peers.oracle import OraclePeer
+from gicmodel.fuzzing.programs.draw import draw_steps
 from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.program import Step
+from gicmodel.fuzzing.programs.universe import Universe
 from tests.fuzzing.mutants.planting import Mutant, planted
 
 SEED = 1
@@ -22,10 +25,14 @@ class MutantPeer(OraclePeer):
     def __init__(self, mutant: Mutant) -> None:
         super().__init__()
         self._choices = mutant.choices
+        self._interrupts = mutant.interrupts
 
     def machine(self, random: np.random.Generator, architecture: str) -> Machine:
         drawn = super().machine(random, architecture)
         return Machine(replace(drawn.config, **self._choices), drawn.geometry)
+
+    def steps(self, random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:
+        return draw_steps(random, universe, commands, interrupts=self._interrupts)
 
 
 def hunt_for(mutant: Mutant) -> Finding | None:

@@ -19,7 +19,8 @@ class Mutant:
 
     `kernel` is the function that has it here: named by the module that defines it, everywhere; by one that imports it,
     there only. `within` is how many commands of a campaign are to find it, on `architecture` with these `choices` of
-    the machine; `length` how many steps of the shrunk program are to show it.
+    the machine; `length` how many steps of the shrunk program are to show it. `interrupts` are those
+    of `draw_steps`.
     """
 
     name: str
@@ -31,19 +32,28 @@ class Mutant:
     length: int
     choices: dict[str, Any]
     broken: Broken
+    interrupts: int = 0
 
 
 MUTANTS: list[Mutant] = []
 
 
 def mutant(
-    kernel: str, origin: str, architecture: str = "3", within: int = 2000, length: int = 8, **choices: Any
+    kernel: str,
+    origin: str,
+    architecture: str = "3",
+    within: int = 2000,
+    length: int = 8,
+    interrupts: int = 0,
+    **choices: Any,
 ) -> Callable[[Broken], Broken]:
     """Add a broken kernel to `MUTANTS`. Its docstring is the bug."""
 
     def add(broken: Broken) -> Broken:
         bug = (broken.__doc__ or "").removesuffix(".")
-        MUTANTS.append(Mutant(broken.__name__, bug, origin, kernel, architecture, within, length, choices, broken))
+        MUTANTS.append(
+            Mutant(broken.__name__, bug, origin, kernel, architecture, within, length, choices, broken, interrupts)
+        )
         return broken
 
     return add

@@ -110,15 +110,15 @@ def default_doorbell_never_rings(original, m, rd, vpe_id, vintid):
     return OK
 
 
-@mutant("cpu.highest_virtual_v41", "QEMU 703090770c", "4.1")
-def group_enable_is_ignored(original, m, rd):
+@mutant("cpu.best_virtual_v41", "QEMU 703090770c", "4.1")
+def group_enable_is_ignored(original, m, rd, enable0, enable1):
     """vLPIs are delivered though GICR_VPENDBASER.VGrp1En is 0"""
     register = rd_at(rd) + RD.vpendbaser
     was = m.chip[register]
     m.chip[register] = replace(was, GROUP1, ONE)
-    vintid = original(m, rd)
+    found = original(m, rd, enable0, enable1)
     m.chip[register] = was
-    return vintid
+    return found
 
 
 @mutant("vpe_commands.redistributor_of", "Linux 7d2c2048a864", "4.1")

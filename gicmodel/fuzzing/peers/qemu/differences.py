@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.distributor import GICD_IROUTER
 from gicmodel.layouts.registers.its import BASERS, GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import (
     GICR_CTLR,
@@ -122,6 +123,15 @@ COMPARED = {
     "GICR_VPENDBASER": _fields(GICR_VPENDBASER_V40),
 }
 """The bits of the registers that are compared; others are constants of the implementation, or write-only."""
+
+COMPARED_EACH = {
+    # All eight bits of a priority are stored.
+    "IPRIORITYR": 0xF8F8_F8F8,
+    # RES0 bits, and the routing mode, which TYPER.No1N says it has not, are stored.
+    "IROUTER": _fields(GICD_IROUTER, "Interrupt_Routing_Mode"),
+}
+"""The bits that are compared of the registers that have something for each SGI, PPI or SPI; of others it is all. ICC_*,
+ICH_* and ICV_* are not compared: they are reached by instructions of a CPU, and over qtest none runs."""
 
 PENDING_LAST = GICR_VPENDBASER_V40.pack(PendingLast=1)
 """Not compared where a vPE is resident on another redistributor than it is mapped to, or was moved while resident: QEMU

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.config import GicConfig
+from gicmodel.config import FIRST_SPI, GicConfig
 from gicmodel.driver.errors import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.peer import Divergence, HardwareComparison, HardwarePeer
@@ -21,12 +22,13 @@ from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuProcess, find_binary
 from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.programs.draw import commands_for, draw_packets, draw_steps
-from gicmodel.fuzzing.programs.hardware import Machine, draw_geometry
+from gicmodel.fuzzing.programs.hardware import INTIDS, Machine, draw_geometry
 from gicmodel.fuzzing.programs.program import CommandWords, Event, Step, runs
 from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.lab import tables_seen
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
 from gicmodel.memory import ExternalAbort
+from gicmodel.spec.distributor import REGISTERS
 
 _QUEUED = 1000
 _PART = 1000
@@ -137,7 +139,33 @@ def _enable_its(twins: Twins, _its: int, _enable: int) -> None:
     twins.renew_queue()
 
 
+def _sleep(twins: Twins, rd: int, asleep: int) -> None:
+    twins.redistributors[rd].set("GICR_WAKER", ProcessorSleep=asleep)
+
+
+def _write_gicr(name: str, twins: Twins, rd: int, number: int, value: int) -> None:
+    if number < FIRST_SPI // REGISTERS[name].intids:
+        twins.redistributors[rd].write(f"GICR_{name}{number}", value)
+
+
+def _write_gicd(name: str, twins: Twins, number: int, value: int) -> None:
+    if number < INTIDS // REGISTERS[name].intids:
+        twins.distributor.write(f"GICD_{name}{number}", value)
+
+
+def _write_irouter(twins: Twins, intid: int, value: int) -> None:
+    if intid >= FIRST_SPI:
+        twins.distributor.write(f"GICD_IROUTER{intid}", value)
+
+
 _DOES: dict[str, Callable[..., None]] = {
+    "set_line": Twins.set_line,
+    "set_priority": Twins.set_priority,
+    "sleep": _sleep,
+    "GICD_CTLR": lambda twins, value: twins.distributor.write("GICD_CTLR", value & 0xFFFF_FFFF),
+    "GICD_IROUTER": _write_irouter,
+    **{f"GICR_{name}": partial(_write_gicr, name) for name in REGISTERS},
+    **{f"GICD_{name}": partial(_write_gicd, name) for name in REGISTERS},
     "translate": _translate,
     "configure_virtual": _configure_virtual,
     "enable_lpis": _enable_lpis,

@@ -20,7 +20,11 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.config import FIRST_SPI
+
 BINARY = "qemu-system-aarch64"
+SPIS = 256
+"""Those of the `virt` machine (QEMU hw/arm/virt.c, NUM_IRQS)."""
 ITS_BASE = 0x0808_0000
 REDISTRIBUTOR_BASE = 0x080A_0000
 RAM_BASE = 0x4000_0000
@@ -123,8 +127,17 @@ class QemuProcess:
         return int(self._command(f"read{_SUFFIX[size]} {address:#x}"), 16)
 
     def write(self, address: int, value: int, size: int = 8) -> None:
-        """Write a device register of 2, 4 or 8 bytes."""
+        """Write a device register of 1, 2, 4 or 8 bytes."""
         self._command(f"write{_SUFFIX[size]} {address:#x} {value:#x}")
+
+    def set_line(self, rd: int, intid: int, level: bool) -> None:
+        """Raise or lower an input of the GIC, of an SPI or of a PPI of a redistributor.
+
+        The GIC comes after the CPUs, and has its inputs in the order of SPIs, then PPIs (hw/intc/arm_gicv3_common.c).
+        """
+        line = intid - FIRST_SPI if intid >= FIRST_SPI else SPIS + rd * FIRST_SPI + intid
+        gic = f"/machine/unattached/device[{self.redistributors}]"
+        self._command(f"set_irq_in {gic} unnamed-gpio-in {line} {int(level)}")
 
     def its(self, offset: int) -> int:
         """The physical address of an ITS register; the translation frame is at offset 0x1_0000."""
@@ -166,7 +179,7 @@ class QemuProcess:
         return " ".join(self._stderr.read().decode(errors="replace").split()) or "it wrote nothing on stderr"
 
 
-_SUFFIX = {2: "w", 4: "l", 8: "q"}
+_SUFFIX = {1: "b", 2: "w", 4: "l", 8: "q"}
 
 
 def _start(arguments: list[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:

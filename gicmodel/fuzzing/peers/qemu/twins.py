@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.qemu.differences import COMPARED, PENDING_LAST, avoided
+from gicmodel.config import FIRST_PPI, FIRST_SPI, GicConfig
+from gicmodel.fuzzing.peers.qemu.differences import COMPARED, COMPARED_EACH, PENDING_LAST, avoided
 from gicmodel.fuzzing.peers.qemu.process import ITS_BASE, QemuProcess
 from gicmodel.fuzzing.programs.universe import universe_of, words
 from gicmodel.hardware import Bus, Gic
@@ -27,6 +27,7 @@ from gicmodel.lab.placement import RAM_BASE, RAM_BYTES, Allocation, place
 from gicmodel.layouts.commands import COMMAND_BYTES, OPCODES
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.spec.distributor import REGISTERS
 from gicmodel.spec.state import Command
 
 UNMAPPED = 0x3_0000_0000
@@ -122,6 +123,23 @@ class Twins(Lab):
         self.enable_its(0, False)
         self.start_queue(0)
 
+    # SGIs, PPIs and SPIs.
+
+    def set_line(self, rd: int, intid: int, level: int) -> None:
+        """The input of a PPI or SPI, of those that both have and that no other device drives."""
+        if FIRST_PPI <= intid < FIRST_SPI and intid != self.config.maintenance_intid:
+            self.gic.redistributors[rd].set_line(intid, bool(level))
+        elif FIRST_SPI <= intid < FIRST_SPI + self.config.spis:
+            self.gic.distributor.set_line(intid, bool(level))
+        else:
+            return
+        self.qemu.set_line(rd, intid, bool(level))
+
+    def set_priority(self, rd: int, intid: int, priority: int) -> None:
+        """Write one byte of a priority register."""
+        frame = f"GICR{rd}" if intid < FIRST_SPI else "GICD"
+        self._both.write(self.bus.base(frame) + register(f"{frame[:4]}_IPRIORITYR0").offset + intid, priority, 1)
+
     # Residency.
 
     def residents(self) -> set[int]:
@@ -180,7 +198,26 @@ class Twins(Lab):
 
     def differences(self) -> list[Difference]:
         """Everything that software can see and that is not the same, save what is known of QEMU."""
-        return [*self.stalls, *self.different_registers(), *self._different_bytes()]
+        return [*self.stalls, *self.different_registers(), *self._different_interrupts(), *self._different_bytes()]
+
+    def _different_interrupts(self) -> Iterator[Difference]:
+        """The registers of SGIs, PPIs and SPIs that are not the same, save what is known of QEMU."""
+        frames = [("GICD", self.distributor, FIRST_SPI, FIRST_SPI + self.config.spis)]
+        frames += [(f"GICR{rd}", registers, 0, FIRST_SPI) for rd, registers in enumerate(self.redistributors)]
+        names = [
+            (frame, f"{frame[:4]}_{name}{n}", registers, COMPARED_EACH.get(name, ~0))
+            for frame, registers, first, end in frames
+            for name, kind in REGISTERS.items()
+            for n in range(first // kind.intids, end // kind.intids)
+        ]
+        routers = range(FIRST_SPI, FIRST_SPI + self.config.spis)
+        names += [("GICD", f"GICD_IROUTER{n}", self.distributor, COMPARED_EACH["IROUTER"]) for n in routers]
+        for frame, name, registers, mask in [*names, ("GICD", "GICD_CTLR", self.distributor, ~0)]:
+            entry = register(name, self.config.architecture)
+            model = registers.read(name) & mask
+            qemu = self.qemu.read(self.bus.base(frame) + entry.offset, entry.bits // 8) & mask
+            if model != qemu:
+                yield Difference(f"{name} of {frame}", model, qemu)
 
     def _both_values(self, name: str) -> Iterator[tuple[int, int, int, int]]:
         """ITS or redistributor, the mask to compare under, and the register's two values."""

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, NEVER_DONE
+from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, COMPARED_EACH, NEVER_DONE
 from gicmodel.fuzzing.peers.qemu.process import BINARY, ITS_BASE, REDISTRIBUTOR_BASE, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
 from gicmodel.fuzzing.programs.universe import words
+from gicmodel.hardware.bus import DISTRIBUTOR_BASE
 from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 
@@ -260,6 +262,42 @@ def test_bits_of_its_registers_that_are_not_compared(boot, name, value, masked):
         "GITS_BASER0": (0x100, 8),
     }[name]
     assert (twins.its[0].read(name) ^ twins.qemu.read(ITS_BASE + offset, size)) & ~COMPARED[name] == masked
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "model", "qemu"),
+    [
+        ("GICD_IPRIORITYR8", 0xFFFF_FFFF, 0xF8F8_F8F8, 0xFFFF_FFFF),
+        ("GICD_IROUTER32", (1 << 64) - 1, 0xFF_80FF_FFFF, (1 << 64) - 1),
+    ],
+)
+def test_bits_of_registers_of_spis_that_are_not_compared(boot, name, value, model, qemu):
+    twins, entry = boot(), register(name)
+    twins.distributor.write(name, value)
+    seen = twins.qemu.read(DISTRIBUTOR_BASE + entry.offset, entry.bits // 8)
+    assert (twins.distributor.read(name), seen) == (model, qemu)
+    mask = COMPARED_EACH["IPRIORITYR" if entry.bits == 32 else "IROUTER"]
+    assert (model ^ seen) & mask == 0
+    assert twins.differences() == []
+
+
+def test_inputs_and_registers_of_interrupts_are_compared(boot):
+    twins = boot()
+    twins.set_line(1, 20, 1)
+    twins.set_line(0, 40, 1)
+    twins.set_priority(2, 3, 0x88)
+    assert twins.differences() == []
+    twins.gic.redistributors[1].set_line(20, False)
+    twins.gic.distributor.write(register("GICD_ISACTIVER1").offset, 1 << 9, 4)
+    twins.redistributors[2].write("GICR_IPRIORITYR0", 0)
+    twins.qemu.write(REDISTRIBUTOR_BASE + 2 * 0x4_0000 + register("GICR_IPRIORITYR0").offset, 0x1000_0000, 4)
+    assert [tuple(difference) for difference in twins.differences()] == [
+        ("GICD_ISACTIVER1 of GICD", 1 << 9, 0),
+        ("GICD_ICACTIVER1 of GICD", 1 << 9, 0),
+        ("GICR_ISPENDR0 of GICR1", 0, 1 << 20),
+        ("GICR_ICPENDR0 of GICR1", 0, 1 << 20),
+        ("GICR_IPRIORITYR0 of GICR2", 0, 0x1000_0000),
+    ]
 
 
 def test_ptz_reads_back(boot):

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SGIs, PPIs, SPIs and CPU interfaces of a pair: each function does one thing to both, and compares what it returns.
+
+What the machine does not have, such as an SPI beyond its last, does nothing on either side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gicmodel.config import FIRST_PPI, FIRST_SPI
+from gicmodel.fuzzing.peers.peer import agree
+from gicmodel.fuzzing.programs.hardware import INTIDS
+from gicmodel.hardware.lines import Line
+from gicmodel.layouts.registers.by_name import register, system_register
+from gicmodel.spec.distributor import REGISTERS
+from gicmodel.spec.gic import READS, WRITES
+
+if TYPE_CHECKING:
+    from gicmodel.fuzzing.peers.pair import Pair
+
+LIST_REGISTERS = [f"ICH_LR{number}_EL2" for number in range(16)]
+_TAKES = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "ICV_IAR0_EL1", "ICV_IAR1_EL1"}
+"""Registers whose read does something."""
+
+
+def check_lines(pair: Pair) -> None:
+    """What each PE has been told of its lines is what it must see."""
+    for pe, told in enumerate(pair.told):
+        agree(f"lines of {pe}", {line.name for line in told}, pair.oracle.lines(pe))
+
+
+def check_registers(pair: Pair) -> None:
+    """Every register of SGIs, PPIs, SPIs and CPU interfaces that can be read without changing anything, and lines."""
+    for pe in range(pair.config.redistributors):
+        high = {line.name for line in Line if pair.lab.gic.line(pe, line)}
+        agree(f"lines of {pe} that were not told", high, pair.oracle.lines(pe))
+    gicd = pair.lab.distributor
+    agree("GICD_CTLR", gicd.read("GICD_CTLR"), gicd.layout("GICD_CTLR").pack(**pair.oracle.read_gicd_ctlr()))
+    for intid in pair.oracle.spis.routes:
+        name = f"GICD_IROUTER{intid}"
+        agree(name, gicd.read(name), gicd.layout(name).pack(**pair.oracle.read_irouter(intid)))
+    for name, kind in REGISTERS.items():
+        for number in range((FIRST_SPI + pair.config.spis) // kind.intids):
+            agree(f"GICD_{name}{number}", gicd.read(f"GICD_{name}{number}"), pair.oracle.read_spis(name, number))
+        for rd, gicr in enumerate(pair.lab.redistributors):
+            for number in range(FIRST_SPI // kind.intids):
+                seen = gicr.read(f"GICR_{name}{number}")
+                agree(f"GICR_{name}{number} of {rd}", seen, pair.oracle.read_sgis_and_ppis(rd, name, number))
+    for name in READS.keys() - _TAKES:
+        for rd in range(pair.config.redistributors):
+            read_system(name, pair, rd)
+
+
+# Inputs and registers of the distributor and the redistributors.
+
+
+def set_line(pair: Pair, rd: int, intid: int, level: int) -> None:
+    """The input of a PPI or SPI; that of the maintenance interrupt is the CPU interface's own."""
+    if FIRST_PPI <= intid < FIRST_SPI and intid != pair.config.maintenance_intid:
+        pair.lab.gic.redistributors[rd].set_line(intid, bool(level))
+    elif intid in pair.oracle.spis.intids:
+        pair.lab.gic.distributor.set_line(intid, bool(level))
+    else:
+        return
+    pair.oracle.set_line(rd, intid, bool(level))
+
+
+def set_priority(pair: Pair, rd: int, intid: int, priority: int) -> None:
+    """Write one byte of a GICR_IPRIORITYR<n> or GICD_IPRIORITYR<n>."""
+    frame, name = (pair.lab.gic.redistributors[rd], "GICR") if intid < FIRST_SPI else (pair.lab.gic.distributor, "GICD")
+    frame.write(register(f"{name}_IPRIORITYR0").offset + intid, priority, 1)
+    pair.oracle.set_priority(rd, intid, priority)
+
+
+def sleep(pair: Pair, rd: int, asleep: int) -> None:
+    """Write GICR_WAKER.ProcessorSleep."""
+    pair.lab.redistributors[rd].set("GICR_WAKER", ProcessorSleep=asleep)
+    pair.oracle.redistributors[rd].asleep = bool(asleep)
+
+
+def write_gicd_ctlr(pair: Pair, value: int) -> None:
+    """GICD_CTLR."""
+    pair.lab.distributor.write("GICD_CTLR", value)
+    pair.oracle.write_gicd_ctlr(pair.lab.distributor.layout("GICD_CTLR").unpack(value))
+
+
+def write_irouter(pair: Pair, intid: int, value: int) -> None:
+    """GICD_IROUTER<n>, of those that there are."""
+    if intid >= FIRST_SPI:
+        name = f"GICD_IROUTER{intid}"
+        pair.lab.distributor.write(name, value)
+        pair.oracle.write_irouter(intid, pair.lab.distributor.layout(name).unpack(value))
+
+
+def write_setspi(pair: Pair, intid: int) -> None:
+    """GICD_SETSPI_NSR."""
+    pair.lab.distributor.write("GICD_SETSPI_NSR", intid)
+    pair.oracle.write_setspi(intid)
+
+
+def write_clrspi(pair: Pair, intid: int) -> None:
+    """GICD_CLRSPI_NSR."""
+    pair.lab.distributor.write("GICD_CLRSPI_NSR", intid)
+    pair.oracle.write_clrspi(intid)
+
+
+def write_gicd(name: str, pair: Pair, number: int, value: int) -> None:
+    """A register for some SPIs, of those below INTID 1020."""
+    if number < -(-INTIDS // REGISTERS[name].intids):
+        pair.lab.distributor.write(f"GICD_{name}{number}", value)
+        pair.oracle.write_spis(name, number, value & 0xFFFF_FFFF)
+
+
+def write_gicr(name: str, pair: Pair, rd: int, number: int, value: int) -> None:
+    """A register for some SGIs and PPIs."""
+    if number < FIRST_SPI // REGISTERS[name].intids:
+        pair.lab.redistributors[rd].write(f"GICR_{name}{number}", value)
+        pair.oracle.write_sgis_and_ppis(rd, name, number, value & 0xFFFF_FFFF)
+
+
+# System registers.
+
+
+def is_there(pair: Pair, name: str) -> bool:
+    """Whether the machine has a system register: it may have fewer than 16 list registers."""
+    return name not in LIST_REGISTERS[pair.config.list_registers :]
+
+
+def read_system(name: str, pair: Pair, rd: int) -> int:
+    """Read a system register, and return what was read."""
+    if not is_there(pair, name):
+        return 0
+    entry, cpu = system_register(name), pair.lab.gic.redistributors[rd].cpu
+    seen = cpu.read(entry.encoding, virtual=name.startswith("ICV"))
+    agree(f"{name} of {rd}", seen, entry.layout.pack(**pair.oracle.read_system(rd, name)))
+    return seen
+
+
+def write_system(name: str, pair: Pair, rd: int, value: int) -> None:
+    """Write a system register."""
+    if is_there(pair, name):
+        entry, cpu = system_register(name), pair.lab.gic.redistributors[rd].cpu
+        cpu.write(entry.encoding, value, virtual=name.startswith("ICV"))
+        pair.oracle.write_system(rd, name, entry.layout.unpack(value))
+
+
+def take(which: str, pair: Pair, rd: int, group: int, ends: int) -> None:
+    """Software takes the interrupt that is signalled, and ends it."""
+    intid = read_system(f"{which}_IAR{group}_EL1", pair, rd)
+    if ends >= 1:
+        write_system(f"{which}_EOIR{group}_EL1", pair, rd, intid)
+    if ends >= 2:
+        write_system(f"{which}_DIR_EL1", pair, rd, intid)
+
+
+DOES: dict[str, Callable[..., object]] = {
+    "set_line": set_line,
+    "set_priority": set_priority,
+    "sleep": sleep,
+    "take": partial(take, "ICC"),
+    "take_virtual": partial(take, "ICV"),
+    "GICD_CTLR": write_gicd_ctlr,
+    "GICD_IROUTER": write_irouter,
+    "GICD_SETSPI_NSR": write_setspi,
+    "GICD_CLRSPI_NSR": write_clrspi,
+    **{f"GICD_{name}": partial(write_gicd, name) for name in REGISTERS},
+    **{f"GICR_{name}": partial(write_gicr, name) for name in REGISTERS},
+    **{f"read_{name}": partial(read_system, name) for name in READS},
+    **{f"write_{name}": partial(write_system, name) for name in WRITES},
+}
+"""What each event does."""
