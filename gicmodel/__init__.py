@@ -4,4 +4,4 @@
 Importing the package is cheap: it imports neither numba nor any of its own rooms.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
