@@ -24,6 +24,8 @@ from gicmodel.memory import ADDRESS_BITS
 
 _MOST_EVENTS = 1 << 16
 _MOST_CPUS = 1 << 12
+_LPIS = 1 << 16
+"""ITS_MAX_LPI_NRBITS: Linux has no LPI that is wider."""
 _INTIDS = 1 << 24
 """No INTID is wider (IHI0069, "INTIDs")."""
 _ITT_ALIGNMENT = 1 << 8
@@ -125,29 +127,32 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
 
 
 def _devices_of(dump: Dump, kernel: FoundKernel, structures: Structures, source: str) -> KernelView:
-    view = KernelView(source)
+    view, taken = KernelView(source), bytearray(_LPIS)
     for number, node in enumerate(kernel.nodes):
         devices: list[KernelDevice] = []
         view.devices[number] = devices
         try:
-            devices.extend(read_devices(Kernel(dump, node, kernel.note, structures)))
+            devices.extend(read_devices(Kernel(dump, node, kernel.note, structures), taken))
         except Unreadable as problem:
             view.broken[number] = str(problem)
     return view
 
 
-def read_devices(kernel: Kernel) -> Iterator[KernelDevice]:
-    """The devices of the kernel's ITS, in the order of its list. Raises Unreadable where that breaks off."""
+def read_devices(kernel: Kernel, taken: bytearray) -> Iterator[KernelDevice]:
+    """The devices of the kernel's ITS, in the order of its list. Raises Unreadable where that breaks off.
+
+    `taken` has a byte for each LPI, and notes whose has been seen: Linux gives none to two devices.
+    """
     node = kernel.structure("its_node", "cmd_base", "its_device_list")
     device = kernel.structure("its_device", "event_map", "itt", "nr_ites", "its", "entry", "device_id")
     start = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"]
     for address in kernel.list_entries(start + node.offsets["its_device_list"], device.offsets["entry"]):
         if kernel.memory.number(address + device.offsets["its"]) != start:
             raise Unreadable(f"struct its_device at {address:#x} is of another its_node")
-        yield _device(kernel, device, address)
+        yield _device(kernel, device, address, taken)
 
 
-def _device(kernel: Kernel, device: Structure, address: int) -> KernelDevice:
+def _device(kernel: Kernel, device: Structure, address: int, taken: bytearray) -> KernelDevice:
     at = {name: address + offset for name, offset in device.offsets.items()}
     itt = kernel.memory.physical(kernel.memory.number(at["itt"]))
     # its_create_device() takes room for alignment, and the command gets the address rounded up.
@@ -155,19 +160,21 @@ def _device(kernel: Kernel, device: Structure, address: int) -> KernelDevice:
     found = KernelDevice(kernel.memory.number(at["device_id"], 4), itt, kernel.memory.number(at["nr_ites"], 4))
     if not 0 < found.events_most <= _MOST_EVENTS or itt >> ADDRESS_BITS:
         raise Unreadable(f"struct its_device at {address:#x} has {found.events_most} entries at {itt:#x}")
-    found.events = list(_events(kernel, at["event_map"], found))
+    found.events = list(_events(kernel, at["event_map"], found, taken))
     return found
 
 
-def _events(kernel: Kernel, address: int, device: KernelDevice) -> Iterator[KernelEvent]:
+def _events(kernel: Kernel, address: int, device: KernelDevice, taken: bytearray) -> Iterator[KernelEvent]:
     layout = kernel.structure("event_lpi_map", "lpi_map", "vlpi_maps", "nr_lpis", "lpi_base", "col_map")
     at = {name: address + offset for name, offset in layout.offsets.items()}
     count, base = kernel.memory.number(at["nr_lpis"], 4), kernel.memory.number(at["lpi_base"])
     if not count and not kernel.memory.number(at["lpi_map"]):
         return
     device.managed = True
-    if not 0 < count <= device.events_most or not FIRST_LPI <= base <= _INTIDS - count:
+    lpis = slice(base, base + count)
+    if not 0 < count <= device.events_most or not FIRST_LPI <= base <= _LPIS - count or any(taken[lpis]):
         raise Unreadable(f"device {device.device_id:#x} has {count} LPIs from {base}, at {address:#x}")
+    taken[lpis] = bytes([1]) * count
     mapped = int.from_bytes(kernel.memory.read(kernel.memory.number(at["lpi_map"]), -(-count // 64) * 8), "little")
     cpus = kernel.memory.array(kernel.memory.number(at["col_map"]), count, "<u2").tolist()
     forwarded = _forwarded(kernel, kernel.memory.number(at["vlpi_maps"]), count)

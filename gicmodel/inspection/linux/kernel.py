@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Protocol
 
 from gicmodel.images.dump import Dump
@@ -31,11 +32,11 @@ class Kernel:
     def __init__(self, dump: Dump, node: ItsNode, note: Vmcoreinfo | None, structures: Structures) -> None:
         self.node = node
         self.memory = Pages(dump, node.linear, note)
-        self._structures = structures
+        self._structures = cache(structures.structure)
 
     def structure(self, name: str, *members: str) -> Structure:
         """The struct of that name which has these members."""
-        found = self._structures.structure(name, *members)
+        found = self._structures(name, *members)
         if found is None:
             raise Unreadable(f"the kernel has no struct {name} with {', '.join(members)}")
         return found

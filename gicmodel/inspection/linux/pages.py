@@ -3,22 +3,49 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.linux.vmcoreinfo import Vmcoreinfo
-from gicmodel.memory import ADDRESS_BITS
+from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
 _ADDRESS = (1 << 64) - 1
 _WORD = 8
 _MOST_OCTETS = 1 << 24
 _DESCRIPTOR_ADDRESS = (1 << 48) - 1 & ~0xFFF
+_MOST_PAGES = 1 << 12
 _VALID, _TABLE = 1, 2
 
 
 class Unreadable(Exception):
     """What the dump does not hold, or that makes no sense; the message says where."""
+
+
+class HeldPages:
+    """A dump by pages, of which the last are kept: structures are read word by word, many of the same page."""
+
+    def __init__(self, dump: Dump) -> None:
+        self._page = lru_cache(_MOST_PAGES)(lambda page: self._read(dump, page))
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Bytes from a physical address on; None if the dump lacks one."""
+        found = b""
+        while len(found) < size:
+            page, first = divmod(address + len(found), PAGE_BYTES)
+            octets, held = self._page(page)
+            part = slice(first, min(PAGE_BYTES, first + size - len(found)))
+            if not (held is None or held[part].all()):
+                return None
+            found += octets[part]
+        return found
+
+    @staticmethod
+    def _read(dump: Dump, page: int) -> tuple[bytes, NDArray[np.bool_] | None]:
+        octets, held = dump.read(page * PAGE_BYTES, PAGE_BYTES)
+        return octets.tobytes(), None if held.all() else held
 
 
 class Pages:
@@ -28,7 +55,7 @@ class Pages:
     """
 
     def __init__(self, dump: Dump, linear: int, note: Vmcoreinfo | None) -> None:
-        self.dump = dump
+        self._held = HeldPages(dump)
         self._linear = linear
         self._note = note
         self._pages: dict[int, int] = {}
@@ -119,7 +146,7 @@ class Pages:
 
     def _octets(self, physical: int, size: int, where: str) -> bytes:
         if not physical >> ADDRESS_BITS:
-            octets, held = self.dump.gather(np.array([physical], np.int64), size)
-            if held[0]:
-                return bytes(octets[0].tobytes())
+            octets = self._held.read(physical, size)
+            if octets is not None:
+                return octets
         raise Unreadable(f"{size} bytes {where} are not in the dump")

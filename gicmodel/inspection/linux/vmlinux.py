@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,8 +19,9 @@ from gicmodel.images.dump import Dump
 from gicmodel.inspection.linux.btf import Structure
 from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt, Rdists
 from gicmodel.inspection.linux.kernels import FoundKernel
+from gicmodel.inspection.linux.pages import HeldPages
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
+from gicmodel.memory import ADDRESS_BITS
 
 if TYPE_CHECKING:
     import drgn
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 
 _MOST_READS = 1 << 20
-_MOST_PAGES = 1 << 12
-"""Pages that are kept of what drgn reads."""
 _MOST_IRQS = 1 << 16
 _MOST_CPUS = 1 << 12
 _MOST_GUESTS, _MOST_EVENTS = 1 << 12, 1 << 18
@@ -67,7 +66,7 @@ class Vmlinux:
         logging.getLogger("drgn").addHandler(logging.NullHandler())
         self._drgn = drgn
         self._reads = 0
-        self._page = lru_cache(_MOST_PAGES)(lambda page: dump.read(page * PAGE_BYTES, PAGE_BYTES))
+        self._held_pages = HeldPages(dump)
         self.path = path
         self._program = drgn.Program(drgn.Platform(drgn.Architecture.AARCH64))
         self._program.add_memory_segment(0, 1 << ADDRESS_BITS, self._read, True)
@@ -108,19 +107,14 @@ class Vmlinux:
             )
 
     def _read(self, address: int, count: int, offset: int, physical: bool) -> bytes:
-        """What drgn reads: page by page, as most of it is words of the same pages."""
+        """What drgn reads."""
         self._reads += 1
         if self._reads > _MOST_READS:
             raise _TooMuch(f"more than {_MOST_READS} reads: what is followed does not end")
-        found = b""
-        while len(found) < count:
-            page, first = divmod(address + len(found), PAGE_BYTES)
-            octets, held = self._page(page)
-            part = slice(first, min(PAGE_BYTES, first + count - len(found)))
-            if not held[part].all():
-                raise self._drgn.FaultError("not in the dump", address)
-            found += octets[part].tobytes()
-        return found
+        octets = self._held_pages.read(address, count)
+        if octets is None:
+            raise self._drgn.FaultError("not in the dump", address)
+        return octets
 
     def _errors(self) -> tuple[type[Exception], ...]:
         """What drgn raises where memory, or a file, is not as it should be."""

@@ -127,6 +127,18 @@ def test_a_list_that_does_not_lead_back_is_said_to_be_broken(there):
         assert found["kernel-list-broken"] == 1
 
 
+def test_lpis_of_two_devices_are_refused():
+    """Linux gives an LPI to one device; a list of sound devices that share some is no list of its."""
+    dump, place = dumps.dump("v3crash"), device_at(dumps.dump("v3crash"), 0x10)
+    (base,) = [
+        place + 8 * word for word in range(-8, 8) if int.from_bytes(dump.read(place + 8 * word, 8)[0], "little") == 8196
+    ]
+    damaged = changed(dump, {base: 8198})
+    _, view = viewed(damaged)
+    assert view.broken[0].startswith("device 0x10 has 4 LPIs from 8198")
+    assert find(inspected(damaged)).counts["kernel-list-broken"] == 1
+
+
 WHOLE = viewed(dumps.dump("v3crash"))[1]
 PLACE = device_at(dumps.dump("v3crash"), 0x10)
 
