@@ -70,7 +70,9 @@ class Path(NamedTuple):
         handled = Interrupt(None, *[None] * 5) if self.interrupt is None else self.interrupt  # type: ignore[arg-type]
         linux = {"irq": handled.irq, "handlers": handled.handlers, "device": handled.device, "driver": handled.driver}
         where = {"cpus": handled.cpus, "RDbase": self.rdbase, "virtual": self.virtual, "vPEID": self.vpe}
-        guest = None if self.guest is None else {**self.guest._asdict(), "its": hex(self.guest.its)}
+        guest = None if self.guest is None else self.guest._asdict()
+        if guest is not None:
+            guest |= {name: hex(guest[name]) for name in ("its", "device_id", "priority")}
         of_vm = {"resident": self.resident, "vINTID": self.intid if self.virtual else None, "guest": guest}
         vm = None if self.vm is None else self.vm._asdict()
         return own | linux | where | of_vm | {"VM": vm, "bit": self.bit, "latch": self.latch, "verdict": self.verdict}
