@@ -172,7 +172,7 @@ class LateIts:
         self._targets: dict[int, int] = {}
         self._events: dict[tuple[int, int], Target] = {}
         self.vpes: dict[int, VirtualPe] = {}
-        """The vPEs that are or were mapped, by vPEID."""
+        """The vPEs that are mapped, by vPEID."""
 
     @property
     def missing(self) -> list[str]:
@@ -248,6 +248,9 @@ class LateIts:
             self._keep_old(int(redistributor_of(self._gic.machine, np.uint64(fields["RDbase"]))))
         if command.mnemonic == "VMAPP" and fields["V"]:
             self._remember_vpe(fields, command.text)
+        elif command.mnemonic == "VMAPP":
+            # Its VPT may be another vPE's soon.
+            self.vpes.pop(fields["vPEID"], None)
         if command.mnemonic == "VMOVP" and fields["DB"] and fields["vPEID"] in self.vpes:
             vpe = self.vpes[fields["vPEID"]]
             self.vpes[fields["vPEID"]] = vpe._replace(doorbell=fields["Default_Doorbell"])
