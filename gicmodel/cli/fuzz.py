@@ -39,7 +39,10 @@ AGREED, DIFFERENT = 0, 1
     "--seed", type=click.IntRange(0), metavar="N", help="Of all that is random; drawn and shown if not given."
 )
 @click.option(
-    "--against", default="oracle", metavar="PEER,...", help="oracle (default), qemu, engine, linux-kvm, linux-driver."
+    "--against",
+    default="oracle",
+    metavar="PEER,...",
+    help="oracle (default), qemu, engine, linux-kvm, linux-driver, linux-port.",
 )
 @click.option(
     "--linux-source",

@@ -31,6 +31,7 @@ PEERS = {
     "engine": "engine",
     "linux-kvm": "linux.kvm.peer",
     "linux-driver": "linux.driver.peer",
+    "linux-port": "linux.driver.port",
 }
 """The module of each peer in `gicmodel.fuzzing.peers`, which has it as `PEER`."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
+from gicmodel.fuzzing.peers.linux.driver.port import LinuxPort
 from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.fuzzing.peers.linux.source import newest_installed
 from tests.conftest import missing
@@ -34,5 +35,13 @@ def peer(linux_source: Path) -> LinuxKvm:
 def driver_peer(linux_source: Path) -> LinuxDriver:
     """Its ITS driver, built."""
     found = LinuxDriver(linux_source)
+    found.require()
+    return found
+
+
+@pytest.fixture(scope="session")
+def port_peer(linux_source: Path) -> LinuxPort:
+    """The same driver, for `gicmodel.driver` to be compared with."""
+    found = LinuxPort(linux_source)
     found.require()
     return found

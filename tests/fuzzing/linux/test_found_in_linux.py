@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/found-in-linux.md tells of KVM's vgic, on Linux' own code and on the model."""
+"""What docs/found-in-linux.md tells of KVM's vgic and of the ITS driver, on Linux' own code and on the model."""
 
+import pytest
+
+from gicmodel.fuzzing.finding import divergence_of
+from gicmodel.fuzzing.peers.linux.driver import expected
+from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.peers.linux.kvm.peer import AgainstLinux, LinuxKvm
 from gicmodel.fuzzing.programs.text import parse_program
 
@@ -72,3 +77,72 @@ def test_a_queued_lpi_that_is_not_forwarded_any_more(peer: LinuxKvm):
         "INT its=0 DeviceID=0x0 EventID=0x0",
     )
     assert went.outcomes["INT", "OK" if peer.behaviour.freed_ite_ends_hw else "STORM"] == 1
+
+
+# The ITS driver, on GICv4.0.
+
+HOST = """gicmodel fuzz program, version 1
+against linux-driver
+config architecture=4.0 caching=retain {config}
+host commands_per_step=0 late={late}
+
+add_device its=0 DeviceID=0 vectors=4
+request its=0 DeviceID=0 EventID=0
+"""
+FORWARDED = "forward its=0 DeviceID=0 EventID=0 vm=0 vcpu=0 vINTID=0x2000 byte=0xa3\n"
+
+
+def difference(peer: LinuxDriver, steps: str, config: str = "", late: int = 0) -> str:
+    """What is wrong after these steps; "None" if nothing is."""
+    return str(divergence_of(peer, parse_program(HOST.format(config=config, late=late) + steps, "this test")))
+
+
+@pytest.fixture
+def unspared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expected, "KNOWN_BUGS", False)
+
+
+@pytest.mark.usefixtures("unspared")
+def test_a_vpe_that_runs_before_its_vm_has_vlpis(driver_peer: LinuxDriver):
+    """Before 6.12 it does not even run."""
+    steps = f"begin_vm vm=0 vcpus=1\nload vm=0 vcpu=0 cpu=2 VGrp0En=0\n{FORWARDED}"
+    failed = difference(driver_peer, steps, "vmovp=0", late=1)
+    old = driver_peer.source.release.startswith("6.1.")
+    wrong = "what forward leaves out: VMOVP of vPEID 0x0 is missing: it runs on redistributor 2, mapped to 0"
+    assert failed == ("the kernel's load: EINVAL" if old else wrong)
+    first_mapped = f"begin_vm vm=0 vcpus=1\n{FORWARDED}load vm=0 vcpu=0 cpu=2 VGrp0En=0\n"
+    assert difference(driver_peer, first_mapped, "vmovp=0", late=1) == "None"
+
+
+@pytest.mark.usefixtures("unspared")
+def test_a_doorbell_is_lost_with_its_event_of_the_proxy(driver_peer: LinuxDriver):
+    """Two CPUs, hence two events; the vCPUs 1 and 2 take that of vCPU 0."""
+    blocked = f"begin_vm vm=0 vcpus=3\n{FORWARDED}load vm=0 vcpu=0 cpu=0 VGrp0En=0\nput vm=0 vcpu=0 Doorbell=1\n"
+    rung = f"{blocked}raise its=0 DeviceID=0 EventID=0\n"
+    others = "".join(f"load vm=0 vcpu={n} cpu=1 VGrp0En=0\nput vm=0 vcpu={n} Doorbell=0\n" for n in (1, 2))
+    few = "redistributors=2 direct_lpi=0"
+    assert difference(driver_peer, f"{rung}{others}interrupts", few) == "the doorbell of vCPU 0: has not rung"
+    assert difference(driver_peer, f"{rung}interrupts\n{others}", few) == "None"
+
+
+@pytest.mark.usefixtures("unspared")
+def test_a_doorbell_does_not_ring_where_its_vpe_is_moved_to(driver_peer: LinuxDriver):
+    raised = "raise its=0 DeviceID=0 EventID=0\n"
+    masked = f"begin_vm vm=0 vcpus=1\n{FORWARDED}{raised}interrupts\n"
+    blocked = "load vm=0 vcpu=0 cpu=1 VGrp0En=0\ntake vm=0 vcpu=0\nput vm=0 vcpu=0 Doorbell=1\n"
+    assert difference(driver_peer, f"{masked}{blocked}unplug cpu=1\n{raised}interrupts") == (
+        "the doorbell of vCPU 0: has not rung"
+    )
+    assert difference(driver_peer, f"{masked}{blocked}{raised}interrupts") == "None"
+
+
+def test_a_doorbell_rings_for_the_next_owner_of_its_lpi(driver_peer: LinuxDriver):
+    """The device that gets the LPI has sent nothing."""
+    ended = f"begin_vm vm=0 vcpus=1\n{FORWARDED}raise its=0 DeviceID=0 EventID=0\nend_vm vm=0\n"
+    next_owner = "add_device its=0 DeviceID=1 vectors=1\nrequest its=0 DeviceID=1 EventID=0\n"
+    program = parse_program(HOST.format(config="", late=0) + ended + next_owner, "this test")
+    comparison = driver_peer.start(program.machine)
+    comparison.run(program.steps)
+    ((_, intids),) = comparison.linux.interrupts().items()
+    assert intids == [comparison.expected.devices[0, 1][0].intid]
+    comparison.close()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from random import Random
 
@@ -12,10 +12,13 @@ import numpy as np
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers.linux.driver.machine import MOST_VECTORS, NOTATION, HostMachine
 from gicmodel.fuzzing.programs.program import Event, Step
-from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
+from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 _DEVICE_IDS = (0, 1, 0x10, 0x7FE)
 _VCPUS, _VMS, _VECTORS = 4, 2, 8
+_SGIS = (0, 1, 7, 15)
+_OF_VSGIS = ("end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_pending", "vsgi_pending")
+_REMEMBERED = 12
 _BYTES = (0xA3, 0xA2, 0x03, 0x43, 0xFF, 0xA1, 0x42)
 
 _WEIGHTS = {
@@ -27,7 +30,7 @@ _VIRTUAL_WEIGHTS = {
     "invall": 2,
 }
 _V41_WEIGHTS = {
-    **{"save": 1, "begin_vsgi": 5, "end_vsgi": 1, "set_vsgi": 3, "enable_vsgi": 3, "set_vsgi_pending": 10},
+    **{"save": 1, "begin_vsgi": 5, "end_vsgi": 3, "set_vsgi": 3, "enable_vsgi": 3, "set_vsgi_pending": 10},
     "vsgi_pending": 5,
 }
 
@@ -59,15 +62,15 @@ def draw_machine(random: np.random.Generator, architecture: str) -> HostMachine:
     return HostMachine(config, late)
 
 
-def draw_steps(random: np.random.Generator, machine: HostMachine, count: int) -> list[Step]:
-    """`count` operations."""
-    return list(islice(_Draw(Random(int(random.integers(1 << 62))), machine).steps(), count))
+def draw_steps(random: np.random.Generator, machine: HostMachine, count: int, invs: Sequence[int] = (1,)) -> list[Step]:
+    """`count` operations; `invs`: whether a byte of configuration is to be read anew."""
+    return list(islice(_Draw(Random(int(random.integers(1 << 62))), machine, invs).steps(), count))
 
 
 class _Draw:
-    """`devices` and `vms`: how many vectors and vCPUs, of what has been added and is most probably there."""
+    """`devices` and `vms`: how many vectors and vCPUs, of what most probably is there, as `vsgis` are."""
 
-    def __init__(self, random: Random, machine: HostMachine) -> None:
+    def __init__(self, random: Random, machine: HostMachine, invs: Sequence[int]) -> None:
         self.random = random
         self.machine = machine
         virtual = _VIRTUAL_WEIGHTS if machine.config.virtual else {}
@@ -75,13 +78,15 @@ class _Draw:
         self._verbs, self._weights = list(weights), list(weights.values())
         self.devices: dict[tuple[int, int], int] = {}
         self.vms: dict[int, int] = {}
+        self.vsgis: list[tuple[int, int, int]] = []
+        self._vsgi = 0, 0, 0
+        self._device = 0, 0
         self._fields: dict[str, Callable[[], int]] = {
             "cpu": lambda: random.randrange(machine.config.redistributors),
             "vectors": lambda: random.choice((1, 2, 4, _VECTORS)),
             "vcpus": lambda: random.choice((1, 2, 3, _VCPUS)),
             "byte": lambda: random.choice(_BYTES),
-            "SGI": lambda: random.randrange(VSGIS),
-            "inv": lambda: 1,
+            "inv": lambda: random.choice(invs),
             **dict.fromkeys(
                 ("masked", "pending", "enabled", "group", "VGrp0En", "Doorbell"), lambda: random.randrange(2)
             ),
@@ -97,7 +102,7 @@ class _Draw:
                 yield from self._begun()
 
     def _begun(self) -> Iterator[Event]:
-        self.devices, self.vms = {}, {}
+        self.devices, self.vms, self.vsgis = {}, {}, []
         for _ in range(self.random.randrange(1, 4)):
             yield (added := self._drawn("add_device"))
             its, device_id, vectors = added.values
@@ -118,6 +123,11 @@ class _Draw:
     def _number(self, verb: str, name: str, values: dict[str, int]) -> int:
         """A number of what is there, or of what is to be new."""
         random = self.random
+        if name in ("vm", "vcpu", "SGI") and verb in _OF_VSGIS and self.vsgis:
+            self._vsgi = random.choice(self.vsgis) if name == "vm" else self._vsgi
+            return self._vsgi[("vm", "vcpu", "SGI").index(name)]
+        if name == "SGI":
+            return random.choice(_SGIS)
         if name == "vm":
             return random.choice(list(self.vms)) if self.vms and verb != "begin_vm" else random.randrange(_VMS)
         if name == "vcpu":
@@ -141,5 +151,7 @@ class _Draw:
     def _remember(self, verb: str, values: dict[str, int]) -> None:
         if verb == "add_device":
             self.devices.setdefault((values["its"], values["DeviceID"]), values["vectors"])
+        elif verb == "begin_vsgi":
+            self.vsgis = [*self.vsgis[-_REMEMBERED:], (values["vm"], values["vcpu"], values["SGI"])]
         elif verb == "begin_vm":
             self.vms.setdefault(values["vm"], values["vcpus"])

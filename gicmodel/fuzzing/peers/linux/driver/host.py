@@ -137,6 +137,10 @@ class Host(ABC):
         """pending_last."""
 
     @abstractmethod
+    def take_doorbell(self, vm: int, vcpu: int) -> int:
+        """KVM's handler of the doorbell."""
+
+    @abstractmethod
     def invall(self, vm: int, vcpu: int) -> int: ...
 
     @abstractmethod

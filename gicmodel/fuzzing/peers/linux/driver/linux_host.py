@@ -256,7 +256,6 @@ class LinuxHost(Host):
         return self._vpe((vm, vcpu))[_PENDING_LAST]
 
     def take_doorbell(self, vm: int, vcpu: int) -> int:
-        """KVM's handler of the doorbell."""
         return self._ask("take_doorbell", self._vms[vm], vcpu)
 
     def invall(self, vm: int, vcpu: int) -> int:

@@ -94,7 +94,7 @@ void *shim_per_cpu(void *variable, size_t bytes, int cpu)
 /* ---- registers ---- */
 
 /* Reads without a write after which nothing will come any more. */
-#define MOST_READS 100000
+#define MOST_READS 20000
 
 static u64 (*read_out)(u64 address, int bytes);
 static void (*write_out)(u64 address, u64 value, int bytes);
