@@ -3,3 +3,7 @@
 
 Unicorn is under the GNU General Public License, version 2: what imports this package, and only that, uses it.
 """
+
+from gicmodel.board.board import Board, Ending, new_gic
+
+__all__ = ["Board", "Ending", "new_gic"]

@@ -40,6 +40,8 @@ _EC_INSTRUCTION_ABORT, _EC_DATA_ABORT, _EC_TRAPPED_MSR = 0x20, 0x24, 0x18
 _IL, _SYNCHRONOUS_EXTERNAL, _WNR = 1 << 25, 0x10, 1 << 6
 _MRS_MSR, _MRS_MSR_SHIFT, _REGISTER_OP0 = 0x354, 22, 1 << 20
 _IS_READ = 1 << 21
+_CONTEXT_HEADER = 40
+"""Bytes of Unicorn's own before the registers in what it saves: sizes and pointers of the running process."""
 _STORM = 1000
 """Exceptions one after another, without an instruction between them, that are called a storm."""
 
@@ -56,8 +58,8 @@ SystemAccess = Callable[["Cpu", int, int | None], tuple[Verdict, int]]
 """(the PE, encoding, value written or None for a read) -> the verdict, and the value read."""
 
 
-class Storm(Exception):
-    """A PE takes exception after exception and executes nothing."""
+class CannotGoOn(Exception):
+    """A PE takes exception after exception and executes nothing, or Unicorn gives up."""
 
 
 class Cpu:
@@ -73,7 +75,6 @@ class Cpu:
         self._cells = cells
         self._row = row_at(number)
         self._memory = memory
-        self._fault: tuple[int, int] | None = None
         self._storm = (0, 0)
         self.uc = self._emulator(memory, devices)
         self._state = CpuState(self.uc)
@@ -122,13 +123,37 @@ class Cpu:
         )
         return 0 if status else int(word.value)
 
+    def to_json(self) -> dict[str, int | bool | str]:
+        """Where it is."""
+        state = {"number": self.number, "on": self.is_on, "waiting": self.is_waiting}
+        return {**state, "pc": f"{self.pc:#x}", "el": self.el, "exceptions": self.exceptions}
+
+    def __str__(self) -> str:
+        if not self.is_on:
+            return "off"
+        return f"{'waits' if self.is_waiting else 'runs'} at {self.pc:#x}, EL{self.el}, {self.exceptions} exceptions"
+
+    def context(self) -> bytes:
+        """All registers, as this release of Unicorn has them."""
+        return bytes(self.uc.context_save())[_CONTEXT_HEADER:]
+
+    def restore(self, context: bytes) -> None:
+        """Take registers as they were. Raises ValueError: they are not those of this release."""
+        whole = self.uc.context_save()
+        header, now = bytes(whole)[:_CONTEXT_HEADER], bytes(whole)[_CONTEXT_HEADER:]
+        if len(context) != len(now):
+            raise ValueError(f"registers of a PE have {len(now)} bytes, not {len(context)}")
+        whole.__setstate__((header + context, whole.size, whole.arch, whole.mode))
+        self.uc.context_restore(whole)
+        library().rebuild_flags(self._state.env)
+
     # Running
 
     def run(self, deadline: int) -> None:
         """Execute until the time `deadline`, an interrupt, WFI, or whatever a device makes of its registers.
 
         Raises:
-            Storm: the PE gets nowhere.
+            CannotGoOn: the PE gets nowhere.
         """
         cells = self._cells
         self._drop_stale()
@@ -138,11 +163,8 @@ class Cpu:
         cells[BOARD.stopped] = 0
         try:
             self.uc.emu_start(self.pc, NOWHERE)
-        except unicorn.UcError:
-            if self._fault is None:
-                raise
-            self._abort(*self._fault)
-            self._fault = None
+        except unicorn.UcError as error:
+            self._abort(error)
             return
         if self.is_on and not cells[BOARD.stopped] and self.fetch(self.pc - 4) == WFI:
             self.is_waiting = True
@@ -190,7 +212,6 @@ class Cpu:
         for device in devices:
             uc.mmio_map(device.base, device.size, _reader(device), None, _writer(device), None)
         uc.hook_add(uc_const.UC_HOOK_INTR, self._on_exception)
-        uc.hook_add(uc_const.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
         add_hooks(uc, self._cells)
         return uc
 
@@ -210,7 +231,7 @@ class Cpu:
         count = self._storm[1] + 1 if instructions == self._storm[0] else 0
         self._storm = (instructions, count)
         if count > _STORM:
-            raise Storm(f"PE {self.number} takes exceptions at {self.pc:#x} without executing an instruction")
+            raise CannotGoOn(f"PE {self.number} takes exceptions at {self.pc:#x} without executing an instruction")
 
     def _call_firmware(self) -> None:
         arguments = [int(self.uc.reg_read(arm64.UC_ARM64_REG_X0 + n)) for n in range(4)]
@@ -240,13 +261,10 @@ class Cpu:
     def _x(self, register: int) -> int:
         return 0 if register == 31 else int(self.uc.reg_read(_x_number(register)))
 
-    def _on_unmapped(self, uc: unicorn.Uc, access: int, address: int, size: int, value: int, _: Any) -> bool:
-        self._fault = (access, address)
-        return False
-
-    def _abort(self, access: int, address: int) -> None:
-        """A synchronous external abort: there is nothing at the address."""
+    def _abort(self, error: unicorn.UcError) -> None:
+        """A synchronous external abort: there is nothing at an address."""
         self._notice_storm()
+        access, address = self._fault(error)
         el = self.el
         is_fetch = access == uc_const.UC_MEM_FETCH_UNMAPPED
         target = 2 if el == 2 or (el == 0 and self.hcr & HCR_TGE) else 1
@@ -256,6 +274,29 @@ class Cpu:
         self._state.raise_exception(index, exception_class << 26 | _IL | iss, address, target)
         self.exceptions += 1
         library().enter_exception(self._state.pointer)
+
+    def _fault(self, error: unicorn.UcError) -> tuple[int, int]:
+        """Which access failed, and where: the instruction again, and a hook that sees it.
+
+        With such a hook from the start Unicorn's memory accesses take twice as long. Raises CannotGoOn: it was no
+        access.
+        """
+        found: list[tuple[int, int]] = []
+
+        def see(uc: unicorn.Uc, access: int, address: int, size: int, value: int, _: Any) -> bool:
+            found.append((access, address))
+            return False
+
+        handle = self.uc.hook_add(uc_const.UC_HOOK_MEM_UNMAPPED, see)
+        try:
+            self.uc.emu_start(self.pc, NOWHERE, count=1)
+        except unicorn.UcError:
+            pass
+        finally:
+            self.uc.hook_del(handle)
+        if not found:
+            raise CannotGoOn(f"PE {self.number} cannot go on at {self.pc:#x}: {error}") from error
+        return found[0]
 
 
 def _reader(device: Device) -> Callable[[unicorn.Uc, int, int, Any], int]:

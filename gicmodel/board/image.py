@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import zstandard
 
+from gicmodel.board.initramfs import initramfs
 from gicmodel.errors import UnusableInput
 from gicmodel.images import elf
 from gicmodel.images.files import opened_whole
@@ -80,6 +81,12 @@ def read_file(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise UnusableInput(f"{path}: has more than {MOST_BYTES:#x} bytes")
     return data
+
+
+def read_initrd(path: Path) -> bytes:
+    """An initrd; a program is made the /init of one. Raises UnusableInput."""
+    data = read_file(path)
+    return initramfs({"/init": data}) if data.startswith(elf.MAGIC) else data
 
 
 def place(program: Program, memory: GuestMemory, initrd: tuple[Path, bytes] | None) -> tuple[int, int, int]:

@@ -7,17 +7,18 @@ from collections import Counter
 from typing import Any
 
 from gicmodel.hardware import Gic
-from gicmodel.hardware.bus import Bus, Region
+from gicmodel.hardware.bus import Region
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
 from gicmodel.memory import ExternalAbort
 
 PAGE_BYTES = 4096
-_CBASER, _CWRITER, _CREADR = (register(f"GITS_{name}").offset for name in ("CBASER", "CWRITER", "CREADR"))
+_CBASER, _CWRITER = (register(f"GITS_{name}").offset for name in ("CBASER", "CWRITER"))
 _VPENDBASER = register("GICR_VPENDBASER", "4.1").offset
-_VALID_UPPER = 1 << 31
+_VALID = GICR_VPENDBASER.pack(Valid=1)
 _SPECIAL = range(1020, 1024)
 _DOORBELLS = {
     "VMAPP": "Default_Doorbell",
@@ -29,28 +30,23 @@ _DOORBELLS = {
 
 
 class Watch:
-    """Counts by kind. `interrupts`: acknowledged ones, by (kind, PE)."""
+    """Counts by kind. `interrupts`: acknowledged ones, by (kind, PE). `doorbells`: the INTIDs that commands gave."""
 
-    def __init__(self, gic: Gic, bus: Bus) -> None:
+    def __init__(self, gic: Gic) -> None:
         self.commands: Counter[str] = Counter()
         self.interrupts: Counter[tuple[str, int]] = Counter()
         self.residencies: Counter[int] = Counter()
         self.messages: Counter[int] = Counter()
         self._gic = gic
-        self._regions = {region.name: region for region in bus.regions}
-        self._doorbells: set[int] = set()
-        self._resident = [False] * gic.config.redistributors
-        self._written = dict.fromkeys((region.name for region in bus.regions), 0)
+        self.doorbells: set[int] = set()
 
     def wrote(self, region: Region, offset: int, value: int, size: int) -> None:
         """Software is about to write a register."""
         if region.name.startswith("GITS"):
             if offset == _CWRITER:
                 self._queue(region, GITS_CWRITER.unpack(value)["Offset"])
-            elif offset in (_CBASER, _CBASER + 4):
-                self._written[region.name] = 0
         elif offset in (_VPENDBASER, _VPENDBASER + 4) and region.name.startswith("GICR"):
-            self._vpendbaser(int(region.name.removeprefix("GICR")), value >> (32 if size == 8 else 0), size, offset)
+            self._vpendbaser(region, value << (0 if size == 8 or offset == _VPENDBASER else 32))
 
     def acknowledged(self, pe: int, intid: int, virtual: bool) -> None:
         """A PE has read ICC_IAR<n> or ICV_IAR<n>."""
@@ -76,22 +72,18 @@ class Watch:
 
     def _kind(self, intid: int, virtual: bool) -> str:
         if intid >= FIRST_LPI:
-            return "LPI" if virtual or intid not in self._doorbells else "doorbell"
+            return "LPI" if virtual or intid not in self.doorbells else "doorbell"
         return "SGI" if intid < 16 else "PPI" if intid < 32 else "SPI"
 
-    def _vpendbaser(self, pe: int, upper: int, size: int, offset: int) -> None:
-        if size == 4 and offset == _VPENDBASER:
-            return
-        valid = bool(upper & _VALID_UPPER)
-        self.residencies[pe] += valid and not self._resident[pe]
-        self._resident[pe] = valid
+    def _vpendbaser(self, region: Region, value: int) -> None:
+        if value & ~region.face.read(_VPENDBASER, 8) & _VALID:
+            self.residencies[int(region.name.removeprefix("GICR"))] += 1
 
     def _queue(self, region: Region, end: int) -> None:
-        """Count the commands from where GITS_CWRITER was to where it will be."""
+        """Count the commands from where GITS_CWRITER is to where it will be."""
         cbaser = GITS_CBASER.unpack(region.face.read(_CBASER, 8))
         size = (cbaser["Size"] + 1) * PAGE_BYTES
-        at, base = self._written[region.name], cbaser["Physical_Address"]
-        self._written[region.name] = end
+        at, base = GITS_CWRITER.unpack(region.face.read(_CWRITER, 8))["Offset"], cbaser["Physical_Address"]
         while at != end and end < size and at < size:
             self._count(base + at)
             at = (at + COMMAND_BYTES) % size
@@ -104,4 +96,4 @@ class Watch:
             name, fields = "unknown", {}
         self.commands[name] += 1
         if name in _DOORBELLS:
-            self._doorbells.add(fields.get(_DOORBELLS[name], 0))
+            self.doorbells.add(fields.get(_DOORBELLS[name], 0))

@@ -28,7 +28,7 @@ from gicmodel.errors import UnusableInput, one_line
 
 VERBS = {
     "Read RAM": ("inspect", "diff", "decode", "layouts"),
-    "Run the model": ("migrate", "flush", "replay", "fuzz", "native", "bench"),
+    "Run the model": ("boot", "migrate", "flush", "replay", "fuzz", "native", "bench"),
     "Set up": ("compile", "completion"),
 }
 """The verbs in the groups, and in the order, in which --help has them."""

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,16 +19,22 @@ from gicmodel.images.snapshot_file import Arrays, reading, sparse, write_snapsho
 from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-def save_snapshot(gic: Gic, path: Path) -> None:
+
+def save_snapshot(
+    gic: Gic, path: Path, about: Mapping[str, Any] = _NOTHING, arrays: Mapping[str, NDArray[Any]] = _NOTHING
+) -> None:
     """Write everything that `gic` holds and its RAM to a file, which takes the place of `path` when it is complete.
+
+    `about` and `arrays` are what is around it: more of the file's header, in JSON, and more arrays, by other names.
 
     Raises:
         UnusableInput: the file cannot be written, or would be too large to be read again.
     """
     window = {"base": gic.memory.base, "size": gic.memory.size}
-    header = {"config": asdict(gic.config), "registers": gic.registers(), "slot": SLOT._asdict(), **window}
-    write_snapshot(path, header, _machine_arrays(gic.machine) | _ram_arrays(gic.memory))
+    header = {"config": asdict(gic.config), "registers": gic.registers(), "slot": SLOT._asdict(), **window, **about}
+    write_snapshot(path, header, {**_machine_arrays(gic.machine), **_ram_arrays(gic.memory), **arrays})
 
 
 def load_snapshot(path: Path) -> Gic:
@@ -36,9 +44,14 @@ def load_snapshot(path: Path) -> Gic:
         UnusableInput: the file cannot be read, is damaged, or is no snapshot of this version.
     """
     with reading(path) as (header, archive):
-        gic = Gic(_config(header["config"]), GuestMemory(header["base"], header["size"]))
-        _restore_machine(gic, archive)
-        _restore_ram(gic.memory, archive)
+        return restored(header, archive)
+
+
+def restored(header: Mapping[str, Any], archive: Arrays) -> Gic:
+    """The machine of a file that is being read. Raises ValueError, which its reader makes UnusableInput."""
+    gic = Gic(_config(header["config"]), GuestMemory(header["base"], header["size"]))
+    _restore_machine(gic, archive)
+    _restore_ram(gic.memory, archive)
     return gic
 
 

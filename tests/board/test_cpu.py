@@ -20,7 +20,7 @@ from unicorn import arm64_const as arm64
 from gicmodel.board import emulator
 from gicmodel.board import encodings as enc
 from gicmodel.board.cells import BOARD, CODE_LINES, MOST_CELLS, PE, row_at
-from gicmodel.board.cpu import Cpu, Storm, Verdict
+from gicmodel.board.cpu import CannotGoOn, Cpu, Verdict
 from gicmodel.board.device_tree import DeviceTree
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.registers.system import packed
@@ -182,7 +182,7 @@ def test_a_jump_into_nowhere_is_an_instruction_abort(rig: Rig) -> None:
 
 
 def test_exceptions_without_an_end_are_a_storm(rig: Rig) -> None:
-    with pytest.raises(Storm, match="PE 0 takes exceptions at"):
+    with pytest.raises(CannotGoOn, match="PE 0 takes exceptions at"):
         rig.run(*asm.mov(0, NOWHERE & ~0x7FF), asm.msr(asm.VBAR_EL1, 0), asm.SVC)
 
 

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GIC's CPU interface as MRS and MSR reach it: which of ICC_*, ICV_* and ICH_* an access means, and its traps.
+
+What the registers do is `gicmodel.hardware`'s. Which of them software at an exception level gets is the processor's
+(IHI0069, chapter 12), here of one with a single Security state.
+"""
+
+from __future__ import annotations
+
+from gicmodel.board.cpu import Cpu, Verdict
+from gicmodel.board.encodings import HCR_FMO, HCR_IMO
+from gicmodel.board.watch import Watch
+from gicmodel.hardware import CpuInterface, Gic, UndefinedRegister
+from gicmodel.layouts.registers.by_name import encoding
+from gicmodel.layouts.registers.system import packed
+
+_GROUP0 = {encoding(f"ICC_{name}_EL1") for name in ("IAR0", "EOIR0", "HPPIR0", "BPR0", "AP0R0", "IGRPEN0")}
+_GROUP1 = {encoding(f"ICC_{name}_EL1") for name in ("IAR1", "EOIR1", "HPPIR1", "BPR1", "AP1R0", "IGRPEN1")}
+_COMMON = {encoding(f"ICC_{name}_EL1") for name in ("PMR", "CTLR", "DIR", "RPR")}
+_SGIS = {encoding(f"ICC_{name}_EL1") for name in ("SGI0R", "SGI1R", "ASGI1R")}
+_SRE_EL1, _SRE_EL2, _DIR = (encoding(f"ICC_{name}") for name in ("SRE_EL1", "SRE_EL2", "DIR_EL1"))
+_HCR = packed(3, 4, 12, 11, 0)
+"""ICH_HCR_EL2."""
+_ACKNOWLEDGES = {encoding("ICC_IAR0_EL1"), encoding("ICC_IAR1_EL1")}
+_SRE_ENABLE = 1 << 3
+_TC, _TALL0, _TALL1, _TDIR = 1 << 10, 1 << 11, 1 << 12, 1 << 14
+"""ICH_HCR_EL2."""
+_UNDEFINED, _TRAP = (Verdict.UNDEFINED, 0), (Verdict.TRAP_TO_EL2, 0)
+_EL_OF_OP1 = {0: 1, 4: 2}
+"""op1 of an encoding -> the lowest exception level that may use it."""
+
+
+class Interface:
+    """The CPU interfaces of a board's PEs."""
+
+    def __init__(self, gic: Gic, watch: Watch) -> None:
+        self._watch = watch
+        self._interfaces = [redistributor.cpu for redistributor in gic.redistributors]
+
+    def access(self, pe: Cpu, encoding: int, value: int | None) -> tuple[Verdict, int]:
+        """Do an access, as `cpu.SystemAccess` has it."""
+        el, lowest = pe.el, _EL_OF_OP1.get(encoding >> 11 & 7)
+        if lowest is None or el < lowest:
+            return _UNDEFINED
+        interface = self._interfaces[pe.number]
+        below_el2 = pe.el2 and el == 1
+        if below_el2 and _is_trapped(interface, pe.hcr, encoding):
+            return _TRAP
+        virtual = below_el2 and _is_virtual(pe.hcr, encoding)
+        try:
+            if value is not None:
+                interface.write(encoding, value, virtual=virtual)
+                return Verdict.DONE, 0
+            result = interface.read(encoding, virtual=virtual)
+        except UndefinedRegister:
+            return _UNDEFINED
+        if encoding in _ACKNOWLEDGES:
+            self._watch.acknowledged(pe.number, result, virtual)
+        return Verdict.DONE, result
+
+
+def _is_virtual(hcr: int, encoding: int) -> bool:
+    """Whether an access at EL1 is one of ICV_*: HCR_EL2 routes the group's interrupts to EL2."""
+    if encoding in _GROUP0:
+        return bool(hcr & HCR_FMO)
+    if encoding in _GROUP1:
+        return bool(hcr & HCR_IMO)
+    return encoding in _COMMON and bool(hcr & (HCR_FMO | HCR_IMO))
+
+
+def _is_trapped(interface: CpuInterface, hcr: int, encoding: int) -> bool:
+    """Whether EL2 wants to see an access at EL1."""
+    if encoding in _SGIS:
+        return bool(hcr & (HCR_FMO | HCR_IMO))
+    if encoding == _SRE_EL1:
+        return not interface.read(_SRE_EL2) & _SRE_ENABLE
+    traps = interface.read(_HCR)
+    if encoding in _GROUP0:
+        return bool(traps & _TALL0)
+    if encoding in _GROUP1:
+        return bool(traps & _TALL1)
+    return encoding in _COMMON and bool(traps & _TC or (encoding == _DIR and traps & _TDIR))

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gicmodel boot`: what does real software do to a GICv4.1?"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from gicmodel.cli.engine import choose_engine, engine_option
+from gicmodel.cli.options import Real, ResultFile
+from gicmodel.cli.output import Results, json_options, print_table, say
+from gicmodel.cli.terminal import Console
+from gicmodel.config import ARCHITECTURES, GicConfig
+from gicmodel.errors import UnusableInput
+
+if TYPE_CHECKING:
+    from gicmodel.board import Board, Ending
+
+APPEND = "earlycon console=ttyAMA0"
+SAVED_SECONDS = 5.0
+"""What machine code saves a Linux that boots: on the Python engine it takes 11 s to user space and off again."""
+_SHOWN = 10
+_OPTIONS = {"choices": "config"}
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_MEMORY = range(4 << 20, (256 << 30) + 1, 1 << 20)
+_TAIL = 1 << 12
+"""How far back a match of --expect may begin before what is new."""
+
+
+class Size(click.ParamType[int]):
+    """Bytes of RAM: a number with K, M or G."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        written = re.fullmatch(r"([0-9]{1,12})([KMG]?)", str(value).upper())
+        size = int(written[1]) * _UNITS[written[2]] if written else 0
+        if size not in _MEMORY:
+            self.fail(f"{value!r} is not from 4M to 256G, in whole MiB", param, ctx)
+        return size
+
+
+class Pattern(click.ParamType["re.Pattern[bytes]"]):
+    """A regular expression for what the console shows."""
+
+    name = "regex"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> re.Pattern[bytes]:
+        """Compile it."""
+        try:
+            return value if isinstance(value, re.Pattern) else re.compile(str(value).encode())
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
+
+
+@click.command()
+@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--initrd",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="An initrd, packed or not, for Linux; or a static program that becomes its /init.",
+)
+@click.option("--append", default=APPEND, show_default=True, metavar="TEXT", help="Command line of the kernel.")
+@click.option("--cpus", default=1, show_default=True, type=click.IntRange(1, 512), help="Number of PEs.")
+@click.option("--memory", default="512M", show_default=True, type=Size(), metavar="SIZE", help="RAM: 512M, 2G.")
+@click.option("--el2", is_flag=True, help="Begin at EL2, so that a Linux has KVM.")
+@click.option(
+    "--architecture", default="4.1", show_default=True, type=click.Choice(ARCHITECTURES), help="GIC of the board."
+)
+@click.option(
+    "--config",
+    "choices",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A choice of the GIC, as gicmodel.config.GicConfig has it: caching=retain, commands_per_step=1, pta=true.",
+)
+@click.option("--expect", type=Pattern(), metavar="REGEX", help="End when the console shows it.")
+@click.option("--timeout", type=Real(0), default=math.inf, metavar="SECONDS", help="End after so many seconds.")
+@click.option("--snapshot", metavar="FILE", type=ResultFile(), help="Write the whole board to FILE at the end.")
+@click.option(
+    "--resume", metavar="FILE", type=click.Path(path_type=Path), help="Instead of IMAGE: go on with a board in FILE."
+)
+@json_options
+@click.option("--no-progress", is_flag=True, help="No progress bar while kernels are compiled.")
+@engine_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    image: Path | None,
+    initrd: Path | None,
+    append: str,
+    cpus: int,
+    memory: int,
+    el2: bool,
+    architecture: str,
+    choices: tuple[str, ...],
+    expect: re.Pattern[bytes] | None,
+    timeout: float,
+    snapshot: Path | None,
+    resume: Path | None,
+    results: Results,
+    no_progress: bool,
+    engine: str | None,
+) -> None:
+    """Boot a kernel on a board whose GIC is the model: ELF, Linux's Image or vmlinuz, or a flat binary.
+
+    The board has PEs of Unicorn, whose time is instructions, a PL011, PSCI, generic timers, and a device tree that says
+    so. The console is the terminal: Ctrl-C is the guest's, Ctrl-A X leaves. Of what is no terminal, standard input is
+    what is typed. With --json the console is on standard error. At the end is told what the GIC saw.
+
+    Exit status: 0 if the guest powered off, or showed what was expected, and no ITS command failed; 1 if not, 2 for
+    unusable input.
+    """
+    if (image is None) == (resume is None):
+        raise click.UsageError("there must be either IMAGE or --resume FILE")
+    if resume is not None:
+        _refuse_given(ctx)
+    config = _config(choices, architecture=architecture, redistributors=cpus)
+    _require_extra()
+    choose_engine(engine, SAVED_SECONDS, not no_progress)
+    console = Console((sys.stderr if results.as_json else sys.stdout).buffer)
+    board = resumed(resume, console) if resume else started(image, initrd, append, config, memory, el2, console)
+    run = Run(board, console)
+    run.run(timeout, expect)
+    if snapshot is not None:
+        from gicmodel.board.snapshot import save_board
+
+        save_board(board, snapshot)
+    results.publish(run.to_json(), run.show)
+    ctx.exit(0 if run.is_good(expect) else 1)
+
+
+def started(
+    image: Path | None,
+    initrd: Path | None,
+    append: str,
+    config: GicConfig,
+    memory: int,
+    el2: bool,
+    console: Console,
+) -> Board:
+    """A board with all in RAM, whose first PE is on. Raises UnusableInput."""
+    # The kernels come with this, and numba.
+    from gicmodel.board import Board, new_gic
+    from gicmodel.board.image import place, read_initrd, read_program
+
+    assert image is not None
+    try:
+        board = Board(new_gic(config, memory), el2=el2, send=console.send)
+    except ValueError as error:
+        raise UnusableInput(str(error)) from None
+    program = read_program(image, board.memory.base)
+    tree, start, end = place(program, board.memory, None if initrd is None else (initrd, read_initrd(initrd)))
+    board.memory.write(tree, board.device_tree(append, None if initrd is None else (start, end)))
+    board.power_on(program.entry, tree)
+    return board
+
+
+def resumed(file: Path, console: Console) -> Board:
+    """The board in a file. Raises UnusableInput."""
+    from gicmodel.board.snapshot import load_board
+
+    return load_board(file, console.send)
+
+
+class Run:
+    """A board, and how it ended."""
+
+    def __init__(self, board: Board, console: Console) -> None:
+        self.board = board
+        self.console = console
+        self.ending: Ending
+        self.seconds = 0.0
+
+    def run(self, timeout: float, expect: re.Pattern[bytes] | None) -> None:
+        """Run until the end, with the terminal as console."""
+        from gicmodel.board import Ending
+
+        console, searched = self.console, 0
+
+        def on_turn(wait: float) -> Ending | None:
+            nonlocal searched
+            console.flush()
+            if octets := console.typed(wait):
+                self.board.uart.receive(octets)
+            if expect is not None and searched < len(console.text):
+                found = expect.search(console.text, max(0, searched - _TAIL))
+                searched = len(console.text)
+                if found:
+                    return Ending.EXPECTED
+            return Ending.LEFT if console.left else None
+
+        started = time.monotonic()
+        with console:
+            self.ending = self.board.run(timeout, on_turn)
+        self.seconds = time.monotonic() - started
+
+    def is_good(self, expect: re.Pattern[bytes] | None) -> bool:
+        """Whether it ended as it should, and no command failed."""
+        from gicmodel.board import Ending
+
+        wanted = (Ending.OFF, Ending.LEFT) if expect is None else (Ending.EXPECTED,)
+        return self.ending in wanted and not self.board.gic.errors
+
+    def to_json(self) -> dict[str, Any]:
+        """How it ended, and what the GIC saw."""
+        board = self.board
+        return {
+            "ending": self.ending.name,
+            "why": board.reason or self.ending.value,
+            "seconds": round(self.seconds, 3),
+            "guest_seconds": round(board.seconds, 6),
+            "instructions": board.instructions,
+            "pes": [pe.to_json() for pe in board.cpus],
+            "command_errors": [str(error) for error in board.gic.errors],
+            **board.watch.to_json(),
+        }
+
+    def show(self) -> None:
+        """The same as text."""
+        board, watch = self.board, self.board.watch
+        say(
+            f"\n{board.reason or self.ending.value}, after {board.seconds:.3f} s of the guest's time: "
+            f"{board.instructions:,} instructions in {self.seconds:.1f} s"
+        )
+        if self.ending.name not in ("OFF", "EXPECTED"):
+            for pe in board.cpus:
+                say(f"PE {pe.number}: {pe}")
+        _show_counts("ITS commands", watch.commands)
+        for error in board.gic.errors[:_SHOWN]:
+            say(f"command error: {error}")
+        if len(board.gic.errors) > _SHOWN:
+            say(f"command errors: {len(board.gic.errors) - _SHOWN} more")
+        rows = [(kind, str(pe), str(count)) for (kind, pe), count in sorted(watch.interrupts.items())]
+        rows += [("residency of a vPE", str(pe), str(count)) for pe, count in sorted(watch.residencies.items())]
+        if rows:
+            print_table(("taken", "PE", "times"), rows, right=(1, 2))
+        _show_counts("MSIs by DeviceID", {f"{device:#x}": count for device, count in sorted(watch.messages.items())})
+
+
+def _show_counts(what: str, counts: dict[str, int]) -> None:
+    if counts:
+        total = sum(counts.values())
+        say(f"{what}: {total} ({', '.join(f'{name} {count}' for name, count in sorted(counts.items()))})")
+
+
+def _refuse_given(ctx: click.Context) -> None:
+    """A board that goes on is as it was: options that say what it is like contradict it."""
+    for name in ("initrd", "append", "cpus", "memory", "el2", "architecture", "choices"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--resume goes on with the board in the file: no --{_OPTIONS.get(name, name)}")
+
+
+def _require_extra() -> None:
+    for module in ("unicorn", "fdt"):
+        try:
+            __import__(module)
+        except ImportError:
+            raise UnusableInput(f"gicmodel boot needs {module}: pip install 'gicmodel[board]'") from None
+
+
+def _config(choices: tuple[str, ...], **given: Any) -> GicConfig:
+    """The configuration of options; UnusableInput for a field or a value that there is not."""
+    values = dict(given)
+    kinds = {field.name: field.default for field in dataclasses.fields(GicConfig)}
+    for choice in choices:
+        name, equals, text = choice.partition("=")
+        if not equals or name not in kinds:
+            raise UnusableInput(f"--config {choice}: FIELD=VALUE, with FIELD one of {', '.join(sorted(kinds))}")
+        values[name] = _value(name, kinds[name], text)
+    try:
+        return GicConfig(**values)
+    except ValueError as error:
+        raise UnusableInput(str(error)) from None
+
+
+def _value(name: str, default: object, text: str) -> object:
+    """A value as the field's own are; GicConfig says what is wrong with one that is none."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text, text)
+    if default is None and text == "none":
+        return None
+    if isinstance(default, int) or default is None:
+        try:
+            return int(text, 0)
+        except ValueError:
+            return text
+    return text

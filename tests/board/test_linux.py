@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's current kernel boots to user space and off again, on GICs of all kinds, and finds no command that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import needed
+
+needed("unicorn")
+needed("fdt")
+
+from gicmodel.board import Board, Ending, new_gic
+from gicmodel.board.image import place, read_initrd, read_program
+from gicmodel.config import GicConfig
+from tests.board import debian
+
+USER = Path(__file__).parents[2] / "tables" / "linux-boot" / "user"
+SECONDS = 300.0
+
+pytestmark = pytest.mark.slow
+
+
+def booted(**choices: object) -> tuple[Board, str]:
+    """A board that has run the kernel until it ended, and the console."""
+    shown = bytearray()
+    board = Board(new_gic(GicConfig(**choices), 512 << 20), send=shown.append)
+    program = read_program(debian.kernel(), board.memory.base)
+    tree, start, end = place(program, board.memory, (USER, read_initrd(USER)))
+    board.memory.write(tree, board.device_tree("earlycon console=ttyAMA0", (start, end)))
+    board.power_on(program.entry, tree)
+    ending = board.run(SECONDS)
+    assert ending is Ending.OFF, shown[-2000:].decode(errors="replace")
+    return board, shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pes", "caching", "commands_per_step"),
+    [
+        ("3", 1, "retain", None),
+        ("3", 4, "none", 1),
+        ("4.0", 1, "none", 1),
+        ("4.0", 4, "retain", None),
+        ("4.1", 1, "retain", 1),
+        ("4.1", 4, "none", None),
+    ],
+)
+def test_linux_reaches_user_space_and_powers_off(
+    architecture: str, pes: int, caching: str, commands_per_step: int | None
+) -> None:
+    board, console = booted(
+        architecture=architecture, redistributors=pes, caching=caching, commands_per_step=commands_per_step
+    )
+    assert "== user space is alive" in console
+    assert console.rstrip().endswith("reboot: Power down")
+    assert f"SMP: Total of {pes} processors activated" in console
+    assert ("Using GICv4.1 mode" in console) == (architecture == "4.1")
+    assert board.gic.errors == []
+    assert board.watch.commands["MAPC"] == pes
+    assert all(board.watch.interrupts["PPI", pe] for pe in range(pes))
+
+
+def test_the_same_boot_is_the_same() -> None:
+    first, second = booted(redistributors=2), booted(redistributors=2)
+    assert first[1] == second[1]
+    assert first[0].instructions == second[0].instructions
+    assert first[0].watch.to_json() == second[0].watch.to_json()
