@@ -29,7 +29,22 @@ _TAKES = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "ICV_IAR0_EL1", "ICV_IAR1_EL1"}
 def check_lines(pair: Pair) -> None:
     """What each PE has been told of its lines is what it must see."""
     for pe, told in enumerate(pair.told):
+        if is_away(pair, pe):
+            pair.lab.redistributors[pe].write("GICR_STATUSR", 0)
         agree(f"lines of {pe}", {line.name for line in told}, pair.oracle.lines(pe))
+
+
+def is_away(pair: Pair, pe: int) -> bool:
+    """GICv4.0: whether a VPT is resident here and elsewhere, or its vPE is not mapped here alone (UNPREDICTABLE).
+
+    Then nobody is told of what becomes pending or is taken, before this redistributor is accessed.
+    """
+    residencies = [redistributor.residency for redistributor in pair.oracle.redistributors]
+    if pair.config.architecture != "4.0" or (here := residencies[pe]) is None:
+        return False
+    vpes = (vpe for its in pair.oracle.its for vpe in its.vpes.values())
+    homes = {vpe.redistributor for vpe in vpes if vpe.vpt == here.vpt}
+    return homes != {pe} or sum(one is not None and one.vpt == here.vpt for one in residencies) > 1
 
 
 def check_registers(pair: Pair) -> None:

@@ -20,7 +20,6 @@ from gicmodel.hardware.lines import Line
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.lab import booted
 from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
-from gicmodel.layouts.registers.by_name import encoding
 from gicmodel.spec import AbstractGic, Syndrome
 from gicmodel.spec.state import Command, Vpe
 
@@ -158,7 +157,7 @@ class Pair(HardwareComparison):
     def configure_virtual(self, vconf: int, vintid: int, byte: int) -> None:
         """Write a vLPI's configuration byte into a table of the universe; what retains it is told to drop it.
 
-        No register is written, so that nobody is told of lines that change with it until each PE reads one.
+        Nobody is told of lines that change with RAM alone, before the redistributor is accessed.
         """
         address = self.universe.vconfs[vconf]
         self.lab.set_virtual_configuration(address, vintid, byte)
@@ -166,8 +165,8 @@ class Pair(HardwareComparison):
         if self.config.caching == "retain":
             for vpeid in list(self.oracle.vpes):
                 self.invalidate_all(vpeid)
-        for redistributor in self.lab.gic.redistributors:
-            redistributor.cpu.read(encoding("ICC_PMR_EL1"))
+        for redistributor in self.lab.redistributors:
+            redistributor.write("GICR_STATUSR", 0)
 
     def invalidate(self, vpeid: int, vintid: int) -> None:
         """Write GICR_INVLPIR with V=1 on the redistributor of a vPE that exists (GICv4.1)."""

@@ -31,7 +31,8 @@ _WEIGHTS = {"INT": 4.0, "MAPTI": 2.0, "VMAPTI": 3.0, "MAPD": 0.5, "VMAPP": 0.7, 
 """How often a command comes, 1 unless listed."""
 _BOUNDARY_SHARE, _RESERVED_SHARE, _UNKNOWN_SHARE = 0.02, 0.02, 0.005
 _LONGEST_RUN, _RECOVERED_SHARE = 120, 0.9
-_EVENTS_BETWEEN, _INTERRUPTS_BETWEEN = 6, 50
+_EVENTS_BETWEEN = 6
+_INTERRUPTS_BETWEEN, _INTERRUPTS_SHARE = 100, 0.25
 _BITS = 64
 _ENABLED_BYTE = 0xA3
 _TAKEN = 6
@@ -48,13 +49,17 @@ def draw_steps(
     universe: Universe,
     commands: int,
     without: frozenset[str] = frozenset(),
-    interrupts: int = _INTERRUPTS_BETWEEN,
+    interrupts: int | None = None,
 ) -> list[Step]:
     """Map the universe, then `commands` commands in runs, with events between the runs; `without` these mnemonics.
 
-    `interrupts`: between two runs so many times something happens to SGIs, PPIs, SPIs or a CPU interface.
+    `interrupts`: between two runs so many times something happens to SGIs, PPIs, SPIs or a CPU interface; by default
+    in one program of some, as such events take longer than commands do.
     """
-    events, others = Events(random, universe), InterruptEvents(random.spawn(1)[0], universe)
+    apart = random.spawn(1)[0]
+    if interrupts is None:
+        interrupts = _INTERRUPTS_BETWEEN if apart.random() < _INTERRUPTS_SHARE else 0
+    events, others = Events(random, universe), InterruptEvents(apart, universe)
     steps = [*boot_steps(universe), *(others.boot() if interrupts else ())]
     for packets in _runs(random, draw_packets(random, universe, commands, without).tolist()):
         its = events.value("its")

@@ -10,10 +10,13 @@ from gicmodel.config import _RANGES, CHOICES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.oracle import OraclePeer
+from gicmodel.fuzzing.programs.draw import draw_steps
 from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.program import Step
+from gicmodel.fuzzing.programs.universe import Universe
 from gicmodel.lab.geometry import Geometry
 
-COMMANDS = 800
+COMMANDS, INTERRUPTS = 800, 20
 NUMBERS = {name: values for name, values in _RANGES.items() if name not in ("intid_bits", "redistributor_base")}
 EXTREMES = [{name: value} for name, values in (NUMBERS | CHOICES).items() for value in values if name != "architecture"]
 EXTREMES += [{name: False} for name in ("vmovp", "nid", "inv", "umsi", "direct_lpi", "ces")]
@@ -37,6 +40,9 @@ class Chosen(OraclePeer):
         if choices.get("caching") == "retain":  # an ITS does not see what another does to a vPE that both have
             choices = choices | {"its": 1}
         return Machine(replace(drawn.config, **choices), Geometry())  # type: ignore[arg-type]
+
+    def steps(self, random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:
+        return draw_steps(random, universe, commands, interrupts=INTERRUPTS)
 
 
 @pytest.mark.parametrize("architecture", ["3", "4.0", "4.1"])
