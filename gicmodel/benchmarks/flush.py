@@ -144,7 +144,7 @@ def config_of(point: FlushPoint) -> GicConfig:
     return config_for(config, VmSize(point.vcpus, *point.devices).lpis)
 
 
-def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None]) -> Flush:
+def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None] = lambda done: None) -> Flush:
     """Prove a flush and measure it `repeat` times; `progress` is told how often it has been.
 
     Raises:

@@ -29,6 +29,8 @@ from gicmodel.engine import settled
 from gicmodel.errors import Interrupted
 
 LIBRARIES = ("numpy", "numba")
+Progress = Callable[[str, int, int], None]
+"""Called as (the benchmark that begins, how many are done, of how many)."""
 
 
 GROUPS = {
@@ -80,19 +82,38 @@ class Outcome:
             return ""
         return "pass" if reached(self.benchmark.goal, self.measured) else "short"
 
+    def to_json(self) -> dict[str, Any]:
+        """For machines; times in seconds a unit of work."""
+        benchmark = self.benchmark
+        return {
+            "group": self.group,
+            "name": benchmark.name,
+            "goal": benchmark.goal._asdict() if benchmark.goal else None,
+            "verdict": self.verdict,
+            "missing": self.missing,
+            "model": self.model,
+            "peer": self.peer,
+            "unit": self.unit,
+            "work": self.work,
+            "point": benchmark.point._asdict() if benchmark.point else None,
+            "measured": _numbers(self.measured) if self.measured else None,
+        }
 
-def run_all(groups: Iterable[str], quick: bool, begin: Callable[[str], None]) -> list[Outcome]:
-    """Measure groups of the catalogue; `begin` is told each before it is.
+
+def run_all(groups: Iterable[str], quick: bool, progress: Progress | None = None) -> list[Outcome]:
+    """Measure groups of the catalogue; a quick run leaves out what takes very long.
 
     Raises:
         Unproven: a result is wrong; with the group.
         Interrupted: by Ctrl-C; with the outcomes so far.
     """
     outcomes: list[Outcome] = []
-    for group in groups:
-        begin(group)
+    chosen = [(group, each) for group in groups for each in benchmarks(group) if not (quick and each.once)]
+    for group, benchmark in chosen:
+        if progress:
+            progress(f"{group}: {benchmark.name}", len(outcomes), len(chosen))
         try:
-            outcomes.extend(run(group, benchmarks(group), quick, QUICK if quick else THOROUGH))
+            outcomes += run(group, [benchmark], quick, QUICK if quick else THOROUGH)
         except KeyboardInterrupt as stop:
             raise Interrupted(outcomes) from stop
         except Unproven as error:
@@ -101,10 +122,8 @@ def run_all(groups: Iterable[str], quick: bool, begin: Callable[[str], None]) ->
 
 
 def run(group: str, found: Iterable[Benchmark], quick: bool, effort: Effort) -> Iterator[Outcome]:
-    """Measure one benchmark after the other; a quick run leaves out what takes very long. Unproven if one is wrong."""
+    """Measure one benchmark after the other. Unproven if one is wrong."""
     for benchmark in found:
-        if quick and benchmark.once:
-            continue
         kind = benchmark.goal.kind if benchmark.goal else "speed"
         try:
             with benchmark.build(quick) as case:
@@ -130,24 +149,7 @@ def machine() -> dict[str, str]:
 
 def document(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """The machine and every outcome; times in seconds a unit of work."""
-    return {"machine": machine(), "benchmarks": [_entry(outcome) for outcome in outcomes]}
-
-
-def _entry(outcome: Outcome) -> dict[str, Any]:
-    benchmark = outcome.benchmark
-    return {
-        "group": outcome.group,
-        "name": benchmark.name,
-        "goal": benchmark.goal._asdict() if benchmark.goal else None,
-        "verdict": outcome.verdict,
-        "missing": outcome.missing,
-        "model": outcome.model,
-        "peer": outcome.peer,
-        "unit": outcome.unit,
-        "work": outcome.work,
-        "point": benchmark.point._asdict() if benchmark.point else None,
-        "measured": _numbers(outcome.measured) if outcome.measured else None,
-    }
+    return {"machine": machine(), "benchmarks": [outcome.to_json() for outcome in outcomes]}
 
 
 def _numbers(measured: Measured) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gicmodel.benchmarks.report import GROUPS, Outcome, document, machine, run_a
 from gicmodel.cli.engine import choose_engine
 from gicmodel.cli.options import FigureFile
 from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
+from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted
 
 compare_option = click.option(
@@ -54,13 +55,9 @@ def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path 
     """
     before = read_saved(compare, bench_quantities, "bench") if compare else None
     choose_engine(None, math.inf)
-
-    def begin(group: str) -> None:
-        if not results.as_json:
-            click.echo(f"gicmodel: measuring {group}", err=True)
-
     try:
-        outcomes = run_all(names, quick, begin)
+        with Watcher(lines=not results.as_json) as watcher:
+            outcomes = run_all(names, quick, lambda name, done, total: watcher.progress("measuring", done, total, name))
     except Interrupted as stop:
         results.publish(document(stop.so_far), partial(_show, stop.so_far))
         raise

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import click
 
-from gicmodel.cli.output import Results, json_options, print_lines
+from gicmodel.cli.output import Results, json_options, say
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.inspection.values import Decoded, decode, document
+from gicmodel.inspection.values import Decoded, decode
 
 MOST_LINES = 1 << 12
 LONGEST = 1 << 12
@@ -36,7 +36,7 @@ def command(ctx: click.Context, words: tuple[str, ...], architecture: str, resul
         decoded = [decode(words, architecture)]
     else:
         decoded = [decode([line], architecture) for line in _piped()]
-    results.publish([document(each) for each in decoded], lambda: print_lines(_text(decoded)))
+    results.publish([each.to_json() for each in decoded], lambda: say("\n".join(_text(decoded))))
     ctx.exit(1 if any(each.wrong for each in decoded) else 0)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
+from gicmodel.cli.inspect import opened
 from gicmodel.cli.options import source_options
 from gicmodel.cli.output import Results, json_options, print_table, print_view, say
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
 from gicmodel.inspection.report import CAVEAT
-from gicmodel.inspection.source import open_source
 from gicmodel.inspection.views import Column, View
 
 
@@ -66,7 +66,7 @@ def command(
 
 
 def _read(image: Path, where: dict[str, Any], profile: str | None) -> Inspection:
-    source = open_source(image, **where)
+    source = opened(image, **where)
     return inspect(source.dump, source.registers, PROFILES[profile] if profile else None, kernel=source.view)
 
 

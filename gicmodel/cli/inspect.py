@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ import click
 
 from gicmodel.cli.options import FigureFile, Number, ResultFile, as_one, source_options
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
+from gicmodel.cli.progress import Watcher
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.carve import Recorder, write_core
 from gicmodel.images.dump import Piece
@@ -143,7 +145,7 @@ def command(
     if image is None:
         source = registers_alone(**{name: where[name] for name in OF_REGISTERS})
     else:
-        source = open_source(image, **where, recorded=carve is not None)
+        source = opened(image, **where, recorded=carve is not None)
     found = Report.of(image or NO_IMAGE, source, PROFILES[profile] if profile else None, limit)
     views = found.views(selection)
     show: dict[Mode, Callable[[], None]] = {
@@ -162,6 +164,12 @@ def command(
         write_core(carve, runs)
         click.echo(carved(carve, runs), err=True)
     ctx.exit(0 if found.passed else 1)
+
+
+def opened(image: Path, **where: Any) -> Source:
+    """`open_source`, with a bar for a long look through RAM."""
+    with Watcher() as watcher:
+        return open_source(image, **where, progress=partial(watcher.progress, f"looking through {image.name}"))
 
 
 def carved(path: Path, runs: Sequence[Piece]) -> str:

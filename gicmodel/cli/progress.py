@@ -21,15 +21,14 @@ class Watcher:
 
     def __init__(self, enabled: bool = True, lines: bool = False) -> None:
         is_terminal = sys.stderr.isatty()
-        self._bar = _progress_bar() if enabled and is_terminal else None
+        self._enabled = enabled and is_terminal
+        self._bar: Progress | None = None
         self._lines = lines and not is_terminal
         self._last_line = -_LINE_SECONDS
         self._task: TaskID | None = None
         self._step = ""
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
         return self
 
     def __exit__(
@@ -43,8 +42,11 @@ class Watcher:
         if self._lines and time.monotonic() - self._last_line > _LINE_SECONDS:
             self._last_line = time.monotonic()
             click.echo(f"gicmodel: {note}", err=True)
-        if self._bar is None:
+        if not self._enabled:
             return
+        if self._bar is None:
+            self._bar = _progress_bar()
+            self._bar.start()
         if self._task is None or step != self._step:
             if self._task is not None:
                 self._bar.remove_task(self._task)

@@ -85,12 +85,12 @@ class Campaign:
     """What was asked for: about `commands` commands, or what `seconds` allow, against each of some peers."""
 
     commands: int
-    seconds: float | None
-    seed: int
-    against: tuple[str, ...]
-    architecture: str | None
-    jobs: int
-    cluster: str | None
+    seconds: float | None = None
+    seed: int = 0
+    against: tuple[str, ...] = ("oracle",)
+    architecture: str | None = None
+    jobs: int = 1
+    cluster: str | None = None
     linux_source: Path | None = None
 
     @property
@@ -149,7 +149,7 @@ class CampaignResult:
         }
 
 
-def run_campaign(campaign: Campaign, report: Report) -> CampaignResult:
+def run_campaign(campaign: Campaign, report: Report = lambda results: None) -> CampaignResult:
     """Run it, and shrink what it finds; `report` is told the results after each chunk.
 
     UnusableInput if a peer cannot be had; whatever else ends the campaign is in its result, with what it found.

@@ -71,6 +71,10 @@ class Report:
             "finding_counts": self.findings.counts,
         }
 
+    def to_json(self, selection: Selection | None = None) -> dict[str, Any]:
+        """The document of all tables, or of those that are selected; errors as `views`."""
+        return self.about() | {view.name: view.to_json() for view in self.views(selection)}
+
     def document(self, views: Sequence[View]) -> Iterator[str]:
         """The lines of a JSON document; each row of a table is one line."""
         yield "{"

@@ -27,6 +27,7 @@ from gicmodel.images.windows import registers_in as registers_in_window
 if TYPE_CHECKING:
     from gicmodel.inspection.linux.devices import KernelView
     from gicmodel.inspection.linux.kernels import FoundKernel
+    from gicmodel.inspection.linux.scan import Progress
 
 _GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
 
@@ -58,6 +59,7 @@ def open_source(
     recorded: bool = False,
     vmlinux: Path | None = None,
     pieces: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Source:
     """An image with its registers: of a trace, then of files, then of pairs; the later ones count.
 
@@ -67,7 +69,7 @@ def open_source(
     Without any: of the image itself if it is a snapshot, or of the file beside it, or of the Linux kernel whose RAM it
     is; of kernel number `node` in any case, below the others, if that is given. Raises UnusableInput if there is none.
     The dump of a `recorded` one remembers what is read of it. `vmlinux` is the debug information of the dumped kernel,
-    which is looked for then too.
+    which is looked for then too. `progress` is told how many bytes were looked through.
     """
     part = parse_part(str(image))
     if part.base is not None and base is not None:
@@ -84,7 +86,7 @@ def open_source(
         shown = machine is not None or any(isinstance(told, Dump) for _, told in given)
         names_frames = shown and not bases_of(_registers(given))
         if not (given or own) or names_frames or node is not None or vmlinux is not None:
-            _look_for_kernels(source, image, node, needed=not (given or own), vmlinux=vmlinux)
+            _look_for_kernels(source, image, node, not (given or own), vmlinux, progress)
         if machine is not None:
             own = _of_machine(machine, source, given)
     _take(source, [*own, *given])
@@ -162,13 +164,15 @@ def _own_registers(file: IO[bytes], image: Path) -> list[_Told]:
     return [] if found is None else [(str(found), read_registers(found))]
 
 
-def _look_for_kernels(source: Source, image: Path, node: int | None, needed: bool, vmlinux: Path | None = None) -> None:
+def _look_for_kernels(
+    source: Source, image: Path, node: int | None, needed: bool, vmlinux: Path | None, progress: Progress | None
+) -> None:
     """Take the registers of a kernel whose RAM the dump is; UnusableInput if they are needed and there is none."""
     from gicmodel.inspection.linux.devices import view_of
     from gicmodel.inspection.linux.kernels import find_kernels
     from gicmodel.inspection.linux.registers import registers_of
 
-    found = find_kernels(source.dump)
+    found = find_kernels(source.dump, progress)
     source.kernels, source.kernel = found.kernels, found.choose(node)
     if source.kernel is not None:
         source.sources.append(f"in the dump: {source.kernel}")

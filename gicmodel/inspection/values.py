@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.catalogue import KINDS, NAMES
@@ -45,6 +45,17 @@ class Decoded(NamedTuple):
     lines: list[Line]
     wrong: list[str]
     linux: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "name": self.name,
+            "kind": KINDS[self.layout],
+            "words": [f"{word:#x}" for word in self.words],
+            "fields": {line.name: f"{line.value:#x}" for line in self.lines},
+            "wrong": self.wrong,
+            "linux": self.linux,
+        }
 
 
 def decode(text: Sequence[str], architecture: str = "4.1") -> Decoded:
@@ -210,15 +221,3 @@ _CHECKS: dict[str, Callable[[dict[str, int]], Iterator[str]]] = {
     "GITS_CREADR": _creadr,
     "GICR_PROPBASER": _propbaser,
 }
-
-
-def document(decoded: Decoded) -> dict[str, object]:
-    """A decoded value for machines."""
-    return {
-        "name": decoded.name,
-        "kind": KINDS[decoded.layout],
-        "words": [f"{word:#x}" for word in decoded.words],
-        "fields": {line.name: f"{line.value:#x}" for line in decoded.lines},
-        "wrong": decoded.wrong,
-        "linux": decoded.linux,
-    }

@@ -70,6 +70,11 @@ class View:
         """The same without the columns of which nothing is known."""
         return View(self.name, self.title, [column for column in self.columns if column.tells])
 
+    def to_json(self) -> list[dict[str, Any]]:
+        """All rows by the names of the columns."""
+        names = [column.name for column in self.columns]
+        return [dict(zip(names, row, strict=True)) for row in self.rows()]
+
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Row by row, as JSON has the values."""
         for start in range(0, len(self), _BATCH):

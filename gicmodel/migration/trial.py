@@ -15,9 +15,9 @@ from gicmodel.errors import Interrupted
 from gicmodel.migration.guest import enable_sgis, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import Migration, Options, Resume, image_plan_of, plan_of
+from gicmodel.migration.migrate import DEFAULTS, Migration, Options, Resume, image_plan_of, plan_of
 from gicmodel.migration.saved_guest import SavedGuest
-from gicmodel.migration.steps import Progress
+from gicmodel.migration.steps import Progress, no_progress
 from gicmodel.migration.verdict import Verdict
 from gicmodel.migration.vfio import DeviceState
 from gicmodel.migration.workload import SavedWorkload, Workload
@@ -56,9 +56,9 @@ def steps_of(options: Options, of_an_image: bool) -> list[str]:
 def run_trial(
     hosts: GicConfig,
     guest: VmSize | SavedGuest,
-    options: Options,
-    progress: Progress,
-    before_delivery: BeforeDelivery,
+    options: Options = DEFAULTS,
+    progress: Progress = no_progress,
+    before_delivery: BeforeDelivery = lambda machines: None,
 ) -> Verdict:
     """Migrate a VM to and fro, and let the guest take its interrupts where it ends.
 

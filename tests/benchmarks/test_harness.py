@@ -21,7 +21,7 @@ from gicmodel.benchmarks.harness import (
     reached,
     require,
 )
-from gicmodel.benchmarks.report import document, run
+from gicmodel.benchmarks.report import document, run, run_all
 
 THREE = Effort(seconds=0.0, fewest=3, most=3)
 
@@ -120,12 +120,13 @@ def test_once_means_one_round():
     assert outcome.verdict == ""
 
 
-def test_what_takes_very_long_is_left_out_of_a_quick_run():
+def test_what_takes_very_long_is_left_out_of_a_quick_run(monkeypatch):
     @contextmanager
     def build(quick):
         yield case([])
 
-    assert list(run("group", [Benchmark("name", build, once=True)], True, THREE)) == []
+    monkeypatch.setattr("gicmodel.benchmarks.report.benchmarks", lambda group: (Benchmark("name", build, once=True),))
+    assert run_all(["vpt"], quick=True) == []
 
 
 def test_what_is_taken_off_has_a_preparation_of_its_own():
@@ -135,3 +136,16 @@ def test_what_is_taken_off_has_a_preparation_of_its_own():
     model = Side("model", run, 1, prepare, overhead, other)
     measure(Case(model, Side("peer", lambda: None), "unit", lambda: None), "speed", Effort(0.0, 1, 1))
     assert events == ["prepare", "run", "prepare other", "overhead"]
+
+
+def test_a_run_says_what_it_measures_and_how_much_there_is(monkeypatch):
+    @contextmanager
+    def build(quick):
+        yield case([])
+
+    found = (Benchmark("first", build), Benchmark("long", build, once=True), Benchmark("second", build))
+    monkeypatch.setattr("gicmodel.benchmarks.report.benchmarks", lambda group: found)
+    told = []
+    outcomes = run_all(["a", "b"], True, lambda *progress: told.append(progress))
+    assert told == [("a: first", 0, 4), ("a: second", 1, 4), ("b: first", 2, 4), ("b: second", 3, 4)]
+    assert [outcome.to_json()["name"] for outcome in outcomes] == ["first", "second"] * 2

@@ -13,10 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gicmodel.cli import main, output
+from gicmodel.inspection.selection import ON_DEMAND
 from tests.cli.test_browse import Screen
 from tests.cli.test_ends import trace
+from tests.conftest import needed
 
-TABLES = Path(__file__).parents[2] / "tables" / "gicmodel-v4.1-2vcpu"
+ROOT = Path(__file__).parents[2]
+TABLES = ROOT / "tables" / "gicmodel-v4.1-2vcpu"
+EXAMPLES = ROOT / "examples" / "native"
 VERBS = (
     "--help",
     "--version",
@@ -24,8 +28,18 @@ VERBS = (
     "inspect --explain",
     "inspect host.elf.xz",
     "inspect host.elf.xz --table vpes --hex",
+    "inspect host.elf.xz --pending",
+    "inspect host.elf.xz --device 0x10:0",
+    *(f"inspect host.elf.xz --table {name}" for name in ON_DEMAND),
+    "inspect linux.elf.xz",
+    "inspect linux.elf.xz --table queue",
+    "inspect --set GITS0_BASER0=0xf9070000431d0600 --set GICD_CTLR=0",
     "inspect guest.elf.xz --set GITS_CBASER=0xb8000000431d040f",
     "diff guest.elf.xz after.elf.xz",
+    "diff host.elf.xz guest.elf.xz",
+    "decode GITS_BASER 0xf9070000431d0600",
+    "decode GITS_TYPER 0xffffffffffffffff",
+    "decode 0x29 0x1 0x80000000 0",
     "layouts",
     "layouts GITS_CTLR",
     "layouts VPE_CONFIGURATION",
@@ -35,13 +49,15 @@ VERBS = (
     "fuzz --commands 20 --jobs 1 --architecture 3",
     "fuzz --reproduce program",
     "replay gic.trace",
+    f"native {EXAMPLES}/forgotten_inv.c",
+    "bench --quick decode",
 )
 PROGRAM = (
     "gicmodel fuzz program, version 1\nagainst oracle\nconfig architecture=3\n"
     "tables page_size=0 indirect=0 pages=1\n"
     "MAPD its=0 Size=0x3 ITT_addr=0x88000000 V=1 DeviceID=0x0\nSYNC its=0 RDbase=0x0\nacknowledge rd=0\n"
 )
-PATIENCE = 120
+PATIENCE = 300
 
 
 @pytest.fixture
@@ -50,12 +66,13 @@ def dumps(tmp_path: Path) -> Path:
     for name, image in (("host", "source-host"), ("guest", "source-guest"), ("after", "destination-guest")):
         for suffix in ("elf.xz", "toml"):
             (tmp_path / f"{name}.{suffix}").symlink_to(TABLES / f"{image}.{suffix}")
+    (tmp_path / "linux.elf.xz").symlink_to(ROOT / "tables" / "linux-virt-dumps" / "v4run.elf.xz")
     (tmp_path / "program").write_text(PROGRAM)
     trace(tmp_path)
     return tmp_path
 
 
-@pytest.mark.needs("tmux")
+@pytest.mark.needs("tmux", "cc")
 @pytest.mark.parametrize("columns", [60, 80])
 def test_no_line_is_wider_than_a_real_terminal(dumps: Path, columns: int):
     verbs = [
@@ -63,6 +80,7 @@ def test_no_line_is_wider_than_a_real_terminal(dumps: Path, columns: int):
     ]
     script = dumps / "verbs.sh"
     script.write_text("\n".join([f"cd {dumps}", f"export PYTHONPATH={':'.join(sys.path)}", *verbs, "sleep 600"]))
+    needed("cffi")
     screen = Screen(dumps, ["sh", str(script)], columns)
     try:
         end = time.monotonic() + PATIENCE

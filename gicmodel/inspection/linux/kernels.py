@@ -15,7 +15,7 @@ from gicmodel.images.segments import Segment
 from gicmodel.inspection.linux.log import Log, read_logs
 from gicmodel.inspection.linux.nodes import ItsNode, find_nodes
 from gicmodel.inspection.linux.pages import Pages, Unreadable
-from gicmodel.inspection.linux.scan import Places, scan
+from gicmodel.inspection.linux.scan import Places, Progress, scan
 from gicmodel.inspection.linux.vmcoreinfo import Vmcoreinfo, read_notes
 from gicmodel.layouts.table import Table
 
@@ -68,9 +68,9 @@ class Found:
         return self.kernels[number]
 
 
-def find_kernels(dump: Dump) -> Found:
+def find_kernels(dump: Dump, progress: Progress | None = None) -> Found:
     """Look through a dump's RAM for kernels that have an ITS."""
-    places = scan(dump)
+    places = scan(dump, progress)
     if not places.basers:
         return Found(places)
     logs, notes = read_logs(dump, places), read_notes(dump, places)

@@ -7,7 +7,7 @@ What is looked for is aligned to words of 8 bytes: structures are, and so is the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,8 @@ _MOST, _MOST_BASERS = 1 << 12, 1 << 9
 """Places of a kind that are kept, as a dump is hostile: a line of the log takes less to look at than a structure."""
 
 Words = NDArray[np.uint64]
+Progress = Callable[[int, int], None]
+"""Called as (bytes done, of how many) in the middle of a scan."""
 
 
 def _word(text: bytes) -> np.uint64:
@@ -57,10 +59,15 @@ class Places:
     full: set[str] = field(default_factory=set)
 
 
-def scan(dump: Dump) -> Places:
+def scan(dump: Dump, progress: Progress | None = None) -> Places:
     """Look through all RAM that a dump holds."""
     places = Places()
+    done = told = 0
     for piece in _aligned(dump):
+        if progress and done - told >= _PIECE:
+            told = done
+            progress(done, dump.octets)
+        done += piece.octets.size
         words = piece.octets[: piece.octets.size // _WORD * _WORD].view("<u8")
         for first in range(0, len(words), _BLOCK):
             _look(places, words[first : first + _BLOCK], piece.address + first * _WORD)

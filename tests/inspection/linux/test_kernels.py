@@ -146,3 +146,16 @@ def test_too_many_places_are_bounded():
     places = scan(dump)
     assert (len(places.basers), places.full) == (_MOST_BASERS, {"basers"})
     assert find_kernels(dump).kernels == []
+
+
+def test_a_scan_says_how_far_it_is(monkeypatch):
+    """In its middle only: what is over at once needs no bar."""
+    told = []
+    dump = dumps.dump("v3run")
+    assert scan(dump, lambda done, of: told.append((done, of))) == scan(dump)
+    assert told == []
+    monkeypatch.setattr("gicmodel.inspection.linux.scan._PIECE", dump.octets // 4)
+    assert scan(dump, lambda done, of: told.append((done, of))) == scan(dump)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert {of for _, of in told} == {dump.octets}
+    assert 0 < told[0][0] < told[-1][0] < dump.octets
