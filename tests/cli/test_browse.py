@@ -201,7 +201,8 @@ class Screen:
         # COLUMNS and LINES would overrule what the terminal says of its size.
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         environment = inherited | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
-        start = [*self.tmux, "new-session", "-d", "-x", str(columns), "-y", "50", *command]
+        scrolled = ["start-server", ";", "set-option", "-g", "history-limit", "20000", ";"]
+        start = [*self.tmux, *scrolled, "new-session", "-d", "-x", str(columns), "-y", "50", *command]
         subprocess.run(start, env=environment, check=True)
 
     def press(self, *keys):
