@@ -50,6 +50,7 @@ VERBS = (
     "replay gic.trace",
     f"native {EXAMPLES}/forgotten_inv.c",
     "bench --quick decode",
+    "boot hello --memory 16M",
 )
 PROGRAM = (
     "gicmodel fuzz program, version 1\nagainst oracle\nconfig architecture=3\n"
@@ -62,11 +63,17 @@ PATIENCE = 300
 @pytest.fixture
 def dumps(tmp_path: Path) -> Path:
     """A directory with short names for the dumps: a terminal has no choice but to break a longer one."""
+    for extra in ("cffi", "unicorn", "fdt"):
+        needed(extra)
+    from tests.board import assembly as asm
+    from tests.board import programs
+
     for name, image in (("host", "source-host"), ("guest", "source-guest"), ("after", "destination-guest")):
         for suffix in ("elf.xz", "toml"):
             (tmp_path / f"{name}.{suffix}").symlink_to(TABLES / f"{image}.{suffix}")
     (tmp_path / "linux.elf.xz").symlink_to(ROOT / "tables" / "linux-virt-dumps" / "v4run.elf.xz")
     (tmp_path / "program").write_text(PROGRAM)
+    (tmp_path / "hello").write_bytes(asm.code(*programs.timer_interrupt(programs.power_off()), asm.LOOP))
     trace(tmp_path)
     return tmp_path
 
@@ -79,7 +86,6 @@ def test_no_line_is_wider_than_a_real_terminal(dumps: Path, columns: int):
     ]
     script = dumps / "verbs.sh"
     script.write_text("\n".join([f"cd {dumps}", f"export PYTHONPATH={':'.join(sys.path)}", *verbs, "sleep 600"]))
-    needed("cffi")
     screen = Screen(dumps, ["sh", str(script)], columns)
     try:
         end = time.monotonic() + PATIENCE
