@@ -46,6 +46,13 @@ def test_few_examples_are_left_aside() -> None:
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= 1500
-    links = re.findall(r"\]\(([^)#]+)", text)
+    links = re.findall(r"\]\(([^)#]+)#?([^)]*)\)", text)
     assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert [page for page, _ in links if not (ROOT / page).is_file()] == []
+    assert [(page, place) for page, place in links if place and place not in places(ROOT / page)] == []
+
+
+def places(page: Path) -> list[str]:
+    """What a link may have behind its #: the headings of a page, as GitHub and mkdocs call them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings]

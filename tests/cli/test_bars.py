@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long work has a bar on a terminal that knows its end, and none elsewhere."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.progress import Progress
+
+from gicmodel.cli.progress import Watcher
+
+LARGE = 160 << 20
+"""Bytes of RAM that take longer than a piece of a scan."""
+LONG_WORK = (
+    ("inspect ram.raw --base 0x40000000", "looking through ram.raw"),
+    ("diff ram.raw ram.raw --before-base 0 --after-base 0", "looking through ram.raw"),
+    ("bench --quick decode", "decode: device table"),
+    ("fuzz --commands 4000 --jobs 1 --architecture 3", "fuzzing"),
+    ("flush --vcpus 1 --vlpis 2 --repeat 2", "flush"),
+    ("migrate --vcpus 1 --devices 1 --vectors 2", "flush pending tables"),
+)
+
+
+@pytest.fixture
+def ram(tmp_path: Path) -> Path:
+    """A directory with a file that is all zero, and takes no room."""
+    with (tmp_path / "ram.raw").open("wb") as file:
+        file.truncate(LARGE)
+    return tmp_path
+
+
+def said(arguments: str, directory: Path, stderr: int) -> subprocess.CompletedProcess[str]:
+    """A verb on the Python engine, which compiles nothing."""
+    variables = os.environ | {"PYTHONPATH": ":".join(sys.path), "TERM": "xterm", "COLUMNS": "150"}
+    command = [sys.executable, "-m", "gicmodel", *arguments.split()]
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=variables | {"GICMODEL_ENGINE": "python"},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("arguments", "step"), LONG_WORK)
+def test_a_bar_is_on_a_terminal_only(ram: Path, arguments: str, step: str) -> None:
+    reader, writer = pty.openpty()
+    try:
+        said(arguments, ram, writer)
+        shown = os.read(reader, 1 << 16).decode()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert step in shown
+    assert "\x1b[" in shown
+    assert "\x1b[" not in said(arguments, ram, subprocess.PIPE).stderr
+
+
+def test_a_bar_ends_where_its_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    totals: list[Any] = []
+    update = Progress.update
+    monkeypatch.setattr(
+        Progress,
+        "update",
+        lambda bar, task, **how: (totals.append((how["completed"], how["total"])), update(bar, task, **how)),
+    )
+    with Watcher() as watcher:
+        watcher.progress("scan", 1, 4)
+        watcher.progress("scan", 4, 4)
+    assert totals == [(1, 4), (4, 4)]
