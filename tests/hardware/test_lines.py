@@ -189,6 +189,18 @@ def test_a_doorbell_is_an_lpi_as_others_are(pes):
     assert pes.told() == [(1, IRQ, True)]
 
 
+def test_a_residency_elsewhere_withdraws_a_doorbell(pes):
+    """Found by a campaign: the vPE runs on another PE than the one that it is mapped to."""
+    pes.map_vpe(0, 1)
+    pes.map_vlpi(7, VLPI)
+    pes.schedule(0, 1)
+    pes.deschedule(1, doorbell=1)
+    pes.gic.its[0].translate(1, 7)
+    assert pes.told() == [(1, IRQ, True)]
+    assert pes.schedule(0, 2)
+    assert pes.told() == [(1, IRQ, False)]
+
+
 def test_a_callback_makes_accesses_itself(pes):
     """It acknowledges and ends at once, as an emulator might; what comes of it is told after it, not inside."""
     taken: list[int] = []

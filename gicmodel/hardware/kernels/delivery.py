@@ -118,6 +118,7 @@ def clear_lpi(m: Machine, rd: Index, intid: Word) -> tuple[Word, Truth]:
     reason, was = lpi_pending(m, rd, intid)
     if was:
         clear_pending(m, rd, lpi_table(m, rd), intid)
+        stir(m, rd)
     return reason, was
 
 
