@@ -10,28 +10,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 
 import numpy as np
 
-from gicmodel.board import addresses, psci, timers
+from gicmodel.board import addresses, pci, psci, timers
 from gicmodel.board.cells import BOARD, FIRST_ROW, PE, PE_WORDS, Cells, row_at
 from gicmodel.board.cpu import CannotGoOn, Cpu
 from gicmodel.board.device import Device, check_map
 from gicmodel.board.device_tree import DeviceTree, pair
 from gicmodel.board.encodings import FREQUENCY
-from gicmodel.board.frames import Frames, describe_gic, windows
+from gicmodel.board.frames import ITS, Frames, describe_gic, windows
 from gicmodel.board.interface import Interface
+from gicmodel.board.pci import Msix
 from gicmodel.board.pl011 import Pl011
+from gicmodel.board.smmu import SMMU, Smmu
 from gicmodel.board.watch import Watch
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.lines import Line
 from gicmodel.hardware.redistributor import affinity
-from gicmodel.layouts.registers.by_name import register
-from gicmodel.memory import GuestMemory
+from gicmodel.memory import ExternalAbort, GuestMemory
 
 QUANTUM, LONG_QUANTUM = 20_000, 1_000_000
 """Instructions that a PE executes before it is another's turn; the long one where there is no other, nor an ITS that
@@ -39,7 +41,8 @@ goes on in steps."""
 _PFR0_EL1, _PFR0_EL2 = 0x11, 0x111
 """ID_AA64PFR0_EL1: AArch64 only at each exception level; FP and Advanced SIMD."""
 _PFR0_GIC_SHIFT, _GIC_V3, _GIC_V41 = 24, 1, 3
-_TRANSLATER = register("GITS_TRANSLATER").offset
+PCI_DEVICE, PCI_VECTORS = 1, 64
+"""Of the only function: 00:01.0, RequesterID 8."""
 
 
 class Ending(Enum):
@@ -77,7 +80,11 @@ class Board:
         self.cells[BOARD.row] = row_at(0)
         self.frames = Frames(self.bus, self.watch, self._soon)
         self.uart = Pl011(addresses.UART_BASE, addresses.UART_INTID, send, self._spi(addresses.UART_INTID))
-        self.devices: list[Device] = [*windows(self.frames), self.uart]
+        self.smmu = Smmu(addresses.SMMU_BASE, addresses.SMMU_INTIDS[0], self.memory)
+        self.function = Msix(PCI_DEVICE, PCI_VECTORS, self.message)
+        window = pci.Window(addresses.PCI_WINDOW_BASE, addresses.PCI_WINDOW_BYTES, [self.function])
+        bridge = pci.Ecam(addresses.ECAM_BASE, window, ITS, SMMU)
+        self.devices: list[Device] = [*windows(self.frames), self.uart, self.smmu, window, bridge]
         self.cpus: list[Cpu] = []
         self.timers: list[timers.Timers] = []
         self.ending: Ending | None = None
@@ -92,10 +99,13 @@ class Board:
             raise ValueError("devices are added before PEs are made")
         self.devices.append(device)
 
-    def message(self, device_id: int, data: int) -> None:
-        """A device's MSI to the first ITS."""
-        self.watch.message(device_id, data)
-        self.bus.write(self.bus.base("GITS0") + _TRANSLATER, data, 4, device_id=device_id)
+    def message(self, device_id: int, address: int, data: int) -> None:
+        """A device's MSI, through the SMMU. One that it refuses, or that comes to no register, is lost."""
+        place = self.smmu.translate(device_id, address)
+        if place is not None:
+            self.watch.message(device_id, data)
+            with suppress(ExternalAbort):
+                self.bus.write(place, data, 4, device_id=device_id)
 
     def device_tree(self, bootargs: str, initrd: tuple[int, int] | None = None) -> bytes:
         """What describes the board, flattened. `initrd` is from where to where one is."""

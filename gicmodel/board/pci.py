@@ -7,6 +7,7 @@ PCI Express Base Specification, 7.2 (ECAM), 7.5 (configuration space), 7.7.2 (MS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from gicmodel.board.device_tree import DeviceTree, pair
 
@@ -45,6 +46,7 @@ class Msix:
         self.sent = 0
         self._send = send
         self._space, self._writable = bytearray(FUNCTION_BYTES), bytearray(FUNCTION_BYTES)
+        self._table = bytearray(vectors * _ENTRY_BYTES)
         self._declare()
         self._reset()
 
@@ -97,6 +99,20 @@ class Msix:
         self.sent += 1
         self._send(self.requester_id, int.from_bytes(entry[:8], "little"), int.from_bytes(entry[8:12], "little"))
 
+    def state(self) -> dict[str, Any]:
+        """What software has written, and what waits, for a snapshot."""
+        return {"space": self._space.hex(), "table": self._table.hex(), "pending": self._pending}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave. KeyError, TypeError or ValueError if it is none of such a function."""
+        space, table, pending = bytes.fromhex(state["space"]), bytes.fromhex(state["table"]), int(state["pending"])
+        if len(space) != FUNCTION_BYTES or len(table) != len(self._table) or not 0 <= pending < 1 << self.vectors:
+            raise ValueError("the PCI function is another")
+        for place, mask in enumerate(self._writable):
+            self._space[place] = self._space[place] & ~mask | space[place] & mask
+        self._table[:] = table
+        self._pending = pending
+
     @property
     def _control(self) -> int:
         return self.read_configuration(_MSIX + 2, 2)
@@ -142,7 +158,7 @@ class Msix:
         for place, mask in enumerate(self._writable):
             self._space[place] &= ~mask
         self._pending = 0
-        self._table = bytearray(([0] * 12 + [_VECTOR_MASK, 0, 0, 0]) * self.vectors)
+        self._table[:] = bytes(([0] * 12 + [_VECTOR_MASK, 0, 0, 0]) * self.vectors)
 
 
 class Ecam:

@@ -9,6 +9,7 @@ recorded.
 from __future__ import annotations
 
 from collections import Counter, deque
+from typing import Any
 
 from gicmodel.board.device_tree import EDGE_RISING, DeviceTree, interrupt, pair
 from gicmodel.memory import ExternalAbort, GuestMemory
@@ -82,6 +83,17 @@ class Smmu:
             self._registers[IRQ_CTRLACK] = value & _IRQ_BITS
         if offset in (CR0, CMDQ_PROD):
             self._consume()
+
+    def state(self) -> dict[str, int]:
+        """The registers that are not zero, for a snapshot."""
+        return {f"{offset:#x}": value for offset, value in self._registers.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave. ValueError if it is no registers."""
+        registers = {int(offset, 0): int(value) for offset, value in state.items()}
+        if not all(0 <= offset < self.size and 0 <= value < 1 << 32 for offset, value in registers.items()):
+            raise ValueError("the SMMU has no such registers")
+        self._registers = registers
 
     def describe(self, tree: DeviceTree) -> None:
         """arm,smmu-v3 (Linux, Documentation/devicetree/bindings/iommu/arm,smmu-v3.yaml)."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole board in a file: a snapshot of its GIC and RAM, with the processors and the UART beside them.
+"""The whole board in a file: a snapshot of its GIC and RAM, with the processors and the devices beside them.
 
 What reads snapshots, `gicmodel inspect` among them, finds the GIC and the RAM in it as in any other.
 """
@@ -32,6 +32,8 @@ def save_board(board: Board, path: Path) -> None:
             "raw_interrupts": board.uart.raw_interrupts,
             "received": list(board.uart.received),
         },
+        "smmu": board.smmu.state(),
+        "function": board.function.state(),
         "pes": [{name: getattr(cpu, name) for name in _PE} for cpu in board.cpus],
     }
     contexts = [np.frombuffer(cpu.context(), np.uint8) for cpu in board.cpus]
@@ -63,6 +65,8 @@ def _restore(board: Board, about: dict[str, Any], cells: Any, contexts: Any) -> 
             setattr(cpu, name, _typed(state, name, kind))
     board.watch.doorbells = {int(intid) for intid in _typed(about, "doorbells", list)}
     _restore_uart(board, _typed(about, "uart", dict))
+    board.smmu.restore(_typed(about, "smmu", dict))
+    board.function.restore(_typed(about, "function", dict))
 
 
 def _restore_uart(board: Board, state: dict[str, Any]) -> None:

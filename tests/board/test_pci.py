@@ -113,3 +113,22 @@ def test_nothing_is_all_ones_or_zero_and_takes_any_write(window, ecam, offset, s
     assert window.read(offset, size) == (1 << 8 * size) - 1
     window.write(offset, -1 & (1 << 8 * size) - 1, size)
     ecam.write(offset, 0, size)
+
+
+def test_its_state_is_taken_back(function, window, ecam, sent):
+    ready(function, window, ecam)
+    window.write(0x1000 + 16 * 3 + 12, 1, 4)
+    function.raise_vector(3)
+    other = Msix(1, 16, lambda *message: sent.append(message))
+    other.restore(function.state())
+    assert other.state() == function.state()
+    other.write(TABLE, 16 * 3 + 12, 0, 4)
+    assert sent == [(0x8, 0x0809_0040, 3)]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"space": "00"}, {"table": ""}, {"pending": 1 << 16}, {"pending": -1}, {"space": "x"}]
+)
+def test_a_state_of_another_function_is_refused(function, damage):
+    with pytest.raises(ValueError):  # noqa: PT011
+        function.restore(function.state() | damage)

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import needed
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.with_suffix(".txt").exists())
 NEEDS = {"campaign_on_a_cluster": "distributed"}
 
 
