@@ -10,11 +10,12 @@ from tests.conftest import missing
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="what is measured is compiled")
 
-# Start-up is measured in processes of its own, see tests/cli/test_bench.py; curves repeat a benchmark at other sizes.
+# Start-up and boots are measured in processes of their own, see tests/cli/test_bench.py and tests/board/test_linux.py;
+# curves repeat a benchmark at other sizes.
 IN_PROCESS = [
     pytest.param(benchmark, id=f"{group}: {benchmark.name}")
     for group in GROUPS
-    if group != "startup"
+    if group not in ("startup", "boot")
     for benchmark in benchmarks(group)
     if benchmark.point is None or benchmark.goal is not None
 ]

@@ -12,6 +12,7 @@ from tests.conftest import needed
 needed("unicorn")
 needed("fdt")
 
+from gicmodel.benchmarks.boot import BENCHMARKS, KERNEL
 from gicmodel.board import Board, Ending, new_gic
 from gicmodel.board.image import place, read_initrd, read_program
 from gicmodel.config import GicConfig
@@ -67,3 +68,11 @@ def test_the_same_boot_is_the_same() -> None:
     assert first[1] == second[1]
     assert first[0].instructions == second[0].instructions
     assert first[0].watch.to_json() == second[0].watch.to_json()
+
+
+@pytest.mark.needs("qemu-system-aarch64")
+def test_the_board_and_qemu_boot_the_same_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KERNEL, str(debian.kernel()))
+    (benchmark,) = BENCHMARKS
+    with benchmark.build(True) as case:
+        case.prove()
