@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,26 @@ class Directory(_Place):
     def require(self, path: Path) -> None:
         """UnusableInput if it cannot."""
         _check_directory(path, next(above for above in (path, *path.absolute().parents) if above.exists()))
+
+
+def refuse_overwriting(ctx: click.Context) -> None:
+    """UnusableInput if a result would be written over a file that the command reads."""
+    given = [(param, path) for param in ctx.command.params for path in _paths(ctx.params.get(param.name or ""))]
+    sources = [path for param, path in given if not isinstance(param.type, _Place)]
+    for param, place in given:
+        for source in sources if isinstance(param.type, _Place) else ():
+            if place.exists() and source.exists() and place.samefile(source):
+                raise UnusableInput(f"{param.opts[-1]} {place}: would be written over {source}, which is read")
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """The files that the value of an option may name, FILE@BASE too."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _paths(each)
+    elif isinstance(value, str | Path):
+        yield Path(value)
+        yield Path(str(value).partition("@")[0] or value)
 
 
 class ResultFile(_Place):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gicmodel.cli.options import ResultFile, as_one
+from gicmodel.cli.options import ResultFile, as_one, refuse_overwriting
 from gicmodel.images.files import replacing
 
 if TYPE_CHECKING:
@@ -54,9 +54,14 @@ class Results:
                     target.writelines(f"{line}\n".encode() for line in _lines(document))
 
 
+def _results(as_json: bool, json_file: Path | None) -> Results:
+    refuse_overwriting(click.get_current_context())
+    return Results(as_json, json_file)
+
+
 json_options = as_one(
     "results",
-    Results,
+    _results,
     as_json=click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
     json_file=click.option(
         "--json-file", type=ResultFile(), metavar="FILE", help="Write the result as JSON to FILE, too."

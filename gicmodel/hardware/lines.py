@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import IntEnum
 from functools import cached_property, wraps
 from typing import Any
@@ -71,8 +72,10 @@ class Lines:
             return False
         self._told[pe] ^= np.uint64(bit)
         line, level = Line(int(bit).bit_length() - 1), bool(int(self._told[pe]) & int(bit))
-        for callback in self._callbacks:
-            callback(int(pe), line, level)
+        with ExitStack() as told:
+            # Whatever one of them raises, the others are told, the first of them first.
+            for callback in reversed(self._callbacks):
+                told.callback(callback, int(pe), line, level)
         return True
 
     def _followed(self, method: Callable[..., Any], stirs: int | None) -> Callable[..., Any]:

@@ -143,7 +143,7 @@ class LateGic:
             return f"INV of DeviceID {device_id:#x} EventID {event_id}"
         if vpe_id is not None:
             return f"VINVALL of vPEID {vpe_id:#x}"
-        doorbells = {vpe.doorbell: vpe_id for its in self.its for vpe_id, vpe in its.vpes.items()}
+        doorbells = {doorbell: vpe_id for its in self.its for doorbell, vpe_id in its.doorbells.items()}
         return f"INVDB of vPEID {doorbells[intid]:#x}" if intid in doorbells else "INVALL"
 
     def _untold(self) -> list[str]:
@@ -172,6 +172,8 @@ class LateIts:
         self._targets: dict[int, int] = {}
         self._events: dict[tuple[int, int], Target] = {}
         self.vpes: dict[int, VirtualPe] = {}
+        self.doorbells: dict[int, int] = {}
+        """Each default doorbell's vPE, also of one that is unmapped by now."""
         """The vPEs that are mapped, by vPEID."""
 
     @property
@@ -254,6 +256,7 @@ class LateIts:
         if command.mnemonic == "VMOVP" and fields["DB"] and fields["vPEID"] in self.vpes:
             vpe = self.vpes[fields["vPEID"]]
             self.vpes[fields["vPEID"]] = vpe._replace(doorbell=fields["Default_Doorbell"])
+            self.doorbells[fields["Default_Doorbell"]] = fields["vPEID"]
         if command.mnemonic == "INVALL":
             self._unread.pop(f"INVALL of ICID {fields['ICID']:#x}", None)
         if command.mnemonic == "VINVALL":
@@ -262,7 +265,9 @@ class LateIts:
     def _remember_vpe(self, fields: dict[str, int], text: str) -> None:
         """A vPE that is mapped may have had vLPIs before; only in GICv4.1 does VMAPP take its VPT at once."""
         vpe_id, vpt = fields["vPEID"], fields["VPT_addr"]
-        self.vpes[vpe_id] = VirtualPe(vpt, fields.get("VCONF_addr"), fields.get("Default_Doorbell"))
+        self.vpes[vpe_id] = vpe = VirtualPe(vpt, fields.get("VCONF_addr"), fields.get("Default_Doorbell"))
+        if vpe.doorbell is not None:
+            self.doorbells[vpe.doorbell] = vpe_id
         held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(vpt | 1))
         if self._gic.config.v41 and len(held):
             self._unread[f"VINVALL of vPEID {vpe_id:#x}"] = text

@@ -191,5 +191,6 @@ def _ended(status: int | None, seconds: float) -> str:
     if status is None:
         return f"no end within {seconds:g} s"
     if status < 0:
-        return f"{signal.Signals(-status).name}"
+        named = {number.value: number.name for number in signal.Signals}
+        return named.get(-status, f"signal {-status}")
     return f"exit({status})"

@@ -306,3 +306,16 @@ def test_a_vlpi_that_is_invalidated_through_another_redistributor():
     pes.configure(pes.vconf(), VLPI, ENABLED)
     pes.write_rd("INVLPIR", 1 << 63 | VLPI, rd=0)
     assert pes.told() == [(1, VIRQ, True)]
+
+
+def test_who_raises_keeps_nobody_else_from_being_told():
+    pes, told = Pes(), []
+
+    def broken(pe: int, line: Line, level: bool) -> None:
+        raise KeyError(pe)
+
+    pes.gic.on_line(broken)
+    pes.gic.on_line(lambda *change: told.append(change))
+    with pytest.raises(KeyError):
+        pes.line(PPI, True, pe=2)
+    assert told == [(2, IRQ, True)]

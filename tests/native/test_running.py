@@ -62,6 +62,7 @@ def test_a_command_that_the_its_refuses(tmp_path):
 
 ENDS = [
     ("return *(volatile int *)0;", "SIGSEGV; the last thing that it did: call driver"),
+    ("return kill(getpid(), 40);", "signal 40; the last thing that it did: call driver"),
     ("gic_read32(gic_machine()->its); __builtin_trap();",
      "SIG(ILL|TRAP); the last thing that it did: read of GITS_CTLR of GITS0 at 0x81a0000, 4 bytes .number 1."),
     ("gic_write64(gic_machine()->its + 0x88, 0x20); abort();",
@@ -80,7 +81,9 @@ ENDS = [
 
 @pytest.mark.parametrize(("body", "ended"), ENDS, ids=[body for body, _ in ENDS])
 def test_how_a_driver_ends(tmp_path, body, ended):
-    source = driver(tmp_path, f"{body}\nreturn 0;", before="#include <stdlib.h>")
+    source = driver(
+        tmp_path, f"{body}\nreturn 0;", before="#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>"
+    )
     outcome = run(source, seconds=QUICK)
     assert len(outcome.findings) == 2
     for finding, hardware in zip(outcome.findings, ("plain", "late"), strict=True):
