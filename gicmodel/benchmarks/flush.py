@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from gicmodel.benchmarks import peers
 from gicmodel.benchmarks.flush_points import PARTS, Flush, FlushPoint
-from gicmodel.benchmarks.harness import no_collection, require, spread_of
+from gicmodel.benchmarks.harness import no_collection, require, spread_of, timed
+from gicmodel.benchmarks.machines import HOST_CPUS
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
+from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
 from gicmodel.kvm.pending_tables import write_pending_tables
 from gicmodel.layouts.lpi_tables import intids_of, table_bytes
 from gicmodel.layouts.registers.by_name import RegisterFrame
@@ -29,9 +31,7 @@ from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.trial import VmSize
 from gicmodel.migration.workload import Event, Workload
 
-HOST_CPUS, SEED = 16, 1
-GUEST_ID_BITS = 16
-"""INTERRUPT_ID_BITS_ITS of KVM: a guest's pending tables are of that many bits, whatever the VPTs are of."""
+SEED = 1
 
 
 class _Stopwatch:
@@ -67,7 +67,8 @@ class Flushing:
         self._pending = self._chosen(list(self._workload.targets))
         self._workload.fire(self._pending)
         self.vm.pause_vcpus()
-        self.bytes = table_bytes(GUEST_ID_BITS)
+        # The guest's tables are of that many bits, whatever the VPTs are of.
+        self.bytes = table_bytes(INTERRUPT_ID_BITS_ITS)
         self._tables = np.array(self.dist.pending_tables)
 
     def prepare(self) -> None:
@@ -85,11 +86,11 @@ class Flushing:
     def flush(self, lpi_by_lpi: bool) -> dict[str, float]:
         """The seconds of each part, and of the whole."""
         if not self.driver.gic.is_v4:
-            tables = _timed(partial(write_pending_tables, self.dist, None, lpi_by_lpi))
+            tables = timed(None, partial(write_pending_tables, self.dist, None, lpi_by_lpi))
             return {"tables": tables, "whole": tables}
         vlpis = self.dist.vlpis
         unmap, clean = self._timed_hardware(partial(vlpis.unmap_vpes, vlpis.vm.vpes))
-        tables = _timed(partial(write_pending_tables, self.dist, vlpis, lpi_by_lpi))
+        tables = timed(None, partial(write_pending_tables, self.dist, vlpis, lpi_by_lpi))
         map_, read = self._timed_hardware(partial(vlpis.map_vpes, vlpis.vm.vpes))
         times = (unmap, clean, tables, map_, read)
         return dict(zip(PARTS, times, strict=True)) | {"whole": unmap + tables + map_}
@@ -125,7 +126,7 @@ class Flushing:
 
     def _timed_hardware(self, work: Callable[[], object]) -> tuple[float, float]:
         before = self._watch.seconds
-        return _timed(work), self._watch.seconds - before
+        return timed(None, work), self._watch.seconds - before
 
     def _chosen(self, events: Sequence[Event]) -> list[Event]:
         count = round(self.point.pending * len(events))
@@ -161,7 +162,7 @@ def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None
             times = flushing.flush(lpi_by_lpi=False)
             flushing.prepare()
             times["loop"] = flushing.flush(lpi_by_lpi=True)["whole"]
-            times["memcpy"] = _timed(copy)
+            times["memcpy"] = timed(None, copy)
             rounds.append(times)
             progress(number + 1)
     spreads = {name: spread_of([times[name] for times in rounds]) for name in rounds[0]}
@@ -178,9 +179,3 @@ def _spread(point: FlushPoint) -> GuestSpread:
 
 def _at_random(events: NDArray[np.int64], vcpus: int) -> NDArray[np.int64]:
     return np.random.default_rng([SEED, int(events[0])]).integers(0, vcpus, len(events))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    start = perf_counter()
-    work()
-    return perf_counter() - start

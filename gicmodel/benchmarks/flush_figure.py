@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gicmodel.benchmarks.flush_points import Flush, FlushPoint
+from gicmodel.benchmarks.flush_points import Flush, FlushPoint, varying
 
 _BAR_INCHES, _WIDTH_INCHES, _NS = 0.4, 10, 1e9
 _COLOURS = {
@@ -49,5 +49,5 @@ def _slices(flush: Flush) -> dict[str, float]:
 
 
 def _name(point: FlushPoint, flushes: Sequence[Flush]) -> str:
-    differ = [name for name in point._fields if len({getattr(flush.point, name) for flush in flushes}) > 1]
+    differ = varying([flush.point for flush in flushes])
     return ", ".join(f"{name} {getattr(point, name)}" for name in differ) or f"{point.vlpis} vLPIs"

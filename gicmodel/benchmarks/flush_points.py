@@ -66,13 +66,17 @@ class Flush:
         """Of the guest's tables, at the median."""
         return self.table_bytes / self.whole.median
 
+    @property
+    def spreads(self) -> dict[str, Spread]:
+        """All that was measured, by name."""
+        return {"whole": self.whole, **self.parts, "loop": self.loop, "memcpy": self.memcpy}
+
     def to_json(self) -> dict[str, Any]:
         """A document; times in seconds a flush."""
-        spreads = {"whole": self.whole, **self.parts, "loop": self.loop, "memcpy": self.memcpy}
         return {
             **self.point._asdict(),
             "table_bytes": self.table_bytes,
-            "seconds": {name: spread._asdict() for name, spread in spreads.items()},
+            "seconds": {name: spread._asdict() for name, spread in self.spreads.items()},
             "vlpis_per_second": self.vlpis_per_second,
             "bytes_per_second": self.bytes_per_second,
         }
@@ -81,3 +85,8 @@ class Flush:
 def points(**values: Sequence[Any]) -> list[FlushPoint]:
     """Every combination of the values of the fields of `FlushPoint`, the last one changing first."""
     return [FlushPoint(*chosen) for chosen in product(*(values[field] for field in FlushPoint._fields))]
+
+
+def varying(chosen: Sequence[FlushPoint]) -> list[str]:
+    """The fields in which VMs differ."""
+    return [field for field in FlushPoint._fields if len({getattr(point, field) for point in chosen}) > 1]

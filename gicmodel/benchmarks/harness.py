@@ -153,14 +153,15 @@ def reached(goal: Goal, measured: Measured) -> bool:
 
 def _seconds(side: Side) -> float:
     """Seconds that one unit of work takes."""
-    elapsed = _timed(side.prepare, side.run)
+    elapsed = timed(side.prepare, side.run)
     if side.overhead is not None:
         # At least the clock's own resolution: a difference of two times may come out as nothing, or less.
-        elapsed = max(elapsed - _timed(side.prepare_overhead or side.prepare, side.overhead), 1e-9)
+        elapsed = max(elapsed - timed(side.prepare_overhead or side.prepare, side.overhead), 1e-9)
     return elapsed / side.work
 
 
-def _timed(prepare: Work | None, work: Work) -> float:
+def timed(prepare: Work | None, work: Work) -> float:
+    """The seconds that `work` takes, after `prepare`."""
     if prepare is not None:
         prepare()
     start = perf_counter()

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from gicmodel.benchmarks.flush_points import VECTORS
 from gicmodel.config import GicConfig
 from gicmodel.migration.guest import in_runs, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import VirtualMachine
 from gicmodel.migration.trial import VmSize, raise_some
 
-VECTORS = 128
 PENDING = 0.25
 HOST_CPUS = 16
 

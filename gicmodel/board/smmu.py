@@ -85,7 +85,7 @@ class Smmu:
             self._consume()
 
     def state(self) -> dict[str, int]:
-        """The registers that are not zero, for a snapshot."""
+        """The registers, by offset, for a snapshot."""
         return {f"{offset:#x}": value for offset, value in self._registers.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Smmu:
             return address
         if config != _STAGE_1:
             raise Fault(f"STE.Config is {config:#b}")
-        return self._stage_1(entry & _TABLE_ADDRESS & ~0x3F, address)
+        return self._stage_1(entry & _TABLE_ADDRESS, address)
 
     def _stage_1(self, descriptor: int, address: int) -> int:
         """Through the context descriptor's TTB0 (DDI0487, D8.3: translation table walk)."""

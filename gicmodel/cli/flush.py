@@ -15,7 +15,7 @@ import click
 from click.exceptions import Exit
 
 from gicmodel.benchmarks.compare import changes, flush_quantities, read_saved
-from gicmodel.benchmarks.flush_points import PARTS, SPREADS, Flush, FlushPoint, points
+from gicmodel.benchmarks.flush_points import PARTS, SPREADS, Flush, FlushPoint, points, varying
 from gicmodel.benchmarks.harness import Spread, Unproven
 from gicmodel.benchmarks.report import machine
 from gicmodel.cli.bench import WRONG, compare_option, judge
@@ -151,12 +151,7 @@ def _document(flushes: Sequence[Flush]) -> dict[str, Any]:
 
 
 def _name(point: FlushPoint, among: Sequence[FlushPoint]) -> str:
-    return " ".join(f"{field} {getattr(point, field)}" for field in _varying(among))
-
-
-def _varying(chosen: Sequence[FlushPoint]) -> list[str]:
-    """The fields in which VMs differ."""
-    return [field for field in FlushPoint._fields if len({getattr(point, field) for point in chosen}) > 1]
+    return " ".join(f"{field} {getattr(point, field)}" for field in varying(among))
 
 
 def _show(flushes: Sequence[Flush]) -> None:
@@ -165,18 +160,18 @@ def _show(flushes: Sequence[Flush]) -> None:
     if not flushes:
         return
     chosen = [flush.point for flush in flushes]
-    varying = _varying(chosen)
-    common = (f"{field} {getattr(chosen[0], field)}" for field in FlushPoint._fields if field not in varying)
+    differ = varying(chosen)
+    common = (f"{field} {getattr(chosen[0], field)}" for field in FlushPoint._fields if field not in differ)
     say(", ".join(common) + "; times in ns a vLPI\n")
-    head = (*varying, "flush", "quartiles", *_PART_HEADS, "Mvlpi/s", "GB/s", "KVM's loop", "memcpy")
-    print_table(head, [_row(flush, varying) for flush in flushes], right=range(len(head)))
+    head = (*differ, "flush", "quartiles", *_PART_HEADS, "Mvlpi/s", "GB/s", "KVM's loop", "memcpy")
+    print_table(head, [_row(flush, differ) for flush in flushes], right=range(len(head)))
 
 
-def _row(flush: Flush, varying: Sequence[str]) -> tuple[str, ...]:
+def _row(flush: Flush, differ: Sequence[str]) -> tuple[str, ...]:
     per_vlpi = _NS / flush.point.vlpis
     whole = flush.whole
     return (
-        *(str(getattr(flush.point, field)) for field in varying),
+        *(str(getattr(flush.point, field)) for field in differ),
         _ns(whole.median * per_vlpi),
         f"{_ns(whole.low * per_vlpi)} .. {_ns(whole.high * per_vlpi)}",
         *(_time(flush.parts.get(part), per_vlpi) for part in PARTS),
@@ -202,8 +197,7 @@ def _write_csv(path: Path, flushes: Sequence[Flush]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*FlushPoint._fields, "table_bytes", *(f"{name}_{q}" for name in names for q in Spread._fields)])
     for flush in flushes:
-        spreads = {"whole": flush.whole, **flush.parts, "loop": flush.loop, "memcpy": flush.memcpy}
-        writer.writerow([*flush.point, flush.table_bytes, *_cells(spreads, names)])
+        writer.writerow([*flush.point, flush.table_bytes, *_cells(flush.spreads, names)])
     with replacing(path) as target:
         target.write(text.getvalue().encode())
 

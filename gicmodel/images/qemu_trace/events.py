@@ -166,6 +166,10 @@ def _form(template: str, build: Callable[[int, dict[str, int]], Event]) -> Form:
     return Form(template, re.compile("".join(parts)), build)
 
 
+def _event(kind: Callable[..., Event]) -> Callable[[int, dict[str, int]], Event]:
+    return lambda line, numbers: kind(line, **numbers)
+
+
 def _quiet(name: str) -> Callable[[int, dict[str, int]], Event]:
     return lambda line, numbers: Quiet(line, name)
 
@@ -242,31 +246,31 @@ _QUIET = {
 FORMS: dict[str, Form] = {
     "gicv3_its_write": _form(
         "GICv3 ITS write: offset {offset} data {data} size {size}",
-        lambda line, numbers: ItsWrite(line, **numbers),
+        _event(ItsWrite),
     ),
     "gicv3_its_read": _form(
         "GICv3 ITS read: offset {offset} data {data} size {size}",
-        lambda line, numbers: ItsRead(line, **numbers),
+        _event(ItsRead),
     ),
     "gicv3_redist_write": _form(
         "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}",
-        lambda line, numbers: RedistributorWrite(line, **numbers),
+        _event(RedistributorWrite),
     ),
     "gicv3_redist_read": _form(
         "GICv3 redistributor {cpu} read: offset {offset} data {data} size {size} secure {secure}",
-        lambda line, numbers: RedistributorRead(line, **numbers),
+        _event(RedistributorRead),
     ),
     "gicv3_its_translation_write": _form(
         "GICv3 ITS TRANSLATER write: offset {offset} data {data} size {size} requester_id {requester_id}",
-        lambda line, numbers: Msi(line, **numbers),
+        _event(Msi),
     ),
     "gicv3_its_cmd_unknown": _form(
         "GICv3 ITS: unknown command {opcode}",
-        lambda line, numbers: UnknownCommand(line, **numbers),
+        _event(UnknownCommand),
     ),
     "gicv3_its_process_command": _form(
         "GICv3 ITS: processing command at offset {slot}: {opcode}",
-        lambda line, numbers: ProcessCommand(line, **numbers),
+        _event(ProcessCommand),
     ),
     "gicv3_icc_iar0_read": _form(
         "GICv3 ICC_IAR0 read cpu {cpu} value {intid}",
