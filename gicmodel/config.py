@@ -44,6 +44,8 @@ Fixed choices, where no public source states the rule
 * ICV_EOIR<n>_EL1 drops the most urgent active priority of either group, and is ignored while there is none; a list
   register is deactivated if it is of the group and of that priority. ICV_DIR_EL1 is ignored with EOImode = 0, and for
   LPIs. A list register with vINTID 1020 to 1023 is acknowledged without an active priority, and becomes invalid.
+* ICV_CTLR_EL1.RSS and A3V, and ICH_VTR_EL2.A3V, are 1 as those of ICC_CTLR_EL1 are: a guest's SGIs go to its hypervisor
+  with all bits of their affinity.
 * ICH_HCR_EL2.DVIM and TSEI are not implemented; traps to EL2 are for the PE to take. ICH_VMCR_EL2 resets to the least
   binary points and zero.
 * GICD_CTLR.nASSGIreq changes only if no group is enabled before or after the write (as Linux' KVM).

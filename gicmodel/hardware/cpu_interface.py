@@ -56,7 +56,6 @@ class CpuInterface:
         self.virtual = VirtualInterface(config, machine, number)
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._state[RD.icc_bpr0], self._state[RD.icc_bpr1] = LEAST_BPR0, LEAST_BPR1
-        self._features = ICC_CTLR_EL1.pack(RSS=1, A3V=1, IDbits=config.intid_bits > 16, PRIbits=PRIORITY_BITS - 1)
 
     def read(self, register: int, *, virtual: bool = False) -> int:
         """MRS of the system register with this encoding (`layouts.registers.by_name.encoding`).
@@ -193,7 +192,7 @@ _HANDLERS: dict[int, Handler] = {
         "ICC_BPR0_EL1": Handler(word_at(RD.icc_bpr0), CpuInterface._write_bpr0),
         "ICC_BPR1_EL1": Handler(CpuInterface._read_bpr1, CpuInterface._write_bpr1),
         "ICC_CTLR_EL1": Handler(
-            lambda cpu: cpu._state[RD.icc_ctlr] | cpu._features,
+            lambda cpu: cpu._state[RD.icc_ctlr] | cpu.virtual.features,
             lambda cpu, value: cpu._set(RD.icc_ctlr, value & _CTLR_MASK),
         ),
         "ICC_SRE_EL1": _always(_SRE_EL1),

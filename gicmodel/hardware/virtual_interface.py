@@ -51,10 +51,11 @@ class VirtualInterface:
         self._number = number
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._state[RD.ich_vmcr] = ICH_VMCR_EL2.pack(VBPR0=LEAST_BPR0, VBPR1=LEAST_BPR1, VFIQEn=1)
-        sizes = {"PRIbits": PRIORITY_BITS - 1, "IDbits": config.intid_bits > 16}
-        self._features = ICV_CTLR_EL1.pack(**sizes)
+        common = {"A3V": 1, "PRIbits": PRIORITY_BITS - 1, "IDbits": config.intid_bits > 16}
+        self.features = ICV_CTLR_EL1.pack(RSS=1, **common)
+        """What ICV_CTLR_EL1 says of the implementation, and ICC_CTLR_EL1 at the same bits."""
         self._vtr = ICH_VTR_EL2.pack(
-            PREbits=PRIORITY_BITS - 1, nV4=not config.virtual, TDS=1, ListRegs=config.list_registers - 1, **sizes
+            PREbits=PRIORITY_BITS - 1, nV4=not config.virtual, TDS=1, ListRegs=config.list_registers - 1, **common
         )
         absent = range(config.list_registers, MOST_LIST_REGISTERS)
         self._absent = {encoding(f"ICH_LR{place}_EL2") for place in absent}
@@ -120,7 +121,7 @@ class VirtualInterface:
             self.set_field("VBPR1", value)
 
     def _read_ctlr(self) -> int:
-        return self._features | ICV_CTLR_EL1.pack(EOImode=self.field("VEOIM"), CBPR=self.field("VCBPR"))
+        return self.features | ICV_CTLR_EL1.pack(EOImode=self.field("VEOIM"), CBPR=self.field("VCBPR"))
 
     def _write_ctlr(self, value: int) -> None:
         fields = ICV_CTLR_EL1.unpack(value)

@@ -190,8 +190,11 @@ def write_pmr(interface: Interface, f: Fields) -> None:
 
 
 def read_ctlr(gic: Interrupts, interface: Interface) -> Fields:
-    """What ICC_CTLR_EL1 and ICV_CTLR_EL1 have. INTIDs have 16 bits, or 24 where 16 are not enough."""
-    sizes = {"IDbits": int(gic.config.intid_bits > 16), "PRIbits": PRIORITY_BITS - 1}
+    """ICC_CTLR_EL1, ICV_CTLR_EL1. INTIDs have 16 bits, or 24 where 16 are not enough.
+
+    SGIs reach every affinity. Open: whether ICV_CTLR_EL1 says so, too, as a guest's are sent by its hypervisor.
+    """
+    sizes = {"RSS": 1, "A3V": 1, "IDbits": int(gic.config.intid_bits > 16), "PRIbits": PRIORITY_BITS - 1}
     return sizes | {"EOImode": int(interface.split), "CBPR": int(interface.common)}
 
 
@@ -224,7 +227,7 @@ READS: dict[str, Read] = {
     "ICC_AP0R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 0)},
     "ICC_AP1R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 1)},
     "ICC_RPR_EL1": lambda gic, pe: {"Priority": running_priority(gic.pes[pe].physical)},
-    "ICC_CTLR_EL1": lambda gic, pe: read_ctlr(gic, gic.pes[pe].physical) | {"RSS": 1, "A3V": 1},
+    "ICC_CTLR_EL1": lambda gic, pe: read_ctlr(gic, gic.pes[pe].physical),
     "ICC_SRE_EL1": lambda gic, pe: {"DIB": 1, "DFB": 1, "SRE": 1},
     "ICC_SRE_EL2": lambda gic, pe: {"Enable": 1, "DIB": 1, "DFB": 1, "SRE": 1},
     "ICC_IGRPEN0_EL1": lambda gic, pe: read_igrpen(gic.pes[pe].physical, 0),

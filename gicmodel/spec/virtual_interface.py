@@ -218,9 +218,13 @@ def write_hcr(gic: Interrupts, pe: int, f: Fields) -> None:
 
 
 def read_vtr(gic: Interrupts, pe: int) -> Fields:
-    """ICH_VTR_EL2. Open: the numbers of priority bits are those of the physical CPU interface."""
-    bits = {"PRIbits": PRIORITY_BITS - 1, "PREbits": PRIORITY_BITS - 1, "IDbits": int(gic.config.intid_bits > 16)}
-    return bits | {
+    """ICH_VTR_EL2: PRIbits, IDbits and A3V as in ICV_CTLR_EL1 (Linux d840b2d37d3e).
+
+    Open: the numbers of priority bits are those of the physical CPU interface.
+    """
+    features = shared.read_ctlr(gic, gic.pes[pe].virtual)
+    return {name: features[name] for name in ("PRIbits", "IDbits", "A3V")} | {
+        "PREbits": PRIORITY_BITS - 1,
         "nV4": int(not gic.config.virtual),
         "TDS": 1,
         "ListRegs": len(gic.pes[pe].virtual.list_registers) - 1,

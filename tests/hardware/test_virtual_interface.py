@@ -5,7 +5,8 @@ import pytest
 
 from gicmodel.hardware import UndefinedRegister, load_snapshot, save_snapshot
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.layouts.registers.by_name import NamedRegisters, encoding, system_register
+from gicmodel.layouts.registers.by_name import NamedRegisters, encoding, register, system_register
+from gicmodel.layouts.registers.distributor import GICD_TYPER
 from gicmodel.layouts.registers.its import GITS_SGIR
 from tests.hardware.bench import Bench, furnish
 
@@ -416,10 +417,14 @@ def test_what_the_interface_does_not_have(guest):
 
 
 def test_features(guest):
+    """ICV_CTLR_EL1 has the features of ICC_CTLR_EL1, whose SGI registers reach every affinity; VTR says the same."""
     assert guest.ich_fields("VTR") == {
-        **{"PRIbits": 4, "PREbits": 4, "IDbits": 0, "SEIS": 0, "A3V": guest.mrs("CTLR") >> 15 & 1, "nV4": 0},
+        **{"PRIbits": 4, "PREbits": 4, "IDbits": 0, "SEIS": 0, "A3V": 1, "nV4": 0},
         **{"TDS": 1, "DVIM": 0, "ListRegs": 3},
     }
+    assert guest.mrs("CTLR") == guest.cpu.read(encoding("ICC_CTLR_EL1")) == 1 << 18 | 1 << 15 | 4 << 8
+    distributor = GICD_TYPER.unpack(guest.gic.distributor.read(register("GICD_TYPER").offset, 4))
+    assert (distributor["RSS"], distributor["A3V"]) == (1, 1)
     wide = Guest(intid_bits=17)
     assert (wide.ich_fields("VTR")["IDbits"], wide.mrs("CTLR") >> 11 & 7) == (1, 1)
 

@@ -12,6 +12,7 @@ from gicmodel.layouts.registers.system import (
     SystemRegister,
     active_priorities_register,
     binary_point_register,
+    control_register,
     enable_register,
     intid_register,
     packed,
@@ -31,22 +32,13 @@ ICC_IAR1_EL1 = intid_register("ICC_IAR1_EL1", "A read acknowledges a Group 1 int
 ICC_EOIR1_EL1 = intid_register("ICC_EOIR1_EL1", "A write ends a Group 1 interrupt")
 ICC_HPPIR1_EL1 = intid_register("ICC_HPPIR1_EL1", "The most urgent pending interrupt, if it is of Group 1")
 ICC_BPR1_EL1 = binary_point_register("ICC_BPR1_EL1", "Preemption by Group 1 interrupts")
-ICC_CTLR_EL1 = register64(
+ICC_CTLR_EL1 = control_register(
     "ICC_CTLR_EL1",
     "CPU interface control",
-    RES0(44),
-    Flag("ExtRange", "RO: extended INTIDs are supported"),
-    Flag("RSS", "RO: SGIs reach affinity level 0 values up to 255"),
-    RES0(2),
-    Flag("A3V", "RO: affinity level 3 may be other than zero"),
-    Flag("SEIS", "RO: errors are reported as SErrors"),
-    Bits("IDbits", 3, "RO: INTIDs have 16 bits (0) or 24 (1)"),
-    Bits("PRIbits", 3, "RO: number of priority bits, minus one"),
+    "ICC",
     RES0(1),
     Flag("PMHE", "Interrupts are routed by the PEs' priority masks"),
     RES0(4),
-    Flag("EOImode", "ICC_EOIR<n>_EL1 drops the priority only, ICC_DIR_EL1 deactivates"),
-    Flag("CBPR", "ICC_BPR0_EL1 counts for Group 1 too"),
 )
 
 

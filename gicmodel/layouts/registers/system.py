@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from gicmodel.layouts.declaration import RES0, Bits, Flag
+from gicmodel.layouts.declaration import RES0, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.register import register64
 
@@ -48,6 +48,25 @@ def binary_point_register(name: str, doc: str) -> Layout:
 def enable_register(name: str, doc: str) -> Layout:
     """A register that enables one group."""
     return register64(name, doc, RES0(63), Flag("Enable", "Interrupts of the group are signalled"))
+
+
+def control_register(name: str, doc: str, interface: str, *masks: Declared) -> Layout:
+    """ICC_CTLR_EL1 or ICV_CTLR_EL1; `masks` is what bits 7 to 2 are."""
+    return register64(
+        name,
+        doc,
+        RES0(44),
+        Flag("ExtRange", "RO: extended INTIDs are supported"),
+        Flag("RSS", "RO: SGIs reach affinity level 0 values up to 255"),
+        RES0(2),
+        Flag("A3V", "RO: affinity level 3 may be other than zero"),
+        Flag("SEIS", "RO: errors are reported as SErrors"),
+        Bits("IDbits", 3, "RO: INTIDs have 16 bits (0) or 24 (1)"),
+        Bits("PRIbits", 3, "RO: number of priority bits, minus one"),
+        *masks,
+        Flag("EOImode", f"{interface}_EOIR<n>_EL1 drops the priority only, {interface}_DIR_EL1 deactivates"),
+        Flag("CBPR", f"{interface}_BPR0_EL1 counts for Group 1 too"),
+    )
 
 
 def active_priorities_register(name: str, doc: str) -> Layout:

@@ -9,7 +9,7 @@ from gicmodel.config import MOST_LIST_REGISTERS
 from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.registers.cpu_interface import CPU_INTERFACE_REGISTERS
 from gicmodel.layouts.registers.register import register64
-from gicmodel.layouts.registers.system import SystemRegister, active_priorities_register, packed
+from gicmodel.layouts.registers.system import SystemRegister, active_priorities_register, control_register, packed
 
 ICH_AP0R0_EL2 = active_priorities_register("ICH_AP0R0_EL2", "Active virtual priorities of Group 0")
 ICH_AP1R0_EL2 = active_priorities_register("ICH_AP1R0_EL2", "Active virtual priorities of Group 1")
@@ -99,21 +99,7 @@ ICH_LR_EL2 = register64(
     Bits("pINTID", 13, "Physical INTID; with HW=0 bit 9 asks for a maintenance interrupt when the interrupt ends"),
     Bits("vINTID", 32, "Virtual INTID"),
 )
-ICV_CTLR_EL1 = register64(
-    "ICV_CTLR_EL1",
-    "Virtual CPU interface control",
-    RES0(44),
-    Flag("ExtRange", "RO: extended INTIDs are supported"),
-    Flag("RSS", "RO: SGIs reach affinity level 0 values up to 255"),
-    RES0(2),
-    Flag("A3V", "RO: affinity level 3 may be other than zero"),
-    Flag("SEIS", "RO: errors are reported as SErrors"),
-    Bits("IDbits", 3, "RO: INTIDs have 16 bits (0) or 24 (1)"),
-    Bits("PRIbits", 3, "RO: number of priority bits, minus one"),
-    RES0(6),
-    Flag("EOImode", "ICV_EOIR<n>_EL1 drops the priority only, ICV_DIR_EL1 deactivates"),
-    Flag("CBPR", "ICV_BPR0_EL1 counts for Group 1 too"),
-)
+ICV_CTLR_EL1 = control_register("ICV_CTLR_EL1", "Virtual CPU interface control", "ICV", RES0(6))
 
 _CONTROL = dict.fromkeys(("EOIcount", "DVIM", "TDIR", "TSEI", "TALL1", "TALL0", "TC", "vSGIEOICount"), 0)
 _CAUSES = ("VGrp1D", "VGrp1E", "VGrp0D", "VGrp0E", "NP", "LRENP", "U")
