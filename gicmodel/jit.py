@@ -57,6 +57,25 @@ def direct(function: _Function, *arguments: object) -> _Function:
     return entry
 
 
+def callback(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate what C calls, with numba's types of what it returns and takes: machine code on either engine.
+
+    It is compiled, or fetched from the cache, now; `address` is where it begins.
+    """
+    import numba
+    from numba.core.ccallback import CFunc
+
+    numba.config.DISABLE_JIT = 0
+
+    def compile_now(function: Callable[..., Any]) -> Any:
+        compiled: Any = CFunc(function, (arguments, result), locals={}, options={"nopython": True})
+        compiled._cache = KernelCache(function)
+        compiled.compile()
+        return compiled
+
+    return compile_now
+
+
 def declared_types(dispatcher: Any, samples: Mapping[Any, object]) -> tuple[Any, ...] | None:
     """The types that a kernel's annotations give its arguments; None if one of them names no single type.
 

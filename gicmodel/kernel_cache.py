@@ -27,9 +27,9 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-FLOORS = ("layouts", "hardware", "driver", "kvm", "migration")
-KEPT_DIRECTORIES = 12
-"""As many as were used last; one tree of sources has one for each floor that has kernels, three today."""
+FLOORS = ("layouts", "hardware", "driver", "kvm", "migration", "board")
+KEPT_DIRECTORIES = 16
+"""As many as were used last; one tree of sources has one for each floor that has kernels, four today."""
 
 _PACKAGE = Path(__file__).parent
 _SUFFIX = ".code"

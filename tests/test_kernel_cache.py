@@ -43,12 +43,12 @@ def cache(tmp_path):
     return tmp_path / "cache"
 
 
-def answer(package, cache, **process):
+def answer(package, cache, program=PROGRAM, engine="compiled", **process):
     """Call the kernel in a fresh process: its answer, and how often machine code was found in the cache."""
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         cwd=package,
-        env=os.environ | {"PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(cache), "GICMODEL_ENGINE": "compiled"},
+        env=os.environ | {"PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(cache), "GICMODEL_ENGINE": engine},
         capture_output=True,
         text=True,
         check=False,
@@ -73,6 +73,23 @@ def test_an_edit_below_is_compiled_anew_and_the_rest_comes_from_the_cache(packag
     assert answer(package, cache) == FROM_THE_CACHE
     (package / "gicmodel/layouts/constant.py").write_text("CONSTANT = 30\n")
     assert answer(package, cache) == "30 0"
+
+
+CALLED_FROM_C = """
+import ctypes
+from gicmodel.hardware.callbacks import twice
+print(ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(twice.address)(21), twice.cache_hits)
+"""
+
+
+def test_what_c_calls_is_kept_too_on_either_engine(package, cache):
+    (package / "gicmodel/hardware/callbacks.py").write_text(
+        "import numba\nfrom gicmodel.jit import callback\n"
+        "@callback(numba.uint64, numba.uint64)\ndef twice(value):\n    return value + value\n"
+    )
+    assert answer(package, cache, CALLED_FROM_C) == "42 0"
+    assert answer(package, cache, CALLED_FROM_C) == "42 1"
+    assert answer(package, cache, CALLED_FROM_C, engine="python") == "42 1"
 
 
 @pytest.fixture

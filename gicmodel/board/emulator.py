@@ -21,7 +21,7 @@ from gicmodel.errors import UnusableInput
 
 VERSION = "2.1.4"
 HVC, SVC_0 = 0xD400_0002, 0xD400_0001
-_FUNCTIONS = {
+SYMBOLS = {
     "enter_exception": "arm_cpu_do_interrupt_aarch64",
     "take_interrupt": "arm_cpu_exec_interrupt_aarch64",
     "rebuild_flags": "arm_rebuild_hflags_aarch64",
@@ -48,7 +48,7 @@ class Library:
 
     def __init__(self) -> None:
         library = ctypes.CDLL(binding.uclib._name)
-        for name, symbol in _FUNCTIONS.items():
+        for name, symbol in SYMBOLS.items():
             try:
                 setattr(self, name, getattr(library, symbol))
             except AttributeError:

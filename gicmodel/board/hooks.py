@@ -13,14 +13,16 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, cfunc, types
+from llvmlite import binding as llvm
+from numba import carray, types
 from unicorn import Uc
 from unicorn import arm64_const as arm64
 from unicorn import unicorn_const as uc_const
 
 from gicmodel.board import encodings as enc
 from gicmodel.board.cells import BOARD, CODE_LINES, FIRST_ROW, MOST_CELLS, PE, PE_WORDS, Cells
-from gicmodel.board.emulator import library
+from gicmodel.board.emulator import SYMBOLS, library
+from gicmodel.jit import callback
 
 READ_TICKS = np.uint64(10)
 """What a read of the counter takes, so that a loop that waits for it is soon over; our choice."""
@@ -30,25 +32,25 @@ _EL_SHIFT, _EL_MASK = np.uint64(2), np.uint64(3)
 _IRQ, _FIQ, _VIRQ, _VFIQ = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(8)
 _NO_PAGE, _IN_PAGE = np.uint64((1 << 64) - 1), np.uint64(0xFC0)
 _UINT64, _VOID = types.uint64, types.voidptr
-_ACCESS = types.uint32(_VOID, types.int32, _VOID, _VOID)
+_access = callback(types.uint32, _VOID, types.int32, _VOID, _VOID)
 _FMO, _IMO, _TGE, _TID3 = (np.uint64(bit) for bit in (enc.HCR_FMO, enc.HCR_IMO, enc.HCR_TGE, enc.HCR_TID3))
 _F, _I = np.uint64(enc.PSTATE_F), np.uint64(enc.PSTATE_I)
 _ISTATUS, _CTL = np.uint64(enc.CTL_ISTATUS), np.uint64(enc.CTL_ENABLE | enc.CTL_IMASK)
 
-_pointer, _word = ctypes.c_void_p, ctypes.c_uint64
+_pointer = ctypes.c_void_p
 
 
-def _imported(name: str, *types: Any) -> Any:
-    """A function of libunicorn as numba can call it: what it returns, what it takes."""
-    address = ctypes.cast(getattr(library(), name), _pointer).value or 0
-    return ctypes.CFUNCTYPE(*types)(address)
+def _imported(name: str, *arguments: Any, result: Any = types.int32) -> Any:
+    """A function of libunicorn as numba can call it: by its name, for an address would keep code out of the cache."""
+    symbol = SYMBOLS[name]
+    llvm.add_symbol(symbol, ctypes.cast(getattr(library(), name), _pointer).value)
+    return types.ExternalFunction(symbol, result(*arguments))
 
 
-_stop = _imported("stop", ctypes.c_int, _pointer)
-_read = _imported("reg_read", ctypes.c_int, _pointer, ctypes.c_int, _pointer)
-_write = _imported("reg_write", ctypes.c_int, _pointer, ctypes.c_int, _pointer)
-_page_of = _imported("page_of", _word, _word, _word, _word)
-numba.config.DISABLE_JIT = 0  # there is no other engine for hooks
+_stop = _imported("stop", _VOID)
+_read = _imported("reg_read", _VOID, types.int32, _VOID)
+_write = _imported("reg_write", _VOID, types.int32, _VOID)
+_page_of = _imported("page_of", _UINT64, _UINT64, _UINT64, result=_UINT64)
 
 
 @numba.njit(inline="never")
@@ -74,7 +76,7 @@ def _takes(cells: Cells, row: int, pstate: np.uint64) -> bool:
     )
 
 
-@cfunc(types.void(_VOID, _UINT64, types.uint32, _VOID))
+@callback(types.void, _VOID, _UINT64, types.uint32, _VOID)
 def _on_block(uc: Any, address: Any, size: Any, user: Any) -> None:
     cells = carray(user, (MOST_CELLS,), dtype=np.uint64)
     if cells[BOARD.now] >= cells[BOARD.deadline]:
@@ -149,7 +151,7 @@ def _timer_value(cells: Cells, row: int, control: int, key: int) -> np.uint64:
     return cells[control]
 
 
-@cfunc(_ACCESS)
+@_access
 def _on_mrs(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
     parts = carray(encoding, (5,), dtype=np.uint32)
     key = np.int64(parts[2] << 14 | parts[3] << 11 | parts[0] << 7 | parts[1] << 3 | parts[4])
@@ -202,7 +204,7 @@ def _note_control(cells: Cells, row: int, key: int, el: np.uint64, value: np.uin
             cells[BOARD.deadline] = _ZERO
 
 
-@cfunc(_ACCESS)
+@_access
 def _on_msr(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
     parts = carray(encoding, (5,), dtype=np.uint32)
     key = np.int64(parts[2] << 14 | parts[3] << 11 | parts[0] << 7 | parts[1] << 3 | parts[4])
@@ -228,7 +230,7 @@ def _on_msr(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
     return np.uint32(1)
 
 
-@cfunc(_ACCESS)
+@_access
 def _on_sys(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
     """What one PE tells all to drop; each PE is a Unicorn of its own, and hears of it before it runs again."""
     parts = carray(encoding, (5,), dtype=np.uint32)

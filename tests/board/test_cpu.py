@@ -17,7 +17,7 @@ needed("fdt")
 import unicorn
 from unicorn import arm64_const as arm64
 
-from gicmodel.board import emulator
+from gicmodel.board import emulator, hooks
 from gicmodel.board import encodings as enc
 from gicmodel.board.cells import BOARD, CODE_LINES, MOST_CELLS, PE, row_at
 from gicmodel.board.cpu import CannotGoOn, Cpu, Verdict
@@ -115,9 +115,13 @@ def test_another_release_of_unicorn_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_library_without_qemu_names_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(emulator._FUNCTIONS, "enter_exception", "no_such_symbol")
+    monkeypatch.setitem(emulator.SYMBOLS, "enter_exception", "no_such_symbol")
     with pytest.raises(UnusableInput, match="lacks no_such_symbol"):
         emulator.Library()
+
+
+def test_the_hooks_are_compiled_once_for_all_processes() -> None:
+    assert [hook.__name__ for hook, *_ in hooks._HOOKS if not hook._cache.kept] == []
 
 
 def test_time_is_instructions(rig: Rig) -> None:
