@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Campaigns of Linux' driver on the hardware: every interrupt arrives, and what does not is found, shrunk and saved."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,13 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.finding import Plan, divergence_of, generate, hunt, run_chunk
+from gicmodel.fuzzing.finding import Plan, divergence_of, generate, hunt
 from gicmodel.fuzzing.peers.linux import source
 from gicmodel.fuzzing.peers.linux.driver import expected
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.programs.text import format_program, parse_program, write_program
 from gicmodel.jit import COMPILED
+from tests.fuzzing.peers.linux.programs import other_sources, outcomes_of
 
 DRAWN, DONE = (68_000, 34_000) if COMPILED else (8_000, 4_000)
 """On each of three hosts: drawn, and at least done, as what makes no sense where it stands is not."""
@@ -31,25 +31,15 @@ VERBS = {"3": ALWAYS, "4.0": ALWAYS | VIRTUAL, "4.1": ALWAYS | VIRTUAL | V41}
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_campaign_loses_nothing_and_gets_somewhere(architecture: str, driver_peer: LinuxDriver):
-    plan = Plan(seed=1, commands=DRAWN, architecture=architecture)
-    outcomes: Counter[tuple[str, object]] = Counter()
-    for chunk in range(plan.chunks(driver_peer)):
-        result = run_chunk(driver_peer, plan, chunk)
-        assert result.finding is None, format_program(result.finding.program, result.finding.difference)
-        outcomes += result.outcomes
+    outcomes = outcomes_of(driver_peer, Plan(seed=1, commands=DRAWN, architecture=architecture))
     assert sum(outcomes.values()) >= DONE
     assert {verb for verb, _ in outcomes} >= VERBS[architecture]
 
 
 def test_each_release_is_right(linux_source: Path):
     """With every other source that is here."""
-    others = [path for path in source.INSTALLED.glob("linux-source-*.tar*") if path != linux_source]
-    for path in others:
-        other = LinuxDriver(path)
-        plan = Plan(seed=2, commands=6000)
-        for chunk in range(plan.chunks(other)):
-            result = run_chunk(other, plan, chunk)
-            assert result.finding is None, format_program(result.finding.program, result.finding.difference)
+    for path in other_sources(linux_source):
+        outcomes_of(LinuxDriver(path), Plan(seed=2, commands=6000))
 
 
 def test_a_difference_is_shrunk_saved_and_reproduced(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gicmodel.driver` writes what Linux' driver writes, operation by operation, and a port that does not is found."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,8 +11,8 @@ from gicmodel.driver import commands, doorbells, lpis, redistributor, vlpis, vpe
 from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.linux.driver.machine import NOTATION
 from gicmodel.fuzzing.peers.linux.driver.port import MEANT, LinuxPort
-from gicmodel.fuzzing.programs.text import format_program
 from gicmodel.jit import COMPILED
+from tests.fuzzing.peers.linux.programs import outcomes_of
 
 DRAWN = 12_000 if COMPILED else 4000
 WITHIN = 4000
@@ -23,12 +22,7 @@ VSGIS = {"save", "begin_vsgi", "end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_operation_of_the_port_writes_what_linux_writes(architecture: str, port_peer: LinuxPort):
-    plan = Plan(seed=4, commands=DRAWN, architecture=architecture)
-    outcomes: Counter[tuple[str, object]] = Counter()
-    for chunk in range(plan.chunks(port_peer)):
-        result = run_chunk(port_peer, plan, chunk)
-        assert result.finding is None, format_program(result.finding.program, result.finding.difference)
-        outcomes += result.outcomes
+    outcomes = outcomes_of(port_peer, Plan(seed=4, commands=DRAWN, architecture=architecture))
     virtual = {"3": set(), "4.0": VIRTUAL, "4.1": VIRTUAL | VSGIS}[architecture]
     assert {verb for verb, _ in outcomes} == set(NOTATION.events) - MEANT.keys() - ((VIRTUAL | VSGIS) - virtual)
 

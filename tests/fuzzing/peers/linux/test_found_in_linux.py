@@ -8,28 +8,14 @@ from gicmodel.fuzzing.peers.linux.driver import expected
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.peers.linux.kvm.peer import AgainstLinux, LinuxKvm
 from gicmodel.fuzzing.programs.text import parse_program
+from tests.fuzzing.peers.linux.programs import with_a_device
 
-HEADER = """gicmodel fuzz program, version 1
-against linux-kvm
-vm architecture=4.1 vcpus={vcpus} its=1 vsgis={vsgis}
-
-poke_byte address=0x40050000 byte=0xa3
-rd_write rd=0 offset=0x70 value=0x4005000f size=8
-rd_write rd=0 offset=0x78 value=0x40100000 size=8
-rd_write rd=0 offset=0 value=1 size=4
-its_write its=0 offset=0x100 value=0x8000000040020000 size=8
-its_write its=0 offset=0x108 value=0x8000000040040000 size=8
-its_write its=0 offset=0x80 value=0x8000000040010000 size=8
-its_write its=0 offset=0 value=1 size=4
-MAPC its=0 ICID=0x0 RDbase=0x0 V=1
-MAPD its=0 DeviceID=0x0 Size=0x3 ITT_addr=0x400c0800 V=1
-"""
 PENDING_BYTE = 0x10_0000 + 0x2000 // 8
 
 
-def after(peer: LinuxKvm, steps: str, vsgis: int = 0) -> AgainstLinux:
+def after(peer: LinuxKvm, steps: str) -> AgainstLinux:
     """Both machines after steps that they take alike."""
-    program = parse_program(HEADER.format(vcpus=1, vsgis=vsgis) + steps, "this test")
+    program = with_a_device(steps)
     comparison = peer.start(program.machine)
     comparison.run(program.steps)
     comparison.check()
