@@ -11,8 +11,8 @@ from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 ONES = (1 << 64) - 1
 RESET = {
-    **{"ICH_VTR_EL2": 0x9008_000F, "ICH_ELRSR_EL2": 0xFFFF, "ICH_VMCR_EL2": 0x004C_0008},
-    **{"ICV_BPR0_EL1": 2, "ICV_BPR1_EL1": 3, "ICV_CTLR_EL1": 0x400, "ICV_RPR_EL1": 0xFF},
+    **{"ICH_VTR_EL2": 0x9028_000F, "ICH_ELRSR_EL2": 0xFFFF, "ICH_VMCR_EL2": 0x004C_0008},
+    **{"ICV_BPR0_EL1": 2, "ICV_BPR1_EL1": 3, "ICV_CTLR_EL1": 0x4_8400, "ICV_RPR_EL1": 0xFF},
     **dict.fromkeys(("ICV_IAR0_EL1", "ICV_IAR1_EL1", "ICV_HPPIR0_EL1", "ICV_HPPIR1_EL1"), 1023),
 }
 """What a register holds after reset, if not 0. With 16 list registers, of GICv4.1."""
@@ -20,7 +20,7 @@ ALL_ONES = {
     **dict.fromkeys(("ICH_AP0R0_EL2", "ICH_AP1R0_EL2", "ICV_AP0R0_EL1", "ICV_AP1R0_EL1"), 0xFFFF_FFFF),
     **{"ICH_HCR_EL2": 0xF800_5DFF, "ICH_VMCR_EL2": 0xF8FC_021B},
     **{f"ICH_LR{number}_EL2": 0xF0F8_1FFF_0000_FFFF for number in range(16)},
-    **{"ICV_PMR_EL1": 0xF8, "ICV_BPR0_EL1": 7, "ICV_BPR1_EL1": 7, "ICV_CTLR_EL1": 0x403},
+    **{"ICV_PMR_EL1": 0xF8, "ICV_BPR0_EL1": 7, "ICV_BPR1_EL1": 7, "ICV_CTLR_EL1": 0x4_8403},
     **{"ICV_IGRPEN0_EL1": 1, "ICV_IGRPEN1_EL1": 1},
 }
 """What a read-write register holds after a write of all ones."""
