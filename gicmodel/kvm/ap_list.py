@@ -58,14 +58,14 @@ def flush_pending_lpis(dist: VgicDist, vcpu: int) -> None:
     slots = lpis.on_list_of(vcpu)
     lpis.rows["pending_latch"][slots] = False
     lpis.queued[slots] = NO_VCPU
-    _release(dist, slots)
+    lpis.release(slots.tolist())
 
 
 def _prune(dist: VgicDist, slots: NDArray[np.int64]) -> None:
     lpis = dist.lpis
     targets = _targets(dist, slots)
     lpis.queued[slots] = targets
-    _release(dist, slots[targets == NO_VCPU])
+    lpis.release(slots[targets == NO_VCPU].tolist())
 
 
 def _targets(dist: VgicDist, slots: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -74,8 +74,3 @@ def _targets(dist: VgicDist, slots: NDArray[np.int64]) -> NDArray[np.int32]:
     deliverable = rows["pending_latch"][slots] & rows["enabled"][slots] & dist.enabled
     targets: NDArray[np.int32] = np.where(deliverable, rows["target_vcpu"][slots], np.int32(NO_VCPU))
     return targets
-
-
-def _release(dist: VgicDist, slots: NDArray[np.int64]) -> None:
-    for slot in slots.tolist():
-        dist.lpis.release(slot)

@@ -20,7 +20,8 @@ from gicmodel.kvm.interrupts import (
     update_configuration,
     update_configurations,
 )
-from gicmodel.kvm.its import ID_BITS, Collection, Device, Ite, VgicIts
+from gicmodel.kvm.ites import NO_COLLECTION, Ite
+from gicmodel.kvm.its import ID_BITS, Collection, Device, VgicIts
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.commands import COMMANDS, SYNC
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -132,20 +133,21 @@ def mapti(its: VgicIts, operands: Operands) -> None:
 
 def movi(its: VgicIts, operands: Operands) -> None:
     """Move an event to another collection; both must be mapped."""
-    _, ite = _event(its, operands, "E_ITS_MOVI_UNMAPPED_INTERRUPT")
+    device, ite = _event(its, operands, "E_ITS_MOVI_UNMAPPED_INTERRUPT")
     collection = _mapped(its.collections.get(operands["ICID"]))
-    if ite.target_vcpu == NO_VCPU or collection is None:
+    if its.target_of(ite) == NO_VCPU or collection is None:
         raise CommandError("E_ITS_MOVI_UNMAPPED_COLLECTION")
-    ite.collection = collection
+    device.ites.move(ite.event_id, collection.collection_id)
     its.translation_cache.invalidate()
-    its.retarget(ite)
+    its.retarget(ite._replace(icid=collection.collection_id))
 
 
 def discard(its: VgicIts, operands: Operands) -> None:
     """Unmap an event whose collection is mapped, and clear its ITE in RAM."""
     behaviour = its.dist.behaviour
     device, ite = _event(its, operands, "E_ITS_DISCARD_UNMAPPED_INTERRUPT")
-    if ite.collection is None or (behaviour.discard_needs_mapped_collection and ite.target_vcpu == NO_VCPU):
+    mapped = its.target_of(ite) != NO_VCPU or not behaviour.discard_needs_mapped_collection
+    if ite.icid == NO_COLLECTION or not mapped:
         raise CommandError("E_ITS_DISCARD_UNMAPPED_INTERRUPT")
     its.translation_cache.invalidate()
     its.free_ite(device, ite)

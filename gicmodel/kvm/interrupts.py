@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gicmodel.kvm.ap_list import queue, queue_all
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
-from gicmodel.kvm.guest_ram import mark_written, read_u8
+from gicmodel.kvm.guest_ram import Intervals, apart, mark_written, read_u8
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU
 from gicmodel.kvm.pending_tables import take_pending_bit
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, bit_of, byte_of
@@ -21,6 +21,7 @@ _CONFIGURATIONS = LPI_CONFIGURATION.decode(np.arange(256))
 _PRIORITIES: list[int] = _CONFIGURATIONS["Priority"].tolist()
 _ENABLED: list[bool] = _CONFIGURATIONS["Enable"].tolist()
 """What each value of a configuration byte means."""
+_MASKS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
 
 def add_lpi(dist: VgicDist, intid: int, target_vcpu: int) -> int:
@@ -42,52 +43,57 @@ def add_lpi(dist: VgicDist, intid: int, target_vcpu: int) -> int:
     return slot
 
 
-def add_lpis(dist: VgicDist, intids: NDArray[np.int64], vcpus: NDArray[np.int64], itt: range) -> list[int] | None:
+def add_lpis(
+    dist: VgicDist, intids: NDArray[np.int64], vcpus: NDArray[np.int64], later: Intervals
+) -> NDArray[np.int64] | None:
     """`add_lpi` for many LPIs, int64 [n], that are new, at once; their slots.
 
-    None, and nothing has happened, where Linux, which goes one by one, would not come to the same: an LPI exists, a
-    byte is outside guest RAM, or clearing a pending bit changes what is read later: `itt`, where the INTIDs are from,
-    or the configuration table.
+    None, and nothing has happened, where Linux, which goes one by one, might not come to the same. `later` is what is
+    read of guest RAM after the first of them is created.
     """
-    memory = dist.memory
-    last, configuration = int(intids.max()), dist.configuration_table
-    pending_tables = np.array(dist.pending_tables, np.int64)[vcpus]
-    places = pending_tables + byte_of(intids)
-    if (
-        last >= 1 << INTERRUPT_ID_BITS_ITS
-        or not memory.covers(configuration, last + 1 - FIRST_LPI)
-        or not dist.lpis.none_of(known := intids.tolist())
-        or len(set(known)) < len(known)
-        or places.min() < memory.base
-        or places.max() >= memory.end
-        or vcpus.min() == NO_VCPU
-    ):
+    if not _come_to_the_same(dist, intids, vcpus, later):
         return None
-    masks = np.left_shift(1, bit_of(intids)).astype(np.uint8)
-    pending = memory.octets[places - memory.base] & masks != 0
-    taken = places[pending]
-    if any(
-        ((taken >= read.start) & (taken < read.stop)).any()
-        for read in (itt, range(configuration, configuration + last + 1 - FIRST_LPI))
-    ):
-        return None
-    properties = memory.octets[configuration - memory.base + intids - FIRST_LPI]
-    np.bitwise_and.at(memory.octets, taken - memory.base, ~masks[pending])
-    mark_written(memory, taken)
-    columns = _CONFIGURATIONS[properties]
+    octets = dist.memory.octets
+    places = np.array(dist.pending_tables, np.int64)[vcpus] + byte_of(intids) - dist.memory.base
+    masks = _MASKS[bit_of(intids)]
+    pending = octets[places] & masks != 0
+    np.bitwise_and.at(octets, places[pending], ~masks[pending])
+    mark_written(dist.memory, places[pending] + dist.memory.base)
+    columns = _CONFIGURATIONS[octets[dist.configuration_table - dist.memory.base + intids - FIRST_LPI]]
     slots = dist.lpis.allocate_all(intids, vcpus, columns["Priority"].astype(np.uint8), columns["Enable"], pending)
     queue_all(dist, slots)
-    found: list[int] = slots.tolist()
-    return found
+    return slots
+
+
+def _come_to_the_same(dist: VgicDist, intids: NDArray[np.int64], vcpus: NDArray[np.int64], later: Intervals) -> bool:
+    """Whether they are LPIs, new and different, each with a target, and all their bytes are in guest RAM.
+
+    And whether the pending tables, out of which bits are taken, do not lie over the configuration table or `later`.
+    """
+    if not len(intids):
+        return True
+    first, last, memory = int(intids.min()), int(intids.max()), dist.memory
+    if first < FIRST_LPI or last >= 1 << INTERRUPT_ID_BITS_ITS or vcpus.min() == NO_VCPU:
+        return False
+    tables = np.array(dist.pending_tables, np.int64)[np.flatnonzero(np.bincount(vcpus))]
+    taken = np.stack((tables + byte_of(first), tables + byte_of(last) + 1))
+    properties = dist.configuration_table + first - FIRST_LPI, dist.configuration_table + last + 1 - FIRST_LPI
+    return (
+        memory.covers(properties[0], properties[1] - properties[0])
+        and bool((taken[0] >= memory.base).all() and (taken[1] <= memory.end).all())
+        and apart(taken, np.column_stack((later, properties)))
+        and dist.lpis.none_of(intids)
+        and int(np.bincount(intids - first).max()) == 1
+    )
 
 
 def put_lpis(dist: VgicDist, slots: list[int]) -> None:
     """Drop a reference for each event that is unmapped, and end its LPI's forwarding (Linux `its_free_ite`)."""
-    forwarded = [slot for slot in dict.fromkeys(slots) if dist.lpis.rows["hw"][slot]]
+    hw = dist.lpis.rows["hw"]
+    forwarded = [slot for slot in dict.fromkeys(slots) if hw[slot]]
     if forwarded:
         dist.vlpis.unmap(forwarded, ends_hw=dist.behaviour.freed_ite_ends_hw)
-    for slot in slots:
-        dist.lpis.release(slot)
+    dist.lpis.release(slots)
 
 
 def update_configuration(dist: VgicDist, slot: int, needs_inv: bool = False) -> None:

@@ -3,11 +3,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES
 from gicmodel.kvm.interrupts import add_lpi, put_lpis, update_affinity
+from gicmodel.kvm.ites import NO_COLLECTION, Ite, Ites
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
 from gicmodel.layouts.table import Table
@@ -34,27 +36,13 @@ class Collection:
 
 
 @dataclass(slots=True)
-class Ite:
-    """A mapped event (Linux `struct its_ite`). `lpi` is its LPI's slot; MAPC V=0 leaves it without a collection."""
-
-    event_id: int
-    collection: Collection | None
-    lpi: int
-
-    @property
-    def target_vcpu(self) -> int:
-        """The vCPU of its collection; NO_VCPU without a mapped one."""
-        return NO_VCPU if self.collection is None else self.collection.target_vcpu
-
-
-@dataclass(slots=True)
 class Device:
-    """A mapped device and its mapped events by EventID (Linux `struct its_device`)."""
+    """A mapped device and its mapped events (Linux `struct its_device`)."""
 
     device_id: int
     itt_addr: int
     num_eventid_bits: int
-    ites: dict[int, Ite] = field(default_factory=dict)
+    ites: Ites = field(default_factory=Ites)
 
 
 class GuestTable(Table):
@@ -85,6 +73,9 @@ class GuestTable(Table):
         return level1["Physical_Address"] if level1["V"] else None
 
 
+_table = lru_cache(GuestTable.of_baser)
+
+
 class VgicIts:
     """The state of one virtual ITS.
 
@@ -109,17 +100,22 @@ class VgicIts:
     @property
     def device_table(self) -> GuestTable:
         """The device table in guest RAM."""
-        return GuestTable.of_baser(self.baser_device_table)
+        return _table(self.baser_device_table)
 
     @property
     def collection_table(self) -> GuestTable:
         """The collection table in guest RAM."""
-        return GuestTable.of_baser(self.baser_coll_table)
+        return _table(self.baser_coll_table)
 
     def find_ite(self, device_id: int, event_id: int) -> Ite | None:
         """The mapped event, or None."""
         device = self.devices.get(device_id)
         return device.ites.get(event_id) if device else None
+
+    def target_of(self, ite: Ite) -> int:
+        """The vCPU of the event's collection; NO_VCPU without a mapped one."""
+        collection = self.collections.get(ite.icid)
+        return NO_VCPU if collection is None else collection.target_vcpu
 
     def resolve_lpi(self, device_id: int, event_id: int) -> int | None:
         """The slot of an MSI's LPI; None if the event or its collection is not mapped (Linux `vgic_its_resolve_lpi`).
@@ -131,10 +127,11 @@ class VgicIts:
         if not self.enabled:
             raise KvmError("EBUSY", "the virtual ITS is disabled")
         ite = self.find_ite(device_id, event_id)
-        if ite is None or ite.target_vcpu == NO_VCPU:
+        vcpu = NO_VCPU if ite is None else self.target_of(ite)
+        if ite is None or vcpu == NO_VCPU:
             return None
-        if not self.dist.lpis_enabled[ite.target_vcpu]:
-            raise KvmError("EBUSY", f"GICR_CTLR.EnableLPIs of vCPU {ite.target_vcpu} is 0")
+        if not self.dist.lpis_enabled[vcpu]:
+            raise KvmError("EBUSY", f"GICR_CTLR.EnableLPIs of vCPU {vcpu} is 0")
         if self.dist.behaviour.caches_translations and not self.dist.lpis.rows["hw"][ite.lpi]:
             self.translation_cache.remember(device_id, {event_id: ite.lpi})
         return ite.lpi
@@ -144,10 +141,8 @@ class VgicIts:
         device = self.devices.get(device_id)
         if device is None or not self.enabled:
             return {}
-        ites = {event_id: ite for event_id in event_ids if (ite := device.ites.get(event_id)) is not None}
-        collections = {ite.collection for ite in ites.values()}
-        open_to = {each for each in collections if each is not None and self._delivers_to(each.target_vcpu)}
-        slots = {event_id: ite.lpi for event_id, ite in ites.items() if ite.collection in open_to}
+        ites = [ite for event_id in event_ids if (ite := device.ites.get(event_id)) is not None]
+        slots = {ite.event_id: ite.lpi for ite in ites if self._delivers_to(self.target_of(ite))}
         if self.dist.behaviour.caches_translations:
             hw = self.dist.lpis.rows["hw"][list(slots.values())].tolist()
             new = {event_id: slot for (event_id, slot), known in zip(slots.items(), hw, strict=True) if not known}
@@ -178,15 +173,15 @@ class VgicIts:
     def map_event(self, device: Device, event_id: int, collection: Collection, intid: int) -> None:
         """A new event; its LPI is created if this is the first to map it. KvmError as `add_lpi`."""
         lpi = add_lpi(self.dist, intid, collection.target_vcpu)
-        device.ites[event_id] = Ite(event_id, collection, lpi)
+        device.ites.add(Ite(event_id, lpi, collection.collection_id))
 
     def retarget(self, ite: Ite) -> None:
         """Let the event's LPI target the vCPU of its collection (Linux `update_affinity_ite`)."""
-        update_affinity(self.dist, ite.lpi, ite.target_vcpu)
+        update_affinity(self.dist, ite.lpi, self.target_of(ite))
 
     def free_ite(self, device: Device, ite: Ite) -> None:
         """Unmap an event."""
-        del device.ites[ite.event_id]
+        device.ites.remove(ite.event_id)
         put_lpis(self.dist, [ite.lpi])
 
     def all_devices(self) -> list[Device]:
@@ -215,7 +210,7 @@ class VgicIts:
         """Unmap a device, if it is mapped, and all its events; the DeviceID leads to the next device that has it."""
         device = self.devices.pop(device_id, None)
         if device:
-            put_lpis(self.dist, [ite.lpi for ite in device.ites.values()])
+            put_lpis(self.dist, device.ites.lpis.tolist())
             hidden, self.hidden_devices = self.hidden_devices, []
             for other in hidden:
                 self.add_device(other)
@@ -223,10 +218,9 @@ class VgicIts:
 
     def free_collection(self, collection_id: int) -> None:
         """Unmap a collection, if there is one; its events stay, without a collection."""
-        collection = self.collections.pop(collection_id, None)
-        if collection:
-            for ite in self.ites_of(collection):
-                ite.collection = None
+        if self.collections.pop(collection_id, None):
+            for device in self.all_devices():
+                device.ites.icids[device.ites.icids == collection_id] = NO_COLLECTION
 
     def free_device_list(self) -> None:
         """Unmap all devices."""
@@ -238,9 +232,8 @@ class VgicIts:
         """Unmap all collections."""
         self.collections.clear()
         for device in self.all_devices():
-            for ite in device.ites.values():
-                ite.collection = None
+            device.ites.icids[:] = NO_COLLECTION
 
     def ites_of(self, collection: Collection) -> list[Ite]:
         """The events of a collection."""
-        return [ite for device in self.all_devices() for ite in device.ites.values() if ite.collection is collection]
+        return [ite for device in self.all_devices() for ite in device.ites.of_collection(collection.collection_id)]

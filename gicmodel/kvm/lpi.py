@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_NONE = -1
 NO_VCPU = -1
 """`target_vcpu` of an LPI whose collection is not mapped."""
 
@@ -52,25 +53,36 @@ class Lpis:
         self.rows = np.zeros(64, LPI)
         self.queued: NDArray[np.int32] = np.full(64, NO_VCPU, np.int32)
         """The vCPU on whose ap_list each LPI is (Linux `vgic_irq.vcpu`), by slot."""
-        self._slots: dict[int, int] = {}
+        self._slots: NDArray[np.int32] = np.full(1 << INTERRUPT_ID_BITS_ITS, _NONE, np.int32)
+        """By INTID."""
+        self._wide: dict[int, int] = {}
+        """The slots of wider INTIDs."""
         self._free = list(range(len(self.rows)))
+        self._created: NDArray[np.int64] = np.zeros(64, np.int64)
+        """When each LPI was created, by slot."""
         self._order: NDArray[np.int64] | None = None
         self.mapping_changes = 0
         """How often it has changed which LPIs there are, which vCPUs they target, and which are forwarded."""
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return int(np.count_nonzero(self.rows["references"]))
 
     def __contains__(self, intid: int) -> bool:
-        return intid in self._slots
+        return self.find(intid) is not None
 
     def __getitem__(self, intid: int) -> Lpi:
         """The state of the LPI `intid` now. KeyError if there is none."""
-        return Lpi(*self.rows[self._slots[intid]].item())
+        slot = self.find(intid)
+        if slot is None:
+            raise KeyError(intid)
+        return Lpi(*self.rows[slot].item())
 
     def find(self, intid: int) -> int | None:
         """The slot of `intid`, or None if there is none (Linux `vgic_get_lpi`)."""
-        return self._slots.get(intid)
+        if not 0 <= intid < len(self._slots):
+            return self._wide.get(intid)
+        slot = int(self._slots[intid])
+        return None if slot == _NONE else slot
 
     def allocate(self, intid: int, target_vcpu: int, priority: int, enabled: bool, pending: bool) -> int:
         """The slot of a new LPI, held by one reference."""
@@ -78,8 +90,9 @@ class Lpis:
             self._grow()
         slot = self._free.pop()
         self.rows[slot] = (intid, 1, target_vcpu, priority, enabled, pending, False)
-        self._slots[intid] = slot
+        self._enter(intid, slot)
         self._mapping_changed()
+        self._created[slot] = self.mapping_changes
         return slot
 
     def allocate_all(
@@ -90,36 +103,39 @@ class Lpis:
         enabled: NDArray[np.bool_],
         pending: NDArray[np.bool_],
     ) -> NDArray[np.int64]:
-        """The slots, int64 [n], of new LPIs: `allocate` for each."""
+        """The slots, int64 [n], of new LPIs, none wider than INTERRUPT_ID_BITS_ITS: `allocate` for each."""
         while len(self._free) < len(intids):
             self._grow()
         slots = np.array(self._free[: -len(intids) - 1 : -1], np.int64)
         del self._free[len(self._free) - len(intids) :]
-        new = np.zeros(len(intids), LPI)
-        new["references"] = 1
-        columns = {"intid": intids, "target_vcpu": target_vcpus, "priority": priorities, "enabled": enabled}
-        for name, values in (columns | {"pending_latch": pending}).items():
-            new[name] = values
-        self.rows[slots] = new
-        self._slots.update(zip(intids.tolist(), slots.tolist(), strict=True))
+        columns = {"intid": intids, "references": 1, "target_vcpu": target_vcpus, "priority": priorities, "hw": False}
+        for name, values in (columns | {"enabled": enabled, "pending_latch": pending}).items():
+            self.rows[name][slots] = values
+        self._slots[intids] = slots
         self._mapping_changed()
+        self._created[slots] = self.mapping_changes + np.arange(len(slots))
+        self.mapping_changes += len(slots)
         return slots
 
-    def none_of(self, intids: Iterable[int]) -> bool:
-        """Whether there is none of these LPIs."""
-        return self._slots.keys().isdisjoint(intids)
+    def none_of(self, intids: NDArray[np.integer]) -> bool:
+        """Whether there is none of these LPIs, which are no wider than INTERRUPT_ID_BITS_ITS."""
+        return bool((self._slots[intids] == _NONE).all())
 
     def hold(self, slots: int | NDArray[np.int64]) -> None:
         """Take one more reference to each, by slot (Linux `vgic_get_irq_ref`)."""
         np.add.at(self.rows["references"], slots, 1)
 
-    def release(self, slot: int) -> None:
-        """Drop one reference; with the last the LPI and its pending state are gone (Linux `vgic_put_irq`)."""
-        row = self.rows[slot]
-        row["references"] -= 1
-        if not row["references"]:
-            del self._slots[int(row["intid"])]
-            self._free.append(slot)
+    def release(self, slots: Iterable[int]) -> None:
+        """Drop one reference to each; with the last an LPI and its pending state are gone (Linux `vgic_put_irq`)."""
+        references, gone = self.rows["references"], []
+        for slot in slots:
+            references[slot] -= 1
+            if not references[slot]:
+                gone.append(slot)
+        if gone:
+            for intid in self.rows["intid"][gone].tolist():
+                self._enter(intid, _NONE)
+            self._free += gone
             self._mapping_changed()
 
     def retarget(self, slot: int, vcpu: int) -> None:
@@ -134,11 +150,10 @@ class Lpis:
 
     def slots(self) -> NDArray[np.int64]:
         """The slots of all LPIs in the order in which Linux walks them: by INTID, before 6.10 as they were created."""
-        if self._order is None and not self._by_intid:
-            self._order = np.array(list(self._slots.values()), np.int64)
-        elif self._order is None:
+        if self._order is None:
             used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
-            order: NDArray[np.int64] = np.argsort(self.rows["intid"][used], kind="stable")
+            key = self.rows["intid"] if self._by_intid else self._created
+            order: NDArray[np.int64] = np.argsort(key[used], kind="stable")
             self._order = used[order]
         return self._order
 
@@ -164,6 +179,15 @@ class Lpis:
         slots: NDArray[np.int64] = np.flatnonzero(self.queued == vcpu)
         return slots
 
+    def _enter(self, intid: int, slot: int) -> None:
+        """The LPI `intid` is in `slot`, or _NONE."""
+        if 0 <= intid < len(self._slots):
+            self._slots[intid] = slot
+        elif slot == _NONE:
+            del self._wide[intid]
+        else:
+            self._wide[intid] = slot
+
     def _mapping_changed(self) -> None:
         self._order = None
         self.mapping_changes += 1
@@ -172,4 +196,5 @@ class Lpis:
         count = len(self.rows)
         self.rows = np.concatenate((self.rows, np.zeros(count, LPI)))
         self.queued = np.concatenate((self.queued, np.full(count, NO_VCPU, np.int32)))
+        self._created = np.concatenate((self._created, np.zeros(count, np.int64)))
         self._free = [*range(count, 2 * count), *self._free]

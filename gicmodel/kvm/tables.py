@@ -7,21 +7,27 @@ entry that was decoded ahead is compared with RAM when its turn comes: another t
 
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
+from itertools import islice
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import HostOops, KvmError
-from gicmodel.kvm.guest_ram import ENTRY_BYTES, outside, readable_entries, write_entries, write_entry
+from gicmodel.kvm.guest_ram import ENTRY_BYTES, Intervals, apart, outside, readable_entries, write_entries
 from gicmodel.kvm.interrupts import add_lpis
-from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, GuestTable, Ite, VgicIts
+from gicmodel.kvm.ites import NO_COLLECTION, Ites
+from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, TABLE_PAGE_BYTES, Device, GuestTable, VgicIts
+from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.memory import GuestMemory
 
 Entry = dict[str, int]
 
+_PINTID = np.uint64(KVM_ITE.mask_in_word("pINTID")[1])
 _UNBOUNDED = (1 << 64) // ENTRY_BYTES
 
 
@@ -53,58 +59,117 @@ def restore_tables(its: VgicIts) -> None:
         _restore_device_tables(its)
 
 
+class _Events(NamedTuple):
+    """The events of devices, int64 [n] each; `owners` says which of the devices has an event."""
+
+    event_ids: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    icids: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    places: NDArray[np.int64]
+    """Where their ITEs are in guest RAM."""
+
+    @classmethod
+    def of(cls, devices: Sequence[Device]) -> Self:
+        event_ids, slots, icids = np.concatenate([device.ites.columns for device in devices], axis=1)
+        owners = np.repeat(np.arange(len(devices)), [len(device.ites) for device in devices])
+        itts = np.array([device.itt_addr for device in devices], np.int64)
+        return cls(event_ids, slots, icids, owners, itts[owners] + event_ids * ENTRY_BYTES)
+
+
 def _save_device_tables(its: VgicIts) -> None:
-    """A device whose DTE has no place in RAM is passed over as if it were not mapped."""
-    table, devices = its.device_table, its.sort_devices()
-    for place, device in enumerate(devices):
-        address = table.entry_address(its.dist.memory, device.device_id)
-        if address is None:
-            if its.dist.behaviour.skips_unreachable_devices:
-                continue
-            raise KvmError("EINVAL", f"device {device.device_id:#x} cannot be stored in the device table")
-        _save_itt(its, device)
-        distance = _distance_to_next(its, table, devices, place)
-        entry = KVM_DTE.pack(V=1, next=distance, ITT_addr=device.itt_addr, Size=device.num_eventid_bits - 1)
-        write_entry(its.dist.memory, address, entry, f"DTE of device {device.device_id:#x}")
+    """Linux goes device by device. All are saved at once where that comes to the same."""
+    devices = its.sort_devices()
+    if not _save_devices(its, devices, [], at_once=True):
+        for place, device in enumerate(devices):
+            _save_devices(its, [device], devices[place + 1 :], at_once=False)
 
 
-def _distance_to_next(its: VgicIts, table: GuestTable, devices: Sequence[Device], place: int) -> int:
-    """The `next` of the device at `place`: how far the DeviceID of the next one is that is saved, saturated."""
-    skips = its.dist.behaviour.skips_unreachable_devices
-    for number in range(place + 1, len(devices)):
-        device_id = devices[number].device_id
-        if not skips or table.entry_address(its.dist.memory, device_id) is not None:
-            return min(device_id - devices[place].device_id, int(KVM_DTE["next"].mask))
-    return 0
+def _save_devices(its: VgicIts, devices: Sequence[Device], following: Sequence[Device], at_once: bool) -> bool:
+    """Write the ITTs of devices, then their DTEs; `following` are all others of higher DeviceIDs.
+
+    A device whose DTE has no place in RAM is passed over as if it were not mapped. With `at_once` False, and nothing
+    done, where Linux, with one after the other, might not come to the same.
+    """
+    found = [its.device_table.entry_address(its.dist.memory, device.device_id) for device in devices]
+    saved = [device for device, address in zip(devices, found, strict=True) if address is not None]
+    if len(saved) < len(devices) and not its.dist.behaviour.skips_unreachable_devices:
+        if at_once:
+            return False
+        raise KvmError("EINVAL", f"device {devices[0].device_id:#x} cannot be stored in the device table")
+    if not saved:
+        return True
+    places, events = np.array([address for address in found if address is not None], np.int64), _Events.of(saved)
+    if at_once and not (_nothing_to_refuse(its, events) and _nothing_read_is_written(its, places, events)):
+        return False
+    _save_itts(its, saved, events)
+    _save_dtes(its, saved, places, following)
+    return True
 
 
-def _save_itt(its: VgicIts, device: Device) -> None:
+def _nothing_to_refuse(its: VgicIts, events: _Events) -> bool:
+    """Whether these events can all be saved, if they are in RAM."""
+    lacking = not its.dist.behaviour.saves_events_without_collection and (events.icids == NO_COLLECTION).any()
+    return not lacking and _allowed(its, events) == len(events.slots)
+
+
+def _nothing_read_is_written(its: VgicIts, dtes: NDArray[np.int64], events: _Events) -> bool:
+    """Whether the ITTs lie in RAM, outside a level 1 table and away from the DTEs, as these do from it."""
+    table, memory, places = its.device_table, its.dist.memory, events.places
+    firsts = np.flatnonzero(np.diff(events.owners, prepend=-1))
+    lasts = np.append(firsts, len(places))[1:] - 1
+    itts = np.stack((places[firsts], places[lasts] + ENTRY_BYTES))
+    entries = np.stack((dtes, dtes + ENTRY_BYTES))
+    if table.indirect:
+        level1 = np.array([[table.address], [table.address + table.size]])
+        if not (apart(itts, level1) and apart(entries, level1)):
+            return False
+    return bool((itts[0] >= memory.base).all() and (itts[1] <= memory.end).all()) and apart(itts, entries)
+
+
+def _save_dtes(its: VgicIts, devices: Sequence[Device], places: NDArray[np.int64], following: Sequence[Device]) -> None:
+    """Each `next` leads to the device that is saved next."""
+    table, skips = its.device_table, its.dist.behaviour.skips_unreachable_devices
+    after = (
+        device
+        for device in following
+        if not skips or table.entry_address(its.dist.memory, device.device_id) is not None
+    )
+    ids = np.array([device.device_id for device in (*devices, *islice(after, 1))], np.int64)
+    words = KVM_DTE.encode(
+        V=1,
+        next=_distances(ids, np.zeros_like(ids), KVM_DTE)[: len(devices)],
+        ITT_addr=[device.itt_addr for device in devices],
+        Size=[device.num_eventid_bits - 1 for device in devices],
+    )
+    write_entries(its.dist.memory, places, words[:, 0], f"DTE of device {devices[0].device_id:#x}")
+
+
+def _save_itts(its: VgicIts, devices: Sequence[Device], events: _Events) -> None:
     """An event without a collection leaves a zero entry and, in the newest KVM, is no link of the chain."""
-    events = np.array(sorted(device.ites), np.int64)
-    ites = [device.ites[event_id] for event_id in events.tolist()]
-    slots = np.array([ite.lpi for ite in ites], np.int64)
-    icids = np.array([-1 if ite.collection is None else ite.collection.collection_id for ite in ites], np.int64)
-    saved, behaviour = np.flatnonzero(icids >= 0), its.dist.behaviour
-    if len(saved) < len(ites) and not behaviour.saves_events_without_collection:
-        raise HostOops(f"device {device.device_id:#x}: SAVE_TABLES dereferences the collection of an event without one")
-    words = np.zeros(len(ites), np.uint64)
-    intids = its.dist.lpis.rows["intid"][slots[saved]]
-    distances = _distances(events[saved]) if behaviour.next_skips_zero_entries else _distances(events)[saved]
-    words[saved] = KVM_ITE.encode(next=distances, pINTID=intids, ICID=icids[saved])[:, 0]
-    readable = its.dist.has_gicv4_1 and behaviour.saves_forwarded_lpis
-    allowed = len(ites) if readable else _first_forwarded(its, slots)
-    what = f"ITT of device {device.device_id:#x}: entry"
-    write_entries(its.dist.memory, device.itt_addr, events[:allowed], words[:allowed], what)
-    if allowed < len(ites):
-        event = f"device {device.device_id:#x}, event {events[allowed]:#x}"
+    lacking, behaviour, device_id = events.icids == NO_COLLECTION, its.dist.behaviour, devices[0].device_id
+    if not behaviour.saves_events_without_collection and lacking.any():
+        raise HostOops(f"device {device_id:#x}: SAVE_TABLES dereferences the collection of an event without one")
+    links = ~lacking if behaviour.next_skips_zero_entries else np.ones_like(lacking)
+    distances = np.zeros_like(events.event_ids)
+    distances[links] = _distances(events.event_ids[links], events.owners[links], KVM_ITE)
+    intids = its.dist.lpis.rows["intid"][events.slots]
+    words = KVM_ITE.encode(next=distances, pINTID=intids, ICID=np.where(lacking, 0, events.icids))[:, 0]
+    words[lacking] = 0
+    allowed = _allowed(its, events)
+    write_entries(its.dist.memory, events.places[:allowed], words[:allowed], f"ITT of device {device_id:#x}: entry")
+    if allowed < len(words):
+        event = f"device {device_id:#x}, event {events.event_ids[allowed]:#x}"
         place = "with this release of Linux" if its.dist.has_gicv4_1 else "on a host without GICv4.1"
         raise KvmError("EACCES", f"{event}: the state of a forwarded vLPI cannot be saved {place}")
 
 
-def _first_forwarded(its: VgicIts, slots: NDArray[np.int64]) -> int:
-    """How many of `slots` come before the first forwarded LPI."""
-    forwarded = np.flatnonzero(its.dist.lpis.rows["hw"][slots])
-    return int(forwarded[0]) if len(forwarded) else len(slots)
+def _allowed(its: VgicIts, events: _Events) -> int:
+    """How many of the events come before the first whose state cannot be saved."""
+    if its.dist.has_gicv4_1 and its.dist.behaviour.saves_forwarded_lpis:
+        return len(events.slots)
+    forwarded = np.flatnonzero(its.dist.lpis.rows["hw"][events.slots])
+    return int(forwarded[0]) if len(forwarded) else len(events.slots)
 
 
 def _save_collection_table(its: VgicIts) -> None:
@@ -118,12 +183,15 @@ def _save_collection_table(its: VgicIts) -> None:
         len(entries) != table.entries
     ):  # Before `baser_change_frees` there may be more than a table that has shrunk holds.
         entries.append(0)
-    write_entries(its.dist.memory, table.address, np.arange(len(entries)), np.array(entries, np.uint64), "CTE")
+    places = table.address + np.arange(len(entries)) * ENTRY_BYTES
+    write_entries(its.dist.memory, places, np.array(entries, np.uint64), "CTE")
 
 
-def _distances(events: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The `next` of ascending EventIDs: how far the following one is, saturated; 0 for the last."""
-    return np.minimum(np.diff(events, append=events[-1:]), np.int64(KVM_ITE["next"].mask))
+def _distances(ids: NDArray[np.int64], owners: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
+    """The `next` of ascending IDs: how far the following one of the same owner is, saturated; 0 for its last."""
+    gaps = np.diff(ids, append=ids[-1:])
+    gaps[np.flatnonzero(np.diff(owners))] = 0
+    return np.minimum(gaps, np.int64(layout["next"].mask))
 
 
 def _restore_collection_table(its: VgicIts) -> None:
@@ -159,13 +227,39 @@ def _restore_cte(its: VgicIts, entry: Entry) -> None:
 
 def _restore_device_tables(its: VgicIts) -> None:
     try:
-        for device_id, entry in _device_entries(its):
-            _restore_dte(its, device_id, entry)
+        if not _restore_devices_at_once(its):
+            for device_id, entry in _device_entries(its):
+                _restore_dte(its, device_id, entry)
     except KvmError:
         its.free_device_list()
         if its.dist.behaviour.frees_collections_of_failed_restore:
             its.free_collection_list()
         raise
+
+
+def _restore_devices_at_once(its: VgicIts) -> bool:
+    """Map all devices and events, if nothing is to be refused; False, and nothing done, if not."""
+    if not its.dist.behaviour.stops_at_table_end:
+        return False
+    try:
+        devices = [_device_of(its, device_id, entry) for device_id, entry in _device_entries(its)]
+    except KvmError:
+        return False
+    if not _restore_events(its, devices, _memory_of(its.device_table, its.dist.memory)):
+        return False
+    for device in devices:
+        its.add_device(device)
+    return True
+
+
+def _memory_of(table: GuestTable, memory: GuestMemory) -> Intervals:
+    """Where a device table is: itself, or level 1 and its pages."""
+    itself = np.array([[table.address], [table.address + table.size]], np.int64)
+    if not table.indirect:
+        return itself
+    level1 = KVM_LEVEL1.decode(readable_entries(memory, table.address, table.entries))
+    pages = level1["Physical_Address"][level1["V"]].astype(np.int64)
+    return np.column_stack((itself, (pages, pages + TABLE_PAGE_BYTES)))
 
 
 def _device_entries(its: VgicIts) -> Iterator[tuple[int, Entry]]:
@@ -220,13 +314,14 @@ def _chain(
 
 def _valid_entries(words: NDArray[np.uint64], layout: Layout, valid: str) -> Iterator[tuple[int, int, Entry]]:
     """The places of the valid entries among `words` as they are now, their words and fields."""
-    rows = layout.decode(words)
-    found = np.flatnonzero(rows[valid])
-    for place, word, row in zip(found.tolist(), words[found].tolist(), rows[found].tolist(), strict=True):
+    found = np.flatnonzero(layout.column(words, valid))
+    rows = layout.decode(words[found])
+    for place, word, row in zip(found.tolist(), words[found].tolist(), rows.tolist(), strict=True):
         yield place, word, dict(zip(layout.fields, row, strict=True))
 
 
-def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
+def _device_of(its: VgicIts, device_id: int, entry: Entry) -> Device:
+    """The device of a DTE, none of whose events is mapped yet. KvmError EINVAL."""
     num_eventid_bits = entry["Size"] + 1
     behaviour = its.dist.behaviour
     if behaviour.checks_restored_event_bits and num_eventid_bits > ID_BITS:
@@ -234,36 +329,71 @@ def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
     storable = its.device_table.entry_address(its.dist.memory, device_id) is not None
     if behaviour.checks_restored_ids and not storable:
         raise KvmError("EINVAL", f"DTE of device {device_id:#x}: the DeviceID cannot be stored in the device table")
-    device = Device(device_id, entry["ITT_addr"], num_eventid_bits)
+    return Device(device_id, entry["ITT_addr"], num_eventid_bits)
+
+
+def _restore_dte(its: VgicIts, device_id: int, entry: Entry) -> None:
+    device = _device_of(its, device_id, entry)
     its.add_device(device)
-    if _restore_at_once(its, device):
+    if _restore_events(its, [device], np.zeros((2, 0), np.int64)):
         return
     for event_id, ite in _chain(its.dist, device.itt_addr, _itt_entries(its.dist, device), KVM_ITE, "pINTID"):
         _restore_ite(its, device, event_id, ite)
 
 
-def _restore_at_once(its: VgicIts, device: Device) -> bool:
-    """Map all events of an ITT that is as KVM saves it and has nothing to refuse; False, and nothing done, if not."""
-    words = readable_entries(its.dist.memory, device.itt_addr, 1 << min(device.num_eventid_bits, ID_BITS))
-    events = np.flatnonzero(KVM_ITE.column(words, "pINTID"))
-    rows = KVM_ITE.decode(words[events])
-    ends = np.flatnonzero(rows["next"] == 0)
-    if not len(ends) or device.num_eventid_bits > ID_BITS:
+def _restore_events(its: VgicIts, devices: Sequence[Device], later: Intervals) -> bool:
+    """Map all events of ITTs that are as KVM saves them and have nothing to refuse; False, and nothing done, if not.
+
+    `later` is what is read of guest RAM after they are mapped.
+    """
+    memory = its.dist.memory
+    if any(device.num_eventid_bits > ID_BITS for device in devices):
         return False
-    events, rows = events[: ends[0] + 1], rows[: ends[0] + 1]
-    icids, intids = rows["ICID"].tolist(), rows["pINTID"].astype(np.int64)
-    linked = (rows["next"][:-1] <= np.diff(events).astype(np.uint64)).all()
-    if not linked or intids.min() < FIRST_LPI or not its.collections.keys() >= set(icids):
+    if not devices:
+        return True
+    itts = [readable_entries(memory, device.itt_addr, 1 << device.num_eventid_bits) for device in devices]
+    found = _chains(itts, [1 << device.num_eventid_bits for device in devices])
+    if found is None:
         return False
-    collections = [its.collections[icid] for icid in icids]
-    vcpus = {icid: its.collections[icid].target_vcpu for icid in set(icids)}
-    itt = range(device.itt_addr, device.itt_addr + len(words) * ENTRY_BYTES)
-    slots = add_lpis(its.dist, intids, np.array([vcpus[icid] for icid in icids]), itt)
+    event_ids, words, ends = found
+    starts = np.array([device.itt_addr for device in devices], np.int64)
+    read = np.stack((starts, starts + [len(itt) * ENTRY_BYTES for itt in itts]))
+    intids, icids = (KVM_ITE.column(words, name).astype(np.int64) for name in ("pINTID", "ICID"))
+    targets = np.full(1 << ID_BITS, NO_VCPU)
+    targets[list(its.collections)] = [collection.target_vcpu for collection in its.collections.values()]
+    slots = add_lpis(its.dist, intids, targets[icids], np.column_stack((read, later)))
     if slots is None:
         return False
-    numbers = events.tolist()
-    device.ites.update(zip(numbers, map(Ite, numbers, collections, slots), strict=True))
+    columns = np.stack((event_ids, slots, icids))
+    for device, start, end in zip(devices, [0, *ends], ends, strict=False):
+        device.ites = Ites.of(columns[:, start:end])
     return True
+
+
+def _chains(
+    itts: Sequence[NDArray[np.uint64]], counts: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], list[int]] | None:
+    """The entries that walks of ITTs find, all EventIDs and words, and up to where in these are those of each ITT.
+
+    `itts` are the words in RAM of so many entries each. None if a walk might fail.
+    """
+    valid = [np.flatnonzero(words & _PINTID) for words in itts]
+    event_ids = np.concatenate(valid)
+    words = np.concatenate([words[found] for words, found in zip(itts, valid, strict=True)])
+    distances = KVM_ITE.column(words, "next").astype(np.int64)
+    sizes = np.array([len(found) for found in valid])
+    lasts = sizes.cumsum()
+    # A walk ends at the first entry without `next`, or without any at the end of the ITT.
+    ends = np.append(np.flatnonzero(distances == 0), len(words))
+    stops = np.where(sizes, ends[np.searchsorted(ends, lasts - sizes)] + 1, lasts)
+    missing = np.array([len(words) for words in itts]) < counts
+    if (stops > lasts).any() or (missing & (sizes == 0)).any():
+        return None
+    walked = np.arange(len(words)) < np.repeat(stops, sizes)
+    event_ids, words, distances = event_ids[walked], words[walked], distances[walked]
+    if (distances > np.diff(event_ids, append=0)).any(where=distances != 0):
+        return None
+    return event_ids, words, (stops - lasts + sizes).cumsum().tolist()
 
 
 def _itt_entries(dist: VgicDist, device: Device) -> int:

@@ -41,15 +41,13 @@ class TranslationCache:
         old = [self._slots[key] for key in new if key in self._slots]
         self._lpis.hold(np.array(list(new.values()), np.int64))
         self._slots.update(new)
-        for slot in old:
-            self._lpis.release(slot)
+        self._lpis.release(old)
 
     def invalidate(self) -> None:
         """Forget all (Linux `vgic_its_invalidate_cache`)."""
         slots = list(self._slots.values())
         self._slots.clear()
-        for slot in slots:
-            self._lpis.release(slot)
+        self._lpis.release(slots)
 
 
 class SharedCache(TranslationCache):
@@ -75,7 +73,7 @@ class SharedCache(TranslationCache):
             if self.find(device_id, event_id) is not None:
                 continue
             if len(self._slots) == self._room:
-                self._lpis.release(self._slots.pop(next(iter(self._slots))))
+                self._lpis.release([self._slots.pop(next(iter(self._slots)))])
             self._lpis.hold(slot)
             self._slots[id(self), device_id, event_id] = slot
 

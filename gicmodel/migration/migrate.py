@@ -230,7 +230,7 @@ class Resume(Migration):
     def set_forwarding(self) -> None:
         """A VFIO device for each device that the guest's tables map, with a vector for each event."""
         devices = sorted(self.target.vgic.its[0].devices.items())
-        self._devices = [(number, tuple(sorted(device.ites))) for number, device in devices]
+        self._devices = [(number, tuple(device.ites)) for number, device in devices]
         super().set_forwarding()
 
     def take(self, step: Step) -> None:

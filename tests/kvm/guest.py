@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 from gicmodel.kvm import NEWEST, Vgic
+from gicmodel.kvm.ites import NO_COLLECTION
 from gicmodel.layouts.commands import COMMAND_BYTES, encode
 from gicmodel.layouts.lpi_tables import FIRST_LPI, bit_of, byte_of
 from gicmodel.layouts.registers.by_name import register
@@ -128,7 +129,7 @@ class Guest:
         """Everything that a save must keep: (DeviceID, EventID) -> (INTID, ICID), and ICID -> target."""
         rows = self.vgic.lpis.rows
         events = {
-            (device_id, event_id): (int(rows["intid"][ite.lpi]), ite.collection and ite.collection.collection_id)
+            (device_id, event_id): (int(rows["intid"][ite.lpi]), None if ite.icid == NO_COLLECTION else ite.icid)
             for device_id, device in self.its.devices.items()
             for event_id, ite in device.ites.items()
         }

@@ -7,6 +7,7 @@ The order of a monitor's steps, stale entries in RAM, and mappings that a guest 
 import pytest
 
 from gicmodel.kvm import KvmError
+from gicmodel.kvm.ites import NO_COLLECTION
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
 from tests.kvm.forwarded import DEVICE, ForwardedGuest
@@ -91,7 +92,7 @@ def test_a_restore_without_reset_frees_what_was_there(setup1):
     with pytest.raises(KvmError, match="EEXIST"):
         setup1.its.restore_tables()
     assert setup1.its.collections == {}
-    assert {ite.collection for device in setup1.its.devices.values() for ite in device.ites.values()} == {None}
+    assert {ite.icid for device in setup1.its.devices.values() for ite in device.ites.values()} == {NO_COLLECTION}
     assert setup1.vgic.inject_msi(2, 20) == 0
 
 

@@ -231,7 +231,7 @@ def test_same_bytes_and_pages_as_lpi_by_lpi_where_vpts_are_read(unmapped, vm):
         write_pending_tables(dist, dist.vlpis if reads_vpts else None, lpi_by_lpi)
         images.append((unmapped.memory.read(PENDING, 0x6_0000), unmapped.memory.dirty_pages().tolist()))
     for slot in slots:
-        dist.lpis.release(slot)
+        dist.lpis.release([slot])
     assert images[0] == images[1]
 
 

@@ -106,7 +106,7 @@ def restored(image):
 
 def one_by_one(image):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "_restore_at_once", lambda its, device: False)
+        patch.setattr(tables, "_restore_events", lambda its, devices, later: False)
         return restored(image)
 
 

@@ -41,7 +41,7 @@ def mapping(vm):
     """(DeviceID, EventID, INTID, ICID, vCPU) of every event, as KVM knows them; -1 without a vCPU."""
     lpis = vm.vgic.lpis.rows["intid"]
     return [
-        (device_id, event_id, int(lpis[ite.lpi]), ite.collection.collection_id, ite.target_vcpu)
+        (device_id, event_id, int(lpis[ite.lpi]), ite.icid, vm.vgic.its[0].target_of(ite))
         for device_id, device in sorted(vm.vgic.its[0].devices.items())
         for event_id, ite in sorted(device.ites.items())
     ]

@@ -118,10 +118,10 @@ def test_the_guest_goes_on_from_the_destination(guest):
     """Its devices run there and its vLPIs come directly: event 2 of device 16 is 8198, which Linux had on vCPU 0."""
     vm = resume(guest)
     list(vm.deliver())
-    ite = vm.vgic.its[0].find_ite(16, 2)
+    vcpu, _ = vm.target_of(16, 2)
     vm.devices[1].state = vm.devices[1].state.RUNNING
     vm.devices[1].fire([2])
-    assert list(vm.deliver()) == [(ite.target_vcpu, 8198)]
+    assert list(vm.deliver()) == [(vcpu, 8198)]
 
 
 def test_the_verdict(guest):

@@ -76,13 +76,13 @@ def test_no_vectors_fire_nothing(vm, device):
 
 def test_vectors_are_the_events_that_the_guest_knows_them_by(vm):
     """Vector 0 of the device is event 7 of the guest's device 0x10, though the host calls the device 0x30."""
-    ite = vm.vgic.its[0].find_ite(8, 2)
+    vcpu, _ = vm.target_of(8, 2)
     device = VfioDevice(vm.host, 0x30, 8, (2,))
     vm.devices[0].unforward(vm.vgic)
     assert device.forward(vm.vgic) == 1
     device.state = DeviceState.RUNNING
     device.fire([0])
-    assert pending_vlpis(vm) == {(ite.target_vcpu, 8194)}
+    assert pending_vlpis(vm) == {(vcpu, 8194)}
 
 
 def test_forwarding_is_counted_and_happens_once(vm, device):

@@ -6,6 +6,7 @@
 
 import pytest
 
+from gicmodel.kvm.ites import NO_COLLECTION
 from gicmodel.layouts.kvm_abi import KVM_DTE, KVM_ITE
 from tests.kvm.guest import COLLECTIONS, DEVICES, ITTS, Guest
 from tests.kvm.tables import put_device
@@ -37,7 +38,7 @@ def test_the_first_device_is_found(guest):
     guest.mapti(2, 4, 8201, 0)
     assert sorted(guest.its.devices[2].ites) == [3, 4]
     guest.mapc(0, 0, valid=0)
-    assert {ite.collection for ite in guest.its.devices[2].ites.values()} == {None}
+    assert {ite.icid for ite in guest.its.devices[2].ites.values()} == {NO_COLLECTION}
 
 
 def test_the_second_is_found_once_the_first_is_unmapped(guest):

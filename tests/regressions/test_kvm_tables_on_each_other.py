@@ -22,7 +22,7 @@ def test_a_pending_bit_is_taken_out_of_an_entry_that_follows(intid, left):
     put_event(guest, 0, intid, icid=1, distance=1, itt_addr=itt)
     put_event(guest, 1, 8300, icid=5, itt_addr=itt)
     guest.its.restore_tables()
-    assert guest.its.devices[0].ites[1].collection.collection_id == left
+    assert guest.its.devices[0].ites[1].icid == left
     assert guest.vgic.lpis[8300].target_vcpu == left % 4
 
 

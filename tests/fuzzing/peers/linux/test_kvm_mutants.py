@@ -61,15 +61,14 @@ def mapti_replaces(original: Callable[..., Any], vits: Any, operands: dict[str, 
 
 def mapd_keeps_events(original: Callable[..., Any], vits: Any, operands: dict[str, int]) -> None:
     old = vits.devices.get(operands["DeviceID"])
-    kept = dict(old.ites) if old else {}
     original(vits, operands)
     new = vits.devices.get(operands["DeviceID"])
-    if new is not None and new is not old:
-        new.ites.update(kept)
+    if old is not None and new is not None and new is not old:
+        new.ites = old.ites
 
 
-def next_is_one(original: Callable[..., Any], events: Any) -> Any:
-    return np.minimum(original(events), 1)
+def next_is_one(original: Callable[..., Any], *arguments: Any) -> Any:
+    return np.minimum(original(*arguments), 1)
 
 
 def saturated_next(original: Callable[..., Any], vits: Any, device: Any, event_id: int, entry: dict[str, int]) -> None:

@@ -143,7 +143,7 @@ class ModelVm(Vm):
                     device.device_id,
                     ite.event_id,
                     int(intids[ite.lpi]),
-                    -1 if ite.collection is None else ite.collection.collection_id,
+                    ite.icid,
                 ]
                 for device in devices
                 for ite in device.ites.values()
