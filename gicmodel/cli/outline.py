@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.cli.output import cell
-from gicmodel.inspection import Inspection, views
+from gicmodel.inspection import Inspection, gaps, views
 from gicmodel.inspection.entries import UNKNOWN, device_keys
 from gicmodel.inspection.octets import explain, hexdump
 from gicmodel.inspection.regions import Regions
@@ -60,14 +60,15 @@ class Outline:
             "pending": found.pending[np.lexsort((found.pending["target"], found.pending["virtual"]))],
             "memory": self.regions.rows,
         }
+        self._gaps = {name: gap for name, of in gaps.OF_VIEWS.items() if (gap := of(found)) is not None}
         self._device_keys = device_keys(found.devices)
         self._event_keys = device_keys(found.events)
 
     def roots(self) -> list[Item]:
-        """A group for each kind that there is."""
+        """A group for each kind that there is, or may be."""
         counts = {kind: len(self._rows[kind]) for kind in _TITLES if kind in self._rows}
         counts |= {"findings": len(self.findings.told), "redistributors": len(self.found.redistributors)}
-        return [Item(kind, 0, counts[kind], True) for kind in _TITLES if counts[kind]]
+        return [Item(kind, 0, counts[kind], True) for kind in _TITLES if counts[kind] or kind in self._gaps]
 
     def children(self, item: Item) -> list[Item]:
         """What an item unfolds to."""
@@ -102,6 +103,8 @@ class Outline:
             return [heading, "", *self._hex(int(row["address"]), min(int(row["size"]), HEX_BYTES))]
         lines = _values(views.OF_ROWS[item.kind](self.found, self._rows[item.kind][item.start : item.end]))
         entry = self.found.profile.formats.get(item.kind)
+        if entry is None and row["address"] == UNKNOWN:
+            return lines
         if entry is None:
             return [*lines, "", *hexdump(self.found.dump.pending, int(row["address"]) & -16, 16)]
         return [*lines, "", *explain(dump_of(self.found, entry), entry, row)]
@@ -157,7 +160,8 @@ class Outline:
 
     def _group_label(self, item: Item) -> str:
         if item in self.roots() or item.kind not in self._rows:
-            return f"{_TITLES.get(item.kind, item.kind)} ({item.end - item.start})"
+            gap = self._gaps.get(item.kind) if item in self.roots() else None
+            return f"{_TITLES.get(item.kind, item.kind)} ({gaps.counted(item.end - item.start, gap)})"
         first, last = (Item(item.kind, row, row + 1, False) for row in (item.start, item.end - 1))
         return f"{self.label(first).partition(':')[0]} .. {self.label(last).partition(':')[0]}"
 
@@ -230,7 +234,8 @@ def _vsgi(outline: Outline, row: np.void) -> str:
 
 
 def _pending(outline: Outline, row: np.void) -> str:
-    return f"pending {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}: {row['events']} events"
+    events = "?" if row["events"] == UNKNOWN else row["events"]
+    return f"pending {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}: {events} events"
 
 
 def _region(outline: Outline, row: np.void) -> str:

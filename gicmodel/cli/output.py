@@ -133,9 +133,9 @@ def table_lines(
 
 
 def print_view(view: View) -> None:
-    """Print one table of a dump, without the columns of which nothing is known; nothing for an empty one."""
-    if len(view):
-        say(f"\n{view.title} ({len(view)})")
+    """Print one table of a dump, without the columns of which nothing is known; nothing for one known to be empty."""
+    if len(view) or view.gap is not None:
+        say(f"\n{view.heading}")
         if view.lines is not None:
             say("\n".join(f"  {line}" for line in view.lines))
         else:

@@ -129,6 +129,13 @@ class Dump:
         """How many bytes of [address, address + length) the dump holds."""
         return int(self.held_each(np.array([address], np.int64), np.array([length], np.int64))[0])
 
+    def first_absent(self, address: int, length: int) -> int:
+        """The first address of [address, address + length) that the dump does not hold, or ABSENT."""
+        end = address + length
+        while address < end and self.held(address, 1):
+            address = self.segments[bisect_right(self.segments, address, key=lambda one: one.address) - 1].end
+        return address if address < end else ABSENT
+
     def held_each(self, addresses: Addresses, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many bytes of each [address, address + length) the dump holds ([n] each)."""
         return self._held_below(addresses + lengths) - self._held_below(addresses)

@@ -85,10 +85,10 @@ PENDING_TABLE = np.dtype(
 PENDING = np.dtype(
     [
         *(("virtual", np.bool_), ("target", np.int64), ("INTID", np.uint32), ("configuration", np.int16)),
-        *(("events", np.uint32), *_PLACE),
+        *(("events", np.int64), *_PLACE),
     ]
 )
-"""A pending bit: of redistributor or vPE `target`; `events` counts the events that map to it."""
+"""A pending bit: of redistributor or vPE `target`; `events` counts the events that map to it, or is UNKNOWN."""
 
 VSGIS = np.dtype(
     [("vPEID", np.uint32), ("vINTID", np.uint8), ("pending", np.int8), ("configuration", np.int16), *_PLACE]

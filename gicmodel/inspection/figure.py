@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection import lpis
+from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import pending_tables
 from gicmodel.inspection.regions import KIND_TITLES, Regions
@@ -38,13 +38,13 @@ class Heat(NamedTuple):
 
 def heat(found: Inspection) -> Heat:
     """Count the pending interrupts, and the events whose interrupt is enabled."""
-    tables = pending_tables(found.redistributors, found.vpes[:ROWS])[:ROWS].tolist()
-    owners = [(virtual, number) for virtual, number, *_ in tables]
+    tables = pending_tables(found.redistributors, found.vpes[:ROWS])[:ROWS]
+    owners = tables[["virtual", "target"]].tolist()
     events = found.events[lpis.enabled(found.events["configuration"])]
     target = np.where(events["virtual"], events["vPEID"], events["RDbase"])
     highest = max(int(rows["INTID"].max(initial=FIRST_LPI)) for rows in (events, found.pending))
     width = -(-(highest + 1 - FIRST_LPI) // BINS)
-    whole = [lpis.is_whole(found.dump, address, id_bits) for _, _, address, id_bits, _ in tables]
+    whole = gaps.pending_known(found, tables).tolist()
     names = [
         f"{'vPE' if virtual else 'RD'} {number}{'' if known else ' (not all known)'}"
         for (virtual, number), known in zip(owners, whole, strict=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,18 +12,19 @@ from numpy.typing import NDArray
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers import Registers
-from gicmodel.inspection import join
+from gicmodel.inspection import gaps, join
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, Missing, architecture_of
-from gicmodel.inspection.its import Its, decode_its, decode_table, open_its
+from gicmodel.inspection.its import Its, decode_its, decode_itts, decode_table, open_its
 from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue
 from gicmodel.inspection.redistributors import RDbases, Redistributor, read_redistributors, vpe_configuration_table
 from gicmodel.inspection.table import ItsTable, read_table
+from gicmodel.inspection.witness import Witnesses
 
 UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def inspect(
 ) -> Inspection:
     """Decode a dump; the profile is detected if not given, and at most `limit` entries are kept.
 
-    What is mapped where the entries' format is private is what `kernel` says, or else the command queue.
+    What is mapped where the dump lacks a table, or its entries' format is private, is what `kernel` says, or else the
+    command queue.
 
     Raises UnusableInput without the registers of any ITS or redistributor, with those of too many, and for a profile
     whose entries have another size than the registers say.
@@ -97,21 +98,23 @@ def inspect(
     evidence = ["given"]
     if profile is None:
         profile, evidence = detect(dump, units)
-    for unit in units:
-        decode_its(dump, unit, profile, budget)
     architecture = architecture_of(frames)
     redistributors = read_redistributors(frames, architecture)
     rdbases = RDbases(redistributors, frames.value("guest", "vcpus"))
     queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
     read = [queue for queue in queues if queue is not None]
+    witnesses = Witnesses(dump, architecture, read, redistributors, rdbases, kernel)
+    for unit in units:
+        _decode(dump, unit, profile, budget, witnesses)
     vpes, vpe_tables = _vpes(dump, frames, profile, units, redistributors, budget)
-    if profile is OPAQUE:
-        vpes, told = _testified(dump, units, read, architecture, redistributors, rdbases, kernel)
-        evidence = [*evidence, *told]
+    if architecture != "3":
+        vpes = _told_vpes(dump, vpes, units, vpe_tables, witnesses)
+    join.place_vpes(vpes, redistributors)
+    evidence = [*evidence, *_told(profile, units, witnesses)]
     events = _joined(EVENTS, [unit.events.rows for unit in units])
     targets = join.Targets(dump, redistributors, _joined(COLLECTIONS, [unit.collections for unit in units]), vpes)
     targets.join(events)
-    return Inspection(
+    found = Inspection(
         dump,
         frames,
         architecture,
@@ -131,44 +134,42 @@ def inspect(
         budget.ended,
         kernel,
     )
+    found.pending["events"][~gaps.events_known(found)] = UNKNOWN
+    return found
 
 
-def _testified(
-    dump: Dump,
-    units: list[Its],
-    queues: list[Queue],
-    architecture: str,
-    redistributors: list[Redistributor],
-    rdbases: RDbases,
-    kernel: KernelView | None,
-) -> tuple[NDArray[np.void], list[str]]:
-    """What is mapped, as somebody else than the tables tells it: the vPEs, and who said so."""
-    from gicmodel.inspection.witness import Witness, of_kernel, of_queue
+def _decode(dump: Dump, unit: Its, profile: Profile, budget: Budget, witnesses: Witnesses) -> None:
+    """Decode what an ITS's tables show; what they do not is what a witness says."""
+    decode_its(dump, unit, profile)
+    if not (unit.shows("device") and unit.shows("collection")) and (witness := witnesses.of(unit)) is not None:
+        witness.tell_tables(dump, unit)
+    if profile.event is not None:
+        decode_itts(dump, unit, profile.event, budget)
+    asked = unit.number in witnesses.heard or unit.events.absent.size
+    if asked and (witness := witnesses.of(unit)) is not None:
+        witness.tell_events(dump, unit, None if profile.event is None else profile.event.layout.bytes)
 
-    by_its = {queue.its: queue for queue in queues}
-    of_cpu = {one.number: one.processor_number for one in redistributors}
 
-    def by_cpu(cpu: int, pta: bool | None) -> int:
-        return of_cpu.get(cpu, UNKNOWN)
+def _told_vpes(
+    dump: Dump, vpes: NDArray[np.void], units: list[Its], own: list[ItsTable], witnesses: Witnesses
+) -> NDArray[np.void]:
+    """The vPEs, with those that the tables do not show."""
+    tables = [unit.tables["vpe"] for unit in units if unit.maps("vpe")] + own
+    if not tables or any(table.absent for table in tables):
+        for unit in units:
+            if (witness := witnesses.of(unit)) is not None:
+                vpes = witness.tell_vpes(dump, unit, vpes, tables)
+    return vpes
 
-    parts, told = [], []
-    for unit in units:
-        testimony: Witness
-        number: Callable[[int, bool | None], int]
-        if kernel is not None and unit.number in kernel.devices:
-            testimony, number = of_kernel(kernel, unit), by_cpu
-        elif unit.number in by_its and dump.held(by_its[unit.number].address, by_its[unit.number].size):
-            testimony, number = of_queue(dump, by_its[unit.number], architecture), rdbases.number
-        else:
-            continue
-        parts.append(testimony.tell(dump, unit))
-        told.append(f"mapped in {unit.frame}: as told by {testimony.source}")
-        for rows in (parts[-1], unit.collections):
-            rows["RDbase"] = [number(rdbase, unit.pta) for rdbase in rows["RDbase"].tolist()]
-    vpes = _joined(VPES, parts)
-    vpes = vpes[is_first(vpes["vPEID"])]
-    join.place_vpes(vpes, redistributors)
-    return vpes, told
+
+def _told(profile: Profile, units: list[Its], witnesses: Witnesses) -> list[str]:
+    """Who was heard, and of what."""
+    what = "mapped in {}" if profile is OPAQUE else "what the dump lacks of the tables of {}"
+    return [
+        f"{what.format(unit.frame)}: as told by {witnesses.heard[unit.number].source}"
+        for unit in units
+        if unit.number in witnesses.heard
+    ]
 
 
 def _vsgis(dump: Dump, vpes: NDArray[np.void], profile: Profile, architecture: str, budget: Budget) -> NDArray[np.void]:
@@ -212,6 +213,4 @@ def _vpes(
         parts.append(decode_table(dump, own[-1], profile.vpe, UNKNOWN)[0])
     vpes = _joined(VPES, parts)
     # ITSs that share the table show each vPE once.
-    vpes = vpes[is_first(vpes["address"])]
-    join.place_vpes(vpes, redistributors)
-    return vpes, own
+    return vpes[is_first(vpes["address"])], own

@@ -36,8 +36,10 @@ class Its:
     collections: NDArray[np.void] = field(default_factory=lambda: np.empty(0, COLLECTIONS))
     vpes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, VPES))
     events: Events = field(default_factory=Events)
-    told_whole: bool | None = None
-    """Whether all that is mapped was told, where it was not the tables that told it (`inspection.witness`)."""
+    lists_collections: bool = False
+    """Whether an entry of the collection table names its ICID, and the first that is not in use ends the table."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Who told all that the tables do not (`inspection.witness`), by kind of entry."""
 
     @property
     def frame(self) -> str:
@@ -60,16 +62,14 @@ class Its:
         return None if self.typer is None else bool(self.typer["PTA"])
 
     @property
+    def may_map_vpes(self) -> bool:
+        """Whether it has vLPIs, as far as is known (GITS_TYPER.Virtual)."""
+        return self.typer is None or bool(self.typer["Virtual"])
+
+    @property
     def collections_in_hardware(self) -> int:
         """GITS_TYPER.HCC: collections below it are not in memory."""
         return 0 if self.typer is None else self.typer["HCC"]
-
-    @property
-    def tells_devices(self) -> bool:
-        """Whether its device table was decoded, or GITS_BASER<n>.Valid says that there is none."""
-        if self.told_whole is not None:
-            return self.told_whole
-        return self.maps("device") or ("device" in self.tables and not self.tables["device"].valid)
 
     @property
     def valid_tables(self) -> dict[str, ItsTable]:
@@ -79,6 +79,17 @@ class Its:
     def maps(self, kind: str) -> bool:
         """Whether the table of that kind is there and was decoded."""
         return kind in self.reserved
+
+    def shows(self, kind: str) -> bool:
+        """Whether the dump shows all that the table of that kind maps."""
+        found = self.tables.get(kind)
+        return found is not None and (not found.valid or (self.maps(kind) and not found.absent))
+
+    def lacking(self, dump: Dump, kind: str, ids: NDArray[np.int64]) -> Addresses:
+        """Where the dump lacks the entry of each identifier ([n]) in a table that was decoded; ABSENT elsewhere."""
+        if kind == "collection" and self.lists_collections:
+            ids = np.full(ids.size, self.collections.size, np.int64)
+        return self.tables[kind].lacking(dump, ids)
 
 
 def find_tables(frames: Frames, number: int) -> dict[str, ItsTable]:
@@ -105,11 +116,12 @@ def open_its(dump: Dump, frames: Frames, number: int, budget: Budget) -> Its:
     return its
 
 
-def decode_its(dump: Dump, its: Its, profile: Profile, budget: Budget) -> None:
-    """Decode the tables of an ITS, as far as the budget goes.
+def decode_its(dump: Dump, its: Its, profile: Profile) -> None:
+    """Decode the tables of an ITS.
 
     Raises UnusableInput if the profile's entries are not of the size that the registers give.
     """
+    its.lists_collections = profile.collection_list
     known = {kind: entry for kind, entry in profile.entries.items() if entry is not None and kind in its.valid_tables}
     for kind, entry in known.items():
         rows, its.reserved[kind] = decode_table(dump, its.tables[kind], entry, its.number)
@@ -120,10 +132,14 @@ def decode_its(dump: Dump, its: Its, profile: Profile, budget: Budget) -> None:
             its.collections = rows
         else:
             its.vpes = rows
-    if profile.event is not None and its.devices.size:
+
+
+def decode_itts(dump: Dump, its: Its, entry: Entry, budget: Budget) -> None:
+    """Decode the tables of an ITS's devices, as far as the budget goes. Raises UnusableInput as `decode_its`."""
+    if its.devices.size:
         if its.typer is not None:
-            check_size(f"{its.frame}_TYPER.ITT_entry_size", its.typer["ITT_entry_size"] + 1, profile.event)
-        its.events = read_events(dump, its.devices, profile.event, budget)
+            check_size(f"{its.frame}_TYPER.ITT_entry_size", its.typer["ITT_entry_size"] + 1, entry)
+        its.events = read_events(dump, its.devices, entry, budget)
 
 
 def check_size(where: str, entry_bytes: int, entry: Entry) -> None:
@@ -139,7 +155,7 @@ def decode_table(dump: Dump, found: ItsTable, entry: Entry, its: int) -> tuple[N
     """
     check_size(found.register, found.entry_bytes, entry)
     used, reserved, columns = entry.decode(found.octets)
-    dtype, identifier = _KINDS[found.kind]
+    dtype, identifier = KINDS[found.kind]
     addresses = found.addresses[used]
     place = {"address": addresses, "offset": dump.offsets(addresses)}
     ids = found.ids[used]
@@ -150,5 +166,5 @@ def decode_table(dump: Dump, found: ItsTable, entry: Entry, its: int) -> tuple[N
     return rows, found.addresses[reserved]
 
 
-_KINDS = {"device": (DEVICES, "DeviceID"), "collection": (COLLECTIONS, "ICID"), "vpe": (VPES, "vPEID")}
+KINDS = {"device": (DEVICES, "DeviceID"), "collection": (COLLECTIONS, "ICID"), "vpe": (VPES, "vPEID")}
 """What the entries of a table become, and the identifier that its index is."""

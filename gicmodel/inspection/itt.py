@@ -33,12 +33,14 @@ EVENTS_OF_DEVICES = "events of devices"
 class Events:
     """The events in use, by DeviceID and EventID; the addresses of entries with a RES0 bit set.
 
-    `absent` holds the rows of devices whose table the dump lacks in part or whole.
+    `absent` holds the rows of devices whose table the dump lacks in part or whole, `told` the DeviceIDs of those of
+    which a witness told all events.
     """
 
     rows: NDArray[np.void] = field(default_factory=lambda: np.empty(0, EVENTS))
     reserved: Addresses = field(default_factory=lambda: np.empty(0, np.int64))
     absent: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    told: set[int] = field(default_factory=set)
 
 
 class _Block(NamedTuple):

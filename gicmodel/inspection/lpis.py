@@ -20,6 +20,7 @@ from gicmodel.layouts import lpi_tables
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, LPI_CONFIGURATION, bit_of, byte_of, intids_of
 
 _BATCH = 1 << 24
+VSGIS_OF_VPES = "vSGIs"
 _ENABLE = LPI_CONFIGURATION["Enable"]
 _PRIORITY = LPI_CONFIGURATION["Priority"]
 
@@ -63,10 +64,10 @@ def lpis_set(dump: Dump, address: int, id_bits: int, limit: int) -> Bits:
     return bits_set(dump, address, FIRST_LPI_BYTE, byte_of(1 << id_bits), limit)
 
 
-def is_whole(dump: Dump, address: int, id_bits: int) -> bool:
-    """Whether the dump has the bit of every LPI in the table at `address` (UNKNOWN: none): else their number is not."""
-    size = max(0, byte_of(1 << id_bits) - FIRST_LPI_BYTE)
-    return address != UNKNOWN and dump.pending.held(address + FIRST_LPI_BYTE, size) == size
+def whole(dump: Dump, tables: Addresses, id_bits: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of which tables ([n], UNKNOWN: none) the dump has the bit of every LPI: else their number is not known."""
+    sizes = np.maximum(0, byte_of(np.int64(1) << id_bits) - FIRST_LPI_BYTE)
+    return np.asarray((tables != UNKNOWN) & (dump.pending.held_each(tables + FIRST_LPI_BYTE, sizes) == sizes))
 
 
 def enabled(configuration: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -90,7 +91,7 @@ def _bytes(dump: Dump, tables: Addresses, places: NDArray[np.int64], wanted: NDA
 
 def read_vsgis(dump: Dump, vpes: NDArray[np.void], storage: VsgiStorage, budget: Budget) -> NDArray[np.void]:
     """The vSGIs that are configured, pending, or absent from the dump; `address` is the configuration byte's."""
-    most = budget.keep(vpes.size * lpi_tables.VSGIS, "vSGIs") // lpi_tables.VSGIS
+    most = budget.keep(vpes.size * lpi_tables.VSGIS, VSGIS_OF_VPES) // lpi_tables.VSGIS
     vpes, dump = vpes[:most], dump.pending
     words, pending_held = dump.gather(vpes["VPT_addr"] + storage.pending_byte, lpi_tables.VSGIS // 8)
     octets, held = dump.gather(vpes["VPT_addr"] + storage.configuration_byte, lpi_tables.VSGIS)

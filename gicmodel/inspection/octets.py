@@ -16,6 +16,9 @@ from gicmodel.layouts.layout import Layout
 def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
     """Lines: the entry's format and place, its bytes, its words, its fields."""
     layout, address = entry.layout, int(row["address"])
+    if address == ABSENT:
+        yield f"{layout.name} at a place that is not known: {layout.doc}"
+        return
     place = "at no place in the file" if row["offset"] == ABSENT else f"file offset {int(row['offset']):#x}"
     yield f"{layout.name} at {address:#x}, {place}: {layout.doc}"
     octets, held = dump.gather(np.array([address], np.int64), layout.bytes)

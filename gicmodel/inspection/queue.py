@@ -107,6 +107,7 @@ def ring(dump: Dump, queue: Queue) -> tuple[list[tuple[int, tuple[int, ...]]], b
     """The executed commands that still stand in a queue, the oldest first: address and words; and whether that is all.
 
     Without CREADR all are taken as executed. Linux allocates a queue of zeros: where one is left none was overwritten.
+    An empty queue does not tell that nothing is mapped: the commands may have stood in another one.
     """
     end = queue.cwriter if queue.creadr is None else queue.creadr
     if end is None or end >= queue.size:
@@ -116,7 +117,7 @@ def ring(dump: Dump, queue: Queue) -> tuple[list[tuple[int, tuple[int, ...]]], b
     octets, held = dump.gather(slots, COMMAND_BYTES)
     used = np.asarray(octets.any(axis=1))
     rows, words = np.flatnonzero(used).tolist(), octets.view("<u8").tolist()
-    whole = bool(held.all() and not used[0] and not (used[:-1] & ~used[1:]).any())
+    whole = bool(held.all() and used.any() and not used[0] and not (used[:-1] & ~used[1:]).any())
     return [(int(slots[row]), tuple(words[row])) for row in rows], whole
 
 

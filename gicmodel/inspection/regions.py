@@ -67,10 +67,6 @@ class Regions:
         inside = np.flatnonzero(rows["address"][1:] < furthest[:-1]) + 1
         return rows[inside], rows[reaches[inside - 1]]
 
-    def pending(self) -> NDArray[np.void]:
-        """The physical and virtual pending tables."""
-        return self.rows[among(self.rows["kind"], (PENDING, VPT))]
-
     def _add(self, kind: int, owner: ArrayLike, address: ArrayLike, size: ArrayLike) -> None:
         count = np.size(address)
         self._parts.append(table(REGIONS, count, kind=kind, owner=owner, address=address, size=size))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gicmodel.errors import utf8
+from gicmodel.inspection import gaps
 from gicmodel.inspection.budget import ENTRIES
 from gicmodel.inspection.inspection import Inspection, inspect
 from gicmodel.inspection.profiles import Profile
@@ -68,6 +69,7 @@ class Report:
             "registers": registers,
             "missing": {missing.register: missing.disables for missing in self.found.missing},
             "truncated": self.found.truncated,
+            "unknown": {name: gap for name, of in gaps.OF_VIEWS.items() if (gap := of(self.found)) is not None},
             "finding_counts": self.findings.counts,
         }
 
@@ -85,11 +87,14 @@ class Report:
         yield "}"
 
     def summary(self) -> str:
-        """One line: how much there is, `-` where that is not known, and how many findings."""
+        """One line: how much there is, or is at least, `-` where that is not known, and how many findings."""
         found = self.found
-        known = bool(found.its) and all(unit.tells_devices for unit in found.its)
-        devices, events = (found.devices.size, found.events.size) if known else ("-", "-")
-        text = f"{devices} devices, {events} events, {found.vpes.size} vPEs, {found.pending.size} pending interrupts; "
+        counts = {"devices": "devices", "events": "events", "vpes": "vPEs", "pending": "pending interrupts"}
+        text = ", ".join(
+            f"{gaps.counted(getattr(found, name).size, gaps.OF_VIEWS[name](found))} {title}".replace("unknown", "-")
+            for name, title in counts.items()
+        )
+        text += "; "
         by_severity = {
             severity: sum(count for name, count in self.findings.counts.items() if RULES[name].severity == severity)
             for severity in ("error", "warning")
@@ -103,6 +108,9 @@ class Report:
 
 def _array(view: View, comma: str) -> Iterator[str]:
     names = [column.name for column in view.columns]
+    if view.gap is not None and not len(view):
+        yield f"  {json.dumps(view.name)}: null{comma}"
+        return
     yield f"  {json.dumps(view.name)}: ["
     before = ""
     for row in view.rows():

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
-from gicmodel.inspection import views
+from gicmodel.inspection import gaps, views
 from gicmodel.inspection.entries import device_keys, event_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.paths import irqs_of, physical_lpis
@@ -65,7 +66,10 @@ def parse_device(text: str) -> tuple[int, int | None]:
 
 
 def select(found: Inspection, findings: Findings, selection: Selection) -> list[View]:
-    """The views of a selection; raises UnusableInput if it names a device, an event or a vPE that is not mapped."""
+    """The views of a selection.
+
+    Raises UnusableInput if it names a device, an event or a vPE that is not mapped, or of which that is not known.
+    """
     _check(found, selection)
     return [_view(found, findings, selection, name) for name in selection.names]
 
@@ -115,19 +119,48 @@ def _view(found: Inspection, findings: Findings, selection: Selection, name: str
     if selection.table == name == "queue":
         return views.queue(found, whole=True)
     if name in views.OF_ROWS:
-        return views.OF_ROWS[name](found, chosen(found, selection, "events" if name == "paths" else name))
+        rows = chosen(found, selection, "events" if name == "paths" else name)
+        return replace(views.OF_ROWS[name](found, rows), gap=_gap(found, selection, name))
     return views.findings(findings) if name == "findings" else views.OF_ALL[name](found)
 
 
+def _gap(found: Inspection, selection: Selection, name: str) -> gaps.Gap:
+    """Why more rows may belong to the selection: what it names is there, as `_check` saw."""
+    if selection.event is not None or (selection.device is not None and name == "devices"):
+        return None
+    if selection.vpe is not None and name == "vpes":
+        return None
+    return gaps.OF_VIEWS[name](found)
+
+
 def _check(found: Inspection, selection: Selection) -> None:
-    if selection.device is not None and not chosen(found, selection, "devices").size:
-        raise UnusableInput(f"device {selection.device:#x} is not mapped in this dump")
-    if selection.vpe is not None and not chosen(found, selection, "vpes").size:
-        raise UnusableInput(f"vPE {selection.vpe} is not mapped in this dump")
+    device, event, vpe = selection.device, selection.event, selection.vpe
+    if device is not None and not chosen(found, selection, "devices").size:
+        _refuse(
+            found,
+            f"device {device:#x}",
+            _MAPPED,
+            gaps.anywhere(found, lambda unit: gaps.entry(found, unit, "device", device)),
+        )
+    if vpe is not None and not chosen(found, selection, "vpes").size:
+        _refuse(found, f"vPE {vpe}", _MAPPED, gaps.vpe(found, vpe))
     if selection.irq is not None and (found.kernel is None or not found.kernel.interrupts):
         raise UnusableInput(f"--irq {selection.irq}: Linux's interrupts are not known; --vmlinux FILE tells them")
     for what, number in (("LPI", selection.lpi), ("irq", selection.irq)):
         if number is not None and not chosen(found, selection, "events").size:
-            raise UnusableInput(f"{what} {number} has no event that is mapped in this dump")
-    if selection.event is not None and not chosen(found, Selection(selection.device, selection.event), "events").size:
-        raise UnusableInput(f"event {selection.event} of device {selection.device:#x} is not mapped in this dump")
+            _refuse(found, f"{what} {number}", _OF_EVENT, gaps.events(found))
+    if device is not None and event is not None and not chosen(found, Selection(device, event), "events").size:
+        gap = gaps.anywhere(found, lambda unit: gaps.event(found, unit, device, event))
+        _refuse(found, f"event {event} of device {device:#x}", _MAPPED, gap)
+
+
+_MAPPED = "is mapped", "is not mapped"
+_OF_EVENT = "has an event that is mapped", "has no event that is mapped"
+
+
+def _refuse(found: Inspection, what: str, states: tuple[str, str], gap: gaps.Gap) -> NoReturn:
+    """Raise UnusableInput for what is not there, or cannot be told to be."""
+    if gap is not None:
+        raise UnusableInput(f"{what}: it is not known whether it {states[0]}: {gap}")
+    told = sorted({source for unit in found.its for source in unit.told.values()})
+    raise UnusableInput(f"{what} {states[1]} in this dump{', as told by ' + ', '.join(told) if told else ''}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.images.dump import Addresses, Dump, Octets
+from gicmodel.images.dump import ABSENT, Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import is_first
 from gicmodel.layouts.its_tables import LEVEL1
@@ -44,11 +44,15 @@ def _none() -> NDArray[np.int64]:
     return np.empty(0, np.int64)
 
 
+_NO_PAGES = _none()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ItsTable(Table):
     """A table that a GITS_BASER<n> or GICR_VPROPBASER describes, and its entries that are not zero, by identifier.
 
-    `octets` is uint8 [n, entry_bytes]; `absent` counts the bytes of the table that the dump lacks.
+    `octets` is uint8 [n, entry_bytes]; `absent` counts the bytes of the table that the dump lacks, the first at
+    `absent_at`.
     """
 
     register: str
@@ -57,16 +61,52 @@ class ItsTable(Table):
     addresses: Addresses = field(default_factory=_none)
     octets: Octets = field(default_factory=lambda: np.empty((0, 1), np.uint8))
     absent: int = 0
+    absent_at: int = ABSENT
     level1: Level1 | None = None
 
-    def _with(self, parts: list[tuple[Entries, int, int]], absent: int, level1: Level1 | None = None) -> ItsTable:
-        """The table with entries of pieces of memory: of each its address, and the identifier of index 0."""
+    def lacking(self, dump: Dump, ids: NDArray[np.int64]) -> Addresses:
+        """Where the dump lacks the entry of each identifier ([n]), or the level 1 entry that leads to it; else ABSENT.
+
+        An entry for which the table has no room, or no level 2 page, is not lacking: there is none.
+        """
+        if self.level1 is None:
+            lost = _lost(dump, self.address + ids * self.entry_bytes, self.entry_bytes)
+        else:
+            lost = self._lacking_page(dump, self.level1, ids)
+        return np.where(self.valid & (ids < self.capacity), lost, ABSENT)
+
+    def _lacking_page(self, dump: Dump, level1: Level1, ids: NDArray[np.int64]) -> Addresses:
+        index, within = np.divmod(ids, self.per_page)
+        lost = _lost(dump, self.address + index * LEVEL1.bytes, LEVEL1.bytes)
+        known = level1.indices[level1.used]
+        row = np.searchsorted(known, index)
+        paged = np.append(known, ABSENT)[row] == index
+        entries = level1.pages[row[paged]] + within[paged] * self.entry_bytes
+        lost[paged] = _lost(dump, entries, self.entry_bytes)
+        return lost
+
+    def _with(
+        self,
+        dump: Dump,
+        parts: list[tuple[Entries, int, int]],
+        pages: Addresses = _NO_PAGES,
+        level1: Level1 | None = None,
+    ) -> ItsTable:
+        """The table with entries of pieces of memory: of each its address, and the identifier of index 0.
+
+        `pages` are those of level 2.
+        """
+        runs = [(self.address, self.size), *((page, self.page_bytes) for page in pages.tolist())]
+        addresses, sizes = np.array(runs, np.int64).T
+        absent = sizes - dump.held_each(addresses, sizes)
+        lost = np.flatnonzero(absent)[:1]
         return replace(
             self,
             ids=_one([entries.numbers(first) for entries, _, first in parts], _none()),
             addresses=_one([entries.numbers(address, self.entry_bytes) for entries, address, _ in parts], _none()),
             octets=_one([entries.octets for entries, _, _ in parts], np.empty((0, self.entry_bytes), np.uint8)),
-            absent=absent,
+            absent=int(absent.sum()),
+            absent_at=dump.first_absent(*runs[int(lost[0])]) if lost.size else ABSENT,
             level1=level1,
         )
 
@@ -100,12 +140,12 @@ def read_table(dump: Dump, table: ItsTable, budget: Budget) -> ItsTable:
         return table
     held = dump.held(table.address, table.size)
     if not budget.read(held, table.register):
-        return table._with([], table.size)
+        return table._with(dump, [])
     if table.indirect:
         return _two_level(dump, table, budget)
     entries = nonzero(dump, table.address, table.size, table.entry_bytes)
     kept = entries.head(budget.keep(len(entries.indices), table.register))
-    return table._with([(kept, table.address, 0)], table.size - held)
+    return table._with(dump, [(kept, table.address, 0)])
 
 
 def nonzero(dump: Dump, address: int, length: int, size: int) -> Entries:
@@ -168,10 +208,8 @@ def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> ItsTable:
     # A page that two level 1 entries name is read for the first; that they do is a finding of its own.
     once = is_first(level1.pages)
     parts: list[tuple[Entries, int, int]] = []
-    absent = table.size - dump.held(table.address, table.size)
     for page, number in zip(level1.pages[once].tolist(), level1.indices[level1.used][once].tolist(), strict=True):
         held = dump.held(page, table.page_bytes)
-        absent += table.page_bytes - held
         if not held:
             continue
         if not budget.read(held, table.register):
@@ -179,7 +217,13 @@ def _two_level(dump: Dump, table: ItsTable, budget: Budget) -> ItsTable:
         entries = nonzero(dump, page, table.per_page * table.entry_bytes, table.entry_bytes)
         kept = entries.head(budget.keep(len(entries.indices), table.register))
         parts.append((kept, page, number * table.per_page))
-    return table._with(parts, absent, level1)
+    return table._with(dump, parts, level1.pages[once], level1)
+
+
+def _lost(dump: Dump, addresses: Addresses, size: int) -> Addresses:
+    """Those of the n addresses from which the dump has not all of `size` bytes; ABSENT for the others."""
+    held = dump.held_each(addresses, np.full(addresses.size, size))
+    return np.where(held < size, addresses, ABSENT)
 
 
 def read_level1(dump: Dump, table: ItsTable) -> Level1:

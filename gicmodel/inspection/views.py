@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import printable
 from gicmodel.images.registers import origin_of
-from gicmodel.inspection import lpis
+from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.entries import UNKNOWN, count_of, device_keys
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.join import vpt_id_bits
+from gicmodel.inspection.join import pending_tables
 from gicmodel.inspection.linux.debugged import GuestEvent
 from gicmodel.inspection.paths import paths_of
 from gicmodel.inspection.queue import whole_ring
@@ -62,16 +62,26 @@ class View:
     columns: Sequence[Column]
     lines: Sequence[str] | None = None
     """How people read the rows, where that is no table."""
+    gap: gaps.Gap = None
+    """Why there may be more rows."""
 
     def __len__(self) -> int:
         return len(self.columns[0].values)
 
     def known(self) -> View:
         """The same without the columns of which nothing is known."""
-        return View(self.name, self.title, [column for column in self.columns if column.tells])
+        return replace(self, columns=[column for column in self.columns if column.tells])
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """All rows by the names of the columns."""
+    @property
+    def heading(self) -> str:
+        """The title with how many rows there are, or that it is not known, and why."""
+        reason = "" if self.gap is None else f": {self.gap}"
+        return f"{self.title} ({gaps.counted(len(self), self.gap)}{reason})"
+
+    def to_json(self) -> list[dict[str, Any]] | None:
+        """All rows by the names of the columns; None if it is not known whether there is any."""
+        if self.gap is not None and not len(self):
+            return None
         names = [column.name for column in self.columns]
         return [dict(zip(names, row, strict=True)) for row in self.rows()]
 
@@ -177,8 +187,8 @@ def _or_unknown(value: int | None) -> int:
 def devices(found: Inspection, rows: NDArray[np.void]) -> View:
     """The devices and their interrupt translation tables."""
     count = count_of(device_keys(rows), device_keys(found.events))
-    absent = [unit.devices["address"][unit.events.absent] for unit in found.its]
-    count[np.isin(rows["address"], np.concatenate([np.empty(0, np.int64), *absent]))] = UNKNOWN
+    unread = [device_keys(gaps.unread(found, unit)) for unit in found.its]
+    count[np.isin(device_keys(rows), np.concatenate([np.empty(0, np.uint64), *unread]))] = UNKNOWN
     return View(
         "devices",
         "devices",
@@ -210,9 +220,7 @@ def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
     """The vPEs with their tables, doorbell and residency."""
     of_vpes = found.pending[found.pending["virtual"]]
     count = np.bincount(of_vpes["target"], minlength=1 << 16)[rows["vPEID"] & 0xFFFF]
-    tables = zip(rows["VPT_addr"].tolist(), vpt_id_bits(rows).tolist(), strict=True)
-    whole = [lpis.is_whole(found.dump, address, id_bits) for address, id_bits in tables]
-    count[~np.array(whole, np.bool_)] = UNKNOWN
+    count[~gaps.pending_known(found, pending_tables([], rows))] = UNKNOWN
     return View(
         "vpes",
         "vPEs",
@@ -253,10 +261,8 @@ def redistributors(found: Inspection) -> View:
     """The redistributors and their tables."""
     rows = found.redistributors
     physical = found.pending[~found.pending["virtual"]]["target"].tolist()
-    counts = [
-        physical.count(row.processor_number) if lpis.is_whole(found.dump, row.pending, row.id_bits) else UNKNOWN
-        for row in rows
-    ]
+    known = gaps.pending_known(found, pending_tables(rows, found.vpes[:0])).tolist()
+    counts = [physical.count(row.processor_number) if told else UNKNOWN for row, told in zip(rows, known, strict=True)]
     return View(
         "redistributors",
         "redistributors",

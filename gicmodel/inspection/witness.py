@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is mapped where the tables do not tell it, because nobody published their entries' formats.
+"""What is mapped where the tables do not tell it: the dump lacks them, or nobody published their entries' formats.
 
 The witness is the kernel whose dump it is, by its own structures, or else the commands that still stand in the queue.
 """
@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Dump
-from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, table
-from gicmodel.inspection.its import Its
+from gicmodel.inspection.distinct import among
+from gicmodel.inspection.entries import EVENTS, UNKNOWN, VPES, event_keys, table
+from gicmodel.inspection.its import KINDS, Its
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.queue import Queue, ring
-from gicmodel.inspection.redistributors import DEFAULT_ID_BITS
+from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, RDbases, Redistributor
+from gicmodel.inspection.table import ItsTable
 from gicmodel.layouts.commands import decode_command
 from gicmodel.layouts.its_tables import NO_DOORBELL
 
@@ -26,53 +28,142 @@ Event = tuple[int, int]
 """DeviceID and EventID."""
 
 
+class Witnesses:
+    """Who tells of each ITS what its tables do not; `heard` are those that were asked, by ITS."""
+
+    def __init__(
+        self,
+        dump: Dump,
+        architecture: str,
+        queues: list[Queue],
+        redistributors: list[Redistributor],
+        rdbases: RDbases,
+        kernel: KernelView | None,
+    ) -> None:
+        self._dump = dump
+        self._architecture = architecture
+        self._queues = {queue.its: queue for queue in queues}
+        self._of_cpu = {one.number: one.processor_number for one in redistributors}
+        self._rdbases = rdbases
+        self._kernel = kernel
+        self.heard: dict[int, Witness] = {}
+
+    def of(self, unit: Its) -> Witness | None:
+        """The witness of an ITS, if there is one."""
+        if unit.number not in self.heard and (found := self._found(unit)) is not None:
+            self.heard[unit.number] = found
+        return self.heard.get(unit.number)
+
+    def _found(self, unit: Its) -> Witness | None:
+        if self._kernel is not None and unit.number in self._kernel.devices:
+            found = of_kernel(self._kernel, unit)
+            for row in found.targets():
+                row["RDbase"] = self._of_cpu.get(row["RDbase"], UNKNOWN)
+            return found
+        queue = self._queues.get(unit.number)
+        if queue is None or not self._dump.held(queue.address, queue.size):
+            return None
+        found = of_queue(self._dump, queue, self._architecture)
+        for row in found.targets():
+            row["RDbase"] = self._rdbases.number(row["RDbase"], unit.pta)
+        return found
+
+
 @dataclass
 class Witness:
-    """Rows by what they are of, in an ITS; who says so; and whether that is all there is."""
+    """Rows by what they are of, in an ITS; who says so; and of which kinds of table these are all there are.
+
+    `managed` are the devices of which the events are all there are.
+    """
 
     source: str
-    whole: bool = False
+    whole: set[str] = field(default_factory=set)
+    managed: set[int] = field(default_factory=set)
     devices: dict[int, Row] = field(default_factory=dict)
     events: dict[Event, Row] = field(default_factory=dict)
     collections: dict[int, Row] = field(default_factory=dict)
     vpes: dict[int, Row] = field(default_factory=dict)
 
-    def tell(self, dump: Dump, unit: Its) -> NDArray[np.void]:
-        """Put the rows where those of the tables would be; returns the vPEs."""
-        entries = unit.tables.get("device")
-        places = dict(zip(entries.ids.tolist(), entries.addresses.tolist(), strict=True)) if entries else {}
-        placed = ({"address": places.get(key, UNKNOWN), **row} for key, row in sorted(self.devices.items()))
-        unit.devices = _rows(DEVICES, unit, placed)
-        unit.collections = _rows(COLLECTIONS, unit, (row for _, row in sorted(self.collections.items())))
-        unit.events.rows = _rows(EVENTS, unit, self._placed_events(unit))
-        unit.told_whole = self.whole
-        found = _rows(VPES, unit, (row for _, row in sorted(self.vpes.items())))
-        for rows in (unit.devices, unit.collections, unit.events.rows, found):
-            rows["offset"] = dump.offsets(rows["address"])
-        return found
+    def targets(self) -> Iterator[Row]:
+        """The rows that have an RDbase."""
+        yield from self.collections.values()
+        yield from self.vpes.values()
 
-    def _placed_events(self, unit: Its) -> Iterator[Row]:
+    def tell_tables(self, dump: Dump, unit: Its) -> None:
+        """Put devices and collections where the tables do not show them."""
+        unit.devices = self._added(dump, unit, "device", unit.devices, self.devices)
+        unit.collections = self._added(dump, unit, "collection", unit.collections, self.collections)
+
+    def _added(
+        self, dump: Dump, unit: Its, kind: str, shown: NDArray[np.void], rows: dict[int, Row]
+    ) -> NDArray[np.void]:
+        dtype, identifier = KINDS[kind]
+        entries = unit.tables.get(kind)
+        places = dict(zip(entries.ids.tolist(), entries.addresses.tolist(), strict=True)) if entries else {}
+        told = _rows(dump, dtype, unit, ({"address": places.get(key, UNKNOWN), **row} for key, row in rows.items()))
+        hidden = ~among(told[identifier], shown[identifier].tolist())
+        if unit.maps(kind):
+            hidden &= unit.lacking(dump, kind, told[identifier].astype(np.int64)) != UNKNOWN
+        self._note(unit, kind, bool(among(shown[identifier], rows).all()))
+        return _ordered(np.concatenate([shown, told[hidden]]), identifier)
+
+    def tell_events(self, dump: Dump, unit: Its, entry_bytes: int | None) -> None:
+        """Put events where the tables of devices do not show them; with no `entry_bytes` their format is not known."""
+        shown = unit.events.rows
+        told = _rows(dump, EVENTS, unit, self._placed_events(unit, entry_bytes))
+        keys = event_keys(told)
+        hidden = ~np.isin(keys, event_keys(shown))
+        if entry_bytes is not None:
+            size = np.full(told.size, entry_bytes)
+            hidden &= (told["address"] != UNKNOWN) & (dump.held_each(told["address"], size) < size)
+        unit.events.told = self.managed - set(shown["DeviceID"][~np.isin(event_keys(shown), keys)].tolist())
+        rows = np.concatenate([shown, told[hidden]])
+        unit.events.rows = rows[np.argsort(event_keys(rows), kind="stable")]
+
+    def _placed_events(self, unit: Its, entry_bytes: int | None) -> Iterator[Row]:
         """The events, each where its device's table has it."""
-        for (device, event), row in sorted(self.events.items()):
-            itt = self.devices.get(device, {}).get("ITT_addr", UNKNOWN)
-            place = UNKNOWN
-            if unit.typer is not None and itt != UNKNOWN:
-                place = itt + event * (unit.typer["ITT_entry_size"] + 1)
+        if entry_bytes is None and unit.typer is not None:
+            entry_bytes = unit.typer["ITT_entry_size"] + 1
+        tables = dict(zip(unit.devices["DeviceID"].tolist(), unit.devices["ITT_addr"].tolist(), strict=True))
+        for (device, event), row in self.events.items():
+            itt = tables.get(device, UNKNOWN)
+            place = UNKNOWN if itt == UNKNOWN or entry_bytes is None else itt + event * entry_bytes
             yield {"address": place, "RDbase": UNKNOWN, "configuration": UNKNOWN, "pending": UNKNOWN, **row}
 
+    def tell_vpes(self, dump: Dump, unit: Its, shown: NDArray[np.void], tables: list[ItsTable]) -> NDArray[np.void]:
+        """The vPEs that `tables` show, and those that they do not."""
+        told = _rows(dump, VPES, unit, self.vpes.values())
+        hidden = ~among(told["vPEID"], shown["vPEID"].tolist())
+        if tables:
+            ids = told["vPEID"].astype(np.int64)
+            hidden &= np.any([entries.lacking(dump, ids) != UNKNOWN for entries in tables], axis=0)
+        self._note(unit, "vpe", bool(among(shown["vPEID"], self.vpes).all()))
+        return _ordered(np.concatenate([shown, told[hidden]]), "vPEID")
 
-def _rows(dtype: np.dtype[np.void], unit: Its, rows: Iterable[Row]) -> NDArray[np.void]:
-    found = [table(dtype, 1, its=unit.number, **row) for row in rows]
-    return np.concatenate([np.empty(0, dtype), *found])
+    def _note(self, unit: Its, kind: str, knows_shown: bool) -> None:
+        """Note that all is told. Who does not know what the tables show does not know all."""
+        if kind in self.whole and knows_shown:
+            unit.told[kind] = self.source
+
+
+def _rows(dump: Dump, dtype: np.dtype[np.void], unit: Its, rows: Iterable[Row]) -> NDArray[np.void]:
+    found = np.concatenate([np.empty(0, dtype), *(table(dtype, 1, its=unit.number, **row) for row in rows)])
+    found["offset"] = dump.offsets(found["address"])
+    return found
+
+
+def _ordered(rows: NDArray[np.void], identifier: str) -> NDArray[np.void]:
+    return rows[np.argsort(rows[identifier], kind="stable")]
 
 
 def of_kernel(view: KernelView, unit: Its) -> Witness:
     """What the kernel's structures say of an ITS. Linux has one collection a CPU, of the same number."""
-    witness = Witness(view.source, unit.number not in view.broken)
+    witness = Witness(view.source, set() if unit.number in view.broken else {"device"})
     for device in view.devices[unit.number]:
         bits = max(device.events_most - 1, 1).bit_length()
         witness.devices[device.device_id] = {"DeviceID": device.device_id, "ITT_addr": device.itt, "Size": bits - 1}
-        witness.whole &= device.managed
+        if device.managed:
+            witness.managed.add(device.device_id)
         for event in device.events:
             row = {"DeviceID": device.device_id, "EventID": event.event_id, "INTID": event.intid}
             row |= {"ICID": event.cpu, "Doorbell": NO_DOORBELL}
@@ -90,7 +181,9 @@ def of_kernel(view: KernelView, unit: Its) -> Witness:
 def of_queue(dump: Dump, queue: Queue, architecture: str) -> Witness:
     """What the commands that still stand in a queue have mapped, the oldest first."""
     slots, whole = ring(dump, queue)
-    witness = Witness(f"commands that stand in GITS{queue.its}'s queue at {queue.address:#x}", whole)
+    witness = Witness(
+        f"commands that stand in GITS{queue.its}'s queue at {queue.address:#x}", set(KINDS) if whole else set()
+    )
     if queue.creadr is None:
         witness.source += ", taken as executed up to CWRITER"
     if not whole:
@@ -101,6 +194,7 @@ def of_queue(dump: Dump, queue: Queue, architecture: str) -> Witness:
         except ValueError:
             continue
         _EFFECTS.get(mnemonic, _nothing)(witness, fields, address)
+    witness.managed = set(witness.devices) if whole else set()
     return witness
 
 

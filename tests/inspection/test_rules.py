@@ -192,6 +192,11 @@ CASES = {
         lambda m: m.holes.append((PENDING1 + 0x1FFF, PENDING1 + 0x2000)),
         lambda m: m.holes.append((PENDING1 + 0x2000, PENDING1 + 0x2001)),
     ),
+    "configuration-absent": (
+        HOST,
+        lambda m: m.holes.append((CONFIGURATION + 0xDFFF, CONFIGURATION + 0xE000)),
+        lambda m: m.holes.append((CONFIGURATION + 0xE000, CONFIGURATION + 0xE001)),
+    ),
     "idbits-too-small": (
         HOST,
         lambda m: [m.set(frame, "PROPBASER", GICR_PROPBASER, IDbits=12) for frame in ("GICR0", "GICR1")],

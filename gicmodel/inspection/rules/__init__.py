@@ -18,7 +18,7 @@ RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in vars(subject
 """Every rule by its identifier, in the order of their declarations."""
 
 
-_OF_ABSENT_MEMORY = (memory.TABLE_ABSENT, memory.PENDING_ABSENT)
+_OF_ABSENT_MEMORY = (memory.TABLE_ABSENT, memory.PENDING_ABSENT, memory.CONFIGURATION_ABSENT)
 """Of registers without any RAM they say nothing."""
 
 

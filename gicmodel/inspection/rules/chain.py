@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.inspection.distinct import among
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.rules.mapping import event_name
@@ -43,10 +44,11 @@ def check(found: Inspection) -> Iterator[Group]:
     """What the chains break."""
     bits = found.profile.next_bits
     for unit in found.its:
-        if "device" in bits and unit.maps("device"):
+        # Where it is not known what is in use nobody can tell what a chain leaves out.
+        if "device" in bits and unit.maps("device") and unit.shows("device") and not found.truncated:
             yield from _groups(unit.devices, _of_devices(unit, bits["device"]), "device")
-        if "event" in bits:
-            yield from _groups(unit.events.rows, _of_events(unit, bits["event"]), "event")
+        if "event" in bits and not found.truncated:
+            yield from _groups(*_of_events(unit, bits["event"]), "event")
 
 
 def _of_devices(unit: Its, bits: int) -> Chain:
@@ -57,12 +59,14 @@ def _of_devices(unit: Its, bits: int) -> Chain:
     return follow(ids, rows["next"].astype(np.int64), np.zeros(rows.size, np.int64), end, bits, page)
 
 
-def _of_events(unit: Its, bits: int) -> Chain:
-    rows = unit.events.rows
+def _of_events(unit: Its, bits: int) -> tuple[NDArray[np.void], Chain]:
+    """The events of the devices whose tables are wholly there, and their chains."""
+    unread = among(unit.events.rows["DeviceID"], unit.devices["DeviceID"][unit.events.absent].tolist())
+    rows = unit.events.rows[~unread]
     device = np.searchsorted(unit.devices["DeviceID"], rows["DeviceID"])
     end = np.int64(1) << unit.devices["Size"][device].astype(np.int64) + 1
     ids, group = rows["EventID"].astype(np.int64), rows["DeviceID"].astype(np.int64)
-    return follow(ids, rows["next"].astype(np.int64), group, end, bits)
+    return rows, follow(ids, rows["next"].astype(np.int64), group, end, bits)
 
 
 def _groups(rows: NDArray[np.void], chain: Chain, kind: str) -> Iterator[Group]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gicmodel.images.dump import ABSENT
+from gicmodel.inspection import gaps
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.linux.devices import KernelEvent, KernelView
@@ -38,16 +39,15 @@ def check(found: Inspection) -> Iterator[Group]:
     places = [place(ABSENT, ABSENT, what=what, text=text) for what, text in broken.items()]
     yield Group(BROKEN, places, lambda row: f"{row['what']}: {row['text']}")
     for unit in found.its:
-        if unit.number in view.devices and unit.maps("device") and not found.truncated:
-            rows = list(_differences(view, unit))
+        if unit.number in view.devices and unit.maps("device"):
+            rows = list(_differences(found, view, unit))
             yield Group(DIFFERS, rows, lambda row: row["text"])
 
 
-def _differences(view: KernelView, unit: Its) -> Iterator[Row]:
+def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row]:
     kernels = view.events(unit.number)
     events = unit.events.rows
     mapped = {(int(row["DeviceID"]), int(row["EventID"])): row for row in events}
-    unread = {int(device) for device in unit.devices["DeviceID"][unit.events.absent]}
     others = {device.device_id for device in view.devices[unit.number] if not device.managed}
     whole = unit.number not in view.broken
     itts = dict(zip(unit.devices["DeviceID"].tolist(), unit.devices["ITT_addr"].tolist(), strict=True))
@@ -56,7 +56,7 @@ def _differences(view: KernelView, unit: Its) -> Iterator[Row]:
             text = f"device {device.device_id:#x}: the tables have its ITT at {itts[device.device_id]:#x}"
             yield place(device.itt, ABSENT, text=f"{text}, the kernel at {device.itt:#x}")
     for key, event in kernels.items():
-        if key not in mapped and key[0] not in unread and not unit.tables["device"].absent:
+        if key not in mapped and gaps.event(found, unit, *key) is None:
             text = f"device {key[0]:#x} event {key[1]}: the kernel has {event}, the tables nothing"
             yield place(ABSENT, ABSENT, text=text)
     for key, row in mapped.items():

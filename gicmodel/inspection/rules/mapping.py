@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.inspection import gaps
 from gicmodel.inspection.distinct import among, distinct, first_of, is_first
 from gicmodel.inspection.entries import UNKNOWN, interrupt_keys
 from gicmodel.inspection.inspection import Inspection
@@ -188,7 +189,7 @@ def _not_saved(found: Inspection, unit: Its) -> Group:
     is_kvm = iidr is not None and iidr | KVM == iidr
     executed = any(queue.its == unit.number and queue.creadr for queue in found.queues)
     tables = unit.valid_tables.values()
-    empty = not any(entries.ids.size or entries.absent for entries in tables)
+    empty = not found.truncated and not any(entries.ids.size or entries.absent for entries in tables)
     rows = [place(UNKNOWN, UNKNOWN)] if is_kvm and executed and tables and empty else []
     return Group(
         NOT_SAVED, rows, lambda row: f"{unit.frame} is KVM's, has executed commands, and its tables in RAM are empty"
@@ -206,23 +207,23 @@ def _events(found: Inspection) -> Iterator[Group]:
     )
     for unit in found.its:
         mine = rows[(rows["its"] == unit.number) & ~rows["virtual"]]
-        if unit.maps("collection"):
-            mapped = unit.collections["ICID"][unit.collections["RDbase"] != UNKNOWN]
-            lost = ~among(mine["ICID"], mapped) & (mine["ICID"] >= unit.collections_in_hardware)
-            yield Group(
-                UNMAPPED_COLLECTION,
-                mine[lost],
-                lambda row: (
-                    f"{event_name(row)} (INTID {row['INTID']}) is of collection {row['ICID']}, which is not mapped"
-                ),
-            )
-    if any(unit.maps("vpe") for unit in found.its) or found.vpe_tables:
-        virtual = rows[rows["virtual"]]
+        mapped = unit.collections["ICID"][unit.collections["RDbase"] != UNKNOWN]
+        # One that is listed without a redistributor is known not to be mapped.
+        listed = among(mine["ICID"], unit.collections["ICID"])
+        sure = listed | ~gaps.unsure(found, unit, "collection", mine["ICID"])
+        lost = ~among(mine["ICID"], mapped) & (mine["ICID"] >= unit.collections_in_hardware) & sure
         yield Group(
-            UNMAPPED_VPE,
-            virtual[~among(virtual["vPEID"], found.vpes["vPEID"])],
-            lambda row: f"{event_name(row)} (vINTID {row['INTID']}) is of vPE {row['vPEID']}, which is not mapped",
+            UNMAPPED_COLLECTION,
+            mine[lost],
+            lambda row: f"{event_name(row)} (INTID {row['INTID']}) is of collection {row['ICID']}, which is not mapped",
         )
+    virtual = rows[rows["virtual"] & ~among(rows["vPEID"], found.vpes["vPEID"])]
+    lost_vpes = [vpe for vpe in distinct(virtual["vPEID"]).tolist() if gaps.vpe(found, vpe) is None]
+    yield Group(
+        UNMAPPED_VPE,
+        virtual[among(virtual["vPEID"], lost_vpes)],
+        lambda row: f"{event_name(row)} (vINTID {row['INTID']}) is of vPE {row['vPEID']}, which is not mapped",
+    )
     yield _shared_intids(rows)
 
 
@@ -232,12 +233,17 @@ def _shared_intids(rows: NDArray[np.void]) -> Group:
     again = first != np.arange(rows.size)
     others = {int(row): int(first[row]) for row in np.flatnonzero(again)[:MOST]}
     shared = rows[again]
-    names = {int(rows["address"][row]): event_name(rows[other]) for row, other in others.items()}
+    names = {_identity(rows[row]): event_name(rows[other]) for row, other in others.items()}
     return Group(
         SHARED_INTID,
         shared,
-        lambda row: f"{event_name(row)} maps to INTID {row['INTID']}, as does {names[int(row['address'])]}",
+        lambda row: f"{event_name(row)} maps to INTID {row['INTID']}, as does {names[_identity(row)]}",
     )
+
+
+def _identity(row: np.void) -> tuple[int, int, int]:
+    """What tells an event from others: its entry need not have a place that is known."""
+    return int(row["its"]), int(row["DeviceID"]), int(row["EventID"])
 
 
 def _vpes(found: Inspection) -> Iterator[Group]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.images.dump import ABSENT
-from gicmodel.inspection.distinct import is_first
+from gicmodel.images.dump import ABSENT, Dump
+from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
-from gicmodel.inspection.regions import Regions
+from gicmodel.inspection.regions import CONFIGURATION, PENDING, VIRTUAL_CONFIGURATION, VPT, Regions
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.inspection.table import ItsTable, Level1
 from gicmodel.layouts.its_tables import LEVEL1
@@ -73,6 +73,13 @@ PENDING_ABSENT = Rule(
     "A pending table, or a part of it, is not in the dump: what is pending there cannot be told.",
     "absent is not zero",
 )
+CONFIGURATION_ABSENT = Rule(
+    "configuration-absent",
+    "warning",
+    "An LPI configuration table, or a part of it, is not in the dump: which of its interrupts are enabled, and with "
+    "which priority, cannot be told.",
+    "absent is not zero",
+)
 NO_LPIS = Rule(
     "idbits-too-small",
     "error",
@@ -106,6 +113,7 @@ def check(found: Inspection) -> Iterator[Group]:
         )
     yield _misaligned(found)
     yield from _redistributors(found)
+    yield from _absent_lpi_tables(found, regions)
 
 
 def _overlaps(regions: Regions) -> Iterator[Group]:
@@ -206,19 +214,25 @@ def _redistributors(found: Inspection) -> Iterator[Group]:
         [place(ABSENT, ABSENT)] if len(tables) > 1 else [],
         lambda row: f"redistributors have {len(tables)} different LPI configuration tables or widths",
     )
-    yield Group(
-        PENDING_ABSENT,
-        list(_absent_pending(found)),
-        lambda row: (
-            f"{row['absent']:#x} of {row['size']:#x} bytes of the {row['name']} at {row['address']:#x} are absent"
-        ),
-    )
 
 
-def _absent_pending(found: Inspection) -> Iterator[Row]:
-    regions = Regions(found)
-    rows = regions.pending()
-    missing = rows["size"] - found.dump.pending.held_each(rows["address"], rows["size"])
+def _absent_lpi_tables(found: Inspection, regions: Regions) -> Iterator[Group]:
+    for rule, dump, kinds in (
+        (PENDING_ABSENT, found.dump.pending, (PENDING, VPT)),
+        (CONFIGURATION_ABSENT, found.dump, (CONFIGURATION, VIRTUAL_CONFIGURATION)),
+    ):
+        yield Group(
+            rule,
+            list(_absent(dump, regions, kinds)),
+            lambda row: (
+                f"{row['absent']:#x} of {row['size']:#x} bytes of the {row['name']} at {row['address']:#x} are absent"
+            ),
+        )
+
+
+def _absent(dump: Dump, regions: Regions, kinds: tuple[int, ...]) -> Iterator[Row]:
+    rows = regions.rows[among(regions.rows["kind"], kinds)]
+    missing = rows["size"] - dump.held_each(rows["address"], rows["size"])
     for row, absent in zip(rows[missing > 0], missing[missing > 0].tolist(), strict=True):
         name, address = regions.name(row), int(row["address"])
         yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)

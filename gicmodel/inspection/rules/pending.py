@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection import lpis
+from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, pending_tables
+from gicmodel.inspection.redistributors import Redistributor
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, PENDING_ALIGNMENT, byte_of, table_bytes
 
@@ -76,10 +77,9 @@ def check(found: Inspection) -> Iterator[Group]:
     yield Group(
         PENDING_UNCONFIGURED, rows[absent], lambda row: f"{_name(row)} is pending, its configuration byte is absent"
     )
-    if all(unit.maps("device") for unit in found.its) and found.its:
-        yield Group(
-            PENDING_UNMAPPED, rows[_unmapped(found)], lambda row: f"{_name(row)} is pending and no event maps to it"
-        )
+    yield Group(
+        PENDING_UNMAPPED, rows[_unmapped(found)], lambda row: f"{_name(row)} is pending and no event maps to it"
+    )
     off = [one.processor_number for one in found.redistributors if one.enabled is False]
     stuck = ~rows["virtual"] & among(rows["target"], off)
     yield Group(PENDING_OFF, rows[stuck], lambda row: f"{_name(row)} is pending and the redistributor's LPIs are off")
@@ -155,8 +155,11 @@ def _resident(found: Inspection) -> Iterator[Group]:
     having = [one for one in found.redistributors if one.resident != UNKNOWN]
     column = "vPEID" if found.architecture == "4.1" else "VPT_addr"
     known = set(found.vpes[column].tolist())
-    decoded = any(unit.maps("vpe") for unit in found.its) or found.vpe_tables
-    lost = [one for one in having if decoded and one.resident not in known]
+
+    def gap(one: Redistributor) -> gaps.Gap:
+        return gaps.vpe(found, one.resident) if column == "vPEID" else gaps.vpes(found)
+
+    lost = [one for one in having if one.resident not in known and gap(one) is None]
     yield Group(
         RESIDENT_UNMAPPED,
         [place(UNKNOWN, UNKNOWN, frame=one.frame, resident=one.resident) for one in lost],

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from gicmodel.images.dump import ABSENT
+from gicmodel.inspection import gaps
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import physical_id_bits
@@ -109,25 +112,27 @@ def likely_reason(found: Inspection, unit: Its, command: Command) -> str:
     for check in (_device, _event, _intid, _collection, _vpe, _redistributor):
         for reason in check(found, unit, mnemonic, fields):
             return reason
-    return "no reason is seen in the tables"
+    unread = gaps.events(found) or gaps.collections(found) or gaps.vpes(found)
+    return "no reason is seen in the tables" + ("" if unread is None else f", which are not known in full: {unread}")
 
 
 def _device(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
     if "DeviceID" not in fields:
         return
-    device_id, table = fields["DeviceID"], unit.tables.get("device")
+    device_id = fields["DeviceID"]
     bits = unit.device_id_bits
     if bits is not None and device_id >> bits:
         yield f"DeviceID {device_id:#x} is wider than the {bits} bits of {unit.frame}"
-    yield from _no_room(unit, "device", "DeviceID", device_id)
+    yield from _no_room(found, unit, "device", "DeviceID", device_id)
     most = unit.event_id_bits
     if mnemonic == "MAPD" and fields["V"] and most is not None and fields["Size"] + 1 > most:
         yield f"Size asks for EventIDs of {fields['Size'] + 1} bits; {unit.frame} has {most}"
-    if mnemonic != "MAPD" and table is not None and unit.maps("device") and device_id not in unit.devices["DeviceID"]:
+    unmapped = device_id not in unit.devices["DeviceID"]
+    if mnemonic != "MAPD" and unmapped and gaps.entry(found, unit, "device", device_id) is None:
         yield f"device {device_id:#x} is not mapped"
 
 
-def _no_room(unit: Its, kind: str, name: str, identifier: int) -> Iterator[str]:
+def _no_room(found: Inspection, unit: Its, kind: str, name: str, identifier: int) -> Iterator[str]:
     """A table too small for an identifier, or without a level 2 page for it."""
     table = unit.tables.get(kind)
     if table is None:
@@ -136,13 +141,13 @@ def _no_room(unit: Its, kind: str, name: str, identifier: int) -> Iterator[str]:
         yield f"{table.register} is not valid"
     elif identifier >= table.capacity:
         yield f"{name} {identifier:#x} is beyond the {table.capacity:#x} entries of {table.register}"
-    level1 = table.level1
-    if level1 is not None and identifier // table.per_page not in level1.indices[level1.used]:
+    level1, place = table.level1, table.lacking(found.dump, np.array([identifier], np.int64))
+    if level1 is not None and identifier // table.per_page not in level1.indices[level1.used] and place[0] == ABSENT:
         yield f"{table.register} has no level 2 page for {name} {identifier:#x}"
 
 
 def _event(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
-    if "EventID" not in fields or not unit.maps("device"):
+    if "EventID" not in fields:
         return
     rows = unit.devices[unit.devices["DeviceID"] == fields["DeviceID"]]
     event_id = fields["EventID"]
@@ -153,7 +158,8 @@ def _event(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Itera
     events = unit.events.rows
     mine = events[(events["DeviceID"] == fields["DeviceID"]) & (events["EventID"] == event_id)]
     if not mine.size:
-        yield f"event {event_id} of device {fields['DeviceID']:#x} is not mapped"
+        if gaps.event(found, unit, fields["DeviceID"], event_id) is None:
+            yield f"event {event_id} of device {fields['DeviceID']:#x} is not mapped"
     elif mnemonic in ("MOVI", "VMOVI") and bool(mine["virtual"][0]) != (mnemonic == "VMOVI"):
         yield f"event {event_id} of device {fields['DeviceID']:#x} is {'virtual' if mine['virtual'][0] else 'physical'}"
 
@@ -173,8 +179,9 @@ def _collection(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> 
     icid = fields.get("ICID")
     if icid is None or icid < unit.collections_in_hardware:
         return
-    yield from _no_room(unit, "collection", "ICID", icid)
-    if mnemonic in _NEEDS_COLLECTION and unit.maps("collection") and icid not in unit.collections["ICID"]:
+    yield from _no_room(found, unit, "collection", "ICID", icid)
+    unmapped = icid not in unit.collections["ICID"]
+    if mnemonic in _NEEDS_COLLECTION and unmapped and gaps.entry(found, unit, "collection", icid) is None:
         yield f"collection {icid} is not mapped"
 
 
@@ -182,9 +189,9 @@ def _vpe(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterato
     vpe_id = fields.get("vPEID")
     if vpe_id is None:
         return
-    yield from _no_room(unit, "vpe", "vPEID", vpe_id)
+    yield from _no_room(found, unit, "vpe", "vPEID", vpe_id)
     mapped = found.vpes["vPEID"]
-    if mnemonic in _NEEDS_VPE and unit.maps("vpe") and vpe_id not in mapped:
+    if mnemonic in _NEEDS_VPE and vpe_id not in mapped and gaps.vpe(found, vpe_id) is None:
         yield f"vPE {vpe_id} is not mapped"
     if mnemonic == "VMAPP" and fields["V"] and vpe_id in mapped:
         yield f"vPE {vpe_id} is mapped already"

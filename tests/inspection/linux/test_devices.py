@@ -78,7 +78,8 @@ def test_a_private_format_has_the_mapping_of_its_twin(from_kernel):
     assert found.pending["events"].tolist() == [1]
     who = "the kernel's structures, by its BTF at 0x4116a1e0" if from_kernel else "commands that stand in GITS0's queue"
     assert who in found.evidence[-1]
-    assert found.its[0].tells_devices
+    assert "device" in found.its[0].told
+    assert found.its[0].events.told == set(found.devices["DeviceID"].tolist())
 
 
 def test_an_overwritten_queue_does_not_tell_that_there_is_nothing():
@@ -86,7 +87,7 @@ def test_an_overwritten_queue_does_not_tell_that_there_is_nothing():
     registers, _ = viewed(dumps.dump("v4run"))
     found = inspect(dumps.dump("v4run"), registers, PROFILES["opaque"])
     assert "older ones are overwritten" in found.evidence[-1]
-    assert not found.its[0].tells_devices
+    assert not found.its[0].told
 
 
 def device_at(dump, device_id):
