@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of input and of Linux, how text from outside is shown, and the end of long work."""
+"""Errors of input and of Linux, how text from outside is shown, the bounds of numbers, and the end of long work."""
 
+from operator import index
 from typing import Any
+
+WORD = (1 << 64) - 1
+"""The largest number that a register or an argument of a kernel holds."""
 
 _HEAD, _TAIL = 1500, 500
 """How much of a longer text is shown: the place and the value are at its front, the rule is at its end."""
@@ -37,6 +41,24 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, so_far: Any) -> None:
         super().__init__()
         self.so_far = so_far
+
+
+def whole(value: object, what: str, low: int = 0, high: int = WORD) -> int:
+    """A number that a caller gives, as an int.
+
+    ValueError, which begins with `what`: it is no whole number from `low` to `high`.
+    """
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{what} is {one_line(repr(value))}, not a whole number") from None
+    if not low <= number <= high:
+        raise ValueError(f"{what} is {_number(number)}, not from {_number(low)} to {_number(high)}")
+    return number
+
+
+def _number(number: int) -> str:
+    return str(number) if abs(number) < 1 << 16 else one_line(hex(number))
 
 
 def one_line(text: str) -> str:

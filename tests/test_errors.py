@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gicmodel.errors import UnusableInput, one_line, printable, utf8
+from gicmodel.errors import UnusableInput, one_line, printable, utf8, whole
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,23 @@ def test_a_message_is_one_line():
 def test_json_has_no_surrogates():
     name = b"dump-\xff.elf".decode(errors="surrogateescape")
     assert json.dumps(utf8(name), ensure_ascii=False).encode() == b'"dump-\\\\udcff.elf"'
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (-1, "the number is -1, not from 0 to 15"),
+        (1 << 20, "the number is 0x100000, not from 0 to 15"),
+        ("a\nb", r"the number is 'a\\nb', not a whole number"),
+        (1.0, "the number is 1.0, not a whole number"),
+    ],
+)
+def test_a_number_out_of_bounds(value, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        whole(value, "the number", 0, 15)
+
+
+def test_a_number_of_any_length_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"^the number is 0x10*") as refused:
+        whole(1 << 10_000_000, "the number")
+    assert len(str(refused.value)) < 2100

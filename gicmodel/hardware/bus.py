@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from gicmodel.config import FRAME_BYTES, GicConfig
+from gicmodel.errors import whole
 from gicmodel.layouts.registers.by_name import RegisterFrame
-from gicmodel.memory import ExternalAbort
+from gicmodel.memory import ADDRESS_BITS, ExternalAbort
 
 DISTRIBUTOR_BASE = 0x0800_0000
 """Where QEMU's `virt` machine has its distributor (hw/arm/virt.c), below `GicConfig.redistributor_base`."""
@@ -68,10 +69,11 @@ class Bus:
 
     An access reaches its register as wide as it comes: whoever has cut one in two joins it before. What the
     architecture does not allow (a reserved location, a wrong width, a write of a read-only register) reads as zero, is
-    ignored, and is noted in STATUSR where the frame has that register.
+    ignored, and is noted in STATUSR where the frame has that register. What no bus brings (an access of other than 1,
+    2, 4 or 8 bytes, a value that has not 64 bits) is a ValueError.
 
     Raises:
-        ValueError: a base is not a multiple of 64 KiB, or frames overlap.
+        ValueError: a base is not a multiple of 64 KiB or no physical address, or frames overlap.
     """
 
     def __init__(self, gic: Faces, *, distributor_base: int = DISTRIBUTOR_BASE, its_base: int | None = None) -> None:
@@ -120,6 +122,7 @@ class Bus:
         for region in self.regions:
             if region.base % FRAME_BYTES:
                 raise ValueError(f"Bus: {region.name} at {region.base:#x} is not at a multiple of {FRAME_BYTES:#x}")
+            whole(region.base, f"Bus: the address of {region.name}", 0, (1 << ADDRESS_BITS) - region.size)
         for before, after in pairwise(self.regions):
             if after.base < before.base + before.size:
                 raise ValueError(f"Bus: {after.name} at {after.base:#x} lies in the frames of {before.name}")

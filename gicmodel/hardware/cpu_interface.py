@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from gicmodel.config import PRIORITY_BITS, GicConfig
+from gicmodel.errors import whole
 from gicmodel.hardware.kernels import cpu, cpu_interface
 from gicmodel.hardware.kernels.delivery import clear_lpi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at
-from gicmodel.hardware.register_face import Handler, field_mask, word_at
+from gicmodel.hardware.register_face import WORD_BITS, Handler, field_mask, word_at
 from gicmodel.hardware.virtual_interface import LEAST_BPR0, LEAST_BPR1, VirtualInterface
 from gicmodel.jit import direct
 from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS, encoding
@@ -28,7 +29,6 @@ from gicmodel.layouts.registers.cpu_interface import (
 )
 
 _BINARY_POINT, _P, _INTID = (field_mask(layout) for layout in (ICC_BPR0_EL1, ICC_AP0R0_EL1, ICC_EOIR1_EL1))
-_REGISTER_MASK = (1 << 64) - 1
 _PRIORITY_MASK = 0xFF << 8 - PRIORITY_BITS & 0xFF
 _CTLR_MASK = ICC_CTLR_EL1.pack(EOImode=1, CBPR=1)
 _CBPR = ICC_CTLR_EL1.pack(CBPR=1)
@@ -71,11 +71,14 @@ class CpuInterface:
         return int(handler.read(face))
 
     def write(self, register: int, value: int, *, virtual: bool = False) -> None:
-        """MSR of the system register with this encoding; `virtual` and UndefinedRegister as of `read`."""
+        """MSR of the system register with this encoding; `virtual` and UndefinedRegister as of `read`.
+
+        ValueError: the value has not 64 bits.
+        """
         face, handler = self._find(register, virtual)
         if handler is None or handler.write is None:
             raise UndefinedRegister(f"{_name(register)} cannot be written")
-        handler.write(face, value & _REGISTER_MASK)
+        handler.write(face, whole(value, f"the value of {_name(register)}") if value >> WORD_BITS else value)
 
     def _find(self, register: int, virtual: bool) -> tuple[object, Handler | None]:
         """Whose register it is, and what accesses to it do."""
@@ -99,12 +102,15 @@ class CpuInterface:
         return int(cpu.highest_virtual(self._machine, self._number))
 
     def take(self, intid: int) -> bool:
-        """Acknowledge this LPI, out of turn; whether it was pending. A replayed trace says which one was taken."""
-        return bool(clear_lpi(self._machine, self._number, np.uint64(intid))[1])
+        """Acknowledge this LPI, out of turn; whether it was pending. A replayed trace says which one was taken.
+
+        ValueError: the INTID has not 64 bits.
+        """
+        return bool(clear_lpi(self._machine, self._number, np.uint64(whole(intid, "an INTID")))[1])
 
     def take_virtual(self, vintid: int) -> bool:
-        """Acknowledge this interrupt of the resident vPE, out of turn; whether it was pending."""
-        return bool(cpu.take_virtual(self._machine, self._number, np.uint64(vintid)))
+        """Acknowledge this interrupt of the resident vPE, out of turn; whether it was pending. Errors as above."""
+        return bool(cpu.take_virtual(self._machine, self._number, np.uint64(whole(vintid, "a vINTID"))))
 
     @cached_property
     def _acknowledge(self) -> Callable[..., Any]:

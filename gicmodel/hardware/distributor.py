@@ -11,6 +11,7 @@ from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 from gicmodel.config import FIRST_SPI, GicConfig
+from gicmodel.errors import whole
 from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_BITS, WORD_MASK, interrupt_handlers
 from gicmodel.hardware.kernels.inputs import message_spi, set_spi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, DIST_WORDS, Machine
@@ -56,10 +57,8 @@ class Distributor(RegisterFace):
 
     def set_line(self, intid: int, level: bool) -> None:
         """An SPI's input goes high or low. ValueError: there is no such SPI."""
-        if not self._has(intid):
-            most = FIRST_SPI + self.config.spis - 1
-            raise ValueError(f"Distributor.set_line: {intid} is no SPI, which are {FIRST_SPI} to {most}")
-        self._set_spi(self._machine, intid, bool(level))
+        spi = whole(intid, "Distributor.set_line: the SPI", FIRST_SPI, FIRST_SPI + self.config.spis - 1)
+        self._set_spi(self._machine, spi, bool(level))
 
     def step(self) -> None:
         """Finish what writes have begun that GICD_CTLR.RWP stands for."""

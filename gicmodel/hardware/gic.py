@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from gicmodel.config import GicConfig
+from gicmodel.errors import whole
 from gicmodel.hardware.command_errors import CommandError
 from gicmodel.hardware.distributor import Distributor
 from gicmodel.hardware.its import Its
@@ -61,20 +62,22 @@ class Gic:
         frames = {f"GITS{n}": read_frame(its, "GITS", ITS_NAMES, architecture) for n, its in enumerate(self.its)}
         for n, redistributor in enumerate(self.redistributors):
             frames[f"GICR{n}"] = read_frame(redistributor, "GICR", REDISTRIBUTOR_NAMES + virtual, architecture)
-        sizes = ("TYPER", "TYPER2") if self.config.v41 else ("TYPER",)
-        frames["GICD"] = read_frame(self.distributor, "GICD", sizes, architecture)
+        names = ("CTLR", "TYPER", "TYPER2") if self.config.v41 else ("CTLR", "TYPER")
+        frames["GICD"] = read_frame(self.distributor, "GICD", names, architecture)
         return frames
 
     def line(self, pe: int, line: Line) -> bool:
-        """Whether an output line of the PE of redistributor `pe` is high now."""
-        return bool(int(lines_of(self.machine, pe)) >> line & 1)
+        """Whether an output line of the PE of redistributor `pe` is high now. ValueError: there is none of them."""
+        number = whole(pe, "Gic.line: the PE", 0, self.config.redistributors - 1)
+        return bool(int(lines_of(self.machine, number)) >> Line(line) & 1)
 
     def on_line(self, callback: LineCallback) -> None:
         """Call `callback(pe, line, level)` whenever an output line of a PE changes, at the end of what has changed it.
 
         That is a register access, `step`, a message or an input: any method of a register frame or a CPU interface.
         A callback may make accesses itself; what changes of them is told when it has returned. Lines that are high
-        already are not told. Without a callback nothing of this is worked out.
+        already are not told. Without a callback nothing of this is worked out. RuntimeError, from what made the change:
+        callbacks' own accesses change lines without end.
         """
         self._lines.add(callback)
 

@@ -8,9 +8,10 @@ from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gicmodel.config import MOST_COMMANDS, GicConfig
+from gicmodel.errors import whole
 from gicmodel.hardware.kernels.entries import drop_its
 from gicmodel.hardware.kernels.queue import run_queue
 from gicmodel.hardware.kernels.state import ITS, ITS_WORDS, Machine, its_at, table_at, table_words
@@ -90,16 +91,21 @@ class Its(RegisterFace):
                 self._state[at + word] = value
 
     def translate(self, device_id: int, event_id: int) -> int:
-        """A device's write of GITS_TRANSLATER; 0, or the reason byte for which the message was dropped."""
-        return int(self._translate(self._machine, self.number, np.uint64(device_id), np.uint64(event_id)))
+        """A device's write of GITS_TRANSLATER; 0, or the reason byte for which the message was dropped.
+
+        ValueError: the DeviceID or the EventID has not 64 bits.
+        """
+        device, event = whole(device_id, "a DeviceID"), whole(event_id, "an EventID")
+        return int(self._translate(self._machine, self.number, np.uint64(device), np.uint64(event)))
 
     def translate_many(self, device_ids: ArrayLike, event_ids: ArrayLike) -> int:
-        """Writes of GITS_TRANSLATER in order, given as uint64 arrays of one length; how many were not dropped.
+        """Writes of GITS_TRANSLATER in order, given as arrays of one length; how many were not dropped.
+
+        ValueError as of `translate`.
 
         Other threads may run meanwhile, but not on this `Gic`: it belongs to one thread at a time.
         """
-        devices = np.ascontiguousarray(device_ids, np.uint64)
-        events = np.ascontiguousarray(event_ids, np.uint64)
+        devices, events = _words(device_ids, "a DeviceID"), _words(event_ids, "an EventID")
         if devices.shape != events.shape or devices.ndim != 1:
             raise ValueError(f"translate_many: {devices.shape} DeviceIDs for {events.shape} EventIDs")
         return int(translate_many(self._machine, self.number, devices, events))
@@ -107,12 +113,13 @@ class Its(RegisterFace):
     def step(self, commands: int) -> int:
         """A write of Enabled takes effect, then execute at most `commands` commands; how many were executed."""
         self._state[ITS.busy] = 0
-        return int(self._run_queue(self._machine, self.number, commands))
+        budget = whole(commands, "Its.step: the number of commands", 0, MOST_COMMANDS)
+        return int(self._run_queue(self._machine, self.number, budget))
 
     def write(self, offset: int, value: int, size: int = 8, *, device_id: int = 0) -> None:
         """A bus write; `device_id` comes with a write of GITS_TRANSLATER, which also takes 16 bits."""
         if offset == TRANSLATER and size in (EVENT_ID_BYTES, 4):
-            self.translate(device_id, value & ((1 << (8 * size)) - 1))
+            self.translate(device_id, whole(value, "Its.write: the value") & ((1 << (8 * size)) - 1))
         else:
             super().write(offset, value, size)
 
@@ -225,6 +232,15 @@ class Its(RegisterFace):
 @cache
 def _accesses(architecture: str) -> Accesses:
     return accesses_of(architecture, Its.HANDLERS)
+
+
+def _words(values: ArrayLike, what: str) -> NDArray[np.uint64]:
+    """An array as a kernel takes it. ValueError: it has more than one dimension, or a number that has not 64 bits."""
+    array = np.asarray(values)
+    if array.dtype != np.uint64 and array.size:
+        for value in (array.min(), array.max()) if array.dtype.kind in "iu" else array.flat:
+            whole(value, what)
+    return np.ascontiguousarray(array, np.uint64)
 
 
 def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:

@@ -25,6 +25,9 @@ class Line(IntEnum):
     VFIQ = 3
 
 
+MOST_CHANGES = 1 << 16
+"""Of what callbacks do that one change has called, and of what those changes call: more are a circle."""
+
 LineCallback = Callable[[int, Line, bool], None]
 """Called with the PE, its line, and the new level."""
 
@@ -57,10 +60,12 @@ class Lines:
             return
         self._telling = True
         try:
-            while self._tell_one():
-                pass
+            for _ in range(MOST_CHANGES):
+                if not self._tell_one():
+                    return
         finally:
             self._telling = False
+        raise RuntimeError(f"Gic.on_line: callbacks go on changing lines: {MOST_CHANGES} changes came of one")
 
     @cached_property
     def _changed(self) -> Callable[..., Any]:

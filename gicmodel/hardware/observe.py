@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.errors import whole
 from gicmodel.hardware.gic import Gic
 from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
@@ -18,20 +19,23 @@ def pending_virtual(gic: Gic, vpt_addr: int, id_bits: int) -> NDArray[np.int64]:
 
     Raises:
         ExternalAbort: not all of the table is held by a redistributor, and it lies outside RAM.
-        ValueError: the GIC has no INTIDs of `id_bits` bits.
+        ValueError: the GIC has no INTIDs of `id_bits` bits, or no such address or redistributor.
     """
-    if id_bits > gic.config.intid_bits:
-        raise ValueError(f"pending_virtual: id_bits is {id_bits}, but INTIDs of this GIC have {gic.config.intid_bits}")
+    bits = whole(id_bits, "pending_virtual: id_bits", 0, gic.config.intid_bits)
+    address = whole(vpt_addr, "pending_virtual: vpt_addr")
     first = gic.config.redistributors
-    held = np.flatnonzero(gic.machine.slots[first:, SLOT.tag] == np.uint64(vpt_addr | 1))
-    return _intids(gic, first + int(held[0]) if len(held) else None, vpt_addr, id_bits)
+    held = np.flatnonzero(gic.machine.slots[first:, SLOT.tag] == np.uint64(address | 1))
+    return _intids(gic, first + int(held[0]) if len(held) else None, address, bits)
 
 
 def pending_physical(gic: Gic, number: int) -> NDArray[np.int64]:
     """The pending LPIs of redistributor `number`, ascending; as many as GICR_PROPBASER gives it. Errors as above."""
+    number = whole(number, "pending_physical: the redistributor", 0, gic.config.redistributors - 1)
     face = gic.redistributors[number]
     base = GICR_PENDBASER.unpack(face.read(register("GICR_PENDBASER").offset))["Physical_Address"]
     id_bits = GICR_PROPBASER.unpack(face.read(register("GICR_PROPBASER").offset))["IDbits"] + 1
+    if 1 << id_bits <= FIRST_LPI:
+        return np.empty(0, np.int64)
     slot = number if int(gic.machine.slots[number, SLOT.tag]) else None
     return _intids(gic, slot, base, min(id_bits, gic.config.intid_bits))
 

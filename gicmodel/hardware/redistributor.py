@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gicmodel.config import CPUS_PER_CLUSTER, FIRST_PPI, FIRST_SPI, GicConfig
+from gicmodel.errors import whole
 from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_handlers
 from gicmodel.hardware.kernels import redistributor
@@ -157,9 +158,8 @@ class Redistributor(RegisterFace):
 
     def set_line(self, intid: int, level: bool) -> None:
         """A PPI's input, 16 to 31, goes high or low. ValueError: there is no such PPI."""
-        if not FIRST_PPI <= intid < FIRST_SPI:
-            raise ValueError(f"Redistributor.set_line: {intid} is no PPI, which are {FIRST_PPI} to {FIRST_SPI - 1}")
-        self._set_ppi(self._machine, self.number, intid, bool(level))
+        ppi = whole(intid, "Redistributor.set_line: the PPI", FIRST_PPI, FIRST_SPI - 1)
+        self._set_ppi(self._machine, self.number, ppi, bool(level))
 
     def _write_statusr(self, value: int) -> None:
         self._state[RD.statusr] &= ~(value & _STATUSR_MASK)

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from gicmodel.errors import whole
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.by_name import registers_of
 from gicmodel.layouts.registers.its import GITS_STATUSR
 from gicmodel.layouts.registers.register import Register
 
-BYTE_BITS, HALF_BITS = 8, 32
+BYTE_BITS, HALF_BITS, WORD_BITS = 8, 32, 64
 HALF_MASK = (1 << HALF_BITS) - 1
+_SIZES = frozenset({1, 2, 4, 8})
 READ_RESERVED, WRITE_RESERVED, READ_OF_WO, WRITE_OF_RO = (
     GITS_STATUSR.pack(**{name: 1}) for name in ("RRD", "WRD", "RWOD", "WROD")
 )
@@ -60,7 +62,11 @@ Accesses = Mapping[tuple[int, int], Access]
 
 
 class RegisterFace:
-    """Registers, from the start of their first frame; `accesses` are those of `accesses_of`."""
+    """Registers, from the start of their first frame; `accesses` are those of `accesses_of`.
+
+    What no bus brings is a ValueError: an access of other than 1, 2, 4 or 8 bytes, a negative offset, a value that has
+    not 64 bits.
+    """
 
     def __init__(self, accesses: Accesses) -> None:
         self._accesses = accesses
@@ -69,7 +75,7 @@ class RegisterFace:
         """What a read of `size` bytes (4 or 8, perhaps 1) at `offset` returns; 0 where there is nothing to read."""
         access = self._accesses.get((offset, size))
         if access is None:
-            self._note(READ_RESERVED, offset)
+            self._reserved(READ_RESERVED, offset, size)
             return 0
         handler, shift, mask, _ = access
         if handler.read is None:
@@ -79,20 +85,33 @@ class RegisterFace:
 
     def write(self, offset: int, value: int, size: int = 8) -> None:
         """A write of `size` bytes (4 or 8; 1 or 2 for a register that takes it) of `value` at `offset`."""
+        if value >> WORD_BITS:
+            whole(value, "RegisterFace.write: the value")
         access = self._accesses.get((offset, size))
         if access is None:
-            self._note(WRITE_RESERVED, offset)
+            self._reserved(WRITE_RESERVED, offset, size)
             return
-        handler, shift, mask, whole = access
+        handler, shift, mask, is_whole = access
         if handler.write is None:
             self._note(WRITE_OF_RO, offset)
-        elif whole:
+        elif is_whole:
             handler.write(self, value & mask)
         else:
             handler.write(self, (handler.kept(self) & ~(mask << shift)) | (value & mask) << shift)
 
+    def _reserved(self, statusr_bit: int, offset: int, size: int) -> None:
+        """There is no register at `offset`, or none of `size` bytes."""
+        check_size(size)
+        self._note(statusr_bit, whole(offset, "the offset of an access"))
+
     def _note(self, statusr_bit: int, offset: int) -> None:
         """The access at `offset` is refused, for the reason that STATUSR has this bit for."""
+
+
+def check_size(size: int) -> None:
+    """ValueError: no access has `size` bytes."""
+    if size not in _SIZES:
+        raise ValueError(f"an access of {size} bytes: a bus has those of 1, 2, 4 and 8")
 
 
 def accesses_of(architecture: str, handlers: Mapping[str, Handler]) -> Accesses:

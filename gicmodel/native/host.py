@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from gicmodel.config import FIRST_SPI
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Bus, CpuInterface, Gic, Redistributor, UndefinedRegister
+from gicmodel.hardware import Bus, CpuInterface, Gic, Redistributor
+from gicmodel.hardware.register_face import check_size
 from gicmodel.lab.late import LateGic
 from gicmodel.layouts.lpi_tables import SPURIOUS
 from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS, encoding, registers_of
@@ -20,7 +21,8 @@ from gicmodel.native.running import ENTRY, INCLUDE
 
 _STRUCTURES = re.compile(r"^struct \w+ \{.*?^\};$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_DEADLY = ExternalAbort, UndefinedRegister
+_DEADLY = ExternalAbort, ValueError
+"""What no PE and no bus does is a ValueError."""
 _IAR = {encoding("ICC_IAR0_EL1"), encoding("ICC_IAR1_EL1")}
 _MOST_MISSING = 16
 """Of a place: a table of configuration bytes that was never invalidated would be one line for each."""
@@ -96,7 +98,7 @@ class Host:
     # What the functions of gicmodel.h do.
 
     def _read(self, address: int, size: int) -> int:
-        if self.gic.memory.covers(address, size):
+        if self._is_ram(address, size):
             return int.from_bytes(self.gic.memory.read(address, size), "little")
         self._access(f"read of {self.where(address, size)}")
         value = self.bus.read(address, size)
@@ -104,16 +106,19 @@ class Host:
         return value
 
     def _write(self, address: int, value: int, size: int) -> None:
-        octets = value.to_bytes(8, "little")[:size]
-        if self.gic.memory.covers(address, size):
-            self.gic.memory.write(address, octets)
+        if self._is_ram(address, size):
+            self.gic.memory.write(address, value.to_bytes(8, "little")[:size])
             return
         self._access(f"write of {value:#x} to {self.where(address, size)}")
         self.bus.write(address, value, size)
 
+    def _is_ram(self, address: int, size: int) -> bool:
+        check_size(size)
+        return self.gic.memory.covers(address, size)
+
     def _device_write(self, address: int, value: int, device_id: int) -> None:
         self._access(f"device {device_id:#x} writes {value:#x} to {self.where(address, 4)}")
-        if self.gic.memory.covers(address, 4):
+        if self._is_ram(address, 4):
             self.gic.memory.write(address, value.to_bytes(4, "little"))
         else:
             self._devices.write(address, value, 4, device_id=device_id)
@@ -132,13 +137,10 @@ class Host:
 
     def _set_line(self, pe: int, intid: int, level: int) -> None:
         self._access(f"the input of INTID {intid} of PE {pe} goes {'high' if level else 'low'}")
-        try:
-            if intid < FIRST_SPI:
-                self._redistributor(pe).set_line(intid, bool(level))
-            else:
-                self.gic.distributor.set_line(intid, bool(level))
-        except ValueError as reason:
-            raise DriverEnded(str(reason)) from None
+        if intid < FIRST_SPI:
+            self._redistributor(pe).set_line(intid, bool(level))
+        else:
+            self.gic.distributor.set_line(intid, bool(level))
 
     def _acknowledge(self, pe: int) -> int:
         return self._take(pe, virtual=False)
@@ -155,7 +157,7 @@ class Host:
 
     def _redistributor(self, pe: int) -> Redistributor:
         if pe >= len(self.gic.redistributors):
-            raise DriverEnded(f"there is no PE {pe}: PEs are 0 to {len(self.gic.redistributors) - 1}")
+            raise ValueError(f"there is no PE {pe}: PEs are 0 to {len(self.gic.redistributors) - 1}")
         return self.gic.redistributors[pe]
 
     def _cpu(self, pe: int) -> CpuInterface:

@@ -33,7 +33,7 @@ from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CTLR
-from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER, SGI_FRAME, VLPI_FRAME
+from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
 from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.acknowledges import Acknowledges
@@ -156,9 +156,6 @@ class Replayer:
             self._queue.rebase()
 
     def _redistributor_write(self, event: RedistributorWrite) -> None:
-        """The SGI_base frame is passed over: it holds no LPI."""
-        if SGI_FRAME <= event.offset < VLPI_FRAME:
-            return
         number = self._processors[event.cpu]
         self._written.add((f"GICR{number}", event.offset & -8))
         redistributor = self.gic.redistributors[number]

@@ -140,13 +140,13 @@ def test_ppis_are_those_of_one_pe(redistributor):
 
 @pytest.mark.parametrize("intid", [-1, 0, 31, 320, 1019, 1023, 8192])
 def test_what_is_no_spi_has_no_input(intid):
-    with pytest.raises(ValueError, match=f"{intid} is no SPI, which are 32 to 319"):
+    with pytest.raises(ValueError, match=f"the SPI is {intid}, not from 32 to 319"):
         Gic(GicConfig(), GuestMemory(0, PAGE_BYTES)).distributor.set_line(intid, True)
 
 
 @pytest.mark.parametrize("intid", [-1, 0, 15, 32, 1056])
 def test_what_is_no_ppi_has_no_input(intid):
-    with pytest.raises(ValueError, match=f"{intid} is no PPI, which are 16 to 31"):
+    with pytest.raises(ValueError, match=f"the PPI is {intid}, not from 16 to 31"):
         Gic(GicConfig(), GuestMemory(0, PAGE_BYTES)).redistributors[0].set_line(intid, True)
 
 

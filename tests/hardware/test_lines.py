@@ -240,6 +240,25 @@ def test_a_callback_that_fails_loses_nothing(pes):
     assert pes.told() == [(0, IRQ, True), (2, IRQ, True), (3, IRQ, True)]
 
 
+def test_callbacks_that_never_settle_are_told_so(pes):
+    """Each change makes the next; a change that comes after is told as ever."""
+    circle = [True]
+
+    def toggle(pe: int, line: Line, level: bool) -> None:
+        if circle:
+            pes.line(PPI, not level)
+
+    pes.gic.on_line(toggle)
+    with pytest.raises(
+        RuntimeError, match=r"^Gic\.on_line: callbacks go on changing lines: 65536 changes came of one$"
+    ):
+        pes.line(PPI, True)
+    circle.clear()
+    pes.told()
+    pes.line(PPI, True, pe=3)
+    assert pes.told()[-1] == (3, IRQ, True)
+
+
 def test_everyone_is_told_and_of_nothing_that_was_before():
     pes = Pes()
     pes.line(PPI, True)

@@ -185,7 +185,7 @@ def test_read_of_a_write_only_register_is_zero_and_noted(entry, architecture):
 @walk("RW", "RO", "WO")
 def test_halves_of_64_bit_registers_and_no_other_width(entry, architecture):
     face, size = face_of(entry, architecture), entry.bits // 8
-    for wrong in {1, 2, 4, 8, 16} - {size, 4} - ({1} if "_IPRIORITYR" in entry.name else set()):
+    for wrong in {1, 2, 4, 8} - {size, 4} - ({1} if "_IPRIORITYR" in entry.name else set()):
         assert face.read(entry.offset, wrong) == 0
         if (entry.name, wrong) != ("GITS_TRANSLATER", 2):
             face.write(entry.offset, ONES, wrong)
@@ -248,7 +248,7 @@ def test_half_a_write_changes_half_the_register(part):
     """Both ways, and whatever the upper bits of the value are."""
     entry = register("GITS_CBASER")
     face = face_of(entry, "4.1")
-    for value in (ONES, ONES << 32):
+    for value in (ONES, ONES << 32 & ONES):
         face.write(entry.offset + part, value, 4)
         written = ALL_ONES["GITS_CBASER"] if value & 1 else 0
         assert face.read(entry.offset) == written & 0xFFFF_FFFF << 8 * part

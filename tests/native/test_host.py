@@ -165,8 +165,11 @@ def test_system_registers_and_inputs(tmp_path, gic):
         ("gic_read_sysreg(0, GIC_SYSREG(3, 7, 15, 15, 7));", "0xffff"),
         ("gic_guest_write_sysreg(0, GIC_ICC_SGI1R_EL1, 0);", "ICC_SGI1R_EL1 cannot be written"),
         ("gic_read_sysreg(4, GIC_ICC_IAR1_EL1);", "there is no PE 4"),
-        ("gic_set_line(0, 15, 1);", "15 is no PPI"),
-        ("gic_set_line(0, 1020, 1);", "1020 is no SPI"),
+        ("gic_host.read(gic_machine()->its, 3);", "an access of 3 bytes"),
+        ("gic_host.read(gic_machine()->ram, 16);", "an access of 16 bytes"),
+        ("gic_host.write(gic_machine()->ram, 0, 0xffffffff);", "an access of 4294967295 bytes"),
+        ("gic_set_line(0, 15, 1);", "the PPI is 15, not from 16 to 31"),
+        ("gic_set_line(0, 1020, 1);", "the SPI is 1020, not from 32 to 319"),
     ],
 )
 def test_what_no_pe_has(tmp_path, gic, call, said):

@@ -13,6 +13,7 @@ import pytest
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.images.segments import Segment
+from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.replay import replay, survey
 from gicmodel.replay.replayer import MOST_NAMES, Replayer
 from tests.images.qemu_trace.places import DATA
@@ -207,12 +208,26 @@ def test_a_trace_may_come_through_a_pipe(running, tmp_path):
     writer.join()
 
 
-def ram_of(log):
-    """What the model itself leaves in RAM."""
+def fed(log):
+    """What has been fed all of a trace."""
     path = log.write()
     replayer = Replayer(path, survey(path), None)
     for event in read_trace(path):
         replayer.feed(event)
+    return replayer
+
+
+def test_sgis_and_ppis_are_set_up_as_the_trace_has_it(running):
+    running.redistributor(0x1_0100, 1 << 27, 4)
+    running.redistributor(0x1_041B, 0xA0, 1)
+    registers = NamedRegisters(fed(running).gic.redistributors[0], "4.0")
+    assert registers.read("GICR_ISENABLER0") == 1 << 27
+    assert registers.read("GICR_IPRIORITYR6") == 0xA0 << 24
+
+
+def ram_of(log):
+    """What the model itself leaves in RAM."""
+    replayer = fed(log)
     return np.array(replayer.memory.read(0x4010_0000, 0x10_0000), copy=True)
 
 

@@ -159,10 +159,15 @@ class Form(NamedTuple):
     build: Callable[[int, dict[str, int]], Event]
 
 
+_NUMBER = r"0x[0-9a-f]{1,16}|0|[1-9]\d{0,18}"
+_SIZES = "[1248]"
+"""Of an access, in bytes."""
+
+
 def _form(template: str, build: Callable[[int, dict[str, int]], Event]) -> Form:
     parts = re.split(r"\{(\w+)\}", template)
     parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [rf"(?P<{name}>0x[0-9a-f]{{1,16}}|0|[1-9]\d{{0,18}})" for name in parts[1::2]]
+    parts[1::2] = [rf"(?P<{name}>{_SIZES if name == 'size' else _NUMBER})" for name in parts[1::2]]
     return Form(template, re.compile("".join(parts)), build)
 
 
@@ -210,7 +215,7 @@ _COMMANDS = {
 }
 
 _ITE = "valid {valid} inttype {inttype} intid {intid} ICID {ICID} vPEID {vPEID} doorbell {doorbell}"
-_DTE = "valid {valid} size {size} ITTaddr {ITTaddr}"
+_DTE = "valid {valid} size {Size} ITTaddr {ITTaddr}"
 _VTE = "valid {valid} VPTsize {VPTsize} VPTaddr {VPTaddr} RDbase {RDbase}"
 _TABLE_ACCESSES = {
     "gicv3_its_cte_read": "GICv3 ITS: Collection Table read for ICID {ICID}: valid {valid} RDBase {RDbase}",

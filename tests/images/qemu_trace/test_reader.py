@@ -89,7 +89,7 @@ def test_a_line_is_a_typed_event(events, line, event):
 @pytest.mark.parametrize("name", sorted(FORMS))
 def test_every_declared_form_reads_its_own_text(events, name):
     numbers = iter(range(1, 99))
-    text = re.sub(r"\{\w+\}", lambda _: hex(next(numbers)), FORMS[name].template)
+    text = re.sub(r"\{\w+\}", lambda _: hex(next(numbers)), FORMS[name].template.replace("{size}", "4"))
     (event,) = events(f"{name} {text}\n")
     assert not isinstance(event, Unknown)
     (other,) = events(f"{name.replace('gicv3', 'gicv9')} {text}\n")
@@ -106,6 +106,12 @@ def test_a_known_event_with_other_text_names_its_line(events, name):
 def test_a_number_that_qemu_would_not_print_is_malformed(events, number):
     with pytest.raises(UnusableInput, match="line 1"):
         events(f"gicv3_its_write GICv3 ITS write: offset 0x88 data {number} size 4\n")
+
+
+@pytest.mark.parametrize("size", ["0", "3", "5", "16", "0x4", 18 * "9"])
+def test_no_access_has_another_size(events, size):
+    with pytest.raises(UnusableInput, match=r"line 1: gicv3_its_write must read .*size {size}"):
+        events(f"gicv3_its_write GICv3 ITS write: offset 0x88 data 0x0 size {size}\n")
 
 
 def test_a_truncated_last_line_is_malformed(events):
