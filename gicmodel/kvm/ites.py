@@ -24,7 +24,7 @@ class Ites(Mapping[int, Ite]):
     """Events by EventID, ascending. `columns` is int64 [3, n]: the fields of `Ite`, `lpi` and `icid` to be written."""
 
     def __init__(self) -> None:
-        self._columns: NDArray[np.int64] = np.zeros((len(Ite._fields), 4), np.int64)
+        self._columns: NDArray[np.int64] = np.zeros((len(Ite._fields), 0), np.int64)
         self._count = 0
 
     @classmethod
@@ -73,7 +73,8 @@ class Ites(Mapping[int, Ite]):
     def add(self, ite: Ite) -> None:
         """One more event."""
         if self._count == self._columns.shape[1]:
-            self._columns = np.concatenate((self._columns, np.zeros_like(self._columns)), axis=1)
+            room = np.zeros((len(Ite._fields), max(4, self._count)), np.int64)
+            self._columns = np.concatenate((self._columns, room), axis=1)
         place = self._place(ite.event_id)
         if place < self._count:
             self._columns[:, place + 1 : self._count + 1] = self._columns[:, place : self._count]

@@ -143,6 +143,11 @@ def test_honest_tables_are_not_taken_one_by_one(level2, monkeypatch):
     guest.its.restore_tables()
     assert calls == [2]
     assert guest.mappings() == before
+    guest.enable_its()
+    guest.mapti(FAR - 1, 7, 8300, 2)
+    guest.mapti(1, 0, 8301, 2)
+    events, _ = guest.mappings()
+    assert {event: events[event] for event in events.keys() - before[0]} == {(FAR - 1, 7): (8300, 2), (1, 0): (8301, 2)}
 
 
 def test_a_pending_table_over_the_configuration_table_is_taken_one_by_one(monkeypatch):
