@@ -5,6 +5,7 @@ cover_letter.py DIRECTORY [3|4.0|4.1]: DIRECTORY has the unpacked package of an 
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from gicmodel.board import Board, Ending, new_gic
@@ -25,10 +26,10 @@ def archive(package: Path) -> bytes:
     return initramfs({"/init": PROGRAM.read_bytes(), **modules})
 
 
-def boot(package: Path, **choices: object) -> tuple[Board, str]:
+def boot(package: Path, trace: Callable[[str], object] | None = None, **choices: object) -> tuple[Board, str]:
     """A board that has run the program to its end, and the console."""
     console = bytearray()
-    board = Board(new_gic(GicConfig(**choices), 512 << 20), el2=True, send=console.append)
+    board = Board(new_gic(GicConfig(**choices), 512 << 20), el2=True, send=console.append, trace=trace)
     program = read_program(next(package.glob("boot/vmlinuz-*")), board.memory.base)
     tree, start, end = place(program, board.memory, (PROGRAM, archive(package)))
     board.memory.write(tree, board.device_tree(APPEND, (start, end)))

@@ -54,6 +54,8 @@ Fixed choices, where no public source states the rule
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Literal, Self, TypeGuard, get_args
 
@@ -250,6 +252,23 @@ class GicConfig:
         }
         return cls(**(profile | choices))  # type: ignore[arg-type]
 
+    @classmethod
+    def of_choices(cls, choices: Iterable[str], **given: object) -> Self:
+        """The configuration of FIELD=VALUE, over what is `given`. Raises ValueError for what there is not."""
+        defaults = {field.name: field.default for field in fields(cls)}
+        for choice in choices:
+            name, equals, text = choice.partition("=")
+            if not equals or name not in defaults:
+                raise ValueError(f"{choice}: FIELD=VALUE, with FIELD one of {', '.join(sorted(defaults))}")
+            given[name] = _value(defaults[name], text)
+        return cls(**given)  # type: ignore[arg-type]
+
+    @property
+    def choices(self) -> list[str]:
+        """What `of_choices` makes it again of."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return [f"{name}={str(value).lower()}" for name, value in values.items()]
+
     @property
     def virtual(self) -> bool:
         """GITS_TYPER.Virtual: the architecture has vLPIs."""
@@ -298,6 +317,17 @@ class GicConfig:
 def power_of_two(number: int) -> int:
     """The smallest power of two that is not below a number from 1."""
     return 1 << (number - 1).bit_length()
+
+
+def _value(default: object, text: str) -> object:
+    """A value as the field's own are; what is none stays text, for GicConfig to say what is wrong with it."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text, text)
+    if default is None and text == "none":
+        return None
+    with suppress(ValueError):
+        return int(text, 0) if isinstance(default, int) or default is None else text
+    return text
 
 
 def _check(name: str, value: object, truth: bool) -> None:

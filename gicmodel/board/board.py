@@ -27,6 +27,7 @@ from gicmodel.board.interface import Interface
 from gicmodel.board.pci import Msix
 from gicmodel.board.pl011 import Pl011
 from gicmodel.board.smmu import SMMU, Smmu
+from gicmodel.board.trace import Trace
 from gicmodel.board.watch import Watch
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
@@ -60,20 +61,28 @@ class Ending(Enum):
 class Board:
     """A machine around a GIC and its RAM, which `new_gic` makes; EL2 is the software's with `el2`.
 
-    `send` gets each octet of the console. Devices can be added until PEs are made.
+    `send` gets each octet of the console, `trace` each line that `gicmodel replay` reads. Devices can be added
+    until PEs are made.
 
     Raises:
-        UnusableInput: unicorn is not the release that the board knows, or devices overlap.
+        UnusableInput: unicorn is not the release that the board knows, devices overlap, or the GIC cannot be traced.
     """
 
-    def __init__(self, gic: Gic, *, el2: bool = False, send: Callable[[int], None] = lambda octet: None) -> None:
+    def __init__(
+        self,
+        gic: Gic,
+        *,
+        el2: bool = False,
+        send: Callable[[int], None] = lambda octet: None,
+        trace: Callable[[str], object] | None = None,
+    ) -> None:
         config = gic.config
         self.config = config
         self.el2 = el2
         self.gic = gic
         self.memory = gic.memory
         self.bus = Bus(gic, its_base=addresses.ITS_BASE)
-        self.watch = Watch(gic)
+        self.watch = Watch(gic, None if trace is None else Trace(gic, trace))
         self.cells: Cells = np.zeros(FIRST_ROW + PE_WORDS * config.redistributors, np.uint64)
         self.cells[BOARD.pes], self.cells[BOARD.el2] = config.redistributors, el2
         self.cells[BOARD.pfr0] = _pfr0(config, el2)
@@ -105,7 +114,7 @@ class Board:
         if place is not None:
             self.watch.message(device_id, data)
             with suppress(ExternalAbort):
-                self.bus.write(place, data, 4, device_id=device_id)
+                self.frames.message(device_id, place, data)
 
     def device_tree(self, bootargs: str, initrd: tuple[int, int] | None = None) -> bytes:
         """What describes the board, flattened. `initrd` is from where to where one is."""
@@ -192,12 +201,12 @@ class Board:
                 self.ending, self.reason = Ending.BROKEN, str(error)
             self.frames.settle()
             if stepping:
-                self.gic.step()
+                self.watch.step()
         return ran
 
     def _idle(self) -> float:
         """All PEs wait: go on to the next timer. The seconds until then; infinity: there is none."""
-        if self.config.commands_per_step is not None and self.gic.step():
+        if self.config.commands_per_step is not None and self.watch.step():
             return 0.0
         dues = [due for cpu in self.cpus if cpu.is_on and (due := self.timers[cpu.number].next()) is not None]
         if not dues:

@@ -51,7 +51,10 @@ class Frames:
     def read(self, address: int, size: int) -> int:
         """A register, or half of one."""
         self.settle()
-        return self.bus.read(address, size)
+        region = self.bus.region(address, size)
+        value = region.face.read(address - region.base, size)
+        self._watch.reads(region, address - region.base, value, size)
+        return value
 
     def write(self, address: int, value: int, size: int) -> None:
         """A register, or half of one."""
@@ -77,10 +80,14 @@ class Frames:
         region = self.bus.region(address, HALF)
         return address - region.base in _WIDE[region.name.rstrip("0123456789")]
 
-    def _write(self, address: int, value: int, size: int) -> None:
+    def message(self, device_id: int, address: int, data: int) -> None:
+        """A device's write of 32 bits."""
+        self._write(address, data, HALF, device_id)
+
+    def _write(self, address: int, value: int, size: int, device_id: int = 0) -> None:
         region = self.bus.region(address, size)
-        self._watch.wrote(region, address - region.base, value, size)
-        self.bus.write(address, value, size)
+        with self._watch.writing(region, address - region.base, value, size, device_id):
+            self.bus.write(address, value, size, device_id=device_id)
 
 
 class Window:

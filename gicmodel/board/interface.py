@@ -21,7 +21,7 @@ _SGIS = {encoding(f"ICC_{name}_EL1") for name in ("SGI0R", "SGI1R", "ASGI1R")}
 _SRE_EL1, _SRE_EL2, _DIR = (encoding(f"ICC_{name}") for name in ("SRE_EL1", "SRE_EL2", "DIR_EL1"))
 _HCR = packed(3, 4, 12, 11, 0)
 """ICH_HCR_EL2."""
-_ACKNOWLEDGES = {encoding("ICC_IAR0_EL1"), encoding("ICC_IAR1_EL1")}
+_ACKNOWLEDGES = {encoding(f"ICC_IAR{group}_EL1"): group for group in (0, 1)}
 _SRE_ENABLE = 1 << 3
 _TC, _TALL0, _TALL1, _TDIR = 1 << 10, 1 << 11, 1 << 12, 1 << 14
 """ICH_HCR_EL2."""
@@ -55,7 +55,7 @@ class Interface:
         except UndefinedRegister:
             return _UNDEFINED
         if encoding in _ACKNOWLEDGES:
-            self._watch.acknowledged(pe.number, result, virtual)
+            self._watch.acknowledged(pe.number, result, _ACKNOWLEDGES[encoding], virtual)
         return Verdict.DONE, result
 
 

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from gicmodel.board.queue import UNKNOWN, Queue, decoded
+from gicmodel.board.trace import Trace
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
-from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
+from gicmodel.layouts.registers.its import GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
-from gicmodel.memory import ExternalAbort
 
-PAGE_BYTES = 4096
-_CBASER, _CWRITER = (register(f"GITS_{name}").offset for name in ("CBASER", "CWRITER"))
+_CWRITER = register("GITS_CWRITER").offset
 _VPENDBASER = register("GICR_VPENDBASER", "4.1").offset
 _VALID = GICR_VPENDBASER.pack(Valid=1)
 _SPECIAL = range(1020, 1024)
@@ -30,9 +31,13 @@ _DOORBELLS = {
 
 
 class Watch:
-    """Counts by kind. `interrupts`: acknowledged ones, by (kind, PE). `doorbells`: the INTIDs that commands gave."""
+    """Counts by kind. `interrupts`: acknowledged ones, by (kind, PE). `doorbells`: the INTIDs that commands gave.
 
-    def __init__(self, gic: Gic) -> None:
+    What happens goes into the `trace`, too, if there is one.
+    """
+
+    def __init__(self, gic: Gic, trace: Trace | None = None) -> None:
+        self.trace = trace
         self.commands: Counter[str] = Counter()
         self.interrupts: Counter[tuple[str, int]] = Counter()
         self.residencies: Counter[int] = Counter()
@@ -40,18 +45,39 @@ class Watch:
         self._gic = gic
         self.doorbells: set[int] = set()
 
-    def wrote(self, region: Region, offset: int, value: int, size: int) -> None:
-        """Software is about to write a register."""
-        if region.name.startswith("GITS"):
-            if offset == _CWRITER:
-                self._queue(region, GITS_CWRITER.unpack(value)["Offset"])
+    def reads(self, region: Region, offset: int, value: int, size: int) -> None:
+        """Software has read a register."""
+        if self.trace is not None:
+            self.trace.read(region, offset, value, size)
+
+    @contextmanager
+    def writing(self, region: Region, offset: int, value: int, size: int, device_id: int) -> Iterator[None]:
+        """In the block software, or a device, writes a register."""
+        if region.its is not None and offset == _CWRITER:
+            self._count_commands(region, GITS_CWRITER.unpack(value)["Offset"])
         elif offset in (_VPENDBASER, _VPENDBASER + 4) and region.name.startswith("GICR"):
             self._vpendbaser(region, value << (0 if size == 8 or offset == _VPENDBASER else 32))
+        if self.trace is not None:
+            self.trace.write(region, offset, value, size, device_id)
+        yield
+        if self.trace is not None:
+            self.trace.written(region, offset)
 
-    def acknowledged(self, pe: int, intid: int, virtual: bool) -> None:
-        """A PE has read ICC_IAR<n> or ICV_IAR<n>."""
+    def acknowledged(self, pe: int, intid: int, group: int, virtual: bool) -> None:
+        """A PE has read ICC_IAR<group> or ICV_IAR<group>."""
         if intid not in _SPECIAL:
             self.interrupts[("virtual " if virtual else "") + self._kind(intid, virtual), pe] += 1
+        if self.trace is not None:
+            self.trace.acknowledged(pe, intid, group, virtual)
+
+    def step(self) -> int:
+        """Let the GIC go on by a step; how many commands it has executed."""
+        if self.trace is not None:
+            self.trace.before_step()
+        executed = self._gic.step()
+        if self.trace is not None:
+            self.trace.stepped()
+        return executed
 
     def message(self, device_id: int, data: int) -> None:
         """A device has sent an MSI."""
@@ -79,21 +105,12 @@ class Watch:
         if value & ~region.face.read(_VPENDBASER, 8) & _VALID:
             self.residencies[int(region.name.removeprefix("GICR"))] += 1
 
-    def _queue(self, region: Region, end: int) -> None:
+    def _count_commands(self, region: Region, end: int) -> None:
         """Count the commands from where GITS_CWRITER is to where it will be."""
-        cbaser = GITS_CBASER.unpack(region.face.read(_CBASER, 8))
-        size = (cbaser["Size"] + 1) * PAGE_BYTES
-        at, base = GITS_CWRITER.unpack(region.face.read(_CWRITER, 8))["Offset"], cbaser["Physical_Address"]
-        while at != end and end < size and at < size:
-            self._count(base + at)
-            at = (at + COMMAND_BYTES) % size
-
-    def _count(self, address: int) -> None:
-        try:
-            words = [self._gic.memory.read_u64(address + 8 * n) for n in range(4)]
-            name, fields = decode_command(words, self._gic.config.architecture)
-        except (ExternalAbort, ValueError):
-            name, fields = "unknown", {}
-        self.commands[name] += 1
-        if name in _DOORBELLS:
-            self.doorbells.add(fields.get(_DOORBELLS[name], 0))
+        queue = Queue(self._gic, int(region.name.removeprefix("GITS")))
+        for offset in queue.offsets(queue.registers("CWRITER")["Offset"], end):
+            words = queue.words(offset)
+            name, fields = (UNKNOWN, {}) if words is None else decoded(words, self._gic.config.architecture)
+            self.commands[name] += 1
+            if name in _DOORBELLS:
+                self.doorbells.add(fields.get(_DOORBELLS[name], 0))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.terminal import Console
 from gicmodel.config import ARCHITECTURES, GicConfig
 from gicmodel.errors import UnusableInput
+from gicmodel.images.files import replacing
 
 if TYPE_CHECKING:
     from gicmodel.board import Board, Ending
@@ -86,6 +88,7 @@ class Pattern(click.ParamType["re.Pattern[bytes]"]):
 )
 @click.option("--expect", type=Pattern(), metavar="REGEX", help="End when the console shows it.")
 @click.option("--timeout", type=Real(0), default=math.inf, metavar="SECONDS", help="End after so many seconds.")
+@click.option("--trace", metavar="FILE", type=ResultFile(), help="Write what `gicmodel replay` reads to FILE.")
 @click.option("--snapshot", metavar="FILE", type=ResultFile(), help="Write the whole board to FILE at the end.")
 @click.option(
     "--resume", metavar="FILE", type=click.Path(path_type=Path), help="Instead of IMAGE: go on with a board in FILE."
@@ -106,6 +109,7 @@ def command(
     choices: tuple[str, ...],
     expect: re.Pattern[bytes] | None,
     timeout: float,
+    trace: Path | None,
     snapshot: Path | None,
     resume: Path | None,
     results: Results,
@@ -129,15 +133,29 @@ def command(
     _require_extra()
     choose_engine(engine, SAVED_SECONDS, not no_progress)
     console = Console((sys.stderr if results.as_json else sys.stdout).buffer)
-    board = resumed(resume, console) if resume else started(image, initrd, append, config, memory, el2, console)
-    run = Run(board, console)
-    run.run(timeout, expect)
+    with tracing(trace) as write:
+        if resume is None:
+            board = started(image, initrd, append, config, memory, el2, console, write)
+        else:
+            board = resumed(resume, console)
+        run = Run(board, console)
+        run.run(timeout, expect)
     if snapshot is not None:
         from gicmodel.board.snapshot import save_board
 
         save_board(board, snapshot)
     results.publish(run.to_json(), run.show)
     ctx.exit(0 if run.is_good(expect) else 1)
+
+
+@contextmanager
+def tracing(file: Path | None) -> Iterator[Callable[[str], object] | None]:
+    """What writes a line of the trace, if there is to be one. Raises UnusableInput: it cannot be written."""
+    if file is None:
+        yield None
+        return
+    with replacing(file) as target:
+        yield lambda line: target.write(f"{line}\n".encode())
 
 
 def started(
@@ -148,6 +166,7 @@ def started(
     memory: int,
     el2: bool,
     console: Console,
+    trace: Callable[[str], object] | None,
 ) -> Board:
     """A board with all in RAM, whose first PE is on. Raises UnusableInput."""
     # The kernels come with this, and numba.
@@ -156,7 +175,7 @@ def started(
 
     assert image is not None
     try:
-        board = Board(new_gic(config, memory), el2=el2, send=console.send)
+        board = Board(new_gic(config, memory), el2=el2, send=console.send, trace=trace)
     except ValueError as error:
         raise UnusableInput(str(error)) from None
     program = read_program(image, board.memory.base)
@@ -255,8 +274,8 @@ def _show_counts(what: str, counts: dict[str, int]) -> None:
 
 
 def _refuse_given(ctx: click.Context) -> None:
-    """A board that goes on is as it was: options that say what it is like contradict it."""
-    for name in ("initrd", "append", "cpus", "memory", "el2", "architecture", "choices"):
+    """A board that goes on is as it was: options that say what it is like contradict it. A trace is from power-on."""
+    for name in ("initrd", "append", "cpus", "memory", "el2", "architecture", "choices", "trace"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--resume goes on with the board in the file: no --{_OPTIONS.get(name, name)}")
 
@@ -271,28 +290,7 @@ def _require_extra() -> None:
 
 def _config(choices: tuple[str, ...], **given: Any) -> GicConfig:
     """The configuration of options; UnusableInput for a field or a value that there is not."""
-    values = dict(given)
-    kinds = {field.name: field.default for field in dataclasses.fields(GicConfig)}
-    for choice in choices:
-        name, equals, text = choice.partition("=")
-        if not equals or name not in kinds:
-            raise UnusableInput(f"--config {choice}: FIELD=VALUE, with FIELD one of {', '.join(sorted(kinds))}")
-        values[name] = _value(name, kinds[name], text)
     try:
-        return GicConfig(**values)
+        return GicConfig.of_choices(choices, **given)
     except ValueError as error:
-        raise UnusableInput(str(error)) from None
-
-
-def _value(name: str, default: object, text: str) -> object:
-    """A value as the field's own are; GicConfig says what is wrong with one that is none."""
-    if isinstance(default, bool):
-        return {"true": True, "false": False}.get(text, text)
-    if default is None and text == "none":
-        return None
-    if isinstance(default, int) or default is None:
-        try:
-            return int(text, 0)
-        except ValueError:
-            return text
-    return text
+        raise UnusableInput(f"--config {error}") from None

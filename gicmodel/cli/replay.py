@@ -14,8 +14,7 @@ from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted
-from gicmodel.images.registers import read_registers
-from gicmodel.images.segments import read_image
+from gicmodel.images.sources import read_dump, read_registers
 
 if TYPE_CHECKING:
     from gicmodel.replay import Outcome
@@ -27,8 +26,8 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(name="replay")
 @click.argument("trace", type=_EXISTING)
-@click.option("--compare", "image", type=_EXISTING, help="RAM at the end of the trace: an ELF core.")
-@click.option("--registers", type=_EXISTING, help="Registers at the end of the trace: a TOML file; compared, too.")
+@click.option("--compare", "image", type=_EXISTING, help="RAM at the end of the trace: an ELF core, or a snapshot.")
+@click.option("--registers", type=_EXISTING, help="Registers then: a TOML file, or a snapshot; compared, too.")
 @json_options
 @click.option("--progress/--no-progress", default=True, help="Show a bar on standard error if that is a terminal.")
 @engine_option
@@ -42,7 +41,7 @@ def command(
     progress: bool,
     engine: str | None,
 ) -> None:
-    """Feed TRACE, QEMU's GICv3 trace of a machine from power-on, to the model.
+    """Feed TRACE, QEMU's GICv3 trace of a machine from power-on or that of `gicmodel boot`, to the model.
 
     TRACE holds the events gicv3_its_*, gicv3_redist_*, gicv3_icc_iar1_read and gicv3_icv_iar_read, as QEMU's log
     backend prints them, with or without time stamps; .xz, .gz and .zst files are unpacked. Every acknowledged LPI must
@@ -56,11 +55,11 @@ def command(
     # The kernels come with this, and numba on the compiled engine.
     from gicmodel.replay import replay
 
-    segments = None if image is None else read_image(image)
+    dump = None if image is None else read_dump(image)
     values = None if registers is None else read_registers(registers)
     try:
         with Watcher(enabled=progress) as watcher:
-            outcome = replay(trace, segments, values, partial(watcher.progress, "replaying"))
+            outcome = replay(trace, dump, values, partial(watcher.progress, "replaying"))
     except Interrupted as stop:
         results.publish(stop.so_far.to_json() | {"interrupted": True}, partial(_show, stop.so_far))
         raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.images.qemu_trace.events import Acknowledge
 from gicmodel.lab.tables import events_of, table_of
-from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, VTE
+from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
@@ -47,7 +47,7 @@ class Acknowledges:
 
     def has_lpis(self, event: Acknowledge) -> bool:
         """Whether LPIs are enabled in the redistributor of the PE that acknowledged."""
-        return bool(NamedRegisters(self._redistributor(event), "4.0").fields("GICR_CTLR")["EnableLPIs"])
+        return bool(NamedRegisters(self._redistributor(event), "3").fields("GICR_CTLR")["EnableLPIs"])
 
     def mappings_changed(self) -> None:
         """A command may have changed which vLPIs exist."""
@@ -58,18 +58,24 @@ class Acknowledges:
 
     def _is_vlpi(self, redistributor: Redistributor, vintid: int) -> bool:
         """Whether the resident vPE has that vLPI. If not, a hypervisor injected the INTID through a list register."""
-        vpendbaser = NamedRegisters(redistributor, "4.0").fields("GICR_VPENDBASER")
+        config = self._gic.config
+        if not config.virtual:
+            return False
+        vpendbaser = NamedRegisters(redistributor, config.architecture).fields("GICR_VPENDBASER")
         if not vpendbaser["Valid"]:
             return False
         if self._vlpis is None:
             self._vlpis = set(self._mapped_vlpis())
-        return (vpendbaser["Physical_Address"], vintid) in self._vlpis
+        return (vpendbaser["vPEID" if config.v41 else "Physical_Address"], vintid) in self._vlpis
 
     def _mapped_vlpis(self) -> Iterator[tuple[int, int]]:
-        """(address of the VPT, vINTID) of every event that is mapped to a vLPI of a mapped vPE."""
-        its = self._gic.its[0]
-        vpe_ids, vtes = table_of(its, TableType.VPES, self._memory, VTE)
-        vpts = dict(zip(vpe_ids.tolist(), vtes["VPT_addr"].tolist(), strict=True))
+        """(what GICR_VPENDBASER says of the vPE, vINTID) of every event that is mapped to a vLPI of a mapped vPE.
+
+        That is its vPEID, or in GICv4.0 the address of its VPT.
+        """
+        its, v41 = self._gic.its[0], self._gic.config.v41
+        vpe_ids, vtes = table_of(its, TableType.VPES, self._memory, VPE_CONFIGURATION if v41 else VTE)
+        vpts = dict(zip(vpe_ids.tolist(), (vpe_ids if v41 else vtes["VPT_addr"]).tolist(), strict=True))
         for dte in table_of(its, TableType.DEVICES, self._memory, DTE)[1] if vpts else ():
             _, ites = events_of(self._memory, int(dte["ITT_addr"]), int(dte["Size"]) + 1)
             for ite in ites[ites["IntType"] == INTTYPE_VIRTUAL]:

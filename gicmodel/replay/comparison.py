@@ -16,7 +16,7 @@ from gicmodel.hardware import Gic, Its, Redistributor
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers import Registers
 from gicmodel.lab.tables import TableInRam, table_of
-from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VTE
+from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters, register
@@ -112,6 +112,14 @@ def _not_in(excluded: list[Place], address: int, length: int) -> NDArray[np.bool
     return compared
 
 
+def _vpe_layout(gic: Gic) -> Layout:
+    return VPE_CONFIGURATION if gic.config.v41 else VTE
+
+
+def _vpes(gic: Gic) -> Iterator[Place]:
+    return _entries(TableType.VPES, _vpe_layout(gic), gic)
+
+
 def _entries(kind: TableType, layout: Layout, gic: Gic) -> Iterator[Place]:
     table = TableInRam.of(gic.its[0], kind)
     if table is not None:
@@ -124,7 +132,7 @@ def _itts(gic: Gic) -> Iterator[Place]:
 
 
 def _vpts(gic: Gic) -> Iterator[Place]:
-    for vte in table_of(gic.its[0], TableType.VPES, gic.memory, VTE)[1]:
+    for vte in table_of(gic.its[0], TableType.VPES, gic.memory, _vpe_layout(gic))[1]:
         yield from _in_ram(gic, int(vte["VPT_addr"]), table_bytes(int(vte["VPT_size"]) + 1))
 
 
@@ -145,7 +153,7 @@ _PLACES: dict[str, Callable[[Gic], Iterator[Place]]] = {
     "device_table": partial(_entries, TableType.DEVICES, DTE),
     "itts": _itts,
     "collection_table": partial(_entries, TableType.COLLECTIONS, CTE),
-    "vpe_table": partial(_entries, TableType.VPES, VTE),
+    "vpe_table": _vpes,
     "lpi_pending_tables": _pending_tables,
     "vpts": _vpts,
 }

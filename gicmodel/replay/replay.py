@@ -7,7 +7,7 @@ then neither what agrees nor what differs means anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -18,7 +18,6 @@ from gicmodel.images.files import opened_whole
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.images.qemu_trace.events import Acknowledge, Command, ItsWrite, Msi, RedistributorWrite, UnknownCommand
 from gicmodel.images.registers import Registers
-from gicmodel.images.segments import Segment
 from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.comparison import Compared, check_image, compare_registers, compare_tables
 from gicmodel.replay.replayer import Replayer
@@ -32,14 +31,15 @@ _EVENTS_A_REPORT = 1024
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replay found. `not_pending` are the acknowledges of interrupts that the model did not hold pending;
+    """What a replay found. Commands are by mnemonic; `not_pending` are the acknowledges of interrupts that
+    the model did not hold pending;
     `unknown` counts the lines that are no known event, by name; `compared` is empty without an image. `partial` are
     the reasons why the trace is not all that happened, so that what was found proves nothing; `unjudged` is what was
     not looked at, so that equality proves nothing."""
 
     traced: Survey
     events: int
-    commands: int
+    commands_by_kind: dict[str, int]
     msis: int
     acknowledges: int
     not_pending: tuple[Acknowledge, ...]
@@ -47,6 +47,11 @@ class Outcome:
     compared: dict[str, Compared]
     partial: tuple[str, ...]
     unjudged: tuple[str, ...]
+
+    @property
+    def commands(self) -> int:
+        """How many there were of all kinds."""
+        return sum(self.commands_by_kind.values())
 
     @property
     def verdict(self) -> Literal["equal", "different", "partial"]:
@@ -69,6 +74,7 @@ class Outcome:
             "partial": [*self.partial, *self.unjudged],
             "events": self.events,
             "commands": self.commands,
+            "commands_by_kind": dict(sorted(self.commands_by_kind.items())),
             "msis": self.msis,
             "acknowledges": self.acknowledges,
             "acknowledged_not_pending": len(self.not_pending),
@@ -83,7 +89,7 @@ class Outcome:
 
 def replay(
     trace: Path,
-    image: Sequence[Segment] | None = None,
+    image: Dump | None = None,
     registers: Registers | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -92,13 +98,12 @@ def replay(
     `image` is the machine's RAM at the end of the trace, `registers` its registers then. Raises UnusableInput, and by
     Ctrl-C Interrupted, with the outcome of what was fed.
     """
-    ram = None if image is None else Dump(image)
     with opened_whole(trace) as file:
-        traced, replayer = _fed(trace, file, ram, progress)
+        traced, replayer = _fed(trace, file, image, progress)
     replayer.finish()
     if replayer.events != traced.events:
         raise UnusableInput(f"{trace}: has {replayer.events} lines when read again and had {traced.events}: it changes")
-    return _outcome(replayer, traced, ram, registers)
+    return _outcome(replayer, traced, image, registers)
 
 
 def _fed(trace: Path, file: IO[bytes], ram: Dump | None, progress: Progress | None) -> tuple[Survey, Replayer]:
@@ -126,7 +131,7 @@ def _outcome(replayer: Replayer, traced: Survey, image: Dump | None, registers: 
     return Outcome(
         traced=traced,
         events=replayer.events,
-        commands=replayer.commands,
+        commands_by_kind=dict(replayer.commands),
         msis=replayer.msis,
         acknowledges=acknowledges.count,
         not_pending=tuple(acknowledges.not_pending),

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from gicmodel.config import FRAME_BYTES, GicConfig
+from gicmodel.config import FRAME_BYTES
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Bus
@@ -20,14 +21,17 @@ from gicmodel.images.qemu_trace.events import (
     ItsRead,
     ItsWrite,
     Msi,
+    Packet,
     ProcessCommand,
+    Ram,
     RedistributorWrite,
     TableAccess,
     Unknown,
     UnknownCommand,
 )
+from gicmodel.images.qemu_trace.packets import Words, words_of
 from gicmodel.lab.tables import table_of
-from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, OPCODES, encode
+from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
 from gicmodel.layouts.its_tables import DTE, ITE, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import table_bytes
@@ -74,17 +78,29 @@ class Late:
             yield f"line {line}: {what}: the trace began after power-on"
 
 
+class Held(NamedTuple):
+    """A command that is executed when the next event comes."""
+
+    line: int
+    words: Words
+    mnemonic: str
+    fields: dict[str, int]
+
+
 class Replayer:
-    """A GIC as QEMU's, and what has been fed to it so far. `mapped`: the tables in which commands have mapped IDs;
-    `late`: what tells that the trace began after power-on."""
+    """A GIC as the one that was traced, and what has been fed to it so far.
+
+    `commands` counts by mnemonic; `mapped`: the tables in which commands have mapped IDs; `late`: what tells that the
+    trace began after power-on.
+    """
 
     def __init__(self, path: Path, traced: Survey, image: Dump | None) -> None:
-        self.memory = GuestMemory(0, Software.memory_bytes())
-        config = GicConfig.qemu(traced.architecture, redistributors=traced.redistributors)
-        self.gic = Gic(config, self.memory)
-        self.software = Software(self.memory, image)
+        self.memory = GuestMemory(*(traced.ram or (0, Software.memory_bytes())))
+        self.gic = Gic(traced.config, self.memory)
+        self.software = Software(self.memory, image, traced.ram is not None)
         self.acknowledges = Acknowledges(self.gic, self.memory, traced.processors)
-        self.events = self.commands = self.msis = 0
+        self.commands: Counter[str] = Counter()
+        self.events = self.msis = 0
         self.unknown: Counter[str] = Counter()
         self.mapped: set[TableType] = set()
         self.late = Late()
@@ -95,7 +111,8 @@ class Replayer:
         self._bus = Bus(self.gic)
         self._regions = {region.name: region for region in self._bus.regions}
         self._queue = CommandQueue(self._its, self.memory, str(path))
-        self._held: Command | UnknownCommand | None = None
+        self._held: Held | None = None
+        self._packet: Packet | None = None
         self._written: set[tuple[str, int]] = set()
         self._zeroed: dict[int, bool] = {}
         self._line = 0
@@ -119,8 +136,11 @@ class Replayer:
             case RedistributorWrite():
                 self._redistributor_write(event)
             case Command() | UnknownCommand():
-                self.commands += 1
-                self._held = event
+                self._command(event)
+            case Packet():
+                self._packet = event
+            case Ram():
+                self._ram(event)
             case ProcessCommand():
                 self._queue.at(event.line, event.slot)
             case ItsRead(offset=offset) if offset == CREADR:
@@ -192,25 +212,34 @@ class Replayer:
             self._held = None
             self._queue.stall()
 
-    def _execute_held(self) -> None:
-        event, self._held = self._held, None
-        if event is None:
-            return
-        packet = (event.opcode, 0, 0, 0) if isinstance(event, UnknownCommand) else self._packet(event)
-        self._queue.run(event.line, packet)
-        self.acknowledges.mappings_changed()
-
-    def _packet(self, event: Command) -> tuple[int, ...]:
-        layout = COMMANDS(self._architecture)[OPCODES[event.mnemonic]]
-        fields = {name: value << int(layout[name].scale) for name, value in event.operands.items()}
+    def _ram(self, event: Ram) -> None:
         try:
-            packet = encode(event.mnemonic, self._architecture, **fields)
+            self.software.told(event)
         except ValueError as error:
             raise UnusableInput(f"{self._path}: line {event.line}: {error}") from None
-        if fields.get("V"):
-            self._maps(event.line, _MAPS[event.mnemonic])
-            self._hand_over(event.mnemonic, fields)
-        return packet
+
+    def _command(self, event: Command | UnknownCommand) -> None:
+        packet, self._packet = self._packet, None
+        try:
+            words = words_of(event, packet, self._architecture)
+        except ValueError as error:
+            raise UnusableInput(f"{self._path}: line {event.line}: {error}") from None
+        try:
+            name, fields = decode_command(words, self._architecture)
+        except ValueError:
+            name, fields = "unknown", {}
+        self.commands[name] += 1
+        self._held = Held(event.line, words, name, fields)
+
+    def _execute_held(self) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if held.fields.get("V"):
+            self._maps(held.line, _MAPS[held.mnemonic])
+            self._hand_over(held.mnemonic, held.fields)
+        self._queue.run(held.line, held.words)
+        self.acknowledges.mappings_changed()
 
     def _maps(self, line: int, kind: TableType) -> None:
         self.mapped.add(kind)

@@ -13,29 +13,36 @@ import numpy as np
 
 from gicmodel.hardware import Its, Redistributor
 from gicmodel.images.dump import Dump
+from gicmodel.images.qemu_trace.events import Ram
 from gicmodel.lab.tables import TableInRam
 from gicmodel.layouts.its_tables import ITE, LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
-from gicmodel.memory import GuestMemory
+from gicmodel.memory import ExternalAbort, GuestMemory
 
 MACHINE_BYTES = 1 << 40
 """The machine's physical addresses: QEMU's `virt` machine has 40 bits of them unless it is made larger."""
 
 INTID_BITS = 16
 _ID_BITS = 16
+MOST_TOLD = 1 << 30
+"""Bytes that lines of a trace may write to RAM."""
 _SPARE_BYTES = 1 << 20
 _LARGEST_TABLE = ITE.bytes << _ID_BITS
 
 
 class Software:
-    """The untraced half of the machine. `written` lists (address, length) of what was taken from the image."""
+    """The untraced half of the machine. `written` lists (address, length) of what was taken from the image.
 
-    def __init__(self, memory: GuestMemory, image: Dump | None) -> None:
+    Of a trace that tells what software wrote, `is_told`, nothing is taken, zeroed or laid out.
+    """
+
+    def __init__(self, memory: GuestMemory, image: Dump | None, is_told: bool) -> None:
         self.written: list[tuple[int, int]] = []
+        self._told = 0 if is_told else None
         self._memory = memory
-        self._image = image
+        self._image = None if is_told else image
         self._asked: set[tuple[int, int]] = set()
         self._spare = memory.end - len(TableType) * _SPARE_BYTES
 
@@ -44,9 +51,21 @@ class Software:
         """How much memory a replay needs: the machine's, and the spare level 2 pages."""
         return MACHINE_BYTES + len(TableType) * _SPARE_BYTES
 
+    def told(self, event: Ram) -> None:
+        """A line says what software wrote. Raises ValueError: not into RAM, or more than any software would."""
+        if self._told is None:
+            raise ValueError("a trace tells of RAM only where its first line says which model wrote it")
+        self._told += 8 * event.words
+        if self._told > MOST_TOLD:
+            raise ValueError(f"the trace writes more than {MOST_TOLD:#x} bytes to RAM")
+        try:
+            self._memory.view(event.address, event.words, "<u8")[:] = event.data
+        except ExternalAbort as abort:
+            raise ValueError(str(abort)) from None
+
     def its_enabled(self, its: Its) -> None:
         """Before GITS_CTLR.Enabled is set: the level 1 entries of the two-level tables."""
-        for kind in TableType:
+        for kind in TableType if self._told is None else ():
             table = TableInRam.of(its, kind)
             if table is not None and table.indirect:
                 self._copy(table.address, table.size)
@@ -71,7 +90,7 @@ class Software:
 
     def hand_over(self, address: int, length: int) -> None:
         """Zero memory that a command gives to the hardware for a new use, as the architecture asks of software."""
-        if length <= _LARGEST_TABLE and self._memory.covers(address, length):
+        if self._told is None and length <= _LARGEST_TABLE and self._memory.covers(address, length):
             self._memory.zero(address, length)
 
     def _copy_configuration(self, address: int, id_bits: int) -> None:

@@ -2,6 +2,7 @@
 """The cover letter by an unmodified Linux on the board, and beside what the kvm floor does for the same VM."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ needed("fdt")
 from examples.cover_letter import boot
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from tests.board import debian
+from tests.board.traces import assert_equal
 
 RAISED = (1, 4, 5, 7, 10, 15)
 INTIDS = {event: FIRST_LPI + 5 * event for event in range(16)}
@@ -37,8 +39,9 @@ def pending_table(vcpu: int, base: int = 0x4004_0000) -> list[str]:
 
 
 @pytest.mark.parametrize(("caching", "pes"), [("none", 1), ("retain", 2)])
-def test_linux_saves_what_is_pending_and_restores_it_in_another_vm(caching: str, pes: int) -> None:
-    board, console = boot(debian.root(), architecture="4.1", caching=caching, redistributors=pes)
+def test_linux_saves_what_is_pending_and_restores_it_in_another_vm(caching: str, pes: int, tmp_path: Path) -> None:
+    trace: list[str] = []
+    board, console = boot(debian.root(), trace.append, architecture="4.1", caching=caching, redistributors=pes)
     function, first, save, resume = steps(console)
     assert function[-1] == "eventfds of vectors: 3"
     assert first[-2:] == ["vCPU 0 took", "vCPU 1 took"]
@@ -55,10 +58,13 @@ def test_linux_saves_what_is_pending_and_restores_it_in_another_vm(caching: str,
     # Two VMs: each event is taken from the host (DISCARD, VMAPTI), given back, and what was pending comes by INT.
     assert board.watch.commands["VMAPTI"] == 32
     assert board.watch.commands["INT"] == len(RAISED)
+    assert_equal(board, trace, tmp_path / "trace")
 
 
-def test_on_gicv4_0_linux_refuses_to_save() -> None:
-    board, console = boot(debian.root(), architecture="4.0")
+def test_on_gicv4_0_linux_refuses_to_save(tmp_path: Path) -> None:
+    trace: list[str] = []
+    board, console = boot(debian.root(), trace.append, architecture="4.0")
     *_, save = steps(console)
     assert save == ["eventfds of vectors:", "SAVE_PENDING_TABLES: 0", "ITS_SAVE_TABLES: -13"]
     assert board.gic.errors == []
+    assert_equal(board, trace, tmp_path / "trace")

@@ -17,6 +17,7 @@ from gicmodel.board import Board, Ending, new_gic
 from gicmodel.board.image import place, read_initrd, read_program
 from gicmodel.config import GicConfig
 from tests.board import debian
+from tests.board.traces import assert_equal
 
 USER = Path(__file__).parents[2] / "tables" / "linux-boot" / "user"
 SECONDS = 300.0
@@ -24,17 +25,17 @@ SECONDS = 300.0
 pytestmark = pytest.mark.slow
 
 
-def booted(**choices: object) -> tuple[Board, str]:
-    """A board that has run the kernel until it ended, and the console."""
-    shown = bytearray()
-    board = Board(new_gic(GicConfig(**choices), 512 << 20), send=shown.append)
+def booted(**choices: object) -> tuple[Board, str, list[str]]:
+    """A board that has run the kernel until it ended, the console, and the trace."""
+    shown, trace = bytearray(), list[str]()
+    board = Board(new_gic(GicConfig(**choices), 512 << 20), send=shown.append, trace=trace.append)
     program = read_program(debian.kernel(), board.memory.base)
     tree, start, end = place(program, board.memory, (USER, read_initrd(USER)))
     board.memory.write(tree, board.device_tree("earlycon console=ttyAMA0", (start, end)))
     board.power_on(program.entry, tree)
     ending = board.run(SECONDS)
     assert ending is Ending.OFF, shown[-2000:].decode(errors="replace")
-    return board, shown.decode()
+    return board, shown.decode(), trace
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,9 @@ def booted(**choices: object) -> tuple[Board, str]:
     ],
 )
 def test_linux_reaches_user_space_and_powers_off(
-    architecture: str, pes: int, caching: str, commands_per_step: int | None
+    architecture: str, pes: int, caching: str, commands_per_step: int | None, tmp_path: Path
 ) -> None:
-    board, console = booted(
+    board, console, trace = booted(
         architecture=architecture, redistributors=pes, caching=caching, commands_per_step=commands_per_step
     )
     assert "== user space is alive" in console
@@ -61,11 +62,12 @@ def test_linux_reaches_user_space_and_powers_off(
     assert board.gic.errors == []
     assert board.watch.commands["MAPC"] == pes
     assert all(board.watch.interrupts["PPI", pe] for pe in range(pes))
+    assert_equal(board, trace, tmp_path / "trace")
 
 
 def test_the_same_boot_is_the_same() -> None:
     first, second = booted(redistributors=2), booted(redistributors=2)
-    assert first[1] == second[1]
+    assert first[1:] == second[1:]
     assert first[0].instructions == second[0].instructions
     assert first[0].watch.to_json() == second[0].watch.to_json()
 

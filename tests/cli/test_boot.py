@@ -97,6 +97,9 @@ def test_how_it_ends(
         (("--resume", "IMAGE"), "is no gicmodel snapshot"),
         (("--resume", "IMAGE", "--cpus", "2"), "no --cpus"),
         (("--resume", "IMAGE", "--config", "its=2"), "no --config"),
+        (("--resume", "IMAGE", "--trace", "t"), "no --trace"),
+        (("IMAGE", "--trace", "/nowhere/t"), "/nowhere is not a directory"),
+        (("IMAGE", "--trace", "/dev/null", "--config", "its=2"), "a trace is of a GIC with one ITS"),
         (("missing",), "missing: cannot be read: No such file"),
         (("IMAGE", "--initrd", "missing"), "missing: cannot be read"),
         (("IMAGE", "--memory", "3"), "'3' is not from 4M to 256G"),
@@ -130,6 +133,16 @@ def test_a_board_is_saved_and_goes_on(flat: Callable[..., str], tmp_path: Path) 
     assert boot(image, "--expect", "a", "--snapshot", saved).exit_code == 0
     result = boot("--resume", saved)
     assert (result.exit_code, result.output.split("\n")[0]) == (0, "b")
+
+
+def test_a_trace_replays_as_the_board_ended(flat: Callable[..., str], tmp_path: Path) -> None:
+    trace, end = str(tmp_path / "gic.trace.xz"), str(tmp_path / "end.npz")
+    image = flat(*programs.timer_interrupt([*programs.bad_command(), *programs.power_off()]))
+    assert boot(image, "--trace", trace, "--snapshot", end).exit_code == 1
+    result = CliRunner().invoke(main, ["replay", trace, "--compare", end, "--registers", end, "--json"])
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["verdict"], document["commands_by_kind"]) == (0, "equal", {"unknown": 1})
+    assert document["acknowledges"] == 1
 
 
 class OnTerminal:

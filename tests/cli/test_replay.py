@@ -50,6 +50,7 @@ def test_json_on_standard_output(log, image):
         "partial": [],
         "events": 16,
         "commands": 5,
+        "commands_by_kind": {"MAPC": 1, "MAPD": 1, "MAPTI": 1, "VMAPP": 1, "VMAPTI": 1},
         "msis": 1,
         "acknowledges": 0,
         "acknowledged_not_pending": 0,

@@ -23,7 +23,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def outcome(image):
-    return replay(TRACE, image, read_registers(CAPTURE / "host-vm-stopped.toml"))
+    return replay(TRACE, Dump(image), read_registers(CAPTURE / "host-vm-stopped.toml"))
 
 
 def test_every_line_is_known_and_fed(outcome):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.dump import Dump
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.images.segments import Segment
 from gicmodel.layouts.registers.by_name import NamedRegisters
@@ -242,20 +243,20 @@ def test_bytes_that_the_image_lacks_are_not_compared(running):
     running.msi(VIRTUAL_EVENT)
     running.msi(EVENT)
     ram = np.frombuffer(ram_of(running), np.uint8)
-    whole = replay(running.path, segments(ram))
+    whole = replay(running.path, Dump(segments(ram)))
     assert whole.verdict == "equal"
     vpt = VPT - 0x4010_0000
-    page = replay(running.path, segments(ram, (vpt, 0x1000)))
+    page = replay(running.path, Dump(segments(ram, (vpt, 0x1000))))
     assert page.verdict == "equal"
     assert (page.compared["vpts"].bytes, page.compared["vpts"].absent) == (0x1000, 0x1000)
     assert page.compared["itts"] == whole.compared["itts"]
-    none = replay(running.path, segments(ram, (vpt, 0x2000)))
+    none = replay(running.path, Dump(segments(ram, (vpt, 0x2000))))
     assert (none.compared["vpts"].bytes, none.compared["vpts"].different, none.verdict) == (0, 0, "partial")
     assert none.unjudged == ("nothing was compared of vpts: the image holds none of its 8192 bytes",)
 
 
 def test_a_difference_counts_although_other_tables_are_absent(running):
-    outcome = replay(running.write(), [Segment(ITT, np.zeros(0x1000, np.uint8))])
+    outcome = replay(running.write(), Dump([Segment(ITT, np.zeros(0x1000, np.uint8))]))
     assert outcome.compared["itts"].different
     assert outcome.compared["vpts"].absent
     assert outcome.verdict == "different"

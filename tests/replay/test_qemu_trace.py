@@ -11,6 +11,7 @@ from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import Twins
 from gicmodel.fuzzing.programs.draw import draw_packets
 from gicmodel.fuzzing.programs.universe import mapping_commands
+from gicmodel.images.dump import Dump
 from gicmodel.images.segments import Segment
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import RAM_BASE
@@ -57,7 +58,7 @@ def test_a_replay_ends_with_the_tables_of_qemu(tmp_path, architecture, indirect)
         config = GicConfig.qemu(architecture, redistributors=REDISTRIBUTORS)
         twins = Twins(peer, config, Geometry(indirect=indirect, pages=2))
         drive(twins)
-        image = [Segment(RAM_BASE, peer.memory.octets(RAM_BASE, 16 << 20).copy())]
+        image = Dump([Segment(RAM_BASE, peer.memory.octets(RAM_BASE, 16 << 20).copy())])
     outcome = replay(trace, image)
     assert (outcome.traced.architecture, outcome.traced.redistributors) == (architecture, REDISTRIBUTORS)
     assert (outcome.commands, outcome.msis, outcome.unknown) == (twins.commands, 4, {})

@@ -7,8 +7,12 @@ time as ISO 8601 has it; loggers add their own stamps. Where the guest's console
 behind half a line of it. Files named `.xz`, `.gz` or `.zst` are unpacked.
 
 The text of each event is declared here as a template whose placeholders are numbers, hexadecimal with 0x or decimal, as
-QEMU prints them. Operands of commands bear the names of the command's fields in `gicmodel.layouts.commands`, so that
-the packet can be rebuilt from them.
+QEMU prints them; who writes a trace writes them with `event_line`. Operands of commands bear the names of the command's
+fields in `gicmodel.layouts.commands`, so that the packet can be rebuilt from them.
+
+Three events are ours, `gicmodel_*`, for what QEMU's do not tell: which GIC writes the trace, what software wrote into
+the tables in RAM, and the commands and operands that QEMU's GICv4.0 does not have or does not print. Without them a
+trace is one of QEMU's.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.files import opened
@@ -114,6 +118,34 @@ class Acknowledge(NamedTuple):
     virtual: bool
 
 
+class Model(NamedTuple):
+    """Ours, first: the GIC that writes the trace, `choices` of its GicConfig, and its RAM, from `base` to `end`."""
+
+    line: int
+    base: int
+    end: int
+    choices: str
+
+
+class Ram(NamedTuple):
+    """Ours: software has written `words` times the 64 bits `data`, from `address` on, to a table in RAM."""
+
+    line: int
+    address: int
+    data: int
+    words: int
+
+
+class Packet(NamedTuple):
+    """Ours: the four words of the command that comes next, whose own event does not tell all of them."""
+
+    line: int
+    dw0: int
+    dw1: int
+    dw2: int
+    dw3: int
+
+
 class Quiet(NamedTuple):
     """A known event that neither changes nor tells the state of the ITS or of LPIs: of the distributor, or refused."""
 
@@ -146,33 +178,51 @@ Event = (
     | ProcessCommand
     | TableAccess
     | Acknowledge
+    | Model
+    | Ram
+    | Packet
     | Quiet
     | Unknown
 )
 
 
 class Form(NamedTuple):
-    """One event's text: its template, the template as a pattern, and what builds the event from line and numbers."""
+    """One event's text: its template, the template as a pattern, and what builds the event from line and values."""
 
     template: str
     pattern: re.Pattern[str]
-    build: Callable[[int, dict[str, int]], Event]
+    build: Callable[[int, dict[str, Any]], Event]
+
+    @property
+    def names(self) -> list[str]:
+        """What the template has numbers of."""
+        return list(self.pattern.groupindex)
 
 
+_PLACEHOLDERS = {"size": "[1248]", "choices": r"\w+=[\w.]+(?: \w+=[\w.]+)*"}
+"""Those that are none of all numbers: the bytes of an access, and text."""
 _NUMBER = r"0x[0-9a-f]{1,16}|0|[1-9]\d{0,18}"
-_SIZES = "[1248]"
-"""Of an access, in bytes."""
+_DECIMAL = {"size", "secure", "V", "D", "group"}
+"""Numbers that QEMU prints without 0x."""
 
 
-def _form(template: str, build: Callable[[int, dict[str, int]], Event]) -> Form:
+def _form(template: str, build: Callable[[int, dict[str, Any]], Event]) -> Form:
     parts = re.split(r"\{(\w+)\}", template)
     parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [rf"(?P<{name}>{_SIZES if name == 'size' else _NUMBER})" for name in parts[1::2]]
+    parts[1::2] = [f"(?P<{name}>{_PLACEHOLDERS.get(name, _NUMBER)})" for name in parts[1::2]]
     return Form(template, re.compile("".join(parts)), build)
 
 
-def _event(kind: Callable[..., Event]) -> Callable[[int, dict[str, int]], Event]:
-    return lambda line, numbers: kind(line, **numbers)
+def event_line(event: str, **values: int | str) -> str:
+    """The line of an event, as QEMU prints it. KeyError: there is no such event, or no value for a number of it."""
+    written = {
+        name: value if name in _DECIMAL or isinstance(value, str) else hex(value) for name, value in values.items()
+    }
+    return f"{event} {FORMS[event].template.format_map(written)}"
+
+
+def _event(kind: Callable[..., Event]) -> Callable[[int, dict[str, Any]], Event]:
+    return lambda line, values: kind(line, **values)
 
 
 def _quiet(name: str) -> Callable[[int, dict[str, int]], Event]:
@@ -289,6 +339,9 @@ FORMS: dict[str, Form] = {
         "GICv3 ICV_IAR{group} read cpu {cpu} value {intid}",
         lambda line, numbers: _acknowledge(line, numbers, group=numbers["group"], virtual=True),
     ),
+    "gicmodel_gic": _form("GICv3 RAM {base} to {end}, GIC {choices}", _event(Model)),
+    "gicmodel_ram": _form("GICv3 RAM write: address {address} data {data} words {words}", _event(Ram)),
+    "gicmodel_its_packet": _form("GICv3 ITS: packet {dw0} {dw1} {dw2} {dw3}", _event(Packet)),
 }
 FORMS |= {
     f"gicv3_its_cmd_{mnemonic.lower()}": _form(f"GICv3 ITS: command {template}", _command(mnemonic))
@@ -311,7 +364,7 @@ _STAMPS = re.compile(
     r"|[(\[]?\d{1,19}[)\]]?:? +)*",
     re.ASCII,
 )
-_EVENT = re.compile(r"gicv3_[a-z0-9_]+(?= GICv3 )")
+_EVENT = re.compile(r"gic(?:v3|model)_[a-z0-9_]+(?= GICv3 )")
 
 
 def read_trace(path: Path, file: IO[bytes] | None = None) -> Iterator[Event | Glued]:
@@ -362,7 +415,7 @@ def _parse(path: Path, line: int, text: str) -> Iterator[Event | Glued]:
     match = form.pattern.fullmatch(rest)
     if match is None:
         raise UnusableInput(f"{path}: line {line}: {name} must read {form.template!r}, not {_shown(rest)!r}")
-    yield form.build(line, {key: int(number, 0) for key, number in match.groupdict().items()})
+    yield form.build(line, {key: text if key == "choices" else int(text, 0) for key, text in match.groupdict().items()})
 
 
 def _shown(text: str) -> str:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that software has put into the queue of an ITS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gicmodel.hardware import Gic
+from gicmodel.images.qemu_trace.packets import Words
+from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
+from gicmodel.layouts.registers.by_name import NamedRegisters
+from gicmodel.memory import ExternalAbort
+
+PAGE_BYTES = 4096
+"""GITS_CBASER.Size counts these."""
+UNKNOWN = "unknown"
+
+
+class Queue:
+    """The ring of commands of an ITS, as its registers say that it lies in RAM."""
+
+    def __init__(self, gic: Gic, number: int) -> None:
+        self._memory = gic.memory
+        self._registers = NamedRegisters(gic.its[number], gic.config.architecture)
+
+    def registers(self, name: str) -> dict[str, int]:
+        """The fields of GITS_<name>."""
+        return self._registers.fields(f"GITS_{name}")
+
+    def offsets(self, start: int, end: int) -> Iterator[int]:
+        """Where each command from `start` up to `end` is; none if the ring has no such place."""
+        while start != end and max(start, end) < self._size:
+            yield start
+            start = self.after(start)
+
+    def words(self, offset: int) -> Words | None:
+        """A command; None if the ring is not in RAM."""
+        address = self.registers("CBASER")["Physical_Address"] + offset
+        try:
+            return tuple(self._memory.read_u64(address + 8 * word) for word in range(4))
+        except ExternalAbort:
+            return None
+
+    def after(self, offset: int) -> int:
+        """Where the command is that follows."""
+        return (offset + COMMAND_BYTES) % self._size
+
+    @property
+    def _size(self) -> int:
+        return (self.registers("CBASER")["Size"] + 1) * PAGE_BYTES
+
+
+def decoded(words: Words, architecture: str) -> tuple[str, dict[str, int]]:
+    """Mnemonic and fields of a command; `UNKNOWN` and none, if the architecture has none of its opcode."""
+    try:
+        return decode_command(words, architecture)
+    except ValueError:
+        return UNKNOWN, {}
