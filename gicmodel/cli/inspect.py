@@ -151,7 +151,7 @@ def command(
     show: dict[Mode, Callable[[], None]] = {
         Mode.TEXT: lambda: _print(found, views),
         Mode.HEX: lambda: _print_octets(found.found, selection),
-        Mode.CSV: lambda: print_csv(views[0]),
+        Mode.CSV: lambda: _print_csv(views[0]),
         Mode.BROWSE: lambda: _browse(found),
     }
     results.publish(lambda: found.document(views), show.get(mode, show[Mode.TEXT]))
@@ -246,6 +246,13 @@ def _print_octets(found: Inspection, selection: Selection) -> None:
     chosen = ((entry, row) for entry, rows in entries(found, selection) for row in rows)
     for entry, row in islice(chosen, MOST_EXPLAINED):
         say("\n".join(explain(dump_of(found, entry), entry, row)))
+
+
+def _print_csv(view: View) -> None:
+    """Print a table as CSV, and, beside it, whether there may be more rows."""
+    print_csv(view)
+    if view.gap is not None:
+        click.echo(printable(view.heading), err=True)
 
 
 def _print_head(report: Report) -> None:

@@ -84,6 +84,14 @@ class Dump:
         in_file = (owner >= 0) & (addresses < self._ends[owner]) & (offsets != ABSENT)
         return np.where(in_file, offsets + addresses - self._starts[owner], ABSENT)
 
+    def in_hole(self, addresses: Addresses) -> NDArray[np.bool_]:
+        """Which addresses ([n]) the dump does not hold, though it holds memory below and above."""
+        return np.asarray(
+            (self._owners(addresses) >= 0)
+            & (addresses < self._ends[-1])
+            & (self.held_each(addresses, np.ones_like(addresses)) == 0)
+        )
+
     def offset(self, address: int) -> int:
         """The place in the file of the byte at `address`, or ABSENT."""
         return int(self.offsets(np.array([address], np.int64))[0])

@@ -2,7 +2,8 @@
 """Which profile the bytes of a dump fit, and the evidence for it.
 
 A profile whose entries have another size than the registers say is out. Of the others, each entry that is not zero
-speaks for or against: an entry of the profile has no RES0 bit set and points somewhere that makes sense.
+speaks for or against: an entry of the profile has no RES0 bit set and points somewhere that makes sense. One that
+points into a hole of the dump, between memory that it holds, is not seen to do either.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def detect(dump: Dump, units: Sequence[Its]) -> Detection:
     fitting = [fit for fit in fits if not fit.excluded and fit.seen]
     best = max(fitting, key=lambda fit: (fit.sense / fit.seen, fit.sense), default=None)
     if best is None or best.sense < ENOUGH * best.seen:
-        return Detection(OPAQUE, [*evidence, "opaque: no known format fits"])
+        reason = "no known format fits" if fitting else "no entry tells its format"
+        return Detection(OPAQUE, [*evidence, f"opaque: {reason}"])
     return Detection(best.profile, evidence)
 
 
@@ -91,18 +93,17 @@ def _sample(dump: Dump, found: ItsTable, profile: Profile) -> tuple[int, int]:
     assert entry is not None
     words = entry.words(found.octets[:SAMPLE])
     sense = entry.in_use(words) & ~entry.reserved(words)
-    if found.kind == "device":
-        sense &= _points(dump, entry, words, "ITT_addr")
-        good, many = _events(dump, profile, entry, words[sense])
-        return int(sense.sum()) + good, sense.size + many
-    if found.kind == "vpe":
-        sense &= _points(dump, entry, words, "VPT_addr")
-    return int(sense.sum()), sense.size
+    if found.kind not in _POINTERS:
+        return int(sense.sum()), sense.size
+    places = entry.column(words, _POINTERS[found.kind])
+    hidden = sense & dump.in_hole(places)
+    sense &= dump.offsets(places) >= 0
+    good, many = _events(dump, profile, entry, words[sense]) if found.kind == "device" else (0, 0)
+    return int(sense.sum()) + good, int((~hidden).sum()) + many
 
 
-def _points(dump: Dump, entry: Entry, words: NDArray[np.uint64], column: str) -> NDArray[np.bool_]:
-    """Whether an address column points to memory that the dump holds."""
-    return dump.offsets(entry.column(words, column)) >= 0
+_POINTERS = {"device": "ITT_addr", "vpe": "VPT_addr"}
+"""The columns that point to memory."""
 
 
 def _events(dump: Dump, profile: Profile, device: Entry, words: NDArray[np.uint64]) -> tuple[int, int]:

@@ -148,12 +148,26 @@ def vpe(found: Inspection, vpe_id: int) -> Gap:
     return _of_vpes(found, lambda unit: entry(found, unit, "vpe", vpe_id), of_own)
 
 
+def unsure_vpes(found: Inspection, ids: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Of which vPEs ([n]) that were not seen to be mapped there is a gap."""
+    if not (_with_vpes(found) or found.vpe_tables):
+        return np.full(ids.size, vpes(found) is not None)
+    own = [
+        (entries.lacking(found.dump, ids.astype(np.int64)) != ABSENT) | (entries.register in found.truncated)
+        for entries in found.vpe_tables
+    ]
+    return np.asarray(np.any([*(unsure(found, unit, "vpe", ids) for unit in _with_vpes(found)), *own], axis=0))
+
+
+def _with_vpes(found: Inspection) -> list[Its]:
+    return [unit for unit in found.its if "vpe" in unit.tables or "vpe" in unit.told]
+
+
 def _of_vpes(found: Inspection, of_unit: Callable[[Its], Gap], of_own: Callable[[ItsTable], Gap]) -> Gap:
     """The first gap of the tables of ITSs, and of those that redistributors alone have."""
     if found.architecture == "3" or (found.its and not any(unit.may_map_vpes for unit in found.its)):
         return None
-    units = [unit for unit in found.its if "vpe" in unit.tables or "vpe" in unit.told]
-    own = found.vpe_tables
+    units, own = _with_vpes(found), found.vpe_tables
     if not units and not own:
         return "no register of a vPE table whose format is known is given"
     limited = (_limited(entries.register) for entries in own if entries.register in found.truncated)

@@ -193,8 +193,8 @@ def _residency(found: Inspection, event: KernelEvent | None, resident: int) -> b
         return True
     if event is not None and event.vpe is not None:
         return event.vpe.resident
-    told = [found.frames.value(f"GICR{one.number}", "VPENDBASER") is not None for one in found.redistributors]
-    return False if told and all(told) else None
+    told = all(found.frames.value(one.frame, "VPENDBASER") is not None for one in found.redistributors)
+    return False if told and found.rdbases.complete else None
 
 
 def _or_none(value: int) -> int | None:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from gicmodel.errors import UnusableInput
 from gicmodel.images.dump import Dump
 from gicmodel.inspection import gaps, views
-from gicmodel.inspection.entries import device_keys, event_keys
+from gicmodel.inspection.entries import UNKNOWN, device_keys, event_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.paths import irqs_of, physical_lpis
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.rules import Findings
+from gicmodel.inspection.rules.mapping import event_name
 from gicmodel.inspection.views import View
 
 TABLES = (
@@ -146,9 +147,11 @@ def _check(found: Inspection, selection: Selection) -> None:
         _refuse(found, f"vPE {vpe}", _MAPPED, gaps.vpe(found, vpe))
     if selection.irq is not None and (found.kernel is None or not found.kernel.interrupts):
         raise UnusableInput(f"--irq {selection.irq}: Linux's interrupts are not known; --vmlinux FILE tells them")
-    for what, number in (("LPI", selection.lpi), ("irq", selection.irq)):
+    for what, number, numbers in (("LPI", selection.lpi, physical_lpis), ("irq", selection.irq, irqs_of)):
         if number is not None and not chosen(found, selection, "events").size:
-            _refuse(found, f"{what} {number}", _OF_EVENT, gaps.events(found))
+            unknown = found.events[numbers(found, found.events) == UNKNOWN]
+            gap = gaps.events(found) or next((f"that of {event_name(row)} is not known" for row in unknown), None)
+            _refuse(found, f"{what} {number}", _OF_EVENT, gap)
     if device is not None and event is not None and not chosen(found, Selection(device, event), "events").size:
         gap = gaps.anywhere(found, lambda unit: gaps.event(found, unit, device, event))
         _refuse(found, f"event {event} of device {device:#x}", _MAPPED, gap)

@@ -3,11 +3,16 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from gicmodel.cli import main
 from gicmodel.errors import UnusableInput
+from gicmodel.images.carve import write_core
+from gicmodel.images.dump import Piece
 from gicmodel.inspection import gaps
 from gicmodel.inspection.linux.devices import KernelDevice, KernelEvent, KernelView, KernelVpe
 from gicmodel.inspection.octets import explain
+from gicmodel.inspection.paths import paths_of
 from gicmodel.inspection.report import Report
 from gicmodel.inspection.rules import find
 from gicmodel.inspection.selection import Selection, entries, select
@@ -303,6 +308,48 @@ def test_a_device_whose_entry_is_absent_is_shown_in_bytes_as_far_as_it_can_be():
     found = machine.inspect()
     ((entry, rows), _) = entries(found, Selection(device=8))
     assert [line[:35] for line in explain(found.dump, entry, rows[0])] == ["DTE at a place that is not known: D"]
+
+
+@pytest.mark.parametrize("holes", [(ITT8, ITT16), (VPT0, VPT1, ITT8, ITT16)])
+def test_an_entry_that_points_into_a_hole_does_not_speak_against_its_format(holes):
+    found = without(*holes).inspect()
+    assert found.profile.name == "qemu"
+    assert find(found).counts["itt-absent"] == 2
+    # Beyond all that the dump holds there is no RAM.
+    machine = busy()
+    machine.device(8, END + PAGE)
+    assert machine.inspect().evidence[0] == "qemu: 6 of 7 entries make sense"
+
+
+def test_without_an_entry_no_format_is_told():
+    found = without(DEVICES, COLLECTIONS, VPES).inspect()
+    assert "opaque: no entry tells its format" in found.evidence
+
+
+def test_an_lpi_may_be_the_one_behind_a_forwarded_event():
+    assert refused(busy().inspect(), lpi=9000).endswith("that of device 0x8 event 1 is not known")
+    machine = busy()
+    machine.kernel = kernel(DEVICE8, DEVICE16)
+    assert refused(machine.inspect(), lpi=9000) == "LPI 9000 has no event that is mapped in this dump"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_where_no_redistributor_is_left_out_a_vpe_is_not_resident(given):
+    machine = busy()
+    if not given:
+        del machine.registers["GICR1"]
+    row = machine.inspect().events[-1:]
+    assert paths_of(machine.inspect(), row)[0].resident is (False if given else None)
+
+
+def test_csv_says_beside_it_that_there_may_be_more(tmp_path):
+    image, machine = tmp_path / "image.elf", without(ITT8)
+    write_core(image, [Piece(segment.address, segment.data) for segment in machine.segments()])
+    values = [(f"{frame}_{name}", value) for frame, own in machine.registers.items() for name, value in own.items()]
+    pairs = [argument for name, value in values for argument in ("--set", f"{name}={value:#x}")]
+    result = CliRunner().invoke(main, ["inspect", str(image), *pairs, "--csv"])
+    assert result.stdout.count("\n") == 2
+    assert result.stderr == f"events (at least 1: the ITT of device 0x8 at {ITT8:#x} is not wholly in the dump)\n"
 
 
 def test_a_stall_is_not_explained_by_what_is_absent():

@@ -218,10 +218,9 @@ def _events(found: Inspection) -> Iterator[Group]:
             lambda row: f"{event_name(row)} (INTID {row['INTID']}) is of collection {row['ICID']}, which is not mapped",
         )
     virtual = rows[rows["virtual"] & ~among(rows["vPEID"], found.vpes["vPEID"])]
-    lost_vpes = [vpe for vpe in distinct(virtual["vPEID"]).tolist() if gaps.vpe(found, vpe) is None]
     yield Group(
         UNMAPPED_VPE,
-        virtual[among(virtual["vPEID"], lost_vpes)],
+        virtual[~gaps.unsure_vpes(found, virtual["vPEID"])],
         lambda row: f"{event_name(row)} (vINTID {row['INTID']}) is of vPE {row['vPEID']}, which is not mapped",
     )
     yield _shared_intids(rows)
