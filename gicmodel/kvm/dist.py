@@ -58,8 +58,12 @@ class VgicDist:
         self.propbaser = 0
 
     def initialise(self) -> None:
-        """Map a vPE for each vCPU (Linux `vgic_init`); nothing the second time. KvmError as the host driver."""
-        if self._driver is not None and not self.initialised:
+        """Map a vPE for each vCPU (Linux `vgic_init`); nothing the second time. KvmError as the host driver.
+
+        A VM has none if userspace has cleared nASSGIcap that the host could have set (`vgic_supports_direct_msis`).
+        """
+        wanted = self.supports_direct_sgis == self.host_has_vsgis
+        if self._driver is not None and wanted and not self.initialised:
             self._vlpis = Vlpis(self._driver, self.nr_vcpus, self.lpis, ptz=not self.behaviour.drops_ptz)
             self.sgis.vlpis = self._vlpis
         self.initialised = True

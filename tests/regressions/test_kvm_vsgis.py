@@ -113,6 +113,16 @@ def test_nassgireq_on_a_host_whose_cpu_interfaces_have_no_vsgis(behaviour, oops)
         vgic.load(0, 0)
 
 
+def test_a_vm_without_nassgicap_has_no_vpes():
+    """Linux `vgic_supports_direct_msis` since 6.17. A campaign beside Linux showed that the model forwarded anyway."""
+    host = Host()
+    vgic = Vgic(GuestMemory(RAM_BASE, RAM_BYTES), 1, host.driver, initialise=False)
+    vgic.distributor.user_write(TYPER2, 0)
+    vgic.init()
+    assert vgic.its_vm is None
+    assert vgic.set_forwarding(0, 0, 0, (host.device(0x10, 1), 0)) is False
+
+
 def test_before_6_17_nothing_is_chosen_before_init():
     """The series of 82221a4e66f0 let userspace clear nASSGIcap, to have a VM without vPEs."""
 

@@ -37,13 +37,15 @@ class Recipe:
 
     `unit` is the C file of ours that includes the kernel's; `stands_in` our header that takes the place of each that is
     not taken from the kernel. `cut` names functions and types per file of the kernel, which `cut.h` and `cut_types.h`
-    have then; `macros` are defined where a file of the kernel contains a regular expression.
+    have then; `may_cut` those that not every kernel has. `macros` are defined where a file of the kernel contains a
+    regular expression.
     """
 
     unit: str
     stands_in: str
     directories: tuple[str, ...]
     cut: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    may_cut: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -87,7 +89,8 @@ def _compile(source: KernelSource, recipe: Recipe, directory: Path) -> Path:
         _write(kernel / path, octets)
     for header in _headers_to_make(source):
         _write(made / header, f"#include <{recipe.stands_in}>\n".encode())
-    cut = [(path, name) for path, names in recipe.cut.items() for name in names]
+    found = [(path, name) for path, names in recipe.may_cut.items() for name in names if name in source.text(path)]
+    cut = [*found, *((path, name) for path, names in recipe.cut.items() for name in names)]
     for header, are_types in (("cut_types.h", True), ("cut.h", False)):
         texts = [definition(source.text(path), name) for path, name in cut if name.startswith(_TYPE) is are_types]
         _write(made / header, "\n".join(texts).encode())

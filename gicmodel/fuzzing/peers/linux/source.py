@@ -26,6 +26,7 @@ INSTALLED = Path("/usr/src")
 
 FILES = (
     "Makefile",
+    "arch/arm64/kvm/arm.c",
     "arch/arm64/kvm/vgic/*.[ch]",
     "drivers/irqchip/irq-gic-common.[ch]",
     "drivers/irqchip/irq-gic-its-msi-parent.h",

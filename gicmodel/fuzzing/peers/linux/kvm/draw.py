@@ -19,7 +19,7 @@ from gicmodel.fuzzing.peers.linux.kvm.lives.life import Life
 from gicmodel.fuzzing.peers.linux.kvm.lives.pending import Pending
 from gicmodel.fuzzing.peers.linux.kvm.lives.tables import Tables
 from gicmodel.fuzzing.peers.linux.kvm.machine import VirtualMachine
-from gicmodel.fuzzing.programs.program import Event, Step
+from gicmodel.fuzzing.programs.program import Step
 
 
 def draw_machine(random: np.random.Generator, architecture: str) -> VirtualMachine:
@@ -39,7 +39,8 @@ def draw_steps(random: np.random.Generator, machine: VirtualMachine, count: int)
 
     def lives() -> Iterator[Step]:
         while True:
-            yield Event("boot", ())
-            yield from source.choice(kinds)(source, machine).steps()
+            life = source.choice(kinds)(source, machine)
+            yield from life.beginning()
+            yield from life.steps()
 
     return list(islice(lives(), count))

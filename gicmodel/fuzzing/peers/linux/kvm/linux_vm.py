@@ -35,6 +35,7 @@ _ROOM = 1 << 16
 
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "vm_create": (c_void_p, (c_int, c_int, c_int, c_uint64, c_uint64, c_void_p, c_void_p)),
+    "vm_initialise": (c_long, (c_void_p,)),
     "vm_destroy": (c_long, (c_void_p,)),
     "vm_died_at": (c_char_p, ()),
     "vm_take_warnings": (c_int, ()),
@@ -53,6 +54,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "vm_put": (c_long, (c_void_p, c_int, c_bool)),
     "vm_set_forwarding": (c_long, (c_void_p, c_int, c_uint32, c_uint32, c_int)),
     "vm_unset_forwarding": (c_long, (c_void_p, c_int, c_uint32, c_uint32, c_int)),
+    "vm_change_route": (c_long, (c_void_p, c_void_p, c_void_p, c_int)),
     "vm_device_event": (c_bool, (c_int,)),
     "vm_devices": (c_int, (c_void_p, c_int, c_void_p, c_int)),
     "vm_events": (c_int, (c_void_p, c_int, c_void_p, c_int)),
@@ -89,7 +91,7 @@ class LinuxVm(Vm):
         self._intids = np.zeros(_ROOM, np.uint32)
         self.boot()
 
-    def boot(self) -> object:
+    def create(self) -> object:
         """End the VM that is there, unless it has died, and make a new one; LEAK if the old one has left an LPI."""
         left = self.close()
         machine = self._machine
@@ -106,6 +108,9 @@ class LinuxVm(Vm):
             self._dirty.ctypes.data,
         )
         return left
+
+    def initialise(self) -> object:
+        return self._result(self._linux.vm_initialise(self._kvm))
 
     def close(self) -> object:
         """End the VM."""
@@ -194,6 +199,11 @@ class LinuxVm(Vm):
     def unforward(self, irq: int) -> object:
         its, device_id, event_id = self._routes[irq]
         return self._result(self._linux.vm_unset_forwarding(self._kvm, its, device_id, event_id, irq))
+
+    def change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+        old, self._routes[irq] = self._routes[irq], (its, device_id, event_id)
+        routes = np.array((old, self._routes[irq]), np.uint32)
+        return self._result(self._linux.vm_change_route(self._kvm, *(each.ctypes.data for each in routes), irq))
 
     def device_event(self, irq: int) -> object:
         return bool(self._linux.vm_device_event(irq))

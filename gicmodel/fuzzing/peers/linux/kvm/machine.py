@@ -42,12 +42,15 @@ class VirtualMachine:
 class KvmNotation(Notation[VirtualMachine]):
     """Operations of a guest, of userspace and of devices on a `VirtualMachine`.
 
-    A command is executed by itself, and the reason for which KVM drops it is compared; `enqueue` writes one into the
-    queue in guest RAM, and `ring` gives all of them to the ITS.
+    `create` makes a VM and leaves it to userspace what its GIC has, which `initialise` ends; `boot` is both. A command
+    is executed by itself, and the reason for which KVM drops it is compared; `enqueue` writes one into the queue in
+    guest RAM, and `ring` gives all of them to the ITS.
     """
 
     events: ClassVar[dict[str, tuple[str, ...]]] = {
         "boot": (),
+        "create": (),
+        "initialise": (),
         "poke": ("address", "value"),
         "poke_byte": ("address", "byte"),
         "fill": ("address", "bytes", "byte"),
@@ -77,6 +80,7 @@ class KvmNotation(Notation[VirtualMachine]):
         "put": ("vcpu", "wfi"),
         "forward": ("its", "DeviceID", "EventID", "irq"),
         "unforward": ("irq",),
+        "change_route": ("its", "DeviceID", "EventID", "irq"),
         "device_event": ("irq",),
     }
     header = ("vm",)

@@ -19,6 +19,9 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.kvm import HostOops, HostStorm, KvmBehaviour, KvmError, Vgic
 from gicmodel.kvm.commands import CommandError, execute_one
+from gicmodel.kvm.forwarding import Route
+from gicmodel.kvm.vgic import FIRST_ITS_ADDRESS
+from gicmodel.kvm.virtual_its import ITS_BYTES
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import DIRTY, GuestMemory
 
@@ -51,7 +54,7 @@ class ModelVm(Vm):
         self._behaviour = behaviour
         self.boot()
 
-    def boot(self) -> object:
+    def create(self) -> object:
         """A new VM on a new host."""
         machine = self._machine
         self._memory = GuestMemory(RAM_BASE, RAM_BYTES)
@@ -59,9 +62,15 @@ class ModelVm(Vm):
         self._host = None if machine.architecture == "3" else _Host(machine.architecture)
         driver = self._host.driver if self._host else None
         self.vgic = Vgic(
-            self._memory, machine.vcpus, driver, machine.its, self._behaviour, vsgi_cpu_interface=machine.vsgis
+            self._memory, machine.vcpus, driver, machine.its, self._behaviour, False, vsgi_cpu_interface=machine.vsgis
         )
+        for number, its in enumerate(self.vgic.its):
+            its.set_base_address(FIRST_ITS_ADDRESS + number * ITS_BYTES)
+        self._routes: dict[int, Route] = {}
         return OK
+
+    def initialise(self) -> object:
+        return _result(self.vgic.init)
 
     def command(self, its: int, words: CommandWords) -> object:
         return _result(execute_one, self.vgic.its[its], np.array(words, np.uint64))
@@ -110,11 +119,21 @@ class ModelVm(Vm):
 
     def forward(self, its: int, device_id: int, event_id: int, irq: int) -> object:
         """Whether it is new is not told."""
+        self._routes[irq] = Route(self.vgic.its[its], device_id, event_id)
         result = _result(self.vgic.set_forwarding, its, device_id, event_id, (self._device, irq))
         return OK if isinstance(result, bool) else result
 
     def unforward(self, irq: int) -> object:
         result = _result(self.vgic.unset_forwarding, (self._device, irq))
+        return OK if isinstance(result, bool) else result
+
+    def change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+        """KVM looks first whether it is another."""
+        route = Route(self.vgic.its[its], device_id, event_id)
+        if route == self._routes[irq]:
+            return OK
+        self._routes[irq] = route
+        result = _result(self.vgic.forwarding.route_changed, (self._device, irq), route)
         return OK if isinstance(result, bool) else result
 
     def device_event(self, irq: int) -> object:

@@ -33,6 +33,9 @@ from gicmodel.memory import PAGE_BYTES
 
 _DEAD = (OOPS, STORM)
 _CWRITER = register("GITS_CWRITER", "3").offset
+_BEGINNINGS = ("boot", "create")
+_BEFORE_INIT = ("initialise", "dist_user_read", "dist_user_write", "rd_user_read", "rd_user_write")
+_OF_HOST_IRQS = ("forward", "unforward", "change_route", "device_event")
 _FACES = ("its", "rd", "dist")
 _PLACES = {"cbaser": 1, "cwriter": 3}
 
@@ -66,6 +69,7 @@ class AgainstLinux(Comparison):
 
     def _forget(self) -> None:
         self._dead = False
+        self._initialised = True
         self._running: set[int] = set()
         self._connected: set[int] = set()
         self._queue_ends: dict[int, int] = {}
@@ -74,11 +78,13 @@ class AgainstLinux(Comparison):
     def _makes_sense(self, step: Step) -> bool:
         """Whether KVM can be asked that now."""
         if isinstance(step, CommandStep):
-            return not self._dead
+            return self._initialised and not self._dead
         verb, values = step
-        if verb == "boot":
+        if verb in _BEGINNINGS:
             return True
-        if verb in ("forward", "unforward", "device_event") and self._machine.architecture == "3":
+        if verb in _OF_HOST_IRQS and self._machine.architecture == "3":
+            return False
+        if not self._initialised and verb not in _BEFORE_INIT:
             return False
         irq_free = values[-1:] and values[-1] not in self._connected
         senseless = {
@@ -86,6 +92,7 @@ class AgainstLinux(Comparison):
             "put": values[:1] and values[0] not in self._running,
             "forward": not irq_free,
             "unforward": irq_free,
+            "change_route": irq_free,
         }
         return not self._dead and not senseless.get(verb)
 
@@ -123,8 +130,11 @@ class AgainstLinux(Comparison):
     def _follow(self, step: Event, result: object) -> None:
         """What KVM's callers keep."""
         verb, values = step
-        if verb == "boot":
+        if verb in _BEGINNINGS:
             self._forget()
+            self._initialised = verb == "boot"
+        elif verb == "initialise":
+            self._initialised = True
         elif verb == "load" and result == OK:
             self._running.add(values[0])
         elif verb == "put":

@@ -4,6 +4,7 @@
 from gicmodel.fuzzing.peers.linux.build import Recipe
 
 _VGIC = "arch/arm64/kvm/vgic"
+_ARM = "arch/arm64/kvm/arm.c"
 _HEADER = "include/kvm/arm_vgic.h"
 
 VGIC = Recipe(
@@ -17,7 +18,12 @@ VGIC = Recipe(
             "map_all_vpes",
             "vgic_v3_save_pending_tables",
             "vgic_v3_map_resources",
-        )
+        ),
+        f"{_VGIC}/vgic-kvm-device.c": ("vgic_v3_parse_attr", "vgic_v3_attr_regs_access"),
+    },
+    may_cut={
+        f"{_VGIC}/vgic-kvm-device.c": ("reg_allowed_pre_init",),
+        _ARM: ("kvm_arch_update_irqfd_routing",),
     },
     macros={
         "HAS_LPI_XA": (_HEADER, r"struct xarray\s+lpi_xa"),
@@ -25,6 +31,7 @@ VGIC = Recipe(
         "PRIVATE_IRQS_ARE_ALLOCATED": (_HEADER, r"struct vgic_irq \*private_irqs"),
         "LPI_REFCOUNT_IS_KREF": (_HEADER, r"struct kref refcount"),
         "LPIS_ENABLED_IS_ATOMIC": (_HEADER, r"atomic_t ctlr"),
+        "UPDATES_ROUTES": (_ARM, r"\bkvm_arch_update_irqfd_routing\("),
         "UNSETS_BY_HOST_IRQ": (_HEADER, r"kvm_vgic_v4_unset_forwarding\(struct kvm \*kvm, int host_irq\)"),
         "ITS_UNMAP_VLPI_RETURNS": ("include/linux/irqchip/arm-gic-v4.h", r"int its_unmap_vlpi\("),
     },

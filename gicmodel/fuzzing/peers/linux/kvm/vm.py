@@ -31,9 +31,18 @@ class Vm(ABC):
     def __init__(self, machine: VirtualMachine) -> None:
         self._machine = machine
 
-    @abstractmethod
     def boot(self) -> object:
+        """A new VM whose GIC is initialised."""
+        created = self.create()
+        return created if (initialised := self.initialise()) == OK else initialised
+
+    @abstractmethod
+    def create(self) -> object:
         """A new VM, whose RAM is zero."""
+
+    @abstractmethod
+    def initialise(self) -> object:
+        """KVM_DEV_ARM_VGIC_CTRL_INIT."""
 
     @abstractmethod
     def state(self) -> State:
@@ -141,6 +150,10 @@ class Vm(ABC):
     @abstractmethod
     def unforward(self, irq: int) -> object:
         """They do not any more."""
+
+    @abstractmethod
+    def change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+        """The MSI route that belongs to a host interrupt leads elsewhere."""
 
     @abstractmethod
     def device_event(self, irq: int) -> object:

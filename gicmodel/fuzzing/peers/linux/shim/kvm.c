@@ -2,7 +2,7 @@
 /*
  * Linux' own vgic as a library: a VM that has nothing but RAM and a virtual GICv3 with ITSs, and what its guest and
  * userspace may do to that. The files of the kernel are included as they are; `cut.h` has the functions that are cut
- * out of vgic-v3.c at build time.
+ * out of other files at build time.
  *
  * Results: 0 or a positive value, a negative errno, SHIM_OOPS or SHIM_STORM.
  */
@@ -168,6 +168,7 @@ static struct kvm_device *new_its(struct kvm *kvm, int number)
 /*
  * A VM with `bytes` of RAM at `base`, which the caller owns, as all of its pages' `dirty` bytes. `host`: 0 without vLPIs,
  * 1 a GICv4.0, 2 a GICv4.1 without vSGIs in its CPU interfaces, 3 with them. There is one VM at a time on a GICv4 host.
+ * Its GIC is not initialised.
  */
 API struct kvm *vm_create(int nr_vcpus, int nr_its, int host, u64 base, u64 bytes, u8 *ram, u8 *dirty)
 {
@@ -184,6 +185,7 @@ API struct kvm *vm_create(int nr_vcpus, int nr_its, int host, u64 base, u64 byte
 	kvm_vgic_global_state.has_gicv4_1 = host > 1;
 	shim_cpuif_has_vsgi = host > 2;
 	shim_last_lr_irq = NULL;
+	shim_new_host();
 	dist->vgic_model = KVM_DEV_TYPE_ARM_VGIC_V3;
 	dist->in_kernel = true;
 	dist->implementation_rev = KVM_VGIC_IMP_REV_LATEST;
@@ -210,13 +212,32 @@ API struct kvm *vm_create(int nr_vcpus, int nr_its, int host, u64 base, u64 byte
 		kvm->its[i] = new_its(kvm, i);
 		kvm->nr_its = i + 1;
 	}
-	if (vgic_v4_init(kvm))
-		abort();
+	return kvm;
+}
+
+static long initialise(struct kvm *kvm)
+{
+	int error = 0;
+
+	if (vgic_initialized(kvm))
+		return 0;
 #ifndef HAS_LPI_XA
 	vgic_lpi_translation_cache_init(kvm);
 #endif
-	dist->initialized = true;
-	return kvm;
+#ifdef HAS_NASSGICAP
+	if (vgic_supports_direct_irqs(kvm))
+#else
+	if (vgic_supports_direct_msis(kvm))
+#endif
+		error = vgic_v4_init(kvm);
+	kvm->arch.vgic.initialized = !error;
+	return error;
+}
+
+/* KVM_DEV_ARM_VGIC_CTRL_INIT (vgic_init). */
+API long vm_initialise(struct kvm *kvm)
+{
+	return guarded(initialise(kvm));
 }
 
 static long destroy(struct kvm *kvm)
@@ -306,7 +327,7 @@ static struct kvm_kernel_irq_routing_entry route(struct kvm *kvm, int its, u32 d
 {
 	u64 doorbell = ((struct vgic_its *)kvm->its[its]->private)->vgic_its_base + GITS_TRANSLATER;
 
-	return (struct kvm_kernel_irq_routing_entry){ .msi = {
+	return (struct kvm_kernel_irq_routing_entry){ .type = KVM_IRQ_ROUTING_MSI, .msi = {
 		.address_lo = doorbell, .address_hi = doorbell >> 32, .data = event, .flags = KVM_MSI_VALID_DEVID, .devid = device,
 	} };
 }
@@ -346,14 +367,17 @@ API long vm_its_register(struct kvm *kvm, int its, u64 offset, u64 *value, bool 
 	return guarded(its_attribute(kvm, its, attr, set));
 }
 
-/* KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, and DIST_REGS for frame 0 (vgic_v3_attr_regs_access). */
+/* KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, and DIST_REGS for frame 0. */
 API long vm_user_register(struct kvm *kvm, int frame, u32 offset, u32 *value, bool set)
 {
-	if (kvm->running)
-		return -EBUSY;
-	if (!frame)
-		return guarded(vgic_v3_dist_uaccess(kvm->vcpus[0], set, offset, value));
-	return guarded(vgic_v3_redist_uaccess(kvm->vcpus[frame - 1], set, offset, value));
+	u64 vcpu = frame ? kvm_vcpu_get_mpidr_aff(kvm->vcpus[frame - 1]) : 0;
+	struct kvm_device device = { .kvm = kvm };
+	struct kvm_device_attr attr = {
+		.group = frame ? KVM_DEV_ARM_VGIC_GRP_REDIST_REGS : KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+		.attr = vcpu << KVM_DEV_ARM_VGIC_V3_MPIDR_SHIFT | offset, .addr = (u64)value,
+	};
+
+	return guarded(vgic_v3_attr_regs_access(&device, &attr, set));
 }
 
 /* KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES. */
@@ -464,6 +488,20 @@ API long vm_unset_forwarding(struct kvm *kvm, int its, u32 device, u32 event, in
 	struct kvm_kernel_irq_routing_entry to = route(kvm, its, device, event);
 
 	return guarded((kvm_vgic_v4_unset_forwarding(kvm, irq, &to), 0));
+#endif
+}
+
+/* KVM_SET_GSI_ROUTING gives an irqfd that has a host interrupt another route. Before 6.16 KVM on arm64 is not told. */
+API long vm_change_route(struct kvm *kvm, const u32 *from, const u32 *to, int irq)
+{
+#ifdef UPDATES_ROUTES
+	struct kvm_kernel_irq_routing_entry old = route(kvm, from[0], from[1], from[2]), new = route(kvm, to[0], to[1], to[2]);
+	struct irq_bypass_producer producer = { .irq = irq };
+	struct kvm_kernel_irqfd irqfd = { .kvm = kvm, .producer = &producer };
+
+	return guarded((kvm_arch_update_irqfd_routing(&irqfd, &old, &new), 0));
+#else
+	return 0;
 #endif
 }
 

@@ -113,6 +113,10 @@ struct kvm_arm_device_addr { u64 id, addr; };
 #define KVM_DEV_ARM_VGIC_OFFSET_SHIFT 0
 #define KVM_DEV_ARM_VGIC_OFFSET_MASK 0xffffffffULL
 #define KVM_DEV_ARM_VGIC_SYSREG_INSTR_MASK 0xffff
+#define KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT 10
+#define KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_MASK (0x3fffffULL << KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT)
+#define KVM_DEV_ARM_VGIC_LINE_LEVEL_INTID_MASK 0x3ff
+#define VGIC_LEVEL_INFO_LINE_LEVEL 0
 #define KVM_DEV_ARM_VGIC_CTRL_INIT 0
 #define KVM_DEV_ARM_ITS_SAVE_TABLES 1
 #define KVM_DEV_ARM_ITS_RESTORE_TABLES 2
@@ -276,6 +280,11 @@ struct kvm_kernel_irq_routing_entry {
 	u32 gsi, type;
 	struct { u32 address_lo, address_hi, data, flags, devid; } msi;
 };
+
+#define KVM_IRQ_ROUTING_MSI 2
+
+struct irq_bypass_producer { int irq; };
+struct kvm_kernel_irqfd { struct kvm *kvm; struct irq_bypass_producer *producer; };
 
 #define TRACE_EVENT(...)
 #define trace_vgic_update_irq_pending(...) do {} while (0)

@@ -144,12 +144,17 @@ int its_commit_vpe(struct its_vpe *vpe)
 	return 0;
 }
 
-int its_alloc_vcpu_irqs(struct its_vm *vm)
+/* A host without VMs. */
+static void shim_new_host(void)
 {
 	memset(shim_irqs, 0, sizeof(shim_irqs));
 	memset(shim_asked, 0, sizeof(shim_asked));
 	for (int irq = 0; irq < SHIM_IRQS; irq++)
 		shim_irqs[irq].desc.irq_data.hwirq = irq;
+}
+
+int its_alloc_vcpu_irqs(struct its_vm *vm)
+{
 	for (int i = 0; i < vm->nr_vpes; i++) {
 		struct its_vpe *vpe = vm->vpes[i];
 

@@ -36,9 +36,16 @@ class Forwarding(Guest):
         """Set up, then mostly forwarding."""
         yield from self.set_up()
         choices: dict[Callable[[], list[Step]], float] = {
-            **{self.one_command: 45, self.forward: 20, self.unforward: 6, self.fires: 16, self.message: 8},
+            **{
+                self.one_command: 45,
+                self.forward: 20,
+                self.unforward: 6,
+                self.change_route: 3,
+                self.fires: 16,
+                self.message: 8,
+            },
             **{self.exits: 8, self.save: 1.5, self.stores: 2, self.rd_register: 0.7, self.restored: 0.7},
-            **{self.distributor: 1, self.sgis: 2},
+            **{self.distributor: 1, self.sgis: 4},
         }
         for _ in range(self.random.randrange(LIFE)):
             yield from self.random.choices(list(choices), list(choices.values()))[0]()
@@ -52,6 +59,10 @@ class Forwarding(Guest):
     def unforward(self) -> list[Step]:
         """It becomes the host's again."""
         return [Event("unforward", (self.random.randrange(HOST_IRQS),))]
+
+    def change_route(self) -> list[Step]:
+        """Its vector has another message."""
+        return [Event("change_route", (self.its(), *self.pair(), self.random.randrange(HOST_IRQS)))]
 
     def fires(self) -> list[Step]:
         """A device raises it."""

@@ -17,6 +17,7 @@ from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
     CTLR,
     CWRITER,
     DEVICE_TABLES,
+    ISPENDR0,
     ITTS,
     LEVEL2,
     LIFE,
@@ -61,7 +62,7 @@ class Guest(Life):
         choices: dict[Callable[[], list[Step]], float] = {
             **{self.one_command: 80, self.queue: 6, self.its_register: 2.5, self.user_register: 1, self.reads: 2},
             **{self.rd_register: 2, self.save: 3, self.message: 8, self.stores: 6, self.exits: 6, self.restored: 1.5},
-            **{self.distributor: 1.5, self.sgis: 2, self.reconfigured: 2},
+            **{self.distributor: 1.5, self.sgis: 4, self.reconfigured: 2},
         }
         for _ in range(self.random.randrange(LIFE)):
             yield from self.random.choices(list(choices), list(choices.values()))[0]()
@@ -256,8 +257,10 @@ class Guest(Life):
         return [*disabled, Event("rd_write", (rd, offset, random.getrandbits(32), 4))]
 
     def distributor(self) -> list[Step]:
-        """GICD_CTLR: off, on, with SGIs in the GIC and without."""
+        """GICD_CTLR: off, on, with SGIs in the GIC and without; and what is fixed by now."""
         random = self.random
+        if self.chance(0.1):
+            return [self.size()]
         what = random.randrange(5)
         value = GICD_CTLR.pack(EnableGrp1=random.randrange(2), nASSGIreq=random.randrange(2)) | random.choice((0, 1, 4))
         if what == 0:
@@ -275,6 +278,8 @@ class Guest(Life):
         value = random.getrandbits(32) & random.getrandbits(32)
         if self.chance(0.2):
             return [Event("rd_read", (rd, offset, 4))]
+        if self.chance(0.3):
+            return [Event("rd_user_write", (rd, random.choice((offset, SGI_FRAME + ISPENDR0)), value))]
         return [Event("rd_write", (rd, offset, value, 4))]
 
     # The rest.
@@ -294,7 +299,7 @@ class Guest(Life):
         if what == 1:
             place = PENDING[self.vcpu()] + LPI_BYTE + random.randrange(3)
             return [Event("poke_byte", (place, random.getrandbits(8)))]
-        return [self.level1(random.randrange(8))] if self.indirect else []
+        return [self.level1(random.randrange(8), self.its())] if self.indirect else []
 
     def reconfigured(self) -> list[Step]:
         """Other bytes for all LPIs, and one of the ways to say so."""
@@ -309,15 +314,19 @@ class Guest(Life):
         )
         return [*stores, random.choice(told)]
 
-    def level1(self, index: int) -> Step:
-        """A level 1 entry of the device tables."""
+    def level1(self, index: int, its: int, gone: bool = False) -> Step:
+        """A level 1 entry of the device tables; `gone`: of devices that may be mapped there is none any more."""
         address = self.pick(LEVEL2, (OUTSIDE, RAM_END - 0x1_0000))
-        entry = KVM_LEVEL1.pack(V=not self.chance(self.wild), Physical_Address=address)
-        return Event("poke", (RAM_BASE + DEVICE_TABLES[self.its()] + 8 * index, entry))
+        entry = KVM_LEVEL1.pack(V=not (gone or self.chance(self.wild)), Physical_Address=address)
+        return Event("poke", (RAM_BASE + DEVICE_TABLES[its] + 8 * index, entry))
 
     def save(self) -> list[Step]:
-        """SAVE_TABLES."""
-        return [Event("save_tables", (self.its(),))]
+        """SAVE_TABLES; now and then of events whose collection is unmapped, or of devices whose DTE has no place."""
+        its = self.its()
+        before: list[Step] = [self.command("MAPC", its, ICID=self.icid(), V=0)] if self.chance(0.2) else []
+        if self.indirect and self.chance(0.3):
+            before.append(self.level1(self.random.randrange(2), its, gone=True))
+        return [*before, Event("save_tables", (its,))]
 
     def registers(self, its: int) -> list[Step]:
         """What userspace writes before RESTORE_TABLES."""
@@ -341,6 +350,10 @@ class Guest(Life):
 
     def set_up(self) -> Iterator[Step]:
         """Tables, registers, and a few mappings."""
+        if self.machine.vsgis and self.chance(0.6):
+            yield from (
+                Event("dist_write", (0, GICD_CTLR.pack(**on), 4)) for on in ({}, {"EnableGrp1": 1, "nASSGIreq": 1})
+            )
         yield from self.configuration(self.bits)
         for vcpu in range(self.machine.vcpus):
             steps = self.enable_lpis(vcpu, PENDING[vcpu], self.chance(0.2))
@@ -352,7 +365,7 @@ class Guest(Life):
                 for index in range(8):
                     entry = KVM_LEVEL1.pack(V=1, Physical_Address=LEVEL2[min(index, 1)])
                     yield (
-                        self.level1(index)
+                        self.level1(index, its)
                         if index > 1
                         else Event("poke", (RAM_BASE + DEVICE_TABLES[its] + 8 * index, entry))
                     )

@@ -11,14 +11,18 @@ from typing import TypeVar
 from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
     CONFIGURATION,
     CONFIGURED,
+    IIDR,
     LPI_BYTE,
     RD_CTLR,
     RD_PENDBASER,
     RD_PROPBASER,
+    TYPER2,
 )
 from gicmodel.fuzzing.peers.linux.kvm.machine import VirtualMachine
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.layouts.commands import encode
+from gicmodel.layouts.registers.distributor import GICD_CTLR, GICD_IIDR, GICD_TYPER2
+from gicmodel.layouts.registers.identification import KVM
 
 T = TypeVar("T")
 
@@ -31,6 +35,28 @@ class Life(ABC):
     def __init__(self, random: Random, machine: VirtualMachine) -> None:
         self.random = random
         self.machine = machine
+
+    def beginning(self) -> Iterator[Step]:
+        """A VM; of one in eight userspace chooses what its GIC has before that is initialised."""
+        if not self.chance(0.125):
+            yield Event("boot", ())
+            return
+        yield Event("create", ())
+        yield from (self.size() for _ in range(self.random.randrange(6)))
+        yield Event("initialise", ())
+
+    def size(self) -> Step:
+        """Userspace reads or writes GICD_IIDR or GICD_TYPER2, or what it may not before the GIC is initialised."""
+        random = self.random
+        values = {
+            IIDR: GICD_IIDR.pack(Revision=random.randrange(1, 5), **KVM) ^ (self.chance(0.1) << random.randrange(32)),
+            TYPER2: GICD_TYPER2.pack(nASSGIcap=random.randrange(2)) ^ (self.chance(0.1) << random.randrange(32)),
+            0: GICD_CTLR.pack(EnableGrp1=random.randrange(2)),
+        }
+        offset = random.choice((IIDR, TYPER2, TYPER2, 0))
+        if self.chance(0.2):
+            return random.choice((Event("dist_user_read", (offset,)), Event("rd_user_read", (self.vcpu(), offset))))
+        return Event("dist_user_write", (offset, values[offset]))
 
     @abstractmethod
     def steps(self) -> Iterator[Step]:

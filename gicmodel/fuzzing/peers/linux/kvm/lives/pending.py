@@ -53,7 +53,13 @@ class Pending(Life):
             yield from self.enable_lpis(vcpu, tables[vcpu], self.chance(0.2))
         for _ in range(random.randrange(4, 30)):
             yield from self.something(devices, tables)
+        if self.chance(0.5):
+            yield from self.enabled_anew(self.vcpu(), OUTSIDE)
         yield from (*self.stop(), Event("save_pending_tables", (0,)), Event("save_pending_tables", (1,)))
+
+    def enabled_anew(self, vcpu: int, table: int) -> list[Step]:
+        """LPIs are disabled, and enabled with a table that may be another one."""
+        return [Event("rd_write", (vcpu, RD_CTLR, 0, 4)), *self.enable_lpis(vcpu, table, self.chance(0.2))]
 
     def tables(self, devices: int) -> Iterator[Step]:
         """Collections for every vCPU, devices with events of many LPIs."""
@@ -104,7 +110,6 @@ class Pending(Life):
         elif what == 7:
             yield Event("poke_byte", (tables[0] + LPI_BYTE + random.randrange(40), random.getrandbits(8)))
         elif what == 8:
-            yield Event("rd_write", (vcpu, RD_CTLR, 0, 4))
-            yield from self.enable_lpis(vcpu, tables[vcpu], self.chance(0.2))
+            yield from self.enabled_anew(vcpu, tables[vcpu])
         else:
             yield self.command("MAPC", ICID=random.randrange(vcpus), RDbase=vcpu, V=1)

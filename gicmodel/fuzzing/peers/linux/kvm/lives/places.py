@@ -28,8 +28,10 @@ BASERS = [register(f"GITS_BASER{n}", "3").offset for n in range(8)]
 RD_CTLR, RD_PROPBASER, RD_PENDBASER, RD_INVLPIR, RD_INVALLR = (
     register(f"GICR_{name}", "3").offset for name in ("CTLR", "PROPBASER", "PENDBASER", "INVLPIR", "INVALLR")
 )
+IIDR, TYPER2 = (register(f"GICD_{name}").offset for name in ("IIDR", "TYPER2"))
 SGI_FRAME = 0x1_0000
-SGI_REGISTERS = (0x80, 0x100, 0x180, 0x200, 0x280, 0x400, 0x404, 0x408, 0x40C)
+ISPENDR0 = 0x200
+SGI_REGISTERS = (0x80, 0x100, 0x180, ISPENDR0, 0x280, 0x400, 0x404, 0x408, 0x40C)
 SIZES = (1, 2, 4, 8)
 ATTRIBUTES = (
     *(
