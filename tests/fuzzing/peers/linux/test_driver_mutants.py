@@ -7,17 +7,26 @@ from typing import ClassVar, NamedTuple
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.finding import Plan, run_chunk
+from gicmodel.fuzzing.finding import Plan, divergence_of, run_chunk
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.peers.linux.driver.port_host import PortHost
 from gicmodel.fuzzing.peers.linux.source import KernelSource
+from gicmodel.fuzzing.programs.text import parse_program
 from gicmodel.hardware import Its
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CTLR
 
 ITS = "drivers/irqchip/irq-gic-v3-its.c"
 WITHIN = 8000
+STEPPING = """gicmodel fuzz program, version 1
+against linux-driver
+config
+host commands_per_step=1 late=0
+
+add_device its=0 DeviceID=0 vectors=1
+request its=0 DeviceID=0 EventID=0
+"""
 
 
 class Patch(NamedTuple):
@@ -69,6 +78,22 @@ def test_a_campaign_finds_it(patch: Patch, linux_source: Path, tmp_path: Path, m
     monkeypatch.setattr(Patched, "patch", patch, raising=False)
     patched, plan = Patched(linux_source), Plan(seed=1, commands=WITHIN, architecture=patch.architecture)
     assert any(run_chunk(patched, plan, chunk).finding for chunk in range(plan.chunks(patched)))
+
+
+def test_a_message_that_is_lost_while_commands_wait(driver_peer: LinuxDriver, monkeypatch: pytest.MonkeyPatch):
+    """Only a device that does not wait for the driver sends one then."""
+    translate, positions = Its.translate, [register(f"GITS_{name}").offset for name in ("CREADR", "CWRITER")]
+
+    def broken(its: Its, *message: int) -> int:
+        creadr, cwriter = (its.read(offset, 8) for offset in positions)
+        return translate(its, *message) if creadr == cwriter else 0
+
+    monkeypatch.setattr(Its, "translate", broken)
+    steps = "meanwhile its=0 DeviceID=0 EventID=0 polls=0\naffinity its=0 DeviceID=0 EventID=0 cpu=1\ninterrupts\n"
+    difference = str(divergence_of(driver_peer, parse_program(STEPPING + steps, "this test")))
+    assert difference == "LPIs that CPUs take: is {}, should be {1: [8192]}"
+    monkeypatch.undo()
+    assert divergence_of(driver_peer, parse_program(STEPPING + steps, "this test")) is None
 
 
 def test_hardware_that_is_never_quiescent_again(driver_peer: LinuxDriver, monkeypatch: pytest.MonkeyPatch):

@@ -22,7 +22,7 @@ DRAWN, DONE = (68_000, 34_000) if COMPILED else (8_000, 4_000)
 
 ALWAYS = {
     *("add_device", "remove_device", "request", "free", "raise", "affinity", "mask", "set_pending", "interrupts"),
-    *("suspend", "plug", "unplug", "kexec"),
+    *("suspend", "plug", "unplug", "kexec", "meanwhile"),
 }
 VIRTUAL = {"begin_vm", "end_vm", "forward", "unforward", "configure", "load", "put", "take", "invall"}
 V41 = {"save", "begin_vsgi", "end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_pending", "vsgi_pending"}

@@ -40,6 +40,7 @@ class HostBus:
         self.raised: BaseException | None = None
         self._records = records
         self._queue_ends: dict[str, int] = {}
+        self._arrival: tuple[int, Callable[[], None]] | None = None
         faces: list[RegisterFrame] = [self.gic.distributor, *self._redistributors, *self._its]
         names = ["GICD", *(f"GICR{n}" for n in range(machine.config.redistributors))]
         names += (f"GITS{n}" for n in range(machine.config.its))
@@ -72,8 +73,23 @@ class HostBus:
         face.write(address - base, value, size)
 
     def relax(self) -> None:
-        """Time passes."""
+        """Time passes: a poll of the driver."""
         self.gic.step()
+        if self._arrival is not None:
+            polls, deliver = self._arrival
+            self._arrival = polls - 1, deliver
+            if not polls:
+                self.arrive()
+
+    def arrive_after(self, polls: int, deliver: Callable[[], None]) -> None:
+        """Call `deliver` once, when the driver has polled so often and once more, or at `arrive`."""
+        self._arrival = polls, deliver
+
+    def arrive(self) -> None:
+        """What has not come yet comes now."""
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            arrival[1]()
 
     def take_written(self) -> list[str]:
         """What was written since the last call."""

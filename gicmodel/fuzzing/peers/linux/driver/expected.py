@@ -21,6 +21,10 @@ KNOWN_BUGS = True
 vLPIs, where that does not map it; that a doorbell is pending while another vPE takes its event of the proxy device; and
 that a vPE that waits for its doorbell is moved, as by the end of its CPU."""
 
+_ANY_TIME = ("affinity", "mask", "add_device", "begin_vm", "invall", "plug")
+_OF_AN_EVENT = ("request", "free", "set_pending", "forward", "unforward", "configure")
+_OF_A_VM = ("load", "put", "end_vm", "save", "begin_vsgi", "end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_pending")
+
 _ENABLE, _PRIORITY, _VSGI_PRIORITY = 1, 0xFC, 0xF0
 
 
@@ -90,6 +94,21 @@ class Expected:
         check: Callable[..., bool] = getattr(self, f"_may_{verb}")
         return check(*values)
 
+    def is_apart(self, step: Event, event: EventKey) -> bool:
+        """Whether a message of `event` may come at any time during a step, and the same must come of both."""
+        verb, values = step
+        if verb in _ANY_TIME:
+            return True
+        if verb in _OF_AN_EVENT:
+            return values[:3] != event
+        if verb == "remove_device":
+            return values != event[:2]
+        if verb not in _OF_A_VM:
+            return False
+        found = self._interrupt(event)
+        vpe = None if found is None else found.vpe
+        return vpe is None or (vpe[0] != values[0] and not self.takes_interrupts_before(verb))
+
     def takes_interrupts_before(self, verb: str) -> bool:
         """Whether CPUs must have taken their doorbells before the driver maps some to events of its proxy device."""
         config = self.machine.config
@@ -116,6 +135,9 @@ class Expected:
         return self._physical(event) is not None
 
     def _may_raise(self, *event: int) -> bool:
+        return True
+
+    def _may_meanwhile(self, its: int, device_id: int, event_id: int, polls: int) -> bool:
         return True
 
     def _may_unforward(self, *event: int) -> bool:

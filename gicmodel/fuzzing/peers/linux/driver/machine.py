@@ -23,7 +23,7 @@ from gicmodel.fuzzing.programs.notation import Notation, assignments, number, wi
 from gicmodel.fuzzing.programs.program import Program
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
-MOST_VMS, MOST_VCPUS, MOST_VECTORS, MOST_COMMANDS = 4, 8, 16, 16
+MOST_VMS, MOST_VCPUS, MOST_VECTORS, MOST_COMMANDS, MOST_POLLS = 4, 8, 16, 16, 64
 _FLAG = range(2)
 _EVENT = ("its", "DeviceID", "EventID")
 _VPE = ("vm", "vcpu")
@@ -40,7 +40,11 @@ class HostMachine:
 
 
 class HostNotation(Notation[HostMachine]):
-    """Operations of a host's kernel, its hypervisor and its devices."""
+    """Operations of a host's kernel, its hypervisor and its devices.
+
+    `meanwhile` is a message that comes while the driver waits for hardware in the operation that follows, after so many
+    polls, or at its end.
+    """
 
     events: ClassVar[dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("boot", "kexec", "suspend", "interrupts"), ()),
@@ -48,6 +52,7 @@ class HostNotation(Notation[HostMachine]):
         "add_device": ("its", "DeviceID", "vectors"),
         "remove_device": ("its", "DeviceID"),
         **dict.fromkeys(("request", "free", "raise", "unforward"), _EVENT),
+        "meanwhile": (*_EVENT, "polls"),
         "affinity": (*_EVENT, "cpu"),
         "mask": (*_EVENT, "masked"),
         "set_pending": (*_EVENT, "pending"),
@@ -80,6 +85,7 @@ class HostNotation(Notation[HostMachine]):
         return {
             **{"its": range(config.its), "cpu": range(config.redistributors), "vm": range(MOST_VMS)},
             **{"vcpu": range(MOST_VCPUS), "vcpus": range(1, MOST_VCPUS + 1), "SGI": range(VSGIS), "byte": range(256)},
+            "polls": range(MOST_POLLS),
             **{"vectors": range(1, MOST_VECTORS + 1), "EventID": range(MOST_VECTORS)},
             # The highest one may be the driver's own device.
             "DeviceID": range((1 << config.device_id_bits) - 1),

@@ -40,6 +40,7 @@ class OnHardware(Comparison):
         self.linux = LinuxHost(machine, source)
         self.outcomes = Counter()
         self._booted = False
+        self._message: Event | None = None
 
     def run(self, steps: Sequence[Step]) -> None:
         """What comes of each step, and that no command has failed and no kernel complains."""
@@ -48,7 +49,7 @@ class OnHardware(Comparison):
             self._booted = True
         for step in steps:
             if isinstance(step, Event) and self.expected.makes_sense(step):
-                self._step(step)
+                self._step_with_message(step)
 
     def check(self) -> None:
         """What is pending anywhere, memory that is free, registers that note accesses."""
@@ -66,6 +67,27 @@ class OnHardware(Comparison):
     def close(self) -> None:
         """Unload the kernel."""
         self.linux.close()
+
+    def _step_with_message(self, step: Event) -> None:
+        """A step, and the message that comes meanwhile; before it, if it makes a difference when."""
+        message, self._message = self._message, None
+        if message is None:
+            self._step(step)
+            return
+        its, device_id, event_id, polls = message.values
+        event = its, device_id, event_id
+        if not self.expected.is_apart(step, event):
+            self._step(Event("raise", event))
+            self._step(step)
+            return
+        accepted: list[bool] = []
+        self.linux.bus.arrive_after(polls, lambda: accepted.append(self.linux.raised(*event)))
+        self._step(step)
+        self.linux.bus.arrive()
+        self.expected.raised(accepted[0], *event)
+
+    def _meanwhile(self, verb: str, values: tuple[int, ...]) -> None:
+        self._message = Event(verb, values)
 
     def _step(self, step: Event) -> None:
         verb = step.verb

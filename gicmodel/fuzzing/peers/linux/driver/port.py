@@ -32,6 +32,7 @@ MEANT = {
     "boot": "Linux clears GICR_VPROPBASER.Valid on every redistributor before all else and wakes CPU 0's redistributor"
     " first, and its probes of page sizes and levels write other bits; the port's tables are no larger than they must"
     " be. What either boot comes to is compared by all that follows.",
+    "meanwhile": "What a driver writes does not depend on when messages come; `raise` is compared.",
     "suspend": "The port has none.",
     "kexec": "The port is no kernel: a second GicDriver over the same Gic is the caller's.",
     "plug": "The port has every CPU from the start.",
