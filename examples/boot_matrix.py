@@ -14,14 +14,13 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from gicmodel.board import Board, new_gic
-from gicmodel.board.image import place, read_initrd, read_program
+from gicmodel.board import powered_on
+from gicmodel.board.image import read_initrd
 from gicmodel.config import ARCHITECTURES, GicConfig
 from gicmodel.images.dump import Dump
 from gicmodel.images.segments import Segment
 from gicmodel.replay import replay
 
-APPEND = "earlycon console=ttyAMA0"
 SECONDS = 600.0
 MATRIX = list(product(ARCHITECTURES, (1, 4), ("none", "retain"), (None, 1)))
 """Architecture, PEs, `caching`, `commands_per_step`."""
@@ -42,11 +41,8 @@ class Boot(NamedTuple):
 def boot(kernel: Path, initrd: Path, config: GicConfig) -> Boot:
     """Boot, and replay what the GIC saw."""
     console, lines = bytearray(), list[str]()
-    board = Board(new_gic(config, 512 << 20), send=console.append, trace=lines.append)
-    program = read_program(kernel, board.memory.base)
-    tree, start, end = place(program, board.memory, (initrd, read_initrd(initrd)))
-    board.memory.write(tree, board.device_tree(APPEND, (start, end)))
-    board.power_on(program.entry, tree)
+    archive = (initrd, read_initrd(initrd))
+    board = powered_on(kernel, config, initrd=archive, send=console.append, trace=lines.append)
     ending = board.run(SECONDS)
     trace = "".join(f"{line}\n" for line in lines).encode()
     with tempfile.NamedTemporaryFile(suffix=".trace") as file:

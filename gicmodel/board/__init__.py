@@ -5,5 +5,6 @@ Unicorn is under the GNU General Public License, version 2: what imports this pa
 """
 
 from gicmodel.board.board import Board, Ending, new_gic
+from gicmodel.board.boot import Result, powered_on
 
-__all__ = ["Board", "Ending", "new_gic"]
+__all__ = ["Board", "Ending", "Result", "new_gic", "powered_on"]

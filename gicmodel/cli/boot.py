@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.files import replacing
 
 if TYPE_CHECKING:
-    from gicmodel.board import Board, Ending
+    from gicmodel.board import Board, Ending, Result
 
 APPEND = "earlycon console=ttyAMA0"
 SAVED_SECONDS = 5.0
@@ -135,17 +136,17 @@ def command(
     console = Console((sys.stderr if results.as_json else sys.stdout).buffer)
     with tracing(trace) as write:
         if resume is None:
-            board = started(image, initrd, append, config, memory, el2, console, write)
+            options = {"append": append, "memory_bytes": memory, "el2": el2, "send": console.send, "trace": write}
+            board = started(image, initrd, config, **options)
         else:
             board = resumed(resume, console)
-        run = Run(board, console)
-        run.run(timeout, expect)
+        result = ran(board, console, timeout, expect)
     if snapshot is not None:
         from gicmodel.board.snapshot import save_board
 
         save_board(board, snapshot)
-    results.publish(run.to_json(), run.show)
-    ctx.exit(0 if run.is_good(expect) else 1)
+    results.publish(result.to_json(), partial(show, result))
+    ctx.exit(0 if is_good(result, expect) else 1)
 
 
 @contextmanager
@@ -158,31 +159,14 @@ def tracing(file: Path | None) -> Iterator[Callable[[str], object] | None]:
         yield lambda line: target.write(f"{line}\n".encode())
 
 
-def started(
-    image: Path | None,
-    initrd: Path | None,
-    append: str,
-    config: GicConfig,
-    memory: int,
-    el2: bool,
-    console: Console,
-    trace: Callable[[str], object] | None,
-) -> Board:
-    """A board with all in RAM, whose first PE is on. Raises UnusableInput."""
+def started(image: Path | None, initrd: Path | None, config: GicConfig, **options: Any) -> Board:
+    """A board whose first PE is on; `options` are those of `powered_on`. Raises UnusableInput."""
     # The kernels come with this, and numba.
-    from gicmodel.board import Board, new_gic
-    from gicmodel.board.image import place, read_initrd, read_program
+    from gicmodel.board import powered_on
+    from gicmodel.board.image import read_initrd
 
     assert image is not None
-    try:
-        board = Board(new_gic(config, memory), el2=el2, send=console.send, trace=trace)
-    except ValueError as error:
-        raise UnusableInput(str(error)) from None
-    program = read_program(image, board.memory.base)
-    tree, start, end = place(program, board.memory, None if initrd is None else (initrd, read_initrd(initrd)))
-    board.memory.write(tree, board.device_tree(append, None if initrd is None else (start, end)))
-    board.power_on(program.entry, tree)
-    return board
+    return powered_on(image, config, initrd=None if initrd is None else (initrd, read_initrd(initrd)), **options)
 
 
 def resumed(file: Path, console: Console) -> Board:
@@ -192,79 +176,55 @@ def resumed(file: Path, console: Console) -> Board:
     return load_board(file, console.send)
 
 
-class Run:
-    """A board, and how it ended."""
+def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes] | None) -> Result:
+    """Run until the end, with the terminal as console."""
+    from gicmodel.board import Ending, Result
 
-    def __init__(self, board: Board, console: Console) -> None:
-        self.board = board
-        self.console = console
-        self.ending: Ending
-        self.seconds = 0.0
+    searched = 0
 
-    def run(self, timeout: float, expect: re.Pattern[bytes] | None) -> None:
-        """Run until the end, with the terminal as console."""
-        from gicmodel.board import Ending
+    def on_turn(wait: float) -> Ending | None:
+        nonlocal searched
+        console.flush()
+        if octets := console.typed(wait):
+            board.uart.receive(octets)
+        if expect is not None and searched < len(console.text):
+            found = expect.search(console.text, max(0, searched - _TAIL))
+            searched = len(console.text)
+            if found:
+                return Ending.EXPECTED
+        return Ending.LEFT if console.left else None
 
-        console, searched = self.console, 0
+    started = time.monotonic()
+    with console:
+        ending = board.run(timeout, on_turn)
+    return Result.of(board, ending, time.monotonic() - started)
 
-        def on_turn(wait: float) -> Ending | None:
-            nonlocal searched
-            console.flush()
-            if octets := console.typed(wait):
-                self.board.uart.receive(octets)
-            if expect is not None and searched < len(console.text):
-                found = expect.search(console.text, max(0, searched - _TAIL))
-                searched = len(console.text)
-                if found:
-                    return Ending.EXPECTED
-            return Ending.LEFT if console.left else None
 
-        started = time.monotonic()
-        with console:
-            self.ending = self.board.run(timeout, on_turn)
-        self.seconds = time.monotonic() - started
+def is_good(result: Result, expect: re.Pattern[bytes] | None) -> bool:
+    """Whether it ended as it should, and no command failed."""
+    return result.ending.name in (("OFF", "LEFT") if expect is None else ("EXPECTED",)) and not result.errors
 
-    def is_good(self, expect: re.Pattern[bytes] | None) -> bool:
-        """Whether it ended as it should, and no command failed."""
-        from gicmodel.board import Ending
 
-        wanted = (Ending.OFF, Ending.LEFT) if expect is None else (Ending.EXPECTED,)
-        return self.ending in wanted and not self.board.gic.errors
-
-    def to_json(self) -> dict[str, Any]:
-        """How it ended, and what the GIC saw."""
-        board = self.board
-        return {
-            "ending": self.ending.name,
-            "why": board.reason or self.ending.value,
-            "seconds": round(self.seconds, 3),
-            "guest_seconds": round(board.seconds, 6),
-            "instructions": board.instructions,
-            "pes": [pe.to_json() for pe in board.cpus],
-            "command_errors": [str(error) for error in board.gic.errors],
-            **board.watch.to_json(),
-        }
-
-    def show(self) -> None:
-        """The same as text."""
-        board, watch = self.board, self.board.watch
-        say(
-            f"\n{board.reason or self.ending.value}, after {board.seconds:.3f} s of the guest's time: "
-            f"{board.instructions:,} instructions in {self.seconds:.1f} s"
-        )
-        if self.ending.name not in ("OFF", "EXPECTED"):
-            for pe in board.cpus:
-                say(f"PE {pe.number}: {pe}")
-        _show_counts("ITS commands", watch.commands)
-        for error in board.gic.errors[:_SHOWN]:
-            say(f"command error: {error}")
-        if len(board.gic.errors) > _SHOWN:
-            say(f"command errors: {len(board.gic.errors) - _SHOWN} more")
-        rows = [(kind, str(pe), str(count)) for (kind, pe), count in sorted(watch.interrupts.items())]
-        rows += [("residency of a vPE", str(pe), str(count)) for pe, count in sorted(watch.residencies.items())]
-        if rows:
-            print_table(("taken", "PE", "times"), rows, right=(1, 2))
-        _show_counts("MSIs by DeviceID", {f"{device:#x}": count for device, count in sorted(watch.messages.items())})
+def show(result: Result) -> None:
+    """What came of it as text."""
+    watch = result.watch
+    say(
+        f"\n{result.why}, after {result.guest_seconds:.3f} s of the guest's time: "
+        f"{result.instructions:,} instructions in {result.seconds:.1f} s"
+    )
+    if result.ending.name not in ("OFF", "EXPECTED"):
+        for _, pe in result.pes:
+            say(pe)
+    _show_counts("ITS commands", watch.commands)
+    for error in result.errors[:_SHOWN]:
+        say(f"command error: {error}")
+    if len(result.errors) > _SHOWN:
+        say(f"command errors: {len(result.errors) - _SHOWN} more")
+    rows = [(kind, str(pe), str(count)) for (kind, pe), count in sorted(watch.interrupts.items())]
+    rows += [("residency of a vPE", str(pe), str(count)) for pe, count in sorted(watch.residencies.items())]
+    if rows:
+        print_table(("taken", "PE", "times"), rows, right=(1, 2))
+    _show_counts("MSIs by DeviceID", {f"{device:#x}": count for device, count in sorted(watch.messages.items())})
 
 
 def _show_counts(what: str, counts: dict[str, int]) -> None:

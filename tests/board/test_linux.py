@@ -13,8 +13,8 @@ needed("unicorn")
 needed("fdt")
 
 from gicmodel.benchmarks.boot import BENCHMARKS, KERNEL
-from gicmodel.board import Board, Ending, new_gic
-from gicmodel.board.image import place, read_initrd, read_program
+from gicmodel.board import Board, Ending, powered_on
+from gicmodel.board.image import read_initrd
 from gicmodel.config import GicConfig
 from tests.board import debian
 from tests.board.traces import assert_equal
@@ -28,11 +28,8 @@ pytestmark = pytest.mark.slow
 def booted(**choices: object) -> tuple[Board, str, list[str]]:
     """A board that has run the kernel until it ended, the console, and the trace."""
     shown, trace = bytearray(), list[str]()
-    board = Board(new_gic(GicConfig(**choices), 512 << 20), send=shown.append, trace=trace.append)
-    program = read_program(debian.kernel(), board.memory.base)
-    tree, start, end = place(program, board.memory, (USER, read_initrd(USER)))
-    board.memory.write(tree, board.device_tree("earlycon console=ttyAMA0", (start, end)))
-    board.power_on(program.entry, tree)
+    initrd = (USER, read_initrd(USER))
+    board = powered_on(debian.kernel(), GicConfig(**choices), initrd=initrd, send=shown.append, trace=trace.append)
     ending = board.run(SECONDS)
     assert ending is Ending.OFF, shown[-2000:].decode(errors="replace")
     return board, shown.decode(), trace
