@@ -72,7 +72,8 @@ def _print_cflags(ctx: click.Context) -> None:
 
 def _show(outcome: Outcome) -> None:
     for drive in outcome.drives:
-        say(f"{drive.hardware}: {drive.accesses} accesses, {drive.taken.total()} interrupts taken")
+        taken = "interrupts taken unknown" if drive.taken is None else f"{drive.taken.total()} interrupts taken"
+        say(f"{drive.hardware}: {drive.accesses} accesses, {taken}")
     for finding in outcome.findings:
         say(finding)
     if not outcome.findings:

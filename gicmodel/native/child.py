@@ -25,7 +25,7 @@ from gicmodel.lab.late import LateGic
 from gicmodel.lab.placement import RAM_BASE, RAM_BYTES
 from gicmodel.memory import GuestMemory
 from gicmodel.native.host import DriverEnded, Host
-from gicmodel.native.running import LAST_BYTES
+from gicmodel.native.running import ACCESSES, FORKED, LAST_BYTES, TEXT
 
 _GRACE_SECONDS = 1.0
 """A driver that looks at the hardware now and then does so in this time."""
@@ -43,7 +43,7 @@ def main() -> None:
     def report(**ended: Any) -> None:
         missing = [f"{operation}: {owed}" for owed, operation in host.missing.items()]
         errors = [str(error) for error in gic.errors]
-        seen = {"accesses": host.accesses, "taken": host.taken, "missing": missing, "errors": errors}
+        seen = {"taken": host.taken, "missing": missing, "errors": errors}
         _leave(directory, seen | ended)
 
     def end(why: str) -> NoReturn:
@@ -51,8 +51,12 @@ def main() -> None:
         _exit()
 
     def note(did: str) -> None:
-        text = did.encode()[: LAST_BYTES - 1]
-        last[: len(text) + 1] = text + b"\0"
+        if os.getpid() != this:
+            last[FORKED] = 1
+            os._exit(1)
+        text = did.encode()[: LAST_BYTES - TEXT - 1]
+        last[:FORKED] = host.accesses.to_bytes(FORKED - ACCESSES, "little")
+        last[TEXT : TEXT + len(text) + 1] = text + b"\0"
         if over.is_set():
             give_up()
 
@@ -72,20 +76,27 @@ def main() -> None:
             traceback.print_exception(reason)
         end(f"{reason}" if isinstance(reason, DriverEnded) else f"the model failed with {reason!r}")
 
-    over = threading.Event()
+    this, over = os.getpid(), threading.Event()
     host = Host(gic, LateGic(gic) if job["late"] else None, note=note, die=die)
     threading.Thread(target=watch, daemon=True).start()
     try:
-        report(returned=host.run(Path(job["library"]), job["entry"]))
+        returned = host.run(Path(job["library"]), job["entry"])
+        if os.getpid() != this:
+            _exit()
+        report(returned=returned)
     except UnusableInput as reason:
         _leave(directory, {"unusable": str(reason)})
 
 
 def _leave(directory: Path, report: dict[str, Any]) -> None:
-    """Write the report, whole: the process may be killed at any time."""
+    """Write the report, whole: the process may be killed at any time. A driver may have left no way to write it."""
     part = directory / "report.part"
-    part.write_text(json.dumps(report))
-    part.replace(directory / "report.json")
+    try:
+        part.write_text(json.dumps(report))
+        part.replace(directory / "report.json")
+    except OSError as error:
+        sys.stderr.write(f"gicmodel: what the driver did cannot be reported: {error.strerror}\n")
+        os._exit(1)
 
 
 def _exit() -> NoReturn:

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from elftools.elf.enums import ENUM_E_MACHINE
 
 from gicmodel.config import FIRST_SPI
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Bus, CpuInterface, Gic, Redistributor
 from gicmodel.hardware.register_face import check_size
+from gicmodel.images.elf import MAGIC
 from gicmodel.lab.late import LateGic
 from gicmodel.layouts.lpi_tables import SPURIOUS
 from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS, encoding, registers_of
@@ -24,6 +31,8 @@ _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DEADLY = ExternalAbort, ValueError
 """What no PE and no bus does is a ValueError."""
 _IAR = {encoding("ICC_IAR0_EL1"), encoding("ICC_IAR1_EL1")}
+_ELF_BYTES, _BIG_ENDIAN = 20, 2
+"""An ELF file's header up to e_machine, and ELFDATA2MSB."""
 _MOST_MISSING = 16
 """Of a place: a table of configuration bytes that was never invalidated would be one line for each."""
 
@@ -167,6 +176,12 @@ class Host:
         self._access("wait")
         self.gic.step()
 
+    def _done(self, ffi: Any, operation: Any) -> None:
+        self._note("gic_done")  # To read the name may be the end of the process.
+        if operation == ffi.NULL:
+            raise ValueError("gic_done(NULL): an operation has a name")
+        self.done(ffi.string(operation).decode(errors="replace"))
+
     def _access(self, did: str) -> None:
         self.accesses += 1
         self._note(f"{did} (number {self.accesses})")
@@ -209,7 +224,7 @@ class Host:
             "acknowledge": self._acknowledge,
             "acknowledge_virtual": self._acknowledge_virtual,
             "wait": self._wait,
-            "done": lambda operation: self.done(ffi.string(operation).decode(errors="replace")),
+            "done": lambda operation: self._done(ffi, operation),
         }
         kept = []
         for name, function in calls.items():
@@ -252,9 +267,23 @@ def _load(library: Path, entry: str) -> tuple[Any, Any]:
     structures = _STRUCTURES.findall((INCLUDE / "gicmodel.h").read_text())
     ffi.cdef("\n".join([*structures, "extern struct gic_host gic_host;", f"int {entry}(void);"]))
     try:
-        return ffi, ffi.dlopen(str(library.absolute()), ffi.RTLD_NOW)
+        # cffi looks for a library of that name elsewhere, too, if it has to find it.
+        handle = ctypes.CDLL(str(library.absolute()), os.RTLD_NOW)._handle
     except OSError as error:
-        raise UnusableInput(f"{library}: cannot be loaded: {error}") from None
+        why = _foreign(library) or str(error).removeprefix(f"{library.absolute()}: ")
+        raise UnusableInput(f"{library}: cannot be loaded: {why}") from None
+    return ffi, ffi.dlopen(ffi.cast("void *", handle))
+
+
+def _foreign(library: Path) -> str | None:
+    """For what other processor an ELF file is (gABI, e_ident and e_machine), compared with this Python's; else None."""
+    with suppress(OSError), library.open("rb") as file, Path(sys.executable).open("rb") as python:
+        theirs, ours = file.read(_ELF_BYTES), python.read(_ELF_BYTES)
+        if len(theirs) == _ELF_BYTES and theirs[:4] == MAGIC and (theirs[4:6], theirs[18:]) != (ours[4:6], ours[18:]):
+            machine = int.from_bytes(theirs[18:], "big" if theirs[5] == _BIG_ENDIAN else "little")
+            names = {number: name.removeprefix("EM_") for name, number in ENUM_E_MACHINE.items()}
+            return f"it is an ELF file for {names.get(machine, f'machine {machine}')}, not for this processor"
+    return None
 
 
 def _symbol(loaded: Any, library: Path, name: str) -> Any:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,20 +33,9 @@ INCLUDE = Path(__file__).parent
 """The directory of `gicmodel.h`."""
 ENTRY = "driver"
 
-LAST_BYTES = mmap.PAGESIZE
-"""What both processes see: what the driver did last, as text that ends with a zero byte."""
-SECONDS = 20.0
-"""How long a driver may take, on each of the two GICs."""
-DEFAULT = GicConfig(commands_per_step=1)
-"""A GIC that takes its time."""
-
-INCLUDE = Path(__file__).parent
-"""The directory of `gicmodel.h`."""
-ENTRY = "driver"
-
-STOP, TEXT, LAST_BYTES = 0, 1, mmap.PAGESIZE
-"""What both processes see: a byte that is not zero when the time is over, and what the driver did last, as text that
-ends with a zero byte."""
+ACCESSES, FORKED, TEXT, LAST_BYTES = 0, 8, 9, mmap.PAGESIZE
+"""Where what both processes see begins: how many accesses the driver has made, 64 bits; a byte that is not zero when a
+process that it forked has made one; what it did last, as text that ends with a zero byte."""
 _START_SECONDS = 100.0
 """A process ends its driver itself, once that has had its time; one that does not is killed this much later."""
 _COMPILER_SECONDS = 300
@@ -59,22 +49,22 @@ class Drive:
 
     `returned` is what it returned, None if it did not; then `ended` says in one line how it ended. `taken` counts the
     interrupts acknowledged, by PE, INTID and whether it was a vPE's. `missing` and `errors`: what it owed the GIC, and
-    the commands that the ITS refused.
+    the commands that the ITS refused. Of a driver whose process died (a crash, `exit`) the three are unknown, None.
     """
 
     hardware: str
     returned: int | None = None
     ended: str | None = None
     accesses: int = 0
-    taken: Counter[tuple[int, int, bool]] = field(default_factory=Counter)
-    missing: tuple[str, ...] = ()
-    errors: tuple[str, ...] = ()
+    taken: Counter[tuple[int, int, bool]] | None = None
+    missing: tuple[str, ...] | None = None
+    errors: tuple[str, ...] | None = None
 
     @property
     def findings(self) -> Iterator[str]:
         """What is wrong with it, a line each."""
-        yield from self.missing
-        yield from (f"command error {error}" for error in self.errors)
+        yield from self.missing or ()
+        yield from (f"command error {error}" for error in self.errors or ())
         if self.ended is not None:
             yield self.ended
         elif self.returned:
@@ -96,8 +86,10 @@ class Outcome:
     def _different(self) -> Iterator[str]:
         """Interrupts that were taken more often on one GIC than on the other."""
         first, second = self.drives
+        if first.taken is None or second.taken is None:
+            return
         for pe, intid, virtual in sorted(first.taken.keys() | second.taken.keys()):
-            counts = [drive.taken[pe, intid, virtual] for drive in self.drives]
+            counts = [taken[pe, intid, virtual] for taken in (first.taken, second.taken)]
             if counts[0] != counts[1]:
                 what = f"vINTID {intid} is taken by the vPE on PE" if virtual else f"INTID {intid} is taken by PE"
                 yield f"{what} {pe} {counts[0]} times on {first.hardware}, {counts[1]} times on {second.hardware}"
@@ -107,7 +99,9 @@ class Outcome:
         drives = [
             asdict(drive)
             | {
-                "taken": [
+                "taken": None
+                if drive.taken is None
+                else [
                     {"pe": pe, "intid": intid, "virtual": virtual, "times": times}
                     for (pe, intid, virtual), times in sorted(drive.taken.items())
                 ]
@@ -153,19 +147,22 @@ def _drive(hardware: str, job: dict[str, Any]) -> Drive:
         (directory / "job.json").write_text(json.dumps(job))
         (directory / "last").write_bytes(bytes(LAST_BYTES))
         status = _status(directory, job["seconds"])
-        last = (directory / "last").read_bytes().partition(b"\0")[0].decode()
+        page = (directory / "last").read_bytes()
         report = directory / "report.json"
         said = json.loads(report.read_text()) if report.exists() else {"ended": _ended(status, job["seconds"])}
+    last = page[TEXT:].partition(b"\0")[0].decode(errors="replace")
     if "unusable" in said:
         raise UnusableInput(said["unusable"])
     if not last:
         raise RuntimeError(f"the process that runs the driver did not begin: exit status {status}")
+    if "ended" not in said and page[FORKED]:
+        said["ended"] = "a process that the driver forked accessed the GIC, which stays the driver's own"
     if "ended" in said:
         said["ended"] = one_line(f"{said['ended']}; the last thing that it did: {last}")
-    said["taken"] = Counter(map(tuple, said.get("taken", ())))
-    for name in ("missing", "errors"):
-        said[name] = tuple(map(one_line, said.get(name, ())))
-    return Drive(hardware, **said)
+    if "taken" in said:
+        said["taken"] = Counter(map(tuple, said["taken"]))
+        said |= {name: tuple(map(one_line, said[name])) for name in ("missing", "errors")}
+    return Drive(hardware, accesses=int.from_bytes(page[ACCESSES:FORKED], "little"), **said)
 
 
 def _status(directory: Path, seconds: float) -> int | None:
@@ -176,15 +173,15 @@ def _status(directory: Path, seconds: float) -> int | None:
     environment = os.environ | {"PYTHONPATH": path, VARIABLE: engine.value}
     command = [sys.executable, "-c", "from gicmodel.native.child import main; main()", str(directory)]
     sys.stderr.flush()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, env=environment) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, process_group=0) as process:
         try:
             return process.wait(seconds + _START_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
             return None
-        except BaseException:
-            process.kill()
-            raise
+        finally:
+            # What the driver has forked is in its group, and does not outlive it.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ended(status: int | None, seconds: float) -> str:

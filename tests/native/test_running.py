@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """C drivers in processes of their own: what they forget is named, and how they end is said in one line."""
 
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,8 @@ ENDS = [
     ("gic_read32(0x1000); for (;;) ;",
      "external abort: no memory at 0x1000, 4 bytes; the last thing that it did: read of 0x1000, 4 bytes .number 1."),
     ("gic_acknowledge(4);", "there is no PE 4: PEs are 0 to 3; the last thing that it did: PE 4 acknowledges"),
+    ("gic_done((char *)0);", r"gic_done\(NULL\): an operation has a name; the last thing that it did: gic_done"),
+    ("gic_done((char *)1);", "SIGSEGV; the last thing that it did: gic_done"),
     ("return 7;", "the driver returned 7"),
 ]  # fmt: skip
 
@@ -89,6 +93,40 @@ def test_how_a_driver_ends(tmp_path, body, ended):
     for finding, hardware in zip(outcome.findings, ("plain", "late"), strict=True):
         assert re.fullmatch(f"{hardware} hardware: {ended}.*", finding)
         assert "\n" not in finding
+
+
+@pytest.mark.parametrize(("end", "known"), [("abort();", False), ("_exit(0);", False), ("gic_read32(8);", True)])
+def test_what_is_known_of_a_driver_that_died(tmp_path, end, known):
+    """Its accesses; what it took and what it owed only if the model itself ended it."""
+    body = f"gic_read32(gic_machine()->its); gic_wait(); {end} return 0;"
+    plain, _ = run(driver(tmp_path, body, before="#include <stdlib.h>\n#include <unistd.h>")).drives
+    assert plain.accesses == 2 + known
+    assert (plain.taken, plain.missing, plain.errors) == (({}, (), ()) if known else (None, None, None))
+
+
+FORKED = "a process that the driver forked accessed the GIC, which stays the driver's own; the last thing that it did: "
+FORKS = [
+    ("if (!fork())\n    return 5;\nwait(0); return 0;", []),
+    ("if (!fork())\n    exit(5);\nwait(0); gic_wait(); return 0;", []),
+    ("if (!fork())\n    for (;;) ;\nreturn 0;", []),
+    ("if (!fork())\n    gic_wait();\nwait(0); return 0;", [f"{FORKED}call driver"]),
+]
+
+
+@pytest.mark.parametrize(("body", "said"), FORKS, ids=[body for body, _ in FORKS])
+def test_a_driver_that_forks(tmp_path, capfd, body, said):
+    """The report is the driver's own, and what it has forked does not outlive it."""
+    source = driver(tmp_path, body, before="#include <stdlib.h>\n#include <sys/wait.h>\n#include <unistd.h>")
+    assert [list(drive.findings) for drive in run(source).drives] == [said] * 2
+    assert capfd.readouterr().err == ""
+
+
+def test_a_driver_that_leaves_no_way_to_report(tmp_path, capfd):
+    body = "struct rlimit none = {0, 0}; gic_wait(); setrlimit(RLIMIT_NOFILE, &none); return 0;"
+    outcome = run(driver(tmp_path, body, before="#include <sys/resource.h>"))
+    assert outcome.findings[0] == "plain hardware: exit(1); the last thing that it did: wait (number 1)"
+    said = "gicmodel: what the driver did cannot be reported: Too many open files\n"
+    assert capfd.readouterr().err == said * 2
 
 
 def test_one_that_waits_for_ever_is_told_what_it_forgot(tmp_path):
@@ -131,10 +169,22 @@ def test_a_file_that_is_no_driver(tmp_path, text, said):
         run(path)
 
 
-def test_a_shared_object_that_is_none(tmp_path):
+ELF = b"\x7fELF\x02\x01\x01"
+NO_OBJECTS = [
+    (b"", "file too short"),
+    (b"text" * 200, "invalid ELF header"),
+    (Path(sys.executable).read_bytes()[:40], "file too short"),
+    (ELF.ljust(18, b"\0") + b"\xb7\0" + bytes(44), "it is an ELF file for AARCH64, not for this processor"),
+    (ELF.ljust(18, b"\0") + b"\x34\x12", "it is an ELF file for machine 4660, not for this processor"),
+]
+
+
+@pytest.mark.parametrize(("data", "said"), NO_OBJECTS, ids=[said for _, said in NO_OBJECTS])
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="they are files of other processors than an x86-64")
+def test_a_shared_object_that_is_none(tmp_path, data, said):
     path = tmp_path / "driver.so"
-    path.write_bytes(b"\x7fELF" + bytes(60))
-    with pytest.raises(UnusableInput, match=r"driver\.so: cannot be loaded: "):
+    path.write_bytes(data)
+    with pytest.raises(UnusableInput, match=rf"driver\.so: cannot be loaded: {said}$"):
         run(path)
 
 
