@@ -136,6 +136,7 @@ def _linux(path: Path, data: bytes, ram: int) -> Program:
         size, offset = len(data), _OLD_TEXT_OFFSET
     if max(size, offset) > MOST_BYTES:
         raise UnusableInput(f"{path}: its header says image_size {size:#x}, text_offset {offset:#x}")
+    elf.check_entry(f"{path}: text_offset", offset)
     start = ram + offset
     return Program([(start, data)], start, start + max(size, len(data)))
 

@@ -37,6 +37,7 @@ _SECTION_HEADER = np.dtype(
         *(("sh_size", "<u8"), ("sh_link", "<u4"), ("sh_info", "<u4"), ("sh_addralign", "<u8"), ("sh_entsize", "<u8")),
     ]
 )
+_INSTRUCTION_BYTES = 4
 _CLASS, _DATA = 4, 5
 """Indices in e_ident."""
 _ELFCLASS64, _ELFDATA2LSB, _EV_CURRENT = 2, 1, 1
@@ -69,6 +70,12 @@ def program(path: Path, contents: NDArray[np.uint8]) -> tuple[int, list[tuple[in
     elf = _Elf(path, contents, {_ET_EXEC: "ET_EXEC", _ET_DYN: "ET_DYN"}, "a program for the board")
     runs = elf.runs()
     return elf.entry(), runs
+
+
+def check_entry(what: str, entry: int) -> None:
+    """Raise UnusableInput, which begins with `what`, unless A64 code can begin there."""
+    if entry % _INSTRUCTION_BYTES:
+        raise UnusableInput(f"{what} is {entry:#x}: instructions are at multiples of {_INSTRUCTION_BYTES}")
 
 
 class _Elf:
@@ -111,7 +118,9 @@ class _Elf:
         for header in self._program_headers():
             offset = entry - int(header["p_vaddr"])
             if header["p_type"] == _PT_LOAD and 0 <= offset < int(header["p_memsz"]):
-                return int(header["p_paddr"]) + offset
+                physical = int(header["p_paddr"]) + offset
+                check_entry(f"{self.path}: e_entry {entry:#x}, as a physical address,", physical)
+                return physical
         raise UnusableInput(f"{self.path}: e_entry {entry:#x} is in none of its segments")
 
     def _program_headers(self) -> NDArray[np.void]:

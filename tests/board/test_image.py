@@ -88,6 +88,8 @@ def test_flat_binary_goes_where_qemu_has_it(tmp_path: Path) -> None:
         (linux_image(flags=1), "big-endian"),
         (linux_image(image_size=1 << 63), "its header says image_size 0x8000000000000000"),
         (linux_image(text_offset=1 << 63), "text_offset 0x8000000000000000"),
+        (linux_image(text_offset=3), "text_offset is 0x3: instructions are at multiples of 4"),
+        (elf_program(entry=0xFFFF_0000_0000_0012), "as a physical address, is 0x40001012: instructions are"),
         (b"\xd0\x0d\xfe\xed" + bytes(100), "is a device tree"),
         (b"\x27\x05\x19\x56" + bytes(100), "U-Boot uImage"),
         (b"MZ" + bytes(100), "EFI program"),
