@@ -103,7 +103,7 @@ def inspect(
     rdbases = RDbases(redistributors, frames.value("guest", "vcpus"))
     queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
     read = [queue for queue in queues if queue is not None]
-    witnesses = Witnesses(dump, architecture, read, redistributors, rdbases, kernel)
+    witnesses = Witnesses(dump, units, architecture, read, redistributors, rdbases, kernel)
     for unit in units:
         _decode(dump, unit, profile, budget, witnesses)
     vpes, vpe_tables = _vpes(dump, frames, profile, units, redistributors, budget)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,18 @@ from gicmodel.inspection.itt import Events, read_events
 from gicmodel.inspection.profiles import Entry, Profile
 from gicmodel.inspection.table import ItsTable, its_table, read_table
 from gicmodel.layouts.registers.its import BASERS
+
+
+class Subject(NamedTuple):
+    """What something is said of: a device, an event of it, or a vPE; the ITS as a whole if it is none of them."""
+
+    device: int | None = None
+    event: int | None = None
+    vpe: int | None = None
+
+    def __str__(self) -> str:
+        numbers = (("device", self.device, "#x"), ("event", self.event, ""), ("vPE", self.vpe, ""))
+        return " ".join(f"{what} {number:{form}}" for what, number, form in numbers if number is not None)
 
 
 @dataclass
@@ -40,6 +53,12 @@ class Its:
     """Whether an entry of the collection table names its ICID, and the first that is not in use ends the table."""
     told: dict[str, str] = field(default_factory=dict)
     """Who told all that the tables do not (`inspection.witness`), by kind of entry."""
+    doubts: dict[Subject, str] = field(default_factory=dict)
+    """What contradicts what was told (`inspection.doubts`)."""
+
+    def doubt(self, device: int | None = None, event: int | None = None, vpe: int | None = None) -> str:
+        """Why what was told of a device, an event or a vPE need not be so; empty if nothing speaks against it."""
+        return self.doubts.get(Subject(device, event, vpe), "")
 
     @property
     def frame(self) -> str:

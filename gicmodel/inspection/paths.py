@@ -46,6 +46,8 @@ class Path(NamedTuple):
     interrupt: Interrupt | None
     vm: Guest | None
     guest: GuestEvent | None
+    doubt: str = ""
+    """Why all of this need not be so; empty if nothing contradicts it."""
 
     @property
     def latch(self) -> bool | None:
@@ -60,7 +62,7 @@ class Path(NamedTuple):
 
         What is known to be pending is said though the other is not known; that nothing is, only if both are.
         """
-        if None in (self.bit, self.latch) and not (self.bit or self.latch):
+        if self.doubt or (None in (self.bit, self.latch) and not (self.bit or self.latch)):
             return "unknown"
         return _VERDICTS[bool(self.bit), bool(self.latch)]
 
@@ -75,13 +77,15 @@ class Path(NamedTuple):
             guest |= {name: hex(guest[name]) for name in ("its", "device_id", "priority")}
         of_vm = {"resident": self.resident, "vINTID": self.intid if self.virtual else None, "guest": guest}
         vm = None if self.vm is None else self.vm._asdict()
-        return own | linux | where | of_vm | {"VM": vm, "bit": self.bit, "latch": self.latch, "verdict": self.verdict}
+        state = {"bit": self.bit, "latch": self.latch, "verdict": self.verdict, "doubt": self.doubt or None}
+        return own | linux | where | of_vm | {"VM": vm} | state
 
     def __str__(self) -> str:
         way = self._virtual() if self.virtual else self._physical()
         lpi = f"LPI {_known(self.lpi)}, {self.interrupt or 'irq unknown'}"
         where = f"device {self.device_id:#x} ({self._device()}) event {self.event_id}"
-        return f"{where}: {lpi} -> {way}: {_SENTENCES[self.verdict]}"
+        doubt = f"; doubtful: {self.doubt}" if self.doubt else ""
+        return f"{where}: {lpi} -> {way}: {_SENTENCES[self.verdict]}{doubt}"
 
     def _device(self) -> str:
         if self.interrupt is None:
@@ -184,7 +188,16 @@ def _path(
         interrupt,
         vm,
         guest if guest is not None and guest.vintid == row["INTID"] else None,
+        _doubt(found, row),
     )
+
+
+def _doubt(found: Inspection, row: np.void) -> str:
+    """Why an event's way need not be so; that of a forwarded one has its LPI from the kernel."""
+    device, event = int(row["DeviceID"]), int(row["EventID"])
+    doubt = next((unit.doubt(device, event) for unit in found.its if unit.number == row["its"]), "")
+    devices = found.kernel.devices.get(int(row["its"]), []) if found.kernel is not None and row["virtual"] else []
+    return doubt or next((one.doubt for one in devices if one.device_id == device), "")
 
 
 def _residency(found: Inspection, event: KernelEvent | None, resident: int) -> bool | None:

@@ -129,6 +129,7 @@ def events(found: Inspection, rows: NDArray[np.void]) -> View:
             *_of(rows, pending="flag", Doorbell="number"),
             *_kernel(found, rows),
             *_handled(found, rows),
+            *_doubted(found, rows, "DeviceID", "EventID"),
             *_place(rows),
         ],
     )
@@ -142,6 +143,17 @@ def _kernel(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
     keys = rows[["its", "DeviceID", "EventID"]].tolist()
     told = [known.get(its, {}).get((device, event)) for its, device, event in keys]
     return [Column("kernel", "text", [None if event is None else str(event) for event in told])]
+
+
+def _doubted(found: Inspection, rows: NDArray[np.void], *names: str) -> list[Column]:
+    """Why each row need not be so: only where something contradicts what is told."""
+    units = {unit.number: unit for unit in found.its if unit.doubts}
+    if not units:
+        return []
+    kinds = [{"DeviceID": "device", "EventID": "event", "vPEID": "vpe"}[name] for name in names]
+    subjects = [dict(zip(kinds, numbers, strict=True)) for numbers in rows[[*names]].tolist()]
+    pairs = zip(rows["its"].tolist(), subjects, strict=True)
+    return [Column("doubt", "text", [units[its].doubt(**one) or None if its in units else None for its, one in pairs])]
 
 
 def _handled(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
@@ -198,6 +210,7 @@ def devices(found: Inspection, rows: NDArray[np.void]) -> View:
             Column("EventID_bits", "number", rows["Size"].astype(np.int64) + 1),
             Column("ITT_addr", "hex", rows["ITT_addr"]),
             Column("events", "number", count),
+            *_doubted(found, rows, "DeviceID"),
             *_place(rows),
         ],
     )
@@ -229,6 +242,7 @@ def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
             Column("vINTID_bits", "number", rows["VPT_size"].astype(np.int64) + 1),
             *_of(rows, VCONF_addr="hex", Default_Doorbell="number", DoorbellArmed="flag"),
             Column("pending", "number", count),
+            *_doubted(found, rows, "vPEID"),
             *_place(rows),
         ],
     )

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Dump
+from gicmodel.inspection import doubts
 from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import EVENTS, UNKNOWN, VPES, event_keys, table
-from gicmodel.inspection.its import KINDS, Its
+from gicmodel.inspection.its import KINDS, Its, Subject
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.queue import Queue, ring
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, RDbases, Redistributor
@@ -29,11 +30,15 @@ Event = tuple[int, int]
 
 
 class Witnesses:
-    """Who tells of each ITS what its tables do not; `heard` are those that were asked, by ITS."""
+    """Who tells of each ITS what its tables do not; `heard` are those that were asked, by ITS.
+
+    All are found when the first is asked, as of one ITS something may speak against what is told of another.
+    """
 
     def __init__(
         self,
         dump: Dump,
+        units: list[Its],
         architecture: str,
         queues: list[Queue],
         redistributors: list[Redistributor],
@@ -41,44 +46,64 @@ class Witnesses:
         kernel: KernelView | None,
     ) -> None:
         self._dump = dump
+        self._units = units
         self._architecture = architecture
         self._queues = {queue.its: queue for queue in queues}
+        self._redistributors = redistributors
         self._of_cpu = {one.number: one.processor_number for one in redistributors}
         self._rdbases = rdbases
         self._kernel = kernel
+        self._found: dict[int, Witness] | None = None
         self.heard: dict[int, Witness] = {}
 
     def of(self, unit: Its) -> Witness | None:
         """The witness of an ITS, if there is one."""
-        if unit.number not in self.heard and (found := self._found(unit)) is not None:
-            self.heard[unit.number] = found
+        if self._found is None:
+            self._found = self._examined()
+        if unit.number in self._found:
+            self.heard[unit.number] = self._found[unit.number]
         return self.heard.get(unit.number)
 
-    def _found(self, unit: Its) -> Witness | None:
+    def _examined(self) -> dict[int, Witness]:
+        """The witnesses of all ITSs, with what speaks against them."""
+        taken = [*doubts.taken_by(self._units, self._queues.values(), self._redistributors)]
+        found: dict[int, Witness] = {}
+        for unit in self._units:
+            if said := [*self._said(unit)]:
+                found[unit.number] = doubts.agreed(*said) if len(said) > 1 else said[0]
+                doubts.doubt_memory(found[unit.number], self._dump, unit, taken)
+        if len(found) == len(self._units) and not any(unit.may_map_vpes for unit in self._units):
+            doubts.doubt_configuration(self._dump, [*found.values()], self._redistributors)
+        return found
+
+    def _said(self, unit: Its) -> Iterator[Witness]:
+        """What the kernel tells of an ITS, and what the commands in its queue do."""
         if self._kernel is not None and unit.number in self._kernel.devices:
             found = of_kernel(self._kernel, unit)
             for row in found.targets():
                 row["RDbase"] = self._of_cpu.get(row["RDbase"], UNKNOWN)
-            return found
+            yield found
         queue = self._queues.get(unit.number)
-        if queue is None or not self._dump.held(queue.address, queue.size):
-            return None
-        found = of_queue(self._dump, queue, self._architecture)
-        for row in found.targets():
-            row["RDbase"] = self._rdbases.number(row["RDbase"], unit.pta)
-        return found
+        if queue is not None and self._dump.held(queue.address, queue.size):
+            found = of_queue(self._dump, queue, self._architecture)
+            for row in found.targets():
+                row["RDbase"] = self._rdbases.number(row["RDbase"], unit.pta)
+            yield found
 
 
 @dataclass
 class Witness:
     """Rows by what they are of, in an ITS; who says so; and of which kinds of table these are all there are.
 
-    `managed` are the devices of which the events are all there are.
+    `managed` are the devices of which the events are all there are, `unmapped` what is said not to be mapped. `doubts`
+    is what speaks against it (`inspection.doubts`).
     """
 
     source: str
     whole: set[str] = field(default_factory=set)
     managed: set[int] = field(default_factory=set)
+    unmapped: set[Subject] = field(default_factory=set)
+    doubts: dict[Subject, str] = field(default_factory=dict)
     devices: dict[int, Row] = field(default_factory=dict)
     events: dict[Event, Row] = field(default_factory=dict)
     collections: dict[int, Row] = field(default_factory=dict)
@@ -91,6 +116,12 @@ class Witness:
 
     def tell_tables(self, dump: Dump, unit: Its) -> None:
         """Put devices and collections where the tables do not show them."""
+        shown = set(unit.devices["DeviceID"].tolist())
+        unit.doubts |= {
+            subject: text
+            for subject, text in self.doubts.items()
+            if (subject.event, subject.vpe) == (None, None) and subject.device not in shown
+        }
         unit.devices = self._added(dump, unit, "device", unit.devices, self.devices)
         unit.collections = self._added(dump, unit, "collection", unit.collections, self.collections)
 
@@ -117,6 +148,11 @@ class Witness:
             size = np.full(told.size, entry_bytes)
             hidden &= (told["address"] != UNKNOWN) & (dump.held_each(told["address"], size) < size)
         unit.events.told = self.managed - set(shown["DeviceID"][~np.isin(event_keys(shown), keys)].tolist())
+        added = (Subject(*event) for event in told[hidden][["DeviceID", "EventID"]].tolist())
+        of_added = {one: self.doubts.get(one) or self.doubts.get(Subject(one.device), "") for one in added}
+        unit.doubts |= {subject: text for subject, text in of_added.items() if text}
+        if entry_bytes is None:
+            unit.doubts |= {subject: text for subject, text in self.doubts.items() if subject.event is not None}
         rows = np.concatenate([shown, told[hidden]])
         unit.events.rows = rows[np.argsort(event_keys(rows), kind="stable")]
 
@@ -137,6 +173,11 @@ class Witness:
         if tables:
             ids = told["vPEID"].astype(np.int64)
             hidden &= np.any([entries.lacking(dump, ids) != UNKNOWN for entries in tables], axis=0)
+        unit.doubts |= {
+            Subject(vpe=vpe): self.doubts[Subject(vpe=vpe)]
+            for vpe in told["vPEID"][hidden].tolist()
+            if Subject(vpe=vpe) in self.doubts
+        }
         self._note(unit, "vpe", bool(among(shown["vPEID"], self.vpes).all()))
         return _ordered(np.concatenate([shown, told[hidden]]), "vPEID")
 
@@ -164,6 +205,8 @@ def of_kernel(view: KernelView, unit: Its) -> Witness:
         witness.devices[device.device_id] = {"DeviceID": device.device_id, "ITT_addr": device.itt, "Size": bits - 1}
         if device.managed:
             witness.managed.add(device.device_id)
+        if device.doubt:
+            witness.doubts[Subject(device.device_id)] = device.doubt
         for event in device.events:
             row = {"DeviceID": device.device_id, "EventID": event.event_id, "INTID": event.intid}
             row |= {"ICID": event.cpu, "Doorbell": NO_DOORBELL}
@@ -206,7 +249,9 @@ def _mapd(witness: Witness, fields: dict[str, int], address: int) -> None:
     device = fields["DeviceID"]
     witness.events = {key: row for key, row in witness.events.items() if key[0] != device}
     witness.devices.pop(device, None)
+    witness.unmapped.add(Subject(device))
     if fields["V"]:
+        witness.unmapped.discard(Subject(device))
         witness.devices[device] = {"DeviceID": device, "ITT_addr": fields["ITT_addr"], "Size": fields["Size"]}
 
 
@@ -221,6 +266,8 @@ def _map_event(witness: Witness, fields: dict[str, int], address: int) -> None:
     virtual = "vPEID" in fields
     intid = fields.get("pINTID", fields.get("vINTID", fields["EventID"]))
     doorbell = fields.get("Dbell_pINTID", NO_DOORBELL)
+    if key in witness.events:
+        witness.doubts[Subject(*key)] = "commands in the queue map it twice"
     row: Row = {"DeviceID": key[0], "EventID": key[1], "INTID": intid, "virtual": virtual, "Doorbell": doorbell}
     witness.events[key] = row | {name: fields[name] for name in ("ICID", "vPEID") if name in fields}
 
@@ -232,7 +279,9 @@ def _move_event(witness: Witness, fields: dict[str, int], address: int) -> None:
 
 
 def _discard(witness: Witness, fields: dict[str, int], address: int) -> None:
-    witness.events.pop((fields["DeviceID"], fields["EventID"]), None)
+    key = fields["DeviceID"], fields["EventID"]
+    witness.events.pop(key, None)
+    witness.unmapped.add(Subject(*key))
 
 
 def _vmapp(witness: Witness, fields: dict[str, int], address: int) -> None:

@@ -220,13 +220,13 @@ def not_saved(iidr):
     return change
 
 
-def kernel(device=8, itt=ITT8, intid=8192, broken=None):
+def kernel(device=8, itt=ITT8, intid=8192, broken=None, doubt=""):
     """What a kernel's structures say of one event; the machine's tables have device 8, event 0, INTID 8192 there."""
 
     def change(machine):
         events = [KernelEvent(0, intid, 0), KernelEvent(1, 8201, 0, 8193, KernelVpe(0, VPT0, VCONF, 0, True))]
         other = KernelDevice(16, ITT16, 4, True, [KernelEvent(0, 8202, 0, 8194, KernelVpe(1, VPT1, VCONF, 1, True))])
-        devices = [KernelDevice(device, itt, 4, True, events), other]
+        devices = [KernelDevice(device, itt, 4, True, events, doubt=doubt), other]
         machine.kernel = KernelView("a test", {0: devices}, {} if broken is None else {0: broken})
 
     return change
@@ -235,6 +235,7 @@ def kernel(device=8, itt=ITT8, intid=8192, broken=None):
 CASES |= {
     "kernel-differs": (HOST, kernel(intid=8193), kernel()),
     "kernel-list-broken": (HOST, kernel(broken="the list breaks"), kernel()),
+    "mapping-doubtful": (HOST, kernel(doubt="a twin has its LPIs"), kernel()),
     "table-too-small": (HOST, kernel(device=0x2000), kernel(device=0x1FFF)),
     "groups-disabled": (
         HOST,

@@ -8,10 +8,10 @@ refused (Unreadable): a damaged structure must not look like an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.linux.btf import Structure, read_btf
@@ -22,12 +22,16 @@ from gicmodel.inspection.linux.pages import Unreadable
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import ADDRESS_BITS
 
+_Owner = TypeVar("_Owner")
+
 _MOST_EVENTS = 1 << 16
 _MOST_CPUS = 1 << 12
-_LPIS = 1 << 16
+LPIS = 1 << 16
 """ITS_MAX_LPI_NRBITS: Linux has no LPI that is wider."""
 _INTIDS = 1 << 24
 """No INTID is wider (IHI0069, "INTIDs")."""
+_ALIGNMENT = 8
+"""Of all that kmalloc() gives."""
 _ITT_ALIGNMENT = 1 << 8
 _VPT_ALIGNMENT = 1 << 16
 
@@ -69,6 +73,8 @@ class KernelDevice:
     """A device of an ITS: its ITT's physical address, how many EventIDs that has room for, and its mapped events.
 
     `managed` says that the driver keeps a list of its events: of the device of GICv4.0's doorbells it keeps none.
+    `lpis` are the LPIs that it was given, `memory` its structures in the kernel's addresses: (first, end). `doubt` says
+    what another device contradicts; empty if nothing.
     """
 
     device_id: int
@@ -76,6 +82,9 @@ class KernelDevice:
     events_most: int
     managed: bool = False
     events: list[KernelEvent] = field(default_factory=list)
+    lpis: range = range(0)
+    memory: list[tuple[int, int]] = field(default_factory=list)
+    doubt: str = ""
 
 
 @dataclass
@@ -127,57 +136,96 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
 
 
 def _devices_of(dump: Dump, kernel: FoundKernel, structures: Structures, source: str) -> KernelView:
-    view, taken = KernelView(source), bytearray(_LPIS)
+    view = KernelView(source)
     for number, node in enumerate(kernel.nodes):
         devices: list[KernelDevice] = []
         view.devices[number] = devices
         try:
-            devices.extend(read_devices(Kernel(dump, node, kernel.note, structures), taken))
+            devices.extend(read_devices(Kernel(dump, node, kernel.note, structures)))
         except Unreadable as problem:
             view.broken[number] = str(problem)
+        _doubt_twins(devices)
+    _doubt_shared([device for devices in view.devices.values() for device in devices])
     return view
 
 
-def read_devices(kernel: Kernel, taken: bytearray) -> Iterator[KernelDevice]:
-    """The devices of the kernel's ITS, in the order of its list. Raises Unreadable where that breaks off.
+def _doubt_twins(devices: list[KernelDevice]) -> None:
+    """its_msi_prepare() makes one device of a DeviceID."""
+    seen: dict[int, KernelDevice] = {}
+    for device in devices:
+        if (twin := seen.setdefault(device.device_id, device)) is not device:
+            twin.doubt = device.doubt = "the driver has two devices of this DeviceID"
 
-    `taken` has a byte for each LPI, and notes whose has been seen: Linux gives none to two devices.
-    """
+
+def _doubt_shared(devices: list[KernelDevice]) -> None:
+    """its_lpi_alloc() gives an LPI to one device, kcalloc() memory: of two that have it either may be wrong."""
+    structures = [(first, end, device) for device in devices for first, end in device.memory]
+    for one, other in overlapping(structures):
+        for device, twin in ((one, other), (other, one)):
+            device.doubt = f"its structures overlap those of device {twin.device_id:#x}"
+    for one, other in overlapping((device.lpis.start, device.lpis.stop, device) for device in devices if device.lpis):
+        for device, twin in ((one, other), (other, one)):
+            device.doubt = f"device {twin.device_id:#x} has LPIs {_span(twin.lpis)}, this one {_span(device.lpis)}"
+
+
+def _span(lpis: range) -> str:
+    return f"{lpis.start} to {lpis.stop - 1}"
+
+
+def overlapping(spans: Iterable[tuple[int, int, _Owner]]) -> Iterator[tuple[_Owner, _Owner]]:
+    """Of spans (first, end, owner) the owners of those that begin inside earlier ones, each behind the furthest's."""
+    furthest: tuple[int, int, _Owner] | None = None
+    for span in sorted(spans, key=lambda span: span[:2]):
+        if furthest is not None and span[0] < furthest[1]:
+            yield furthest[2], span[2]
+        if furthest is None or span[1] > furthest[1]:
+            furthest = span
+
+
+def read_devices(kernel: Kernel) -> Iterator[KernelDevice]:
+    """The devices of the kernel's ITS, in the order of its list. Raises Unreadable where that breaks off."""
     node = kernel.structure("its_node", "cmd_base", "its_device_list")
     device = kernel.structure("its_device", "event_map", "itt", "nr_ites", "its", "entry", "device_id")
     start = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"]
     for address in kernel.list_entries(start + node.offsets["its_device_list"], device.offsets["entry"]):
         if kernel.memory.number(address + device.offsets["its"]) != start:
             raise Unreadable(f"struct its_device at {address:#x} is of another its_node")
-        yield _device(kernel, device, address, taken)
+        yield _device(kernel, device, address)
 
 
-def _device(kernel: Kernel, device: Structure, address: int, taken: bytearray) -> KernelDevice:
+def _device(kernel: Kernel, device: Structure, address: int) -> KernelDevice:
     at = {name: address + offset for name, offset in device.offsets.items()}
     itt = kernel.memory.physical(kernel.memory.number(at["itt"]))
     # its_create_device() takes room for alignment, and the command gets the address rounded up.
     itt = itt + _ITT_ALIGNMENT - 1 & -_ITT_ALIGNMENT
     found = KernelDevice(kernel.memory.number(at["device_id"], 4), itt, kernel.memory.number(at["nr_ites"], 4))
-    if not 0 < found.events_most <= _MOST_EVENTS or itt >> ADDRESS_BITS:
+    found.memory.append((address, address + device.size))
+    # its_create_device() makes it a power of two.
+    if found.events_most.bit_count() != 1 or found.events_most > _MOST_EVENTS or itt >> ADDRESS_BITS:
         raise Unreadable(f"struct its_device at {address:#x} has {found.events_most} entries at {itt:#x}")
-    found.events = list(_events(kernel, at["event_map"], found, taken))
+    found.events = list(_events(kernel, at["event_map"], found))
     return found
 
 
-def _events(kernel: Kernel, address: int, device: KernelDevice, taken: bytearray) -> Iterator[KernelEvent]:
+def _events(kernel: Kernel, address: int, device: KernelDevice) -> Iterator[KernelEvent]:
     layout = kernel.structure("event_lpi_map", "lpi_map", "vlpi_maps", "nr_lpis", "lpi_base", "col_map")
     at = {name: address + offset for name, offset in layout.offsets.items()}
     count, base = kernel.memory.number(at["nr_lpis"], 4), kernel.memory.number(at["lpi_base"])
     if not count and not kernel.memory.number(at["lpi_map"]):
         return
     device.managed = True
-    lpis = slice(base, base + count)
-    if not 0 < count <= device.events_most or not FIRST_LPI <= base <= _LPIS - count or any(taken[lpis]):
+    # its_lpi_alloc() halves the number that it is asked for until there are as many.
+    if count.bit_count() != 1 or count > device.events_most or not FIRST_LPI <= base <= LPIS - count:
         raise Unreadable(f"device {device.device_id:#x} has {count} LPIs from {base}, at {address:#x}")
-    taken[lpis] = bytes([1]) * count
-    mapped = int.from_bytes(kernel.memory.read(kernel.memory.number(at["lpi_map"]), -(-count // 64) * 8), "little")
-    cpus = kernel.memory.array(kernel.memory.number(at["col_map"]), count, "<u2").tolist()
-    forwarded = _forwarded(kernel, kernel.memory.number(at["vlpi_maps"]), count)
+    device.lpis = range(base, base + count)
+    bits, cpu_of, maps = (kernel.memory.number(at[name]) for name in ("lpi_map", "col_map", "vlpi_maps"))
+    sizes = {bits: -(-count // 64) * 8, cpu_of: count * 2, maps: bool(maps) * count * 8}
+    device.memory += [(first, first + size) for first, size in sizes.items() if size]
+    if any(first % _ALIGNMENT for first in sizes):
+        raise Unreadable(f"device {device.device_id:#x} has maps that kmalloc() gives to nobody, at {address:#x}")
+    mapped = int.from_bytes(kernel.memory.read(bits, sizes[bits]), "little")
+    cpus = kernel.memory.array(cpu_of, count, "<u2").tolist()
+    forwarded = _forwarded(kernel, maps, count)
     for event in range(count):
         if mapped >> event & 1:
             if cpus[event] >= _MOST_CPUS:
@@ -210,7 +258,21 @@ def read_vpe(kernel: Kernel, address: int) -> KernelVpe:
     if vpt % _VPT_ALIGNMENT or vpt >> ADDRESS_BITS or cpu >= _MOST_CPUS or resident > 1:
         raise Unreadable(f"struct its_vpe at {address:#x} has its VPT at {vpt:#x}, CPU {cpu}")
     vpe_id, vm = kernel.memory.number(at["vpe_id"], 2), kernel.memory.number(at["its_vm"])
+    if address not in _vpes_of(kernel, vm, address):
+        raise Unreadable(f"struct its_vpe at {address:#x} is none of its struct its_vm at {vm:#x}")
     return KernelVpe(vpe_id, vpt, _vprop(kernel, vm), cpu, bool(resident), vm)
+
+
+def _vpes_of(kernel: Kernel, vm: int, claimed: int) -> list[int]:
+    """The vPEs of a `struct its_vm`; where that cannot be read, the one that claims to be."""
+    try:
+        layout = kernel.structure("its_vm", "vpes", "nr_vpes")
+        count = kernel.memory.number(vm + layout.offsets["nr_vpes"], 4)
+        vpes = kernel.memory.number(vm + layout.offsets["vpes"])
+        found: list[int] = kernel.memory.array(vpes, min(count, _MOST_CPUS), "<u8").tolist()
+    except Unreadable:
+        return [claimed]
+    return found
 
 
 def _vprop(kernel: Kernel, vm: int) -> int | None:

@@ -50,3 +50,5 @@ class Kernel:
                 raise Unreadable(f"the list at {head:#x} breaks at {entry:#x}")
             yield entry - offset
             before, entry, count = entry, self.memory.number(entry), count + 1
+        if self.memory.number(head + 8) != before:
+            raise Unreadable(f"the list at {head:#x} ends at {before:#x}, and its `prev` is another")

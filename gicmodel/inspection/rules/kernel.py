@@ -11,7 +11,7 @@ import numpy as np
 from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import gaps
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.its import Its
+from gicmodel.inspection.its import Its, Subject
 from gicmodel.inspection.linux.devices import KernelEvent, KernelView
 from gicmodel.inspection.rules.mapping import event_name
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
@@ -28,10 +28,18 @@ BROKEN = Rule(
     "The driver's structures could not be followed to their end: what the kernel has beyond that is not known.",
     "Linux irq-gic-v3-its.c struct its_node, its_device",
 )
+DOUBTFUL = Rule(
+    "mapping-doubtful",
+    "warning",
+    "What the driver's structures or the queue tell is contradicted by each other or by the tables: it need not be so.",
+    "Linux irq-gic-v3-its.c its_create_device, its_lpi_alloc; IHI0069 MAPD, MAPTI",
+)
 
 
 def check(found: Inspection) -> Iterator[Group]:
     """What differs between the tables and the structures of the kernel."""
+    for unit in found.its:
+        yield Group(DOUBTFUL, [*_doubts(found, unit)], lambda row: row["text"])
     view = found.kernel
     if view is None:
         return
@@ -42,6 +50,15 @@ def check(found: Inspection) -> Iterator[Group]:
         if unit.number in view.devices and unit.maps("device"):
             rows = list(_differences(found, view, unit))
             yield Group(DIFFERS, rows, lambda row: row["text"])
+
+
+def _doubts(found: Inspection, unit: Its) -> Iterator[Row]:
+    """What is doubtful of what was told of an ITS, and of the kernel's own devices; events share a device's doubt."""
+    devices = found.kernel.devices.get(unit.number, []) if found.kernel is not None and unit.maps("device") else []
+    doubts = {Subject(device.device_id): device.doubt for device in devices if device.doubt} | unit.doubts
+    for subject, text in doubts.items():
+        if subject.event is None or doubts.get(Subject(subject.device)) != text:
+            yield place(ABSENT, ABSENT, text=": ".join(filter(None, (unit.frame, str(subject), text))))
 
 
 def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row]:

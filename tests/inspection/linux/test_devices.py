@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gicmodel.inspection import PROFILES, inspect
+from gicmodel.inspection.linux import devices
+from gicmodel.inspection.linux.btf import read_btf
 from gicmodel.inspection.linux.devices import view_of
 from gicmodel.inspection.linux.kernels import find_kernels
 from gicmodel.inspection.linux.registers import registers_of
@@ -24,6 +26,17 @@ def viewed(dump):
     kernel = found.choose(None)
     view = view_of(dump, found, kernel)
     return registers_of(kernel, view), view
+
+
+FOUND = find_kernels(dumps.dump("v3crash"))
+BTF = next(btf for _, btf in read_btf(dumps.dump("v3crash"), FOUND.places) if btf.structure("its_node"))
+
+
+def damaged(places):
+    """v3crash with other words, by the BTF of the sound one, which takes most of the time to read."""
+    dump, kernel = changed(dumps.dump("v3crash"), places), FOUND.choose(None)
+    view = devices._devices_of(dump, kernel, BTF, "its BTF")
+    return inspect(dump, registers_of(kernel, view), kernel=view)
 
 
 def inspected(dump, **options):
@@ -128,19 +141,8 @@ def test_a_list_that_does_not_lead_back_is_said_to_be_broken(there):
         assert found["kernel-list-broken"] == 1
 
 
-def test_lpis_of_two_devices_are_refused():
-    """Linux gives an LPI to one device; a list of sound devices that share some is no list of its."""
-    dump, place = dumps.dump("v3crash"), device_at(dumps.dump("v3crash"), 0x10)
-    (base,) = [
-        place + 8 * word for word in range(-8, 8) if int.from_bytes(dump.read(place + 8 * word, 8)[0], "little") == 8196
-    ]
-    damaged = changed(dump, {base: 8198})
-    _, view = viewed(damaged)
-    assert view.broken[0].startswith("device 0x10 has 4 LPIs from 8198")
-    assert find(inspected(damaged)).counts["kernel-list-broken"] == 1
-
-
-WHOLE = viewed(dumps.dump("v3crash"))[1]
+SOUND = damaged({})
+WHOLE = SOUND.kernel
 PLACE = device_at(dumps.dump("v3crash"), 0x10)
 
 
@@ -154,9 +156,8 @@ PLACE = device_at(dumps.dump("v3crash"), 0x10)
 )
 def test_a_damaged_device_is_refused_or_differs_or_changes_nothing(places):
     """Whatever is damaged in the driver's structure: no wrong event is told without a word."""
-    dump = dumps.dump("v3crash")
-    found = inspected(changed(dump, places))
-    assert found.events[COLUMNS].tolist() == inspected(dump).events[COLUMNS].tolist()
+    found = damaged(places)
+    assert found.events[COLUMNS].tolist() == SOUND.events[COLUMNS].tolist()
     told = {key: str(event) for key, event in found.kernel.events(0).items()}
     if told != {key: str(event) for key, event in WHOLE.events(0).items()}:
-        assert found.kernel.broken or find(found).counts.get("kernel-differs")
+        assert found.kernel.broken or {"kernel-differs", "mapping-doubtful"} & find(found).counts.keys()
