@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of input and of Linux, how text from outside is shown, the bounds of numbers, and the end of long work."""
 
+import re
 from operator import index
 from typing import Any
 
 WORD = (1 << 64) - 1
 """The largest number that a register or an argument of a kernel holds."""
 
+_NUMBER = re.compile("0[xX][0-9a-fA-F]{1,64}|0|[1-9][0-9]{0,77}")
 _HEAD, _TAIL = 1500, 500
 """How much of a longer text is shown: the place and the value are at its front, the rule is at its end."""
 
@@ -59,6 +61,13 @@ def whole(value: object, what: str, low: int = 0, high: int = WORD) -> int:
 
 def _number(number: int) -> str:
     return str(number) if abs(number) < 1 << 16 else one_line(hex(number))
+
+
+def number_in(text: str) -> int:
+    """A number as people type it, decimal or with 0x. Raises ValueError; also for 1_0, which Python takes."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number")
+    return int(text, 0)
 
 
 def one_line(text: str) -> str:

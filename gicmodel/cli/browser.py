@@ -14,6 +14,7 @@ from textual.widgets import Footer, Input, Static, Tree
 from textual.widgets.tree import TreeNode
 
 from gicmodel.cli.outline import Item, Outline, Path
+from gicmodel.errors import number_in
 
 _PROMPTS = {"search": "INTID", "jump": "address"}
 
@@ -86,9 +87,9 @@ class Browser(App[None]):
         text = event.value
         self.action_dismiss()
         try:
-            number = int(text, 0)
-        except ValueError:
-            self._say(f"{text!r} is not a number")
+            number = number_in(text)
+        except ValueError as error:
+            self._say(str(error))
             return
         if self._asked == "search":
             self._visit(self._outline.places_of(number), f"no event and no pending interrupt has INTID {number}")

@@ -32,26 +32,27 @@ def command(ctx: click.Context, words: tuple[str, ...], architecture: str, resul
 
     Exit status: 0 nothing wrong with it, 1 something, 2 unusable input.
     """
-    if words:
-        decoded = [decode(words, architecture)]
-    else:
-        decoded = [decode([line], architecture) for line in _piped()]
+    decoded = [decode(words, architecture)] if words else [*_piped(architecture)]
     results.publish([each.to_json() for each in decoded], lambda: say("\n".join(_text(decoded))))
     ctx.exit(1 if any(each.wrong for each in decoded) else 0)
 
 
-def _piped() -> Iterator[str]:
-    """The lines of standard input that are not empty."""
+def _piped(architecture: str) -> Iterator[Decoded]:
+    """The values of the lines of standard input that are not empty."""
     if sys.stdin.isatty():
         raise UnusableInput("nothing to decode: give NAME WORD..., or four words of a command")
-    found = False
-    for number, line in enumerate(iter(lambda: sys.stdin.readline(LONGEST + 1), ""), 1):
-        if number > MOST_LINES or len(line) > LONGEST:
+    number = 0
+    for at, octets in enumerate(iter(lambda: sys.stdin.buffer.readline(LONGEST + 1), b""), 1):
+        if at > MOST_LINES or len(octets) > LONGEST:
             raise UnusableInput(f"standard input has more than {MOST_LINES} lines, or one longer than {LONGEST}")
-        if line.strip():
-            found = True
-            yield line.strip()
-    if not found:
+        line = octets.decode(errors="surrogateescape").strip()
+        if line:
+            number += 1
+            try:
+                yield decode([line], architecture)
+            except UnusableInput as error:
+                raise UnusableInput(f"standard input, line {at}: {error}") from error
+    if not number:
         raise UnusableInput("nothing to decode: standard input is empty")
 
 

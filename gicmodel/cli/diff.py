@@ -11,7 +11,7 @@ import click
 from gicmodel.cli.inspect import opened
 from gicmodel.cli.options import source_options
 from gicmodel.cli.output import Results, json_options, print_table, print_view, say
-from gicmodel.errors import UnusableInput, printable
+from gicmodel.errors import UnusableInput, number_in, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
 from gicmodel.inspection.diff import Comparison, compare
 from gicmodel.inspection.report import CAVEAT
@@ -72,7 +72,7 @@ def _read(image: Path, where: dict[str, Any], profile: str | None) -> Inspection
 
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(part, 0) for part in text.split(",")]
+        return [number_in(part) for part in text.split(",")]
     except ValueError as error:
         raise UnusableInput(f"--vpes {text!r} is not a list of vPEIDs, such as 4,5,6,7") from error
 

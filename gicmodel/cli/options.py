@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, number_in
 
 _PLACE = "FILE@BASE[:OFFSET[:SIZE]]"
 _REGISTERS = "A TOML file, a snapshot, or the output of xp, md or devmem."
@@ -31,12 +31,11 @@ class Number(click.ParamType[int]):
     name = "number"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it; a negative one is none."""
+        """Read it."""
         try:
-            number = int(str(value), 0)
-        except ValueError:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number if number >= 0 else self.fail(f"{value!r} is negative", param, ctx)
+            return number_in(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Real(click.FloatRange):

@@ -21,7 +21,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Self
 
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, number_in
 from gicmodel.images.files import opened, refusing, replacing
 from gicmodel.layouts.registers.by_name import REGISTERS
 
@@ -96,7 +96,7 @@ def from_pairs(pairs: Iterable[str]) -> Registers:
                 f"{pair!r} is not NAME=VALUE with a register's name, such as GITS0_BASER0=0xf9070000...{_close(pair)}"
             )
         try:
-            value = int(match["value"], 0)
+            value = number_in(match["value"])
         except ValueError as error:
             raise UnusableInput(f"{pair!r}: {match['value']!r} is not a number") from error
         if value >= 1 << 64:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import UnusableInput, number_in
 from gicmodel.images.dump import Dump
 from gicmodel.inspection import gaps, views
 from gicmodel.inspection.entries import UNKNOWN, device_keys, event_keys
@@ -58,12 +58,15 @@ class Selection:
 
 
 def parse_device(text: str) -> tuple[int, int | None]:
-    """The DeviceID and, after a colon, the EventID; raises UnusableInput."""
-    device, _, event = text.partition(":")
+    """The DeviceID and, after a colon, the EventID, of 32 bits at most; raises UnusableInput."""
+    device, colon, event = text.partition(":")
     try:
-        return int(device, 0), int(event, 0) if event else None
+        numbers = number_in(device), number_in(event) if colon else None
     except ValueError as error:
         raise UnusableInput(f"--device {text!r} is not DeviceID or DeviceID:EventID, such as 0x10:3") from error
+    if any((number or 0) >> 32 for number in numbers):
+        raise UnusableInput(f"--device {text!r}: a DeviceID or an EventID has 32 bits at most")
+    return numbers
 
 
 def select(found: Inspection, findings: Findings, selection: Selection) -> list[View]:

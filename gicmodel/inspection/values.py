@@ -24,6 +24,8 @@ _LEAST_ID_BITS, _MOST_ID_BITS = 14, 24
 _FRAME_NUMBER = re.compile(r"(?P<unit>GITS|GICR)[0-9]{1,4}_")
 _HEX = re.compile(r"(?:0[xX])?(?P<digits>[0-9a-fA-F]{1,32})(?:U?LL?|,|;)?")
 _IN_TEXT = re.compile(r"(?<![\w])0[xX][0-9a-fA-F]{1,32}\b|(?<![\w.])[0-9a-fA-F]{8,32}(?![\w.])")
+_SPACES = " \t\r\n\x1b"
+"""What is in lines of logs beside letters: with the Escape of a terminal's colours."""
 _NAME_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -63,6 +65,9 @@ def decode(text: Sequence[str], architecture: str = "4.1") -> Decoded:
 
     Numbers are hexadecimal, with or without 0x. Raises UnusableInput.
     """
+    for token in text:
+        if not all(character.isprintable() or character in _SPACES for character in token):
+            raise UnusableInput(f"{token!r} is no text: a value is given as NAME WORD..., or four words of a command")
     name, words = _parse(text, architecture)
     layout = _layout(name, words, architecture)
     count = len(layout.word_bits)
@@ -128,6 +133,8 @@ def _number(token: str) -> int:
 
 def _layout(name: str | None, words: Sequence[int], architecture: str) -> Layout:
     if name is None:
+        if not words:
+            raise UnusableInput("there is no number: a value is given as NAME WORD..., or four words of a command")
         if len(words) != COMMAND_WORDS:
             raise UnusableInput(
                 f"{len(words)} words without a name: give the NAME of what they are; four are a command"

@@ -119,6 +119,8 @@ def test_what_is_wrong_is_said(arguments, sentence):
         (("DTE",), "DTE has 1 words of 64 bits; 0 are given"),
         (("DTE", "xyz"), "'xyz' is not a hexadecimal number"),
         (("GITS_BASER0", "-1"), "'-1' is not a hexadecimal number"),
+        (("\x00\x13\udcff",), "'\\x00\\x13\\udcff' is no text: a value is given as NAME WORD"),
+        (("=",), "there is no number: a value is given as NAME WORD..., or four words of a command"),
     ],
 )
 def test_what_cannot_be_decoded_is_one_line(arguments, message):
@@ -132,6 +134,26 @@ def test_what_cannot_be_decoded_is_one_line(arguments, message):
 def test_an_unusable_pipe_is_one_line(text):
     result = run(text=text)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (UNUSABLE, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"DTE 1\n\x80\x02\xfe\x00\n", "standard input, line 2: '\\udc80\\x02\\udcfe\\x00' is no text: a value"),
+        (b"\n\nDTE zz\n", "standard input, line 3: 'zz' is not a hexadecimal number"),
+        (bytes(300), "standard input, line 1: '\\x00"),
+    ],
+)
+def test_a_line_of_a_pipe_that_is_none_is_named(text, message):
+    result = run(text=text)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (UNUSABLE, "", 1)
+    assert result.stderr.startswith(f"gicmodel: {message}")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_of_a_pipe_are_decoded_or_refused(octets):
+    result = run(text=octets)
+    assert result.exit_code in (0, 1) or (result.stdout == "" and result.stderr.count("\n") == 1)
 
 
 @given(st.sampled_from([*KINDS]), st.data())

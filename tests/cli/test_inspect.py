@@ -124,6 +124,14 @@ def test_hex_shows_bytes_and_fields():
         (("--device", "9"), "device 0x9 is not mapped in this dump"),
         (("--device", "8:9"), "event 9 of device 0x8 is not mapped"),
         (("--device", "x"), "--device 'x' is not DeviceID"),
+        *(
+            (("--device", text), f"--device {text!r} is not DeviceID")
+            for text in ("", ":", "8:", ":1", "8:1:2", "8: 1", "1_0")
+        ),
+        *((("--device", text), f"--device {text!r} is not DeviceID") for text in ("-8", "8:-1", "\u0668")),
+        (("--device", "0x100000008"), "--device '0x100000008': a DeviceID or an EventID has 32 bits at most"),
+        (("--device", "8:0x100000000"), "--device '8:0x100000000': a DeviceID or an EventID has 32 bits at most"),
+        (("--set", "GITS_BASER0=1_0"), "'GITS_BASER0=1_0': '1_0' is not a number"),
         (("--vpe", "2"), "vPE 2 is not mapped in this dump"),
         (("--set", "GITS_BOSER0=1"), "'GITS_BOSER0=1' is not NAME=VALUE"),
         (("--set", "GITS_BOSER0=1"), "; close: GITS_BASER0"),
