@@ -44,7 +44,8 @@ def command(
     Each dump is read as `gicmodel inspect` reads it, with that command's options for each. A host with vPEs and a
     guest's RAM with its saved tables compare too: each vPE's virtual pending table with its vCPU's pending table.
 
-    What one dump has and the other lacks the memory to tell of is "unknown".
+    What one dump has and the other lacks the memory to tell of is "unknown", and what a dump lacks is said. So is what
+    each was taken for: a host is that of the guest only if the latter is KVM's.
 
     Exit status: 0 no difference (tables may lie elsewhere), 1 differences or unknown, 2 unusable input.
     """
@@ -54,6 +55,7 @@ def command(
 
     def show() -> None:
         say(_heading(before, one, after, two))
+        say(_taken(comparison))
         if not (one.dump.settled and two.dump.settled):
             say(CAVEAT)
         counts = [(kind, str(had), str(has)) for kind, (had, has) in comparison.compared.items()]
@@ -85,6 +87,14 @@ def _heading(before: Path, one: Inspection, after: Path, two: Inspection) -> str
     )
 
 
+def _taken(comparison: Comparison) -> str:
+    """What each side was taken for, and what fits ill."""
+    roles = f"taken for: before {comparison.before}, after {comparison.after}"
+    how = "vPE n's vLPIs with vCPU n's" if comparison.is_migration else "as one machine at two times"
+    lines = [f"{roles}; compared {how}", *(f"unlike: {text}" for text in comparison.unlike)]
+    return "\n".join([*lines, *(f"not compared: {text}" for text in comparison.untold)])
+
+
 def _view(comparison: Comparison) -> View:
     names = ("kind", "what", "subject", "before", "after")
     columns = [Column(name, "text", [getattr(change, name) for change in comparison.told]) for name in names]
@@ -94,4 +104,5 @@ def _view(comparison: Comparison) -> View:
 def summary(comparison: Comparison) -> str:
     """One line: how many changes of which kind."""
     counts = [f"{kind} {what}: {count}" for (kind, what), count in comparison.counts.items()]
-    return ", ".join(counts) if counts else "no difference"
+    told = ", ".join(counts) if counts else "no difference"
+    return f"{told} in what was compared" if comparison.untold else told

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.inspection import lpis
+from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN, Keys, event_keys, interrupt_keys, interrupts_of
 from gicmodel.inspection.inspection import Inspection
@@ -31,7 +31,8 @@ def _every(keys: Keys) -> NDArray[np.bool_]:
 class Things(NamedTuple):
     """Things by key (uint64, [n], no key twice), the value of each (int64, [n]), and how both are told.
 
-    `tells` says of keys (any of them not in the column) whether the dump shows that there is no such thing.
+    `tells` says of keys (any of them not in the column) whether the dump shows that there is no such thing. `lacks` is
+    what keeps it from telling that of every key; empty if nothing does.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Things(NamedTuple):
     subject: Callable[[int], str]
     value: Callable[[int], str]
     tells: Callable[[Keys], NDArray[np.bool_]] = _every
+    lacks: str = ""
 
 
 def events(found: Inspection, its: int) -> Things:
@@ -54,6 +56,7 @@ def events(found: Inspection, its: int) -> Things:
         lambda key: f"device {key >> 32:#x} event {key & _LOW}",
         _event_value,
         lambda missing: _tells_events(found, its, missing >> np.uint64(32)),
+        _lacks_events(found, its),
     )
 
 
@@ -74,7 +77,8 @@ def collections(found: Inspection, its: int) -> Things:
         rows["RDbase"],
         lambda key: f"collection {key}",
         _rdbase,
-        _all_or_none(_tells_collections(found, its)),
+        _all_or_none(not _lacks_collections(found, its)),
+        _lacks_collections(found, its),
     )
 
 
@@ -83,7 +87,9 @@ def vpes(found: Inspection) -> Things:
     _, first = np.unique(found.vpes["vPEID"], return_index=True)
     rows = found.vpes[first]
     keys = rows["vPEID"].astype(np.uint64)
-    return Things("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(_tells_vpes(found)))
+    # KVM gives no guest vPEs of its own.
+    lacks = "" if found.profile.collection_list else gaps.vpes(found) or ""
+    return Things("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(not lacks), lacks)
 
 
 def _no_event(found: Inspection, mapped: Keys) -> Callable[[Keys], NDArray[np.bool_]]:
@@ -115,7 +121,12 @@ def configuration(found: Inspection) -> Things:
         _interrupt_name,
         _configuration_value,
         _no_event(found, every),
+        _unconfigured(known),
     )
+
+
+def _unconfigured(known: NDArray[np.bool_]) -> str:
+    return "" if known.all() else f"the configuration of {int((~known).sum())} interrupts is not known"
 
 
 def pending(found: Inspection) -> Things:
@@ -129,6 +140,7 @@ def pending(found: Inspection) -> Things:
         _interrupt_name,
         lambda value: "pending",
         lambda missing: _tells_pending(found, *interrupts_of(missing)),
+        gaps.pending(found) or "",
     )
 
 
@@ -187,7 +199,15 @@ def _sides(
     ones = np.ones(mapped.size, np.int64), np.ones(pending.size, np.int64)
     values = configuration[known].astype(np.int64)
     return [
-        Things("mapping", mapped, ones[0], _vlpi_name, lambda value: "mapped", _all_or_none(_tells_all_events(found))),
+        Things(
+            "mapping",
+            mapped,
+            ones[0],
+            _vlpi_name,
+            lambda value: "mapped",
+            _all_or_none(_tells_all_events(found)),
+            "; ".join(filter(None, (_lacks_events(found, unit.number) for unit in found.its))),
+        ),
         Things(
             "configuration",
             mapped[known],
@@ -195,8 +215,9 @@ def _sides(
             _vlpi_name,
             _configuration_value,
             _no_event(found, mapped),
+            _unconfigured(known),
         ),
-        Things("pending", pending, ones[1], _vlpi_name, lambda value: "pending", tells),
+        Things("pending", pending, ones[1], _vlpi_name, lambda value: "pending", tells, gaps.pending(found) or ""),
     ]
 
 
@@ -227,35 +248,38 @@ def _configuration_value(value: int) -> str:
 Told = NDArray[np.bool_]
 
 
+def _its(found: Inspection, its: int) -> Its | None:
+    return next((unit for unit in found.its if unit.number == its), None)
+
+
 def _tells_events(found: Inspection, its: int, device_ids: NDArray[np.uint64]) -> Told:
     """Of each device, whether an event of it that is not among the decoded ones is not mapped."""
-    unit = next((unit for unit in found.its if unit.number == its), None)
-    if unit is None or not _is_whole(found, unit, "device", also_absent=True):
-        return np.zeros(device_ids.size, np.bool_)
-    told = ~among(device_ids, unit.devices["DeviceID"][unit.events.absent].tolist())
-    if unit.tables["device"].absent:
-        told &= among(device_ids, unit.devices["DeviceID"].tolist())
-    return told
+    unit, ids = _its(found, its), device_ids.astype(np.int64)
+    if unit is None or unit.doubts:
+        return np.zeros(ids.size, np.bool_)
+    mapped = among(ids, unit.devices["DeviceID"].tolist())
+    unread = among(ids, gaps.unread(found, unit)["DeviceID"].tolist())
+    return ~np.where(mapped, unread, gaps.unsure(found, unit, "device", ids))
+
+
+def _lacks_events(found: Inspection, its: int) -> str:
+    """What keeps a dump from telling every event of an ITS; empty if nothing does."""
+    unit = _its(found, its)
+    if unit is None:
+        return f"no register of GITS{its} is known"
+    if unit.doubts:
+        return f"what is told of {unit.frame} is doubtful (mapping-doubtful)"
+    return gaps.table(found, unit, "device") or gaps.events_of(found, unit) or ""
 
 
 def _tells_all_events(found: Inspection) -> bool:
     """Whether an event that is not among the decoded ones, of any device, is not mapped."""
-    return bool(found.its) and all(
-        _is_whole(found, unit, "device") and _is_whole(found, unit, "collection") and not unit.events.absent.size
-        for unit in found.its
-    )
+    return gaps.events(found) is None and gaps.collections(found) is None
 
 
-def _tells_collections(found: Inspection, its: int) -> bool:
-    """Whether a collection that is not among the decoded ones is not mapped."""
-    return any(unit.number == its and _is_whole(found, unit, "collection") for unit in found.its)
-
-
-def _tells_vpes(found: Inspection) -> bool:
-    """Whether a vPE that is not among the decoded ones is not mapped."""
-    units = [unit for unit in found.its if "vpe" in unit.tables]
-    own = [table.absent for table in found.vpe_tables]
-    return bool(units or own) and all(_is_whole(found, unit, "vpe") for unit in units) and not any(own)
+def _lacks_collections(found: Inspection, its: int) -> str:
+    unit = _its(found, its)
+    return f"no register of GITS{its} is known" if unit is None else gaps.table(found, unit, "collection") or ""
 
 
 def _tells_pending(found: Inspection, virtual: Told, target: NDArray[np.int64], intids: NDArray[np.int64]) -> Told:
@@ -269,11 +293,6 @@ def _tells_pending(found: Inspection, virtual: Told, target: NDArray[np.int64], 
     tables = {(of_vpe, number): (address, id_bits) for of_vpe, number, address, id_bits, _ in rows}
     places = [tables.get(interrupt, (UNKNOWN, 0)) for interrupt in zip(virtual.tolist(), target.tolist(), strict=True)]
     address, bits = np.array(places, np.int64).reshape(-1, 2).T
-    unmapped = virtual & (address == UNKNOWN) & _tells_vpes(found)
+    unmapped = virtual & (address == UNKNOWN) & (gaps.vpes(found) is None)
     beyond = (address != UNKNOWN) & (intids >> bits > 0)
     return np.asarray(unmapped | beyond | (lpis.pending(found.dump, address, intids) != UNKNOWN))
-
-
-def _is_whole(found: Inspection, unit: Its, kind: str, also_absent: bool = False) -> bool:
-    """Whether a table was decoded to its end and, unless bytes of it may be absent, the dump has all of it."""
-    return unit.maps(kind) and not found.truncated and (also_absent or not unit.tables[kind].absent)
