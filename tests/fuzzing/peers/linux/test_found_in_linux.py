@@ -132,3 +132,16 @@ def test_a_doorbell_rings_for_the_next_owner_of_its_lpi(driver_peer: LinuxDriver
     ((_, intids),) = comparison.linux.interrupts().items()
     assert intids == [comparison.expected.devices[0, 1][0].intid]
     comparison.close()
+
+
+@pytest.mark.usefixtures("unspared")
+def test_an_lpi_that_was_a_doorbell_is_lost_where_that_waits(driver_peer: LinuxDriver):
+    """Found by a campaign of 1,000,000 operations: the new owner's interrupt is moved to the doorbell's CPU."""
+    raised = "raise its=0 DeviceID=0 EventID=0\n"
+    ended = f"begin_vm vm=0 vcpus=1\n{FORWARDED}{raised}interrupts\nend_vm vm=0\n"
+    next_owner = "add_device its=0 DeviceID=1 vectors=1\nrequest its=0 DeviceID=1 EventID=0\n"
+    moved = "affinity its=0 DeviceID=1 EventID=0 cpu=0\nraise its=0 DeviceID=1 EventID=0\ninterrupts"
+    steps = ended + next_owner + moved
+    lost = difference(driver_peer, steps)
+    assert lost.startswith("LPIs that CPUs take: is {}, should be {0: ["), lost
+    assert difference(driver_peer, steps.replace(raised, "", 1)) == "None"
