@@ -11,7 +11,7 @@ from tests.conftest import needed
 needed("unicorn")
 needed("fdt")
 
-from examples.cover_letter import boot
+from examples.cover_letter import DIFFERENCES, Run, boot, by_linux, migrated, saved_lines, unequal
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from tests.board import debian
 from tests.board.traces import assert_equal
@@ -40,9 +40,9 @@ def pending_table(vcpu: int, base: int = 0x4004_0000) -> list[str]:
 
 @pytest.mark.parametrize(("caching", "pes"), [("none", 1), ("retain", 2)])
 def test_linux_saves_what_is_pending_and_restores_it_in_another_vm(caching: str, pes: int, tmp_path: Path) -> None:
-    trace: list[str] = []
-    board, console = boot(debian.root(), trace.append, architecture="4.1", caching=caching, redistributors=pes)
-    function, first, save, resume = steps(console)
+    run = boot(debian.root(), architecture="4.1", caching=caching, redistributors=pes)
+    board = run.board
+    function, first, save, resume = steps(run.console)
     assert function[-1] == "eventfds of vectors: 3"
     assert first[-2:] == ["vCPU 0 took", "vCPU 1 took"]
     assert save[:3] == ["eventfds of vectors:", "SAVE_PENDING_TABLES: 0", "ITS_SAVE_TABLES: 0"]
@@ -58,13 +58,27 @@ def test_linux_saves_what_is_pending_and_restores_it_in_another_vm(caching: str,
     # Two VMs: each event is taken from the host (DISCARD, VMAPTI), given back, and what was pending comes by INT.
     assert board.watch.commands["VMAPTI"] == 32
     assert board.watch.commands["INT"] == len(RAISED)
-    assert_equal(board, trace, tmp_path / "trace")
+    assert_equal(board, run.trace, tmp_path / "trace")
+    if pes == 1:
+        assert_as_migrated(run, save)
+
+
+def assert_as_migrated(run: Run, save: list[str]) -> None:
+    """The model's own migration of the same VM sends the same commands, but for what is meant, and saves the same."""
+    linux, model = by_linux(run), migrated()
+    assert list(unequal(linux, model.streams, DIFFERENCES)) == []
+    for needless in DIFFERENCES:
+        rest = [difference for difference in DIFFERENCES if difference is not needless]
+        assert list(unequal(linux, model.streams, rest)), f"no longer a difference: {needless.why}"
+    assert save[-22:] == saved_lines(model.memory)
+    assert [f"vCPU {vcpu} took {intid}" for vcpu, intid in model.taken] == [
+        f"vCPU {event % 2} took {INTIDS[event]}" for event in sorted(RAISED, key=lambda event: event % 2)
+    ]
 
 
 def test_on_gicv4_0_linux_refuses_to_save(tmp_path: Path) -> None:
-    trace: list[str] = []
-    board, console = boot(debian.root(), trace.append, architecture="4.0")
-    *_, save = steps(console)
+    run = boot(debian.root(), architecture="4.0")
+    *_, save = steps(run.console)
     assert save == ["eventfds of vectors:", "SAVE_PENDING_TABLES: 0", "ITS_SAVE_TABLES: -13"]
-    assert board.gic.errors == []
-    assert_equal(board, trace, tmp_path / "trace")
+    assert run.board.gic.errors == []
+    assert_equal(run.board, run.trace, tmp_path / "trace")
