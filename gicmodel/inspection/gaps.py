@@ -220,6 +220,14 @@ def vsgis(found: Inspection) -> Gap:
     return vpes(found) or ("their format is not known" if found.profile.vsgi is None and found.vpes.size else None)
 
 
+def guests(found: Inspection) -> Gap:
+    """Of what KVM has of its guests' events."""
+    view, what = found.kernel, "KVM's VMs"
+    if view is None or not view.debugged:
+        return "what KVM has is told by the dumped kernel's debug information (--vmlinux) alone"
+    return view.absent.get(what) or view.unread.get(what)
+
+
 def _absent(entries: ItsTable) -> Gap:
     if not entries.absent:
         return None

@@ -181,6 +181,11 @@ def _look_for_kernels(
                 f"not all that may be of a kernel was looked at: {', '.join(sorted(found.places.full))}"
             )
         source.view = view_of(source.dump, found, source.kernel, vmlinux)
+        told = source.view is not None and source.view.rdists is not None
+        if not told and (source.kernel.log is None or not source.kernel.log.pending_tables):
+            source.sources.append(
+                "its log names no pending tables (it is overwritten, or not in the dump): --vmlinux FILE tells them"
+            )
         source.registers = registers_of(source.kernel, source.view)
         source.dump = source.kernel.ram(source.dump)
     elif vmlinux is not None:

@@ -184,11 +184,12 @@ def guests(found: Inspection) -> View:
     kinds |= dict.fromkeys(("its", "device_id", "priority"), "hex")
     return View(
         "guests",
-        "events of guests, as KVM has them",
+        "events of guests, as KVM has them; no guest's own RAM is read",
         [
             Column(name, kinds.get(name, "number"), [_or_unknown(getattr(row, name)) for row in rows])
             for name in GuestEvent._fields
         ],
+        gap=gaps.guests(found),
     )
 
 

@@ -4,11 +4,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
+from gicmodel.images.carve import write_core
+from gicmodel.images.dump import Piece
 from gicmodel.images.files import opened
+from gicmodel.inspection.linux.kernels import find_kernels
 from tests.inspection.linux import debug_info, dumps
 
 
@@ -143,3 +147,30 @@ def test_a_carved_dump_has_what_debug_information_led_to(tmp_path):
     again = json.loads(run("inspect", small, *options).stdout)
     assert again["paths"] == whole["paths"]
     assert {path["VM"]["pid"] for path in again["paths"] if path["VM"]} == {118}
+
+
+def test_an_overwritten_log_is_why_no_pending_table_is_known(tmp_path):
+    """Linux' log is a ring: without debug information nothing else tells where the pending tables are."""
+    places = find_kernels(dumps.dump("v3crash")).places.lines
+    core = tmp_path / "overwritten.elf"
+    segments = dumps.changed(dumps.dump("v3crash"), dict.fromkeys(places, 0)).segments
+    write_core(core, [Piece(segment.address, np.array(segment.data)) for segment in segments])
+    document = json.loads(run("inspect", core, "--json").stdout)
+    assert document["registers_from"][-1] == (
+        "its log names no pending tables (it is overwritten, or not in the dump): --vmlinux FILE tells them"
+    )
+    assert document["pending"] is None
+    assert {row["pending"] for row in document["events"]} == {None}
+    assert not any("its log names no" in line for line in run("inspect", dumps.path("v3crash")).stdout.splitlines())
+
+
+def test_that_no_guests_ram_is_read_is_said():
+    result = run("inspect", dumps.path("v4run"), "--table", "guests")
+    assert (
+        "events of guests, as KVM has them; no guest's own RAM is read (unknown: what KVM has is told by the dumped "
+        "kernel's debug information (--vmlinux) alone)\n"
+    ) in result.stdout
+    assert json.loads(run("inspect", dumps.path("v4run"), "--table", "guests", "--json").stdout)["guests"] is None
+    vmlinux = debug_info.vmlinux("v4run")
+    told = run("inspect", dumps.path("v4run"), "--vmlinux", vmlinux, "--table", "guests")
+    assert "events of guests, as KVM has them; no guest's own RAM is read (3)\n" in told.stdout

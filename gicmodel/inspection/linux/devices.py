@@ -91,8 +91,9 @@ class KernelDevice:
 class KernelView:
     """What a kernel's structures say, by ITS: its devices, and where following them broke off, if it did.
 
-    With debug information more is told: how Linux handles each LPI, what KVM has of each `struct its_vm` and of guests'
-    events, and the tables of the redistributors. `absent` says what of that the dump lacks, `unread` what is damaged.
+    With debug information (`debugged`) more is told: how Linux handles each LPI, what KVM has of each `struct its_vm`
+    and of guests' events, and the tables of the redistributors. `absent` says what of that the dump lacks, `unread`
+    what is damaged.
     """
 
     source: str
@@ -104,6 +105,7 @@ class KernelView:
     rdists: Rdists | None = None
     absent: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    debugged: bool = False
 
     def events(self, its: int) -> dict[tuple[int, int], KernelEvent]:
         """The events of an ITS by DeviceID and EventID."""
@@ -127,6 +129,7 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
         debugged = Vmlinux(dump, kernel, vmlinux)
         view = _devices_of(dump, kernel, debugged, f"the kernel's structures, by {vmlinux}")
         debugged.tell(view)
+        view.debugged = True
         return view
     described = next(((at, btf) for at, btf in read_btf(dump, found.places) if btf.structure("its_node")), None)
     if not kernel.own or described is None:
