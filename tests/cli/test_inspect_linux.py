@@ -159,6 +159,8 @@ def test_an_overwritten_log_is_why_no_pending_table_is_known(tmp_path):
     assert document["registers_from"][-1] == (
         "its log names no pending tables (it is overwritten, or not in the dump): --vmlinux FILE tells them"
     )
+    # Its table of symbols would, and is not in this dump.
+    assert document["missing"]["the redistributors"].endswith("nor does the kernel's log name their tables")
     assert document["pending"] is None
     assert {row["pending"] for row in document["events"]} == {None}
     assert not any("its log names no" in line for line in run("inspect", dumps.path("v3crash")).stdout.splitlines())

@@ -49,9 +49,9 @@ class Btf:
         self._index()
 
     def structures(self, name: str) -> list[Structure]:
-        """Every struct of that name."""
-        offset = self._strings.find(b"\0" + name.encode() + b"\0") + 1
-        return [self._structure(number) for number in self._named.get(offset, [])] if offset else []
+        """Every struct of that name; of none, those that are declared without one."""
+        offset = self._strings.find(b"\0" + name.encode() + b"\0") + 1 if name else 0
+        return [self._structure(number) for number in self._named.get(offset, [])] if offset or not name else []
 
     def structure(self, name: str, *members: str) -> Structure | None:
         """The first struct of that name which has these members, as `struct its_device` is two in a kernel with KVM."""

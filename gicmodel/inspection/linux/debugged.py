@@ -6,6 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.memory import ADDRESS_BITS
+
+_ALIGNMENT = 1 << 12
+_MOST_ID_BITS = 16
+"""ITS_MAX_LPI_NRBITS."""
+
 
 class Interrupt(NamedTuple):
     """How Linux handles an LPI: its number, the names of its handlers, its device and that one's driver, its CPUs.
@@ -64,3 +71,13 @@ class Rdists:
     id_bits: int
     pending_tables: dict[int, int] = field(default_factory=dict)
     redistributors: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be as Linux has it; empty if nothing is wrong."""
+        places = (self.property_table, *self.pending_tables.values(), *self.redistributors.values())
+        if not FIRST_LPI < 1 << min(self.id_bits, 64) <= 1 << _MOST_ID_BITS or any(at % _ALIGNMENT for at in places):
+            return f"struct rdists has {self.id_bits} bits of an LPI, tables at {places[0]:#x}"
+        if any(place >> ADDRESS_BITS for place in places):
+            return f"struct rdists has a table beyond {ADDRESS_BITS} bits of address"
+        return ""

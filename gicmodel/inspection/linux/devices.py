@@ -19,6 +19,7 @@ from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt, Rdi
 from gicmodel.inspection.linux.kernel import Kernel, Structures
 from gicmodel.inspection.linux.kernels import Found, FoundKernel
 from gicmodel.inspection.linux.pages import Unreadable
+from gicmodel.inspection.linux.rdists import read_rdists
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import ADDRESS_BITS
 
@@ -135,7 +136,13 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
     if not kernel.own or described is None:
         return None
     place, btf = described
-    return _devices_of(dump, kernel, btf, f"the kernel's structures, by its BTF at {place:#x}")
+    view = _devices_of(dump, kernel, btf, f"the kernel's structures, by its BTF at {place:#x}")
+    if kernel.log is None or not kernel.log.pending_tables:
+        try:
+            view.rdists = read_rdists(Kernel(dump, kernel.nodes[0], kernel.note, btf))
+        except Unreadable as problem:
+            view.absent["the redistributors"] = f"{problem}; nor does the kernel's log name their tables"
+    return view
 
 
 def _devices_of(dump: Dump, kernel: FoundKernel, structures: Structures, source: str) -> KernelView:

@@ -104,7 +104,8 @@ class Pages:
         number, rest = divmod(page - first, size) if size > 0 else (-1, 0)
         if rest or number < 0:
             raise Unreadable(f"{page:#x} is no struct page")
-        return number * self.wanted("PAGESIZE") + base
+        # Where KASLR moves the linear map, PHYS_OFFSET is below 0, printed without its sign.
+        return number * self.wanted("PAGESIZE") + base & _ADDRESS
 
     def _vmemmap(self) -> tuple[int, int]:
         """A `struct page` and the physical address that it is of: `vmemmap` is of 0 (since Linux 6.9)."""

@@ -37,9 +37,6 @@ _MOST_GUESTS, _MOST_EVENTS = 1 << 12, 1 << 18
 _MOST_NAME = 64
 _MOST_HANDLERS, _MOST_PARENTS = 8, 8
 _MOST_NESTED = 8
-_MOST_ID_BITS = 16
-"""ITS_MAX_LPI_NRBITS."""
-_ALIGNMENT = 1 << 12
 _ITS_C = "drivers/irqchip/irq-gic-v3-its.c"
 _VGIC_ITS_C = "arch/arm64/kvm/vgic/vgic-its.c"
 """`struct its_device` is of both files."""
@@ -150,11 +147,8 @@ class Vmlinux:
             if one.pend_page:
                 found.pending_tables[cpu] = page_to_phys(one.pend_page).value_()
                 found.redistributors[cpu] = one.phys_base.value_()
-        places = (found.property_table, *found.pending_tables.values(), *found.redistributors.values())
-        if not FIRST_LPI < 1 << found.id_bits <= 1 << _MOST_ID_BITS or any(place % _ALIGNMENT for place in places):
-            raise ValueError(f"struct rdists has {found.id_bits} bits of an LPI, tables at {places[0]:#x}")
-        if any(place >> ADDRESS_BITS for place in places):
-            raise ValueError(f"struct rdists has a table beyond {ADDRESS_BITS} bits of address")
+        if problem := found.problem:
+            raise ValueError(problem)
         return found
 
     def _interrupts(self) -> Iterator[tuple[int, Interrupt]]:

@@ -12,8 +12,15 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.images.qmp import Machine
+from gicmodel.images.sources import read_dump
+from gicmodel.inspection.linux import rdists
+from gicmodel.inspection.linux.devices import KernelView, view_of
+from gicmodel.inspection.linux.kernels import find_kernels
+from gicmodel.inspection.linux.pages import Pages
+from gicmodel.inspection.linux.vmlinux import Vmlinux
 from tests.conftest import needed
 from tests.inspection.linux import debug_info
+from tests.inspection.linux.dumps import changed
 
 RAM = 256 << 20
 SECONDS = 240
@@ -122,6 +129,29 @@ def test_a_dump_says_the_same(booted, live, tmp_path, form):
     # Without debug information, by the kernel's BTF where it has it, there is the same mapping.
     (event,) = document(image, "--table", "events")["events"]
     assert (event["DeviceID"], event["EventID"], event["INTID"], event["RDbase"]) == ("0x8", 0, 8192, 0)
+
+
+def test_the_redistributors_are_those_that_debug_information_tells(booted, tmp_path, monkeypatch):
+    """By BTF, where the log is overwritten. Debian's kernels have functions in kallsyms only: others have data too."""
+    socket, vmlinux = booted
+    with Machine(socket) as machine:
+        machine.execute("dump-guest-memory", paging=False, protocol=f"file:{tmp_path / 'dump'}")
+    dump = read_dump(tmp_path / "dump")
+    dump = changed(dump, dict.fromkeys(find_kernels(dump).places.lines, 0))
+    found = find_kernels(dump)
+    kernel = found.choose(None)
+    debugged = Vmlinux(dump, kernel, vmlinux)
+    functions = ("gic_populate_rdist", "gic_iterate_rdists")
+    memory = Pages(dump, kernel.nodes[0].linear, kernel.note)
+    told = rdists.read_symbols(memory, functions)
+    assert told == {name: debugged._program.symbol(name).address for name in functions}
+    monkeypatch.setattr(
+        rdists, "read_symbols", lambda _, wanted: {name: debugged._program.symbol(name).address for name in wanted}
+    )
+    view, debugged_view = view_of(dump, found, kernel), KernelView("")
+    debugged.tell(debugged_view)
+    assert len(view.rdists.pending_tables) == 2
+    assert view.rdists == debugged_view.rdists
 
 
 def test_what_the_monitor_shows_is_registers(booted, live, tmp_path):
