@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import lpis
 from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import PENDING_TABLE, UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.itt import EVENTS_OF_DEVICES
 from gicmodel.inspection.join import MOST_TABLES, PENDING_TABLES, pending_tables
 from gicmodel.inspection.lpis import VSGIS_OF_VPES
@@ -186,18 +186,27 @@ def _of_pending(found: Inspection) -> Iterator[str]:
     if PENDING_TABLES in found.truncated:
         yield _limited(PENDING_TABLES)
     tables = pending_tables(found.redistributors, found.vpes[:MOST_TABLES])
-    for one in tables[~lpis.whole(found.dump, tables["address"], tables["id_bits"])]:
+    for one in tables[~pending_known(found, tables)]:
         name = f"the pending table of {'vPE' if one['virtual'] else 'redistributor'} {one['target']}"
         if one["address"] == UNKNOWN:
             yield f"where {name} lies is not known"
+        elif not one["virtual"] and one["target"] in undeclared(found):
+            yield f"how long {name} at {one['address']:#x} is, is not known (GICR_PROPBASER.IDbits)"
         else:
             yield f"{name} at {one['address']:#x} is not wholly in the dump"
 
 
+def undeclared(found: Inspection) -> set[int]:
+    """The redistributors of which nothing tells how wide their INTIDs are, by Processor_Number."""
+    return {one.processor_number for one in found.redistributors if one.declared_id_bits is None}
+
+
 def pending_known(found: Inspection, tables: NDArray[np.void]) -> NDArray[np.bool_]:
     """Of which pending tables (PENDING_TABLE, [n]) every bit is known."""
-    assert tables.dtype == PENDING_TABLE
-    return lpis.whole(found.dump, tables["address"], tables["id_bits"]) & (PENDING_TABLES not in found.truncated)
+    if PENDING_TABLES in found.truncated:
+        return np.zeros(tables.size, np.bool_)
+    endless = ~tables["virtual"] & among(tables["target"], undeclared(found))
+    return lpis.whole(found.dump, tables["address"], tables["id_bits"]) & ~endless
 
 
 def events_known(found: Inspection) -> NDArray[np.bool_]:

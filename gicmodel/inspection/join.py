@@ -122,8 +122,14 @@ def place_vpes(vpes: NDArray[np.void], redistributors: list[Redistributor]) -> N
 
 
 def physical_id_bits(redistributors: list[Redistributor]) -> int:
-    """The width of physical INTIDs."""
+    """The width of physical INTIDs, or what it is taken for."""
     return max((one.id_bits for one in redistributors), default=DEFAULT_ID_BITS)
+
+
+def most_id_bits(redistributors: list[Redistributor]) -> int:
+    """What physical INTIDs are not wider than, as far as registers tell."""
+    told = (LPI_ID_BITS if one.declared_id_bits is None else one.id_bits for one in redistributors)
+    return max(told, default=LPI_ID_BITS)
 
 
 def vpt_id_bits(vpes: NDArray[np.void]) -> NDArray[np.int64]:
@@ -140,8 +146,8 @@ def pending_tables(redistributors: list[Redistributor], vpes: NDArray[np.void]) 
 
 
 def out_of_range(events: NDArray[np.void], vpes: NDArray[np.void], id_bits: int) -> NDArray[np.bool_]:
-    """Which events' INTIDs are no LPI, or wider than `id_bits` or, for virtual ones, than their vPE has."""
-    bits = np.full(events.size, id_bits, np.int64)
+    """Which events' INTIDs are no LPI, or wider than `id_bits` or, for virtual ones, than their vPE has, if known."""
+    bits = np.where(events["virtual"], np.int64(LPI_ID_BITS), np.int64(id_bits))
     vpe = np.where(events["virtual"], _row_of_vpe(vpes).take(events["vPEID"]), UNKNOWN)
     bits[vpe >= 0] = vpt_id_bits(vpes[vpe[vpe >= 0]])
     intids = events["INTID"].astype(np.int64)

@@ -285,7 +285,7 @@ def redistributors(found: Inspection) -> View:
             Column("number", "number", [row.number for row in rows]),
             Column("RDbase", "number", [row.processor_number for row in rows]),
             Column("LPIs_enabled", "flag", [UNKNOWN if row.enabled is None else row.enabled for row in rows]),
-            Column("INTID_bits", "number", [row.id_bits for row in rows]),
+            Column("INTID_bits", "number", [UNKNOWN if row.declared_id_bits is None else row.id_bits for row in rows]),
             Column("configuration", "hex", [row.configuration for row in rows]),
             Column("pending_table", "hex", [row.pending for row in rows]),
             Column("pending", "number", counts),

@@ -17,6 +17,7 @@ from gicmodel.inspection.report import Report
 from gicmodel.inspection.rules import find
 from gicmodel.inspection.selection import Selection, entries, select
 from gicmodel.inspection.source import Source
+from gicmodel.layouts.lpi_tables import bit_of, byte_of
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40
 from tests.inspection.machine import (
     BASE,
@@ -331,6 +332,21 @@ def test_an_lpi_may_be_the_one_behind_a_forwarded_event():
     machine = busy()
     machine.kernel = kernel(DEVICE8, DEVICE16)
     assert refused(machine.inspect(), lpi=9000) == "LPI 9000 has no event that is mapped in this dump"
+
+
+def test_without_the_width_of_intids_none_is_too_wide_and_no_table_is_counted():
+    machine = busy()
+    machine.physical(ITT8, 0, 70000, icid=0)
+    machine.virtual(ITT8, 1, 8193, vpe=0, doorbell=70000)
+    machine.memory.write_u8(PENDING1 + byte_of(70000), 1 << bit_of(70000))
+    broken = {"intid-out-of-range", "doorbell-no-lpi", "pending-beyond-idbits", "pending-unmapped"}
+    assert set(find(machine.inspect()).counts) == broken
+    for frame in ("GICR0", "GICR1"):
+        del machine.registers[frame]["PROPBASER"]
+    assert set(find(machine.inspect()).counts) == {"pending-unmapped"}
+    assert summary(machine).endswith("at least 3 pending interrupts")
+    rows = report(machine).to_json()["redistributors"]
+    assert [(row["INTID_bits"], row["pending"]) for row in rows] == [(None, None)] * 2
 
 
 @pytest.mark.parametrize("given", [True, False])

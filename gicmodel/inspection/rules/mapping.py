@@ -13,7 +13,7 @@ from gicmodel.inspection.distinct import among, distinct, first_of, is_first
 from gicmodel.inspection.entries import UNKNOWN, interrupt_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
-from gicmodel.inspection.join import out_of_range, physical_id_bits
+from gicmodel.inspection.join import most_id_bits, out_of_range
 from gicmodel.inspection.rules.rule import MOST, Group, Rule, place
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -200,7 +200,7 @@ def _events(found: Inspection) -> Iterator[Group]:
     rows = found.events
     yield Group(
         INTID_OUT_OF_RANGE,
-        rows[out_of_range(rows, found.vpes, physical_id_bits(found.redistributors))],
+        rows[out_of_range(rows, found.vpes, most_id_bits(found.redistributors))],
         lambda row: (
             f"{event_name(row)} maps to {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}, no LPI of its table"
         ),
@@ -268,7 +268,7 @@ def _vpes(found: Inspection) -> Iterator[Group]:
 
 
 def _doorbells(found: Inspection) -> Iterator[Group]:
-    bits = physical_id_bits(found.redistributors)
+    bits = most_id_bits(found.redistributors)
 
     def wrong(doorbells: NDArray[np.uint32]) -> NDArray[np.bool_]:
         intids = doorbells.astype(np.int64)

@@ -124,9 +124,10 @@ def _outside(found: Inspection) -> Iterator[Group]:
         [row for table in tables for row in _reserved(found, *table)],
         lambda row: f"the pending table of {row['owner']} has {row['count']} bits set in its reserved first KiB",
     )
+    unknown = {f"redistributor {number}" for number in gaps.undeclared(found)}
     yield Group(
         PENDING_BEYOND,
-        [row for table in tables for row in _beyond(found, *table)],
+        [row for table in tables if table[0] not in unknown for row in _beyond(found, *table)],
         lambda row: f"the pending table of {row['owner']} has {row['count']} bits set beyond its {row['id_bits']} bits",
     )
 

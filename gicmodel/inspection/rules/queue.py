@@ -11,7 +11,7 @@ from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import gaps
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
-from gicmodel.inspection.join import physical_id_bits
+from gicmodel.inspection.join import most_id_bits
 from gicmodel.inspection.queue import Command, Queue
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.layouts.commands import decode_command
@@ -165,7 +165,7 @@ def _event(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Itera
 
 
 def _intid(found: Inspection, unit: Its, mnemonic: str, fields: Fields) -> Iterator[str]:
-    bits = physical_id_bits(found.redistributors)
+    bits = most_id_bits(found.redistributors)
     intid = fields["EventID"] if mnemonic == "MAPI" else fields.get("pINTID", FIRST_LPI)
     if not FIRST_LPI <= intid < 1 << bits:
         yield f"INTID {intid} is no LPI of {bits} bits"
