@@ -27,6 +27,7 @@ from gicmodel.inspection.diff import compare
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.rules import find
 from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.layouts.registers.its import GITS_SGIR
 from gicmodel.memory import GuestMemory
 from tests.driver.host import Host
@@ -172,6 +173,8 @@ def test_a_machine_too_large_to_be_built_is_not_told_as_damage(directory, error)
 def test_ram_that_was_never_written_is_zero(tmp_path, architecture):
     """A machine of the model's own, as Linux boots it, with nothing wrong: half its tables were called absent."""
     host = Host(architecture=architecture)
+    # The ITS's driver leaves the distributor to another, which enables it before.
+    host.gic.distributor.write(0, GICD_CTLR.pack(EnableGrp1=1, ARE=1), 4)
     device = host.driver.lpis.create_device(0x10, 4)
     host.driver.lpis.activate(device, 0, cpus=1)
     save_snapshot(host.gic, tmp_path / "machine.npz")
