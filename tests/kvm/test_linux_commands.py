@@ -10,7 +10,7 @@ from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.hardware import Gic
 from gicmodel.kvm import Vgic
-from gicmodel.layouts.commands import OPCODES, VMAPP
+from gicmodel.layouts.commands import MAPD, OPCODES, VMAPP
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CBASER
 from gicmodel.memory import GuestMemory
@@ -19,6 +19,8 @@ CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.1-kvm-el2-gicv4.1"
 RAM_BASE, RAM_BYTES = 0x4000_0000, 0x1000_0000
 ISENABLER0, ISPENDR0 = (register(f"GICR_{name}").offset for name in ("ISENABLER0", "ISPENDR0"))
 MNEMONICS = {opcode: mnemonic for mnemonic, opcode in OPCODES.items()}
+
+ADDRESSES = {"VMAPP": (VMAPP, ("VCONF_addr", "VPT_addr")), "MAPD": (MAPD, ("ITT_addr",))}
 
 Command = tuple[int, ...]
 
@@ -49,21 +51,27 @@ def sent() -> list[Command]:
     assert vgic.redistributors[0].user_read(ISPENDR0) == 0x20
     vgic.save_pending_tables()
     assert gic.errors == []
+    return in_queue(gic)
+
+
+def in_queue(gic: Gic) -> list[Command]:
+    """All commands since power-on, of an ITS whose queue has not been filled."""
     queue = GITS_CBASER.unpack(gic.its[0].read(register("GITS_CBASER").offset))["Physical_Address"]
     end = gic.its[0].read(register("GITS_CWRITER").offset)
-    return [tuple(words) for words in memory.view(queue, end // 8, np.uint64).reshape(-1, 4).tolist()]
+    return [tuple(words) for words in gic.memory.view(queue, end // 8, np.uint64).reshape(-1, 4).tolist()]
 
 
 def anywhere(commands: list[Command]) -> list[Command]:
-    """The same with each address of a VMAPP replaced by the number of addresses before it."""
+    """The same with each address of a VMAPP or MAPD replaced by the number of addresses before it."""
     seen = {0: 0}
     found = []
     for words in commands:
-        if MNEMONICS[words[0] & 0xFF] == "VMAPP":
-            fields = VMAPP.unpack(words)
-            for name in ("VCONF_addr", "VPT_addr"):
+        layout, names = ADDRESSES.get(MNEMONICS[words[0] & 0xFF], (None, ()))
+        if layout is not None:
+            fields = layout.unpack(words)
+            for name in names:
                 fields[name] = seen.setdefault(fields[name], len(seen)) << 16
-            words = VMAPP.pack_words(**fields)
+            words = layout.pack_words(**fields)
         found.append(tuple(words))
     return found
 
