@@ -87,6 +87,22 @@ def test_a_queue_that_begins_anew_on_hardware_that_puts_off(driver_peer: LinuxDr
     assert divergence_of(driver_peer, program) is None
 
 
+def test_a_doorbell_of_before_the_vcpu_ran_last_says_nothing_of_the_next(driver_peer: LinuxDriver):
+    """What was enabled while the vPE waited may ring after it has run and been put again; the next one rings, too."""
+    program = parse_program(
+        "gicmodel fuzz program, version 1\nagainst linux-driver\n"
+        "config caching=retain\nhost commands_per_step=0 late=0\n"
+        "add_device its=0 DeviceID=0 vectors=1\nrequest its=0 DeviceID=0 EventID=0\nbegin_vm vm=0 vcpus=1\n"
+        "forward its=0 DeviceID=0 EventID=0 vm=0 vcpu=0 vINTID=0x2000 byte=0xff\nload vm=0 vcpu=0 cpu=0 VGrp0En=1\n"
+        "raise its=0 DeviceID=0 EventID=0\nconfigure its=0 DeviceID=0 EventID=0 byte=0xa2 inv=1\n"
+        "put vm=0 vcpu=0 Doorbell=1\nconfigure its=0 DeviceID=0 EventID=0 byte=3 inv=1\n"
+        "load vm=0 vcpu=0 cpu=1 VGrp0En=1\ntake vm=0 vcpu=0\nput vm=0 vcpu=0 Doorbell=1\n"
+        "interrupts\nraise its=0 DeviceID=0 EventID=0\ninterrupts\n",
+        "this test",
+    )
+    assert divergence_of(driver_peer, program) is None
+
+
 def test_without_a_source_a_campaign_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(source, "INSTALLED", tmp_path)
     result = CliRunner().invoke(main, ["fuzz", "--against", "linux-driver", "--commands", "1"])

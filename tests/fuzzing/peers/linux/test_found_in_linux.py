@@ -145,3 +145,18 @@ def test_an_lpi_that_was_a_doorbell_is_lost_where_that_waits(driver_peer: LinuxD
     lost = difference(driver_peer, steps)
     assert lost.startswith("LPIs that CPUs take: is {}, should be {0: ["), lost
     assert difference(driver_peer, steps.replace(raised, "", 1)) == "None"
+
+
+def test_a_late_gic_misses_the_inv_for_a_doorbell_that_waits(driver_peer: LinuxDriver, monkeypatch: pytest.MonkeyPatch):
+    """GICv4.1: the byte is retained where the doorbell waits, and the INV goes where the next owner's event does."""
+    header = "gicmodel fuzz program, version 1\nagainst linux-driver\nconfig caching=retain\n"
+    steps = (
+        "host commands_per_step=0 late=1\nbegin_vm vm=0 vcpus=1\n"
+        "begin_vsgi vm=0 vcpu=0 SGI=0 enabled=1 group=1 byte=0xa1\nload vm=0 vcpu=0 cpu=1 VGrp0En=0\n"
+        "put vm=0 vcpu=0 Doorbell=1\nset_vsgi_pending vm=0 vcpu=0 SGI=0 pending=1\nend_vm vm=0\n"
+        "add_device its=0 DeviceID=0 vectors=1\ninterrupts\nrequest its=0 DeviceID=0 EventID=0\n"
+    )
+    program = parse_program(header + steps, "this test")
+    assert divergence_of(driver_peer, program) is None
+    monkeypatch.setattr(expected, "KNOWN_BUGS", False)
+    assert str(divergence_of(driver_peer, program)).startswith("what request leaves out: INV of DeviceID 0x0 EventID 0")
