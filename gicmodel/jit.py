@@ -48,13 +48,29 @@ def direct(function: _Function, *arguments: object) -> _Function:
     """
     if not COMPILED:
         return function
-    import numba
+    kind = _kind((function, *arguments))
+    if kind not in _DIRECT:
+        import numba
 
-    types = tuple(numba.typeof(argument) for argument in arguments)
-    dispatcher: Any = function
-    dispatcher.compile(types)
-    entry: _Function = dispatcher.get_overload(types)
+        types = tuple(numba.typeof(argument) for argument in arguments)
+        dispatcher: Any = function
+        dispatcher.compile(types)
+        _DIRECT[kind] = dispatcher.get_overload(types)
+    entry: _Function = _DIRECT[kind]
     return entry
+
+
+_DIRECT: dict[Any, Any] = {}
+"""What `direct` has returned: each GIC asks anew for each PE, and numba looks at a machine for half a millisecond."""
+
+
+def _kind(value: object) -> object:
+    """What decides about numba's type of a value: equal for values of equal types. A function is of its own kind."""
+    if isinstance(value, tuple):
+        return type(value), *map(_kind, value)
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.ndim, value.flags.num
+    return value if callable(value) else type(value)
 
 
 def callback(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:

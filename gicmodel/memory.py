@@ -61,6 +61,7 @@ class GuestMemory:
         self.base = base
         self.size = size
         mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        self._bytes = memoryview(mapping)
         self.words: NDArray[np.uint64] = np.frombuffer(mapping, "<u8")
         self.octets: NDArray[np.uint8] = self.words.view(np.uint8)
         self.page_state: NDArray[np.uint8] = np.zeros(size // PAGE_BYTES, np.uint8)
@@ -81,9 +82,10 @@ class GuestMemory:
 
     def write(self, address: int, data: Data) -> None:
         """Store bytes; outside the window raise ExternalAbort and store none of them."""
-        source = np.frombuffer(data, np.uint8)
-        self._octets_at(address, source.size)[:] = source
-        self.mark(address, source.size)
+        source = data if isinstance(data, bytes) else np.frombuffer(data, np.uint8).data
+        offset = self._offset(address, len(source))
+        self._bytes[offset : offset + len(source)] = source
+        self.mark(address, len(source))
 
     def read_u8(self, address: int) -> int:
         """Return the byte at any address; raise ExternalAbort outside the window."""

@@ -16,10 +16,11 @@ from gicmodel.hardware.kernels.state import (
     DIST,
     DIST_AT,
     LOG,
+    LOG_AT,
     LOG_ENTRIES,
+    LOG_WORDS,
     RD,
     Machine,
-    log_at,
     new_machine,
     rd_at,
 )
@@ -53,7 +54,11 @@ class Gic:
     def errors(self) -> list[CommandError]:
         """The latest command errors, oldest first; at most 1024 are kept."""
         count = int(self.machine.chip[CONFIG.log_count])
-        return [self._error(index % LOG_ENTRIES) for index in range(max(0, count - LOG_ENTRIES), count)]
+        if not count:
+            return []
+        log = self.machine.chip[LOG_AT : LOG_AT + min(count, LOG_ENTRIES) * LOG_WORDS].reshape(-1, LOG_WORDS).tolist()
+        first = count % LOG_ENTRIES if count > LOG_ENTRIES else 0
+        return [_error(entry) for entry in (*log[first:], *log[:first])]
 
     def registers(self) -> Registers:
         """The registers that describe the tables in RAM, by frame: GITS0.., GICR0.., GICD."""
@@ -111,14 +116,15 @@ class Gic:
         budget = self.config.commands_per_step or 0
         return sum(its.step(budget) for its in self.its)
 
-    def _error(self, entry: int) -> CommandError:
-        words = [int(word) for word in self.machine.chip[log_at(entry) : log_at(entry + 1)]]
-        dw0, dw1, dw2, dw3 = words[LOG.words : LOG.words + 4]
-        return CommandError(words[LOG.its], words[LOG.offset], words[LOG.number], (dw0, dw1, dw2, dw3))
-
     def _group_redistributors(self) -> None:
         """Redistributors of one CommonLPIAff group share the vPE configuration table (GICR_TYPER, DDI0601)."""
         shift = AFFINITY_BITS - AFFINITY_LEVEL_BITS * self.config.common_lpi_aff
         for number in range(self.config.redistributors):
             aff1, aff0 = affinity(number)
             self.machine.chip[rd_at(number) + RD.group] = ((aff1 << AFFINITY_LEVEL_BITS) | aff0) >> shift
+
+
+def _error(words: list[int]) -> CommandError:
+    """An entry of the log."""
+    dw0, dw1, dw2, dw3 = words[LOG.words : LOG.words + 4]
+    return CommandError(words[LOG.its], words[LOG.offset], words[LOG.number], (dw0, dw1, dw2, dw3))

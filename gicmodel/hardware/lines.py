@@ -58,10 +58,15 @@ class Lines:
         """Tell all changes, one by one. One that comes of what a callback does is told after it, not inside it."""
         if self._telling:
             return
+        pe, bit = self._changed(self._machine, self._told)
+        if pe < 0:
+            return
         self._telling = True
         try:
             for _ in range(MOST_CHANGES):
-                if not self._tell_one():
+                self._tell_one(int(pe), int(bit))
+                pe, bit = self._changed(self._machine, self._told)
+                if pe < 0:
                     return
         finally:
             self._telling = False
@@ -71,17 +76,13 @@ class Lines:
     def _changed(self) -> Callable[..., Any]:
         return direct(changed_lines, self._machine, self._told)
 
-    def _tell_one(self) -> bool:
-        pe, bit = self._changed(self._machine, self._told)
-        if pe < 0:
-            return False
+    def _tell_one(self, pe: int, bit: int) -> None:
         self._told[pe] ^= np.uint64(bit)
-        line, level = Line(int(bit).bit_length() - 1), bool(int(self._told[pe]) & int(bit))
+        line, level = Line(bit.bit_length() - 1), bool(int(self._told[pe]) & bit)
         with ExitStack() as told:
             # Whatever one of them raises, the others are told, the first of them first.
             for callback in reversed(self._callbacks):
-                told.callback(callback, int(pe), line, level)
-        return True
+                told.callback(callback, pe, line, level)
 
     def _followed(self, method: Callable[..., Any], stirs: int | None) -> Callable[..., Any]:
         words = self._machine.chip.data

@@ -8,7 +8,7 @@ other module knows a bit position.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import construct
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gicmodel.layouts.declaration import RESERVED, Declared, Span, default_of, scale_of
 
-_SCALARS = (int, np.integer, np.bool_)
+_INTEGERS = (int, np.integer)
+_SCALARS = (*_INTEGERS, np.bool_)
 Words: TypeAlias = "int | Sequence[int] | NDArray[np.uint64]"
 
 
@@ -119,16 +120,17 @@ class Layout:
         Raises:
             ValueError: no such field, or a value that its field cannot hold.
         """
-        for name, value in fields.items():
-            self._stored(name, value)
+        self.pack_words(**fields)  # refuses what construct would take
         return bytes(self.construct.build([fields] * len(self.word_bits)))
 
     def pack_words(self, **fields: int) -> tuple[int, ...]:
         """The words of an entry in memory order; defaults and errors as `build`."""
         words = list(self._defaults)
         for name, value in fields.items():
-            stored = self._stored(name, value)
-            word, shift, mask, _ = self._places[name]
+            word, shift, mask, scale = self._places.get(name) or self._place(name)
+            stored = int(value) >> scale
+            if not 0 <= stored <= mask or stored << scale != value:
+                self._refuse(name, int(value))
             words[word] = words[word] & ~(mask << shift) | stored << shift
         return tuple(words)
 
@@ -204,37 +206,33 @@ class Layout:
 
         return draw(list(self.spans.values()), self.word_bits)
 
-    def _check(self, name: str) -> None:
+    def _place(self, name: str) -> tuple[int, int, int, int]:
+        """Where a field lies. ValueError if there is none of that name."""
         if name not in self._places:
             raise ValueError(f"{self.name} has no field {name}")
+        return self._places[name]
 
-    def _stored(self, name: str, value: int) -> int:
-        """The bits that hold `value` in the field, range-checked."""
-        self._check(name)
+    def _refuse(self, name: str, value: int) -> NoReturn:
+        """Raise ValueError: the field cannot hold `value`."""
         _, _, mask, scale = self._places[name]
-        value = int(value)
-        stored = value >> scale
-        if not 0 <= stored <= mask:
+        if not 0 <= value >> scale <= mask:
             width = self.spans[name].bits + scale
             raise ValueError(f"{self.name}.{name}: {value:#x} is not a value of {width} bits")
-        if stored << scale != value:
-            raise ValueError(f"{self.name}.{name}: {value:#x} is not a multiple of {1 << scale:#x}")
-        return stored
+        raise ValueError(f"{self.name}.{name}: {value:#x} is not a multiple of {1 << scale:#x}")
 
     def _stored_in_columns(self, name: str, values: NDArray[Any]) -> NDArray[np.uint64]:
         """The bits that hold `values` in their word, range-checked."""
-        self._check(name)
-        _, shift, mask, scale = self._places[name]
+        _, shift, mask, scale = self._place(name)
         stored = values.astype(np.uint64)
         wrong = stored & ~np.uint64(mask << scale)
         if np.count_nonzero(wrong):
-            self._stored(name, values[wrong != 0][0])
+            self._refuse(name, int(values[wrong != 0][0]))
         if scale > shift:
             return stored >> np.uint64(scale - shift)
         return stored << np.uint64(shift - scale)
 
     def _words(self, words: Words) -> list[int]:
-        values = [int(words)] if isinstance(words, (int, np.integer)) else list(map(int, words))
+        values = [int(words)] if isinstance(words, _INTEGERS) else list(map(int, words))
         if len(values) != len(self.word_bits):
             raise ValueError(f"{self.name}: {len(values)} words where an entry has {len(self.word_bits)}")
         return values

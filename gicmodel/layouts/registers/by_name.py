@@ -32,6 +32,12 @@ def registers_of(architecture: str) -> Mapping[str, Register]:
     return {entry.name: entry for entry in REGISTERS if architecture in entry.architectures}
 
 
+@cache
+def _places_of(architecture: str) -> Mapping[str, tuple[int, int]]:
+    """The offset of each register, and its bytes."""
+    return {name: (entry.offset, entry.bits // 8) for name, entry in registers_of(architecture).items()}
+
+
 def register(name: str, architecture: str = "4.1") -> Register:
     """The register of that name, as architecture "3", "4.0" or "4.1" has it.
 
@@ -80,6 +86,7 @@ class NamedRegisters:
         self.architecture = architecture
         self._frame = frame
         self._registers = registers_of(architecture)
+        self._places = _places_of(architecture)
 
     def layout(self, name: str) -> Layout:
         """The layout of a register."""
@@ -87,13 +94,13 @@ class NamedRegisters:
 
     def read(self, name: str) -> int:
         """The value of a register."""
-        entry = self._registers[name]
-        return self._frame.read(entry.offset, entry.bits // 8)
+        offset, size = self._places[name]
+        return self._frame.read(offset, size)
 
     def write(self, name: str, value: int) -> None:
         """Write a register."""
-        entry = self._registers[name]
-        self._frame.write(entry.offset, value, entry.bits // 8)
+        offset, size = self._places[name]
+        self._frame.write(offset, value, size)
 
     def fields(self, name: str) -> dict[str, int]:
         """The fields of a register, read once."""
