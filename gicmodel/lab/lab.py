@@ -7,6 +7,7 @@ shows. It decides nothing and keeps no copy of the hardware's state.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -22,11 +23,17 @@ from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import ITE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters, register
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER, GITS_STATUSR
+from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
 from gicmodel.memory import GuestMemory
 
 _QUEUE_PAGE = 4096
 """The unit of GITS_CBASER.Size."""
 _TRANSLATER = register("GITS_TRANSLATER").offset
+_RETRY = GITS_CWRITER.pack(Retry=1)
+_STALLED, _UMSI, _VALID = GITS_CREADR.pack(Stalled=1), GITS_STATUSR.pack(UMSI=1), GICR_VPENDBASER.pack(Valid=1)
+_MESSAGES = GITS_STATUSR.pack(UMSI=1, Overflow=1)
+"""Bits for what is done so often that names of fields take their time."""
 
 
 class Ram(Protocol):
@@ -159,12 +166,14 @@ class Lab(Software):
 
     def ring(self, its: int, retry: int = 0) -> None:
         """Write CWRITER: whatever is queued is published."""
-        self.its[its].set("GITS_CWRITER", Offset=self.cwriter(its), Retry=retry)
+        self.its[its].write("GITS_CWRITER", self.cwriter(its) | _RETRY * retry)
 
     def retry(self, its: int, replacement: Sequence[int] | None = None) -> None:
-        """Write CWRITER.Retry, after overwriting the command that stalled if there is a `replacement`."""
+        """Write CWRITER.Retry, after overwriting the command that stalled, if one has and there is a `replacement`."""
         if replacement is not None:
-            self.memory.write(self.placement.queues[its] + self.creadr(its), np.array(replacement, "<u8").tobytes())
+            creadr = self.its[its].read("GITS_CREADR")
+            if creadr & _STALLED:
+                self.memory.write(self.placement.queues[its] + creadr - _STALLED, struct.pack("<4Q", *replacement))
         self.ring(its, retry=1)
 
     def cwriter(self, its: int) -> int:
@@ -173,11 +182,11 @@ class Lab(Software):
 
     def creadr(self, its: int) -> int:
         """GITS_CREADR.Offset."""
-        return self.its[its].fields("GITS_CREADR")["Offset"]
+        return self.its[its].read("GITS_CREADR") & ~_STALLED
 
     def stalled(self, its: int) -> bool:
         """GITS_CREADR.Stalled."""
-        return bool(self.its[its].fields("GITS_CREADR")["Stalled"])
+        return bool(self.its[its].read("GITS_CREADR") & _STALLED)
 
     def take_errors(self) -> list[CommandError]:
         """The command errors since the last call."""
@@ -190,9 +199,11 @@ class Lab(Software):
     def translate(self, its: int, device_id: int, event_id: int) -> int | None:
         """A device writes GITS_TRANSLATER. Returns GITS_STATUSR.Syndrome of an unmapped MSI, None for a mapped one."""
         self.bus.write(self._translaters[its], event_id, 4, device_id=device_id)
-        status = self.its[its].fields("GITS_STATUSR")
-        self.its[its].set("GITS_STATUSR", UMSI=1, Overflow=1)
-        return status["Syndrome"] if status["UMSI"] else None
+        status = self.its[its].read("GITS_STATUSR")
+        if not status & _UMSI:
+            return None
+        self.its[its].write("GITS_STATUSR", _MESSAGES)
+        return GITS_STATUSR.unpack(status)["Syndrome"]
 
     def write_sgir(self, its: int, vpeid: int, vintid: int) -> None:
         """Software makes a vSGI pending."""
@@ -251,7 +262,7 @@ class Lab(Software):
 
     def resident(self, rd: int) -> bool:
         """GICR_VPENDBASER.Valid."""
-        return bool(self.redistributors[rd].fields("GICR_VPENDBASER")["Valid"])
+        return bool(self.redistributors[rd].read("GICR_VPENDBASER") & _VALID)
 
 
 def booted(config: GicConfig, geometry: Geometry) -> Lab:

@@ -89,7 +89,8 @@ def _valid(memory: GuestMemory, address: int, length: int, layout: Layout) -> Va
     """Of the entries of some memory, those with Valid = 1, by index; most tables are mostly zero."""
     width = math.gcd(layout.bytes, 8)
     words = memory.view(address, length // width, np.dtype(f"u{width}")).reshape(-1, layout.bytes // width)
-    used = np.unique(np.flatnonzero(words) // words.shape[1])
+    # NumPy finds what is True several times as fast as what is not 0.
+    used = np.unique(np.flatnonzero(words != 0) // words.shape[1])
     rows = layout.decode(layout.words_of(words[used].tobytes()))
     valid = rows["Valid"]
     return used[valid], rows[valid]

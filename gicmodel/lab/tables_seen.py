@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.tables import events_of, table_of
-from gicmodel.layouts.its_tables import CTE, DTE, INTTYPE_PHYSICAL, VPE_CONFIGURATION, VTE
+from gicmodel.layouts.its_tables import CTE, DTE, INTTYPE_PHYSICAL, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
 from gicmodel.layouts.table import TableType
@@ -38,10 +38,8 @@ def vpes(lab: Lab, its: int) -> dict[int, Fields]:
 
 def events(lab: Lab, itt: int) -> dict[int, Event]:
     """The valid ITEs of an ITT, by EventID."""
-    return {
-        int(number): _event(row)
-        for number, row in zip(*events_of(lab.memory, itt, lab.config.event_id_bits), strict=True)
-    }
+    numbers, rows = events_of(lab.memory, itt, lab.config.event_id_bits)
+    return dict(zip(numbers.tolist(), map(_event, _as_fields(rows, ITE)), strict=True))
 
 
 def mapped_events(lab: Lab) -> dict[tuple[int, int, int], int | None]:
@@ -93,13 +91,15 @@ def _bits(lab: Lab, address: int) -> list[int]:
 def _valid_entries(lab: Lab, its: int, kind: TableType, layout: Layout) -> dict[int, Fields]:
     """Every entry with its Valid bit set, within or beyond the IDs that the table serves."""
     numbers, rows = table_of(lab.gic.its[its], kind, lab.memory, layout)
-    names = layout.fields
-    return {
-        number: {name: int(row[name]) for name in names} for number, row in zip(numbers.tolist(), rows, strict=True)
-    }
+    return dict(zip(numbers.tolist(), _as_fields(rows, layout), strict=True))
 
 
-def _event(row: Any) -> Event:
-    if row["IntType"] == INTTYPE_PHYSICAL:
-        return PhysicalEvent(int(row["IntID"]), int(row["ICID"]))
-    return VirtualEvent(int(row["IntID"]), int(row["vPEID"]), int(row["Doorbell"]))
+def _as_fields(rows: NDArray[np.void], layout: Layout) -> Iterator[Fields]:
+    """Each decoded entry as its fields, which are plain numbers."""
+    return (dict(zip(layout.fields, map(int, row), strict=True)) for row in rows.tolist())
+
+
+def _event(entry: Fields) -> Event:
+    if entry["IntType"] == INTTYPE_PHYSICAL:
+        return PhysicalEvent(entry["IntID"], entry["ICID"])
+    return VirtualEvent(entry["IntID"], entry["vPEID"], entry["Doorbell"])

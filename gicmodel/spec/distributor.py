@@ -17,7 +17,7 @@ from gicmodel.spec.state import FIRST_PPI, Bank
 
 def is_member(among: set[int], intids: range) -> int:
     """A register with a bit for each of these INTIDs: whether it is in the set."""
-    return sum((intid in among) << bit for bit, intid in enumerate(intids))
+    return sum(1 << intid - intids.start for intid in among.intersection(intids))
 
 
 def chosen(bank: Bank, intids: range, value: int) -> set[int]:
@@ -94,7 +94,7 @@ def write_ipriorityr(bank: Bank, intids: range, value: int) -> None:
 
 def read_icfgr(bank: Bank, intids: range) -> int:
     """Two bits each, of which the upper says edge-triggered."""
-    return sum((intid in bank.edge) << 2 * place + 1 for place, intid in enumerate(intids))
+    return sum(2 << 2 * (intid - intids.start) for intid in bank.edge.intersection(intids))
 
 
 def write_icfgr(bank: Bank, intids: range, value: int) -> None:

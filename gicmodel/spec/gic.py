@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 
 from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import OPCODES
@@ -15,6 +15,7 @@ from gicmodel.spec.state import (
     Command,
     Failure,
     Fields,
+    Operands,
     PhysicalEvent,
     Reason,
     Refused,
@@ -31,6 +32,8 @@ COMMANDS = {
 READS = cpu_interface.READS | virtual_interface.READS
 WRITES = cpu_interface.WRITES | virtual_interface.WRITES
 """What accesses to each system register do."""
+TAKES = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "ICV_IAR0_EL1", "ICV_IAR1_EL1"}
+"""The registers whose reads change anything."""
 
 OPCODE_OF_CLEAR_ERRORS = 0x05
 """CLEAR is opcode 0x04, but all sources number its errors 0x0105xx."""
@@ -54,6 +57,7 @@ class AbstractGic(Interrupts):
     def __init__(self, config: GicConfig, devices: int, collections: int, vpes: int = 0) -> None:
         super().__init__(config, devices, collections, vpes)
         self.tables_valid = devices > 0 and collections > 0 and (vpes > 0 or config.architecture == "3")
+        self._commands = COMMANDS[config.architecture]
         self.failures: list[Failure] = []
         """Command errors of the queues, for whoever compares them to take away."""
         self.outcomes: Counter[tuple[str, int]] = Counter()
@@ -90,12 +94,12 @@ class AbstractGic(Interrupts):
 
         An opcode that has no mnemonic is written as its number, such as "0x7f".
         """
-        handler = COMMANDS[self.config.architecture].get(mnemonic)
+        handler = self._commands.get(mnemonic)
         if handler is None:
             # Open: the number of a command that the architecture does not have.
             return error_number(mnemonic, Reason.UNKNOWN_COMMAND)
         try:
-            handler(self, self.its[its], defaultdict(int, fields))
+            handler(self, self.its[its], Operands(fields))
         except Refused as refused:
             return error_number(mnemonic, refused.reason)
         return 0
@@ -192,7 +196,8 @@ class AbstractGic(Interrupts):
     def read_system(self, pe: int, register: str) -> Fields:
         """A PE reads a system register, an ICC_*, ICH_* or ICV_* that can be read."""
         fields = READS[register](self, pe)
-        virtual_interface.drive_maintenance(self, pe)
+        if register in TAKES:
+            virtual_interface.drive_maintenance(self, pe)
         return fields
 
     def write_system(self, pe: int, register: str, f: Fields) -> None:
@@ -200,11 +205,19 @@ class AbstractGic(Interrupts):
         WRITES[register](self, pe, f)
         virtual_interface.drive_maintenance(self, pe)
 
+    @property
+    def may_signal(self) -> bool:
+        """Whether any line of any PE can be asserted: GICD_CTLR enables a group, or ICH_HCR_EL2.En is 1 somewhere."""
+        return bool(self.groups) or any(pe.virtual.control["En"] for pe in self.pes)
+
     def lines(self, pe: int) -> set[str]:
         """What the PE sees of all this: which of IRQ, FIQ, VIRQ and VFIQ are asserted."""
-        physical, guest = cpu_interface.signalled(self, pe), virtual_interface.signalled(self, pe)
-        asserted = {"FIQ": physical == 0, "IRQ": physical == 1, "VFIQ": guest == 0, "VIRQ": guest == 1}
-        return {line for line, level in asserted.items() if level}
+        asserted = set()
+        if (group := cpu_interface.signalled(self, pe)) is not None:
+            asserted.add(("FIQ", "IRQ")[group])
+        if (group := virtual_interface.signalled(self, pe)) is not None:
+            asserted.add(("VFIQ", "VIRQ")[group])
+        return asserted
 
     def virtual_pending(self, vpeid: int, its: int = 0) -> set[int]:
         """vINTIDs (vSGIs too) that are pending for a vPE that `its` maps."""

@@ -65,7 +65,7 @@ def mapti(gic: Interrupts, its: Its, f: Operands) -> None:
 
 def mapi(gic: Interrupts, its: Its, f: Operands) -> None:
     """Map an event to the LPI of the same number and a collection: MAPTI with its EventID as pINTID."""
-    mapti(gic, its, f | {"pINTID": f["EventID"]})  # 0x01_0B01, 0x01_0B03, 0x01_0B04, 0x01_0B05, 0x01_0B06
+    mapti(gic, its, Operands(f | {"pINTID": f["EventID"]}))  # 0x01_0B01, 0x01_0B03, 0x01_0B04, 0x01_0B05, 0x01_0B06
 
 
 def movi(gic: Interrupts, its: Its, f: Operands) -> None:

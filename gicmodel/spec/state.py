@@ -262,10 +262,15 @@ def new_pe(list_registers: int) -> Pe:
 Fields = dict[str, int]
 """The fields of a register by the names that its layout has."""
 
-Operands = dict[str, int]
-"""The fields of a command by the names of `layouts.commands`; 0 for one that was left out."""
 
-Command = tuple[str, Operands]
+class Operands(dict[str, int]):
+    """The fields of a command by the names of `layouts.commands`; 0 for one that was left out."""
+
+    def __missing__(self, name: str) -> int:
+        return 0
+
+
+Command = tuple[str, dict[str, int]]
 """A mnemonic and its operands."""
 
 

@@ -35,7 +35,9 @@ def vmapti(gic: Interrupts, its: Its, f: Operands) -> None:
 
 def vmapi(gic: Interrupts, its: Its, f: Operands) -> None:
     """Map an event to the vLPI of the same number: VMAPTI with its EventID as vINTID."""
-    vmapti(gic, its, f | {"vINTID": f["EventID"]})  # 0x01_2B01, 0x01_2B04, 0x01_2B05, 0x01_2B13, 0x01_2B06, 0x01_2B11
+    vmapti(
+        gic, its, Operands(f | {"vINTID": f["EventID"]})
+    )  # 0x01_2B01, 0x01_2B04, 0x01_2B05, 0x01_2B13, 0x01_2B06, 0x01_2B11
 
 
 def vmovi(gic: Interrupts, its: Its, f: Operands) -> None:
