@@ -44,6 +44,7 @@ GROUPS = {
     "decode": "table decode",
     "dumps": "a Linux machine's RAM with nothing beside it",
     "migration": "a whole migration",
+    "fuzz": "fuzzing beside the specification (GICMODEL_EARLIER)",
     "boot": "a Linux booted (GICMODEL_KERNEL)",
     "startup": "start-up of whole processes",
     "threads": "two threads beside one",

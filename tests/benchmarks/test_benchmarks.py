@@ -10,12 +10,12 @@ from tests.conftest import missing
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="what is measured is compiled")
 
-# Start-up and boots are measured in processes of their own, see tests/cli/test_bench.py and tests/board/test_linux.py;
-# curves repeat a benchmark at other sizes.
+# Start-up, campaigns and boots are measured in processes of their own, see tests/cli/test_bench.py, test_fuzz.py and
+# tests/board/test_linux.py; curves repeat a benchmark at other sizes.
 IN_PROCESS = [
     pytest.param(benchmark, id=f"{group}: {benchmark.name}")
     for group in GROUPS
-    if group not in ("startup", "boot")
+    if group not in ("startup", "boot", "fuzz")
     for benchmark in benchmarks(group)
     if benchmark.point is None or benchmark.goal is not None
 ]
