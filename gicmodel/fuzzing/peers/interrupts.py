@@ -6,32 +6,58 @@ What the machine does not have, such as an SPI beyond its last, does nothing on 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gicmodel.config import FIRST_PPI, FIRST_SPI
 from gicmodel.fuzzing.peers.peer import agree
 from gicmodel.fuzzing.programs.hardware import INTIDS
+from gicmodel.fuzzing.programs.program import Event
+from gicmodel.hardware.kernels.state import DIST_AT, DIST_WORDS, RD, RD_WORDS, rd_at
 from gicmodel.hardware.lines import Line
 from gicmodel.layouts.registers.by_name import register, system_register
+from gicmodel.spec.cpu_interface import route
 from gicmodel.spec.distributor import REGISTERS
-from gicmodel.spec.gic import READS, WRITES
+from gicmodel.spec.gic import READS, TAKES, WRITES
 
 if TYPE_CHECKING:
     from gicmodel.fuzzing.peers.pair import Pair
 
-LIST_REGISTERS = [f"ICH_LR{number}_EL2" for number in range(16)]
-_TAKES = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "ICV_IAR0_EL1", "ICV_IAR1_EL1"}
-"""Registers whose read does something."""
+_SIGNALLED_HOW = ("PMR", "BPR0", "BPR1", "CTLR", "AP0R0", "AP1R0")
+_OF_ONE_PE = {
+    *("set_lpi", "clear_lpi", "acknowledge", "enable_lpis", "take", "set_line", "set_priority"),
+    *(f"GICR_{name}" for name in REGISTERS),
+    *(f"read_{name}" for name in READS if not name.startswith("ICV_IAR")),
+    *(f"write_{interface}_{name}_EL1" for interface in ("ICC", "ICV") for name in _SIGNALLED_HOW),
+    *(f"write_{name}" for name in WRITES if name.startswith("ICH")),
+}
+"""Events of a redistributor that change what its PE sees, at most: of no SPI, nor of a VPT that others may have."""
+LIST_REGISTERS = {f"ICH_LR{number}_EL2": number for number in range(16)}
+_HIGHEST = {"ICC_HPPIR0_EL1", "ICC_HPPIR1_EL1", "ICV_HPPIR0_EL1", "ICV_HPPIR1_EL1"}
+"""Registers that show LPIs and vLPIs, too."""
 
 
-def check_lines(pair: Pair) -> None:
-    """What each PE has been told of its lines is what it must see."""
-    for pe, told in enumerate(pair.told):
-        if is_away(pair, pe):
-            pair.lab.redistributors[pe].write("GICR_STATUSR", 0)
-        agree(f"lines of {pe}", {line.name for line in told}, pair.oracle.lines(pe))
+def check_lines(pair: Pair, event: Event | None = None) -> None:
+    """What each PE has been told of its lines is what it must see; unless `concerned` in an `event`, as before it."""
+    if not pair.oracle.may_signal:
+        pair.lines = [set() for _ in pair.told]
+    else:
+        for pe in range(len(pair.told)) if event is None else concerned(pair, event):
+            if is_away(pair, pe):
+                pair.lab.redistributors[pe].write("GICR_STATUSR", 0)
+            pair.lines[pe] = pair.oracle.lines(pe)
+    if pair.told != pair.lines:
+        pe = next(pe for pe, told in enumerate(pair.told) if told != pair.lines[pe])
+        agree(f"lines of {pe}", pair.told[pe], pair.lines[pe])
+
+
+def concerned(pair: Pair, event: Event) -> Sequence[int]:
+    """The PEs whose lines an event may change: its own, the one that an SPI goes to, or all."""
+    if event.verb in ("set_line", "set_priority") and event.values[1] in pair.oracle.spis.intids:
+        pe = route(pair.oracle, event.values[1])
+        return () if pe is None else (pe,)
+    return event.values[:1] if event.verb in _OF_ONE_PE else range(len(pair.told))
 
 
 def is_away(pair: Pair, pe: int) -> bool:
@@ -48,10 +74,30 @@ def is_away(pair: Pair, pe: int) -> bool:
 
 
 def check_registers(pair: Pair) -> None:
-    """Every register of SGIs, PPIs, SPIs and CPU interfaces that can be read without changing anything, and lines."""
+    """Every register of SGIs, PPIs, SPIs and CPU interfaces that can be read without changing anything, and lines.
+
+    Those that LPIs do not change need no look while the state behind them is on both sides as it was at the last one.
+    """
     for pe in range(pair.config.redistributors):
         high = {line.name for line in Line if pair.lab.gic.line(pe, line)}
         agree(f"lines of {pe} that were not told", high, pair.oracle.lines(pe))
+        for name in _HIGHEST:
+            read_system(name, pair, pe)
+    state = _state(pair)
+    if state != pair.agreed_on:
+        _check_all_registers(pair)
+        pair.agreed_on = state
+
+
+def _state(pair: Pair) -> bytes:
+    """The hardware's words behind the registers of SGIs, PPIs, SPIs and CPU interfaces."""
+    chip = pair.lab.gic.machine.chip
+    places = [rd_at(rd) for rd in range(pair.config.redistributors)]
+    words = [chip[DIST_AT : DIST_AT + DIST_WORDS], *(chip[at + RD.igroup : at + RD_WORDS] for at in places)]
+    return b"".join(part.tobytes() for part in words)
+
+
+def _check_all_registers(pair: Pair) -> None:
     gicd = pair.lab.distributor
     agree("GICD_CTLR", gicd.read("GICD_CTLR"), gicd.layout("GICD_CTLR").pack(**pair.oracle.read_gicd_ctlr()))
     for intid in pair.oracle.spis.routes:
@@ -64,7 +110,7 @@ def check_registers(pair: Pair) -> None:
             for number in range(FIRST_SPI // kind.intids):
                 seen = gicr.read(f"GICR_{name}{number}")
                 agree(f"GICR_{name}{number} of {rd}", seen, pair.oracle.read_sgis_and_ppis(rd, name, number))
-    for name in READS.keys() - _TAKES:
+    for name in READS.keys() - TAKES - _HIGHEST:
         for rd in range(pair.config.redistributors):
             read_system(name, pair, rd)
 
@@ -141,7 +187,7 @@ def write_gicr(name: str, pair: Pair, rd: int, number: int, value: int) -> None:
 
 def is_there(pair: Pair, name: str) -> bool:
     """Whether the machine has a system register: it may have fewer than 16 list registers."""
-    return name not in LIST_REGISTERS[pair.config.list_registers :]
+    return LIST_REGISTERS.get(name, 0) < pair.config.list_registers
 
 
 def read_system(name: str, pair: Pair, rd: int) -> int:

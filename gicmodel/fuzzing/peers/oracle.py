@@ -43,7 +43,7 @@ class AgainstOracle(Pair):
         for step in runs(steps):
             if isinstance(step, Event):
                 self.perform(step)
-                check_lines(self)
+                check_lines(self, step)
             else:
                 self.push(*step)
                 check_queues(self)

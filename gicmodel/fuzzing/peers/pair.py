@@ -8,6 +8,7 @@ any part of a sequence of such steps is a sequence too, which is what shrinking 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
@@ -43,17 +44,29 @@ class Pair(HardwareComparison):
             its.enabled = True
         self.outcomes = self.oracle.outcomes
 
-        self.told: list[set[Line]] = [set() for _ in range(config.redistributors)]
-        """The lines that each PE has been told are asserted."""
+        self._harmless: Command = ("SYNC", {"RDbase": config.rdbase(0)})
+        self._harmless_words = words(self._harmless, config.architecture)
+        self.told: list[set[str]] = [set() for _ in range(config.redistributors)]
+        """The lines that each PE has been told are asserted,"""
+        self.lines: list[set[str]] = [set() for _ in range(config.redistributors)]
+        """and those that the oracle has last said are."""
+        self.agreed_on: bytes | None = None
+        """The state of the hardware's interrupts and interfaces for which all registers agreed, if no event was since.
+
+        ITS commands and messages are none of `interrupts.DOES`.
+        """
         self.lab.gic.on_line(self._tell)
 
     def _tell(self, pe: int, line: Line, level: bool) -> None:
-        agree(f"{line.name} of {pe} before it changes to {level}", line in self.told[pe], not level)
-        self.told[pe] ^= {line}
+        name = line.name
+        if level == (name in self.told[pe]):
+            agree(f"{name} of {pe} before it changes to {level}", level, not level)
+        self.told[pe] ^= {name}
 
     def perform(self, event: Event) -> None:
         """Do to both what an event says."""
         if does := interrupts.DOES.get(event.verb):
+            self.agreed_on = None
             does(self, *event.values)
         else:
             getattr(self, event.verb)(*event.values)
@@ -66,22 +79,13 @@ class Pair(HardwareComparison):
         while left and (room := self.lab.queue_slots - 1 - len(self.oracle.its[its].waiting)):
             batch, left = left[:room], left[room:]
             self.lab.push(its, batch)
-            self.oracle.submit(its, *map(self.as_command, batch))
+            self.oracle.submit(its, *(as_command(each, self.config.architecture) for each in batch))
             self.agree_on_errors()
-
-    def as_command(self, encoded: CommandWords) -> Command:
-        """What four words mean to the oracle."""
-        opcode = encoded[0] & 0xFF
-        if opcode not in COMMANDS(self.config.architecture):
-            return hex(opcode), {}
-        return decode_command(encoded, self.config.architecture)
 
     def retry(self, its: int, replace: int) -> None:
         """Write CWRITER.Retry, whether the queue is stalled or not; `replace`: put SYNC where it is stalled."""
-        harmless: Command = ("SYNC", {"RDbase": self.config.rdbase(0)})
-        replaces = bool(replace) and self.lab.stalled(its)
-        self.lab.retry(its, words(harmless, self.config.architecture) if replaces else None)
-        self.oracle.retry(its, *([harmless] if replace else []))
+        self.lab.retry(its, self._harmless_words if replace else None)
+        self.oracle.retry(its, *([self._harmless] if replace else []))
         self.agree_on_errors()
 
     def recover(self, its: int) -> None:
@@ -103,10 +107,10 @@ class Pair(HardwareComparison):
             (its, place % self.lab.queue_slots * COMMAND_BYTES, number) for its, place, number in self.oracle.failures
         ]
         self.oracle.failures.clear()
-        for hardware, oracle in zip_longest(seen, expected):
-            if hardware != oracle:
-                number = (hardware or oracle)[-1]
-                agree(error_name(number), _described(hardware), _described(oracle))
+        if seen == expected:
+            return
+        hardware, oracle = next(both for both in zip_longest(seen, expected) if both[0] != both[1])
+        agree(error_name((hardware or oracle)[-1]), _described(hardware), _described(oracle))
 
     def allocate(self, its: int, index: int, rd: int, doorbell: int) -> None:
         """Zero the VPT of a vPEID that is not in use, and map the vPE with VMAPP.PTZ = 1."""
@@ -227,6 +231,15 @@ class Pair(HardwareComparison):
         if self.config.virtual:
             seen = self.lab.gic.redistributors[rd].cpu.acknowledge_virtual()
             agree(f"ICV_IAR of {rd}", seen, self.oracle.acknowledge_virtual(rd))
+
+
+@lru_cache(maxsize=1 << 16)
+def as_command(encoded: CommandWords, architecture: str) -> Command:
+    """What four words mean to the oracle. In a campaign nine of ten commands have been there before."""
+    opcode = encoded[0] & 0xFF
+    if opcode not in COMMANDS(architecture):
+        return hex(opcode), {}
+    return decode_command(encoded, architecture)
 
 
 def _described(error: tuple[int, int, int] | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.programs.hardware import EVENTS
-from gicmodel.fuzzing.programs.interrupts import InterruptEvents
+from gicmodel.fuzzing.programs.interrupts import InterruptEvents, Kind, Kinds
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.fuzzing.programs.universe import (
     Universe,
@@ -40,8 +40,6 @@ _TAKEN = 6
 _SHARES = {"EnableLPIs": 0.7, "PTZ": 0.3, "Enabled": 0.7, "replace": 0.5}
 _SHARES |= {"VGrp0En": 0.8, "VGrp1En": 0.8, "Doorbell": 0.6, "PendingLast": 0.3}
 """How often a flag of an event is 1."""
-Kind = tuple[float, Callable[[], list[Event]]]
-"""How often events come, and what draws them."""
 
 
 def draw_steps(
@@ -88,7 +86,7 @@ def boot_steps(universe: Universe) -> list[Step]:
 
 def commands_for(its: int, packets: Iterable[Iterable[int]]) -> list[Step]:
     """Commands for one ITS, from their words."""
-    return [CommandStep(its, tuple(packet)) for packet in packets]
+    return [CommandStep(its, packet) for packet in map(tuple, packets)]
 
 
 def draw_packets(
@@ -172,14 +170,12 @@ class Events:
         self._random = random
         self._universe = universe
         config = universe.config
-        self._kinds = [*self._physical(), *(self._virtual() if config.virtual else ())]
-        self._weights = np.array([weight for weight, _ in self._kinds])
-        self._weights /= self._weights.sum()
+        self._kinds = Kinds([*self._physical(), *(self._virtual() if config.virtual else ())])
 
     def some(self, count: int) -> Iterator[list[Event]]:
         """`count` times an event, or a few that belong together."""
-        for kind in self._random.choice(len(self._kinds), count, p=self._weights):
-            yield self._kinds[int(kind)][1]()
+        for draw in self._kinds.some(self._random, count):
+            yield draw()
 
     def value(self, name: str) -> int:
         """A value of an event's field."""

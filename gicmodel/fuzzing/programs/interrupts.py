@@ -29,6 +29,24 @@ _EOI = 1 << 9
 """ICH_LR<n>_EL2 with HW=0: ask for a maintenance interrupt."""
 
 
+Draw = Callable[[], list[Event]]
+Kind = tuple[float, Draw]
+"""How often events come, and what draws them."""
+
+
+class Kinds:
+    """Kinds of events to choose from."""
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        self._draws = [draw for _, draw in kinds]
+        shares = np.cumsum([weight for weight, _ in kinds])
+        self._upto = shares / shares[-1]
+
+    def some(self, random: np.random.Generator, count: int) -> list[Draw]:
+        """What draws each of `count` events: as `random.choice` with weights, which first looks at these each time."""
+        return [self._draws[kind] for kind in self._upto.searchsorted(random.random(count), side="right").tolist()]
+
+
 class InterruptEvents:
     """Draws events for a universe's machine."""
 
@@ -40,7 +58,7 @@ class InterruptEvents:
         self._wired = (*self._private, *dict.fromkeys(spis))
         self._vintids = (1, 5, 20, 40, FIRST_LPI, FIRST_LPI + 1, 3, 15, 1021)
         self._ended = (*self._wired, FIRST_LPI, FIRST_LPI + 1, 1019, 1021, 1023, 4000, 1 << config.intid_bits)
-        self._kinds: list[tuple[float, Callable[[], list[Event]]]] = [
+        kinds: list[Kind] = [
             (5.0, self._input),
             (2.0, self._sgi),
             (5.0, self._take),
@@ -57,8 +75,7 @@ class InterruptEvents:
             (0.2, self._distributor),
             (0.2, self._sleep),
         ]
-        weights = np.array([weight for weight, _ in self._kinds])
-        self._weights = weights / weights.sum()
+        self._kinds = Kinds(kinds)
 
     def boot(self) -> Iterator[Event]:
         """Enable every interrupt of the pools, in either group, and both CPU interfaces of each PE."""
@@ -77,8 +94,8 @@ class InterruptEvents:
 
     def some(self, count: int) -> Iterator[Event]:
         """`count` times an event, or a few that belong together."""
-        for kind in self._random.choice(len(self._kinds), count, p=self._weights):
-            yield from self._kinds[int(kind)][1]()
+        for draw in self._kinds.some(self._random, count):
+            yield from draw()
 
     # Draws.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, NamedTuple
 
 CommandWords = tuple[int, ...]
@@ -44,7 +43,7 @@ class Program:
     @property
     def commands(self) -> int:
         """How many steps are ITS commands."""
-        return sum(isinstance(step, CommandStep) for step in self.steps)
+        return list(map(type, self.steps)).count(CommandStep)
 
     def of(self, steps: Sequence[Step]) -> Program:
         """Other steps for the same machine and peer."""
@@ -53,8 +52,17 @@ class Program:
 
 def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Event]:
     """The steps with commands in a row for one ITS, which can be written at once, put together as (ITS, commands)."""
-    for its, group in groupby(steps, lambda step: step.its if isinstance(step, CommandStep) else None):
-        if its is None:
-            yield from (step for step in group if isinstance(step, Event))
+    its, commands = -1, list[CommandWords]()
+    for step in steps:
+        if isinstance(step, CommandStep) and step.its == its:
+            commands.append(step.words)
+            continue
+        if commands:
+            yield its, commands
+        if isinstance(step, CommandStep):
+            its, commands = step.its, [step.words]
         else:
-            yield its, [step.words for step in group if isinstance(step, CommandStep)]
+            its, commands = -1, []
+            yield step
+    if commands:
+        yield its, commands
