@@ -40,13 +40,13 @@ def save_board(board: Board, path: Path) -> None:
     save_snapshot(board.gic, path, {_ABOUT: about}, {_CELLS: board.cells, _CONTEXT: np.stack(contexts)})
 
 
-def load_board(path: Path, send: Callable[[int], None]) -> Board:
-    """The board that `save_board` has written, as it was. Raises UnusableInput."""
+def load_board(path: Path, send: Callable[[int], None], trace: Callable[[str], object] | None = None) -> Board:
+    """The board that `save_board` has written, as it was; its trace begins here. Raises UnusableInput."""
     with reading(path) as (header, archive):
         about = header.get(_ABOUT)
         if not isinstance(about, dict):
             raise UnusableInput(f"{path}: is a snapshot of a GIC and its RAM only: there are no processors in it")
-        board = Board(restored(header, archive), el2=_typed(about, "el2", bool), send=send)
+        board = Board(restored(header, archive), el2=_typed(about, "el2", bool), send=send, trace=trace)
         board.make_cpus()
         _restore(board, about, archive[_CELLS], archive[_CONTEXT])
     return board

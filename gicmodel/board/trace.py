@@ -43,8 +43,8 @@ class Trace:
         self._architecture = gic.config.architecture
         self._queue = Queue(gic, 0)
         self._ram = TracedRam(gic)
-        self._creadr = 0
-        self._stalled = self._busy = False
+        creadr = self._queue.registers("CREADR")
+        self._creadr, self._stalled, self._busy = creadr["Offset"], bool(creadr["Stalled"]), False
         self._held: list[tuple[int, str]] = []
         """Writes of GITS_CWRITER, each with the offset at which the ITS has to arrive."""
         self._tell("gicmodel_gic", base=gic.memory.base, end=gic.memory.end, choices=" ".join(gic.config.choices))
@@ -123,7 +123,6 @@ class Trace:
         if words is not None:
             for line in command_lines(offset // COMMAND_BYTES, words, self._architecture):
                 self._write(line)
-            self._ram.executed(*decoded(words, self._architecture))
 
     def _tell_reached(self) -> None:
         reached = [n for n, (end, _) in enumerate(self._held) if end == self._creadr]

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from gicmodel.hardware import Gic
-from gicmodel.lab.tables import TableInRam
-from gicmodel.layouts.its_tables import DTE, ITE
+from gicmodel.lab.tables import TableInRam, table_of
+from gicmodel.layouts.its_tables import DTE, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import Table, TableType
@@ -30,23 +30,20 @@ class TracedRam:
     def __init__(self, gic: Gic) -> None:
         self._gic = gic
         self._known = GuestMemory(gic.memory.base, gic.memory.size)
-        self._mapped: dict[tuple[str, int], Place] = {}
         self._announced: list[Place] = []
-        self._places: list[Place] = []
         architecture = gic.config.architecture
         self._redistributors = [NamedRegisters(each, architecture) for each in gic.redistributors]
+        self._places = self._tables()
+        self.settle()
 
     def announce(self, commands: Iterable[tuple[str, dict[str, int]]]) -> None:
         """The hardware will execute these, and none else that is not yet: what they map is its to read."""
-        self._announced = [place for each in commands for _, place in _mappings(*each)]
-
-    def executed(self, mnemonic: str, fields: dict[str, int]) -> None:
-        """The hardware has executed a command: what it has unmapped is software's again."""
-        for owner, place in _mappings(mnemonic, fields):
-            if fields["V"]:
-                self._mapped[owner] = place
-            else:
-                self._mapped.pop(owner, None)
+        self._announced = [
+            place
+            for mnemonic, fields in commands
+            if fields.get("V") and mnemonic in _MAPPED
+            for place in _MAPPED[mnemonic](fields)
+        ]
 
     def written(self) -> Iterator[tuple[int, int, int]]:
         """What software has written, each as address, 64 bits, and how often they follow; known from here on."""
@@ -66,7 +63,7 @@ class TracedRam:
             self._known.view(address, length, np.uint8)[:] = self._gic.memory.view(address, length, np.uint8)
 
     def _tables(self) -> list[Place]:
-        found = {*self._its_tables(), *self._redistributor_tables(), *self._mapped.values(), *self._announced}
+        found = {*self._its_tables(), *self._redistributor_tables(), *self._mapped(), *self._announced}
         return sorted(place for place in found if place[1] > 0 and self._gic.memory.covers(*place))
 
     def _its_tables(self) -> Iterator[Place]:
@@ -75,6 +72,14 @@ class TracedRam:
             if table is not None:
                 yield table.address, table.size
                 yield from ((extent.address, extent.length) for extent in table.extents(self._gic.memory, DTE))
+
+    def _mapped(self) -> Iterator[Place]:
+        """What entries say that is mapped."""
+        its, memory = self._gic.its[0], self._gic.memory
+        vpe = VPE_CONFIGURATION if self._gic.config.v41 else VTE
+        for kind, layout, places in ((TableType.DEVICES, DTE, _of_device), (TableType.VPES, vpe, _of_vpe)):
+            for entry in table_of(its, kind, memory, layout)[1]:
+                yield from places({name: int(entry[name]) for name in layout.fields})
 
     def _redistributor_tables(self) -> Iterator[Place]:
         config = self._gic.config
@@ -91,12 +96,16 @@ class TracedRam:
                 yield vpropbaser["Physical_Address"], (1 << vpropbaser["IDbits"] + 1) - FIRST_LPI
 
 
-def _mappings(mnemonic: str, fields: dict[str, int]) -> Iterator[tuple[tuple[str, int], Place]]:
-    """Whose memory a command gives to the hardware, or takes back, and which."""
-    if mnemonic == "MAPD":
-        yield ("ITT", fields["DeviceID"]), (fields["ITT_addr"], ITE.bytes << fields["Size"] + 1)
-    if mnemonic == "VMAPP":
-        id_bits = fields["VPT_size"] + 1
-        yield ("VPT", fields["vPEID"]), (fields["VPT_addr"], table_bytes(id_bits))
-        if "VCONF_addr" in fields:
-            yield ("VCONF", fields["vPEID"]), (fields["VCONF_addr"], (1 << id_bits) - FIRST_LPI)
+def _of_device(fields: dict[str, int]) -> list[Place]:
+    """What a MAPD, or a DTE, gives to the hardware."""
+    return [(fields["ITT_addr"], ITE.bytes << fields["Size"] + 1)]
+
+
+def _of_vpe(fields: dict[str, int]) -> list[Place]:
+    """What a VMAPP, or a vPE's entry, does; a GICv4.0's has no configuration table."""
+    id_bits = fields["VPT_size"] + 1
+    tables = [(fields["VPT_addr"], table_bytes(id_bits))]
+    return [*tables, (fields["VCONF_addr"], (1 << id_bits) - FIRST_LPI)] if "VCONF_addr" in fields else tables
+
+
+_MAPPED = {"MAPD": _of_device, "VMAPP": _of_vpe}

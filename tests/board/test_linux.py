@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ needed("fdt")
 from gicmodel.benchmarks.boot import BENCHMARKS, KERNEL
 from gicmodel.board import Board, Ending, powered_on
 from gicmodel.board.image import read_initrd
+from gicmodel.board.snapshot import load_board, save_board
 from gicmodel.config import GicConfig
 from tests.board import debian
 from tests.board.traces import assert_equal
@@ -22,14 +24,24 @@ from tests.board.traces import assert_equal
 USER = Path(__file__).parents[2] / "tables" / "linux-boot" / "user"
 SECONDS = 300.0
 
+MIDWAY = b"Run /init as init process"
+Send, Tell = Callable[[int], None], Callable[[str], object]
+Stop = Callable[[Board, Send, Tell], Board]
+
 pytestmark = pytest.mark.slow
 
 
-def booted(**choices: object) -> tuple[Board, str, list[str]]:
-    """A board that has run the kernel until it ended, the console, and the trace."""
+def booted(stop: Stop | None = None, **choices: object) -> tuple[Board, str, list[str]]:
+    """A board that has run the kernel until it ended, the console, and the trace.
+
+    In between another one may take its place, which `stop` makes.
+    """
     shown, trace = bytearray(), list[str]()
     initrd = (USER, read_initrd(USER))
     board = powered_on(debian.kernel(), GicConfig(**choices), initrd=initrd, send=shown.append, trace=trace.append)
+    if stop is not None:
+        assert board.run(SECONDS, lambda wait: Ending.LEFT if MIDWAY in shown else None) is Ending.LEFT
+        board = stop(board, shown.append, trace.append)
     ending = board.run(SECONDS)
     assert ending is Ending.OFF, shown[-2000:].decode(errors="replace")
     return board, shown.decode(), trace
@@ -62,11 +74,16 @@ def test_linux_reaches_user_space_and_powers_off(
     assert_equal(board, trace, tmp_path / "trace")
 
 
-def test_the_same_boot_is_the_same() -> None:
-    first, second = booted(redistributors=2), booted(redistributors=2)
-    assert first[1:] == second[1:]
+def test_the_same_boot_is_the_same_also_in_two_parts(tmp_path: Path) -> None:
+    def stopped(board: Board, send: Send, trace: Tell) -> Board:
+        save_board(board, tmp_path / "board.npz")
+        return load_board(tmp_path / "board.npz", send, trace)
+
+    first, second = booted(redistributors=2), booted(stopped, redistributors=2)
+    assert first[1] == second[1]
     assert first[0].instructions == second[0].instructions
-    assert first[0].watch.to_json() == second[0].watch.to_json()
+    again = first[2][0]
+    assert [line for line in second[2] if line != again] == first[2][1:]
 
 
 @pytest.mark.needs("qemu-system-aarch64")
