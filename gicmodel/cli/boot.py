@@ -133,6 +133,9 @@ def command(
     config = _config(choices, architecture=architecture, redistributors=cpus)
     _require_extra()
     choose_engine(engine, SAVED_SECONDS, not no_progress)
+    from gicmodel.cli.compiling import import_board  # The kernels come with this, and numba.
+
+    import_board(not no_progress)
     console = Console((sys.stderr if results.as_json else sys.stdout).buffer)
     with tracing(trace) as write:
         if resume is None:
@@ -161,7 +164,6 @@ def tracing(file: Path | None) -> Iterator[Callable[[str], object] | None]:
 
 def started(image: Path | None, initrd: Path | None, config: GicConfig, **options: Any) -> Board:
     """A board whose first PE is on; `options` are those of `powered_on`. Raises UnusableInput."""
-    # The kernels come with this, and numba.
     from gicmodel.board import powered_on
     from gicmodel.board.image import read_initrd
 

@@ -209,6 +209,16 @@ def test_a_signal_leaves_the_terminal_as_it_was(flat: Callable[..., str], number
     assert terminal.end() == status
 
 
+def test_what_has_to_be_compiled_is_said_once(flat: Callable[..., str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gicmodel", "boot", flat(*HELLO), "--engine", "python"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    runs = [subprocess.run(command, env=environment, capture_output=True, text=True) for _ in range(2)]
+    assert [(run.returncode, run.stderr) for run in runs] == [
+        (0, "gicmodel: compiling the board's hooks (first run only, some seconds)\n"),
+        (0, ""),
+    ]
+
+
 def test_a_pipe_is_what_is_typed(flat: Callable[..., str]) -> None:
     command = [sys.executable, "-m", "gicmodel", "boot", flat(*echo()), "--engine", "python", "--expect", "BCD"]
     result = subprocess.run(command, input=b"ABC", capture_output=True, timeout=PATIENCE)
