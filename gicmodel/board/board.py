@@ -42,6 +42,7 @@ goes on in steps."""
 _PFR0_EL1, _PFR0_EL2 = 0x11, 0x111
 """ID_AA64PFR0_EL1: AArch64 only at each exception level; FP and Advanced SIMD."""
 _PFR0_GIC_SHIFT, _GIC_V3, _GIC_V41 = 24, 1, 3
+_END_OF_TIME = 1 << 62
 PCI_DEVICE, PCI_VECTORS = 1, 64
 """Of the only function: 00:01.0, RequesterID 8."""
 
@@ -138,12 +139,18 @@ class Board:
         self.cpus[0].power_on(entry, context)
 
     def restore_cells(self, cells: Cells) -> None:
-        """Take time and timers as they were; where each PE's state lies is as it is now."""
-        states = [int(self.cells[row_at(cpu.number) + PE.state]) for cpu in self.cpus]
+        """Take time and timers as they were; what the board is, and where PEs' states lie, is as it is now.
+
+        Raises ValueError: so much time cannot have passed.
+        """
+        for name in ("now", "instructions", "code_lines"):
+            if int(value := cells[getattr(BOARD, name)]) >= _END_OF_TIME:
+                raise ValueError(f"{name} of the board is {value}")
+        rows = (row_at(cpu.number) + word for cpu in self.cpus for word in (PE.mpidr, PE.state))
+        kept = [BOARD.row, BOARD.pes, BOARD.el2, BOARD.pfr0, *rows]
+        own = self.cells[kept]
         self.cells[:] = cells
-        for cpu, state in zip(self.cpus, states, strict=True):
-            self.cells[row_at(cpu.number) + PE.state] = state
-        self.cells[BOARD.row], self.cells[BOARD.pes] = row_at(0), len(self.cpus)
+        self.cells[kept] = own
 
     # Running
 

@@ -14,7 +14,7 @@ from unicorn import unicorn_const as uc_const
 
 from gicmodel.board.cells import BOARD, CODE_LINES, PE, Cells, row_at
 from gicmodel.board.device import Device
-from gicmodel.board.emulator import CpuState, library
+from gicmodel.board.emulator import CpuState, checked_registers, library
 from gicmodel.board.encodings import CNTHCTL_EL1PCEN, CNTHCTL_EL1PCTEN, HCR_TGE
 from gicmodel.board.hooks import add_hooks
 from gicmodel.hardware.redistributor import affinity
@@ -138,12 +138,10 @@ class Cpu:
         return bytes(self.uc.context_save())[_CONTEXT_HEADER:]
 
     def restore(self, context: bytes) -> None:
-        """Take registers as they were. Raises ValueError: they are not those of this release."""
+        """Take registers as they were. Raises ValueError, as `checked_registers`."""
         whole = self.uc.context_save()
         header, now = bytes(whole)[:_CONTEXT_HEADER], bytes(whole)[_CONTEXT_HEADER:]
-        if len(context) != len(now):
-            raise ValueError(f"registers of a PE have {len(now)} bytes, not {len(context)}")
-        whole.__setstate__((header + context, whole.size, whole.arch, whole.mode))
+        whole.__setstate__((header + checked_registers(context, now, el2=self.el2), whole.size, whole.arch, whole.mode))
         self.uc.context_restore(whole)
         library().rebuild_flags(self._state.env)
 

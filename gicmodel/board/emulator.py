@@ -9,6 +9,7 @@ it is used.
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -39,6 +40,12 @@ SYMBOLS = {
 _UC_CPU = 440
 _CPU_EXCEPTION_INDEX, _CPU_UC, _CPU_ENV = 33184, 33192, 41808
 _ENV_X0, _ENV_SYNDROME, _ENV_VADDRESS, _ENV_TARGET_EL = 64, 3024, 3032, 3040
+_ENV_PC, _ENV_FLOAT_STATUS, _FLOAT_STATUSES, _FLOAT_STATUS_BYTES = 320, 11976, 3, 8
+_ENV_BREAKPOINTS, _BREAKPOINTS_BYTES = 12472, 128
+"""The last of what is saved: pointers to hardware breakpoints, of the process."""
+_MODES_EL1, _MODES_EL2, _MODE_USER32, _MODE_MASK = {0b0000, 0b0100, 0b0101}, {0b1000, 0b1001}, 0b1_0000, 0b1_1111
+_MOST_ROUNDING = 5
+"""QEMU's float_round_to_odd."""
 _CODE = 0x1000
 _EC_SVC64, _IL = 0x15, 1 << 25
 
@@ -115,6 +122,33 @@ class CpuState:
     def syndrome(self) -> int:
         """ESR of the exception that was raised last."""
         return self._syndrome.value
+
+
+def checked_registers(saved: bytes, fresh: bytes, *, el2: bool) -> bytes:
+    """All registers of a PE as a file has them, fit to be taken: with the process's own pointers.
+
+    `fresh` are those of a PE that has executed nothing. What registers hold otherwise is software's own affair, but for
+    what QEMU ends the process at, and no PE of the board comes to.
+
+    Raises:
+        ValueError: they are not those of this release, or the PE is in no state in which one can be.
+    """
+    if len(saved) != len(fresh):
+        raise ValueError(f"registers of a PE have {len(fresh)} bytes, not {len(saved)}")
+    pc, pstate, is_a64, _, cpsr = struct.unpack_from("<QIIII", saved, _ENV_PC)
+    if is_a64 not in (0, 1):
+        raise ValueError(f"a PE's execution state is {is_a64}, not 0 or 1")
+    mode = (pstate if is_a64 else cpsr) & _MODE_MASK
+    if mode not in (_MODES_EL1 | (_MODES_EL2 if el2 else set()) if is_a64 else {_MODE_USER32}):
+        raise ValueError(f"a PE is in mode {mode:#07b} of AArch{64 if is_a64 else 32}, which the board does not have")
+    if pc % (4 if is_a64 else 2):
+        raise ValueError(f"a PE is at {pc:#x}, where no instruction can be")
+    for n in range(_FLOAT_STATUSES):
+        rounding = saved[_ENV_FLOAT_STATUS + n * _FLOAT_STATUS_BYTES + 1]
+        if rounding > _MOST_ROUNDING:
+            raise ValueError(f"a PE's rounding mode is {rounding}")
+    end = _ENV_BREAKPOINTS + _BREAKPOINTS_BYTES
+    return saved[:_ENV_BREAKPOINTS] + fresh[_ENV_BREAKPOINTS:end] + saved[end:]
 
 
 def _word(address: int) -> int:

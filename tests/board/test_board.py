@@ -15,12 +15,15 @@ needed("unicorn")
 needed("fdt")
 
 import fdt
+import numpy as np
 
 from gicmodel.board import Board, Ending, new_gic
+from gicmodel.board.cells import BOARD
 from gicmodel.board.snapshot import load_board, save_board
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware.snapshot import save_snapshot
+from gicmodel.layouts.registers.system import packed
 from tests.board import assembly as asm
 from tests.board import programs
 from tests.board.programs import ENTRY
@@ -140,6 +143,51 @@ def test_a_snapshot_of_a_gic_alone_is_no_board(tmp_path: Path) -> None:
     save_snapshot(Booted().board.gic, tmp_path / "gic.npz")
     with pytest.raises(UnusableInput, match="there are no processors in it"):
         load_board(tmp_path / "gic.npz", lambda octet: None)
+
+
+PC, PSTATE, EXECUTION_STATE, ROUNDING_MODE, POINTERS = 0x140, 0x148, 0x14C, 0x2EC9, 0x30B8
+"""Where Unicorn 2.1.4 saves them."""
+
+
+@pytest.mark.parametrize(
+    ("array", "at", "value", "says"),
+    [
+        ("board_context", PC, 2, "a PE is at 0x[0-9a-f]*2, where no instruction can be"),
+        ("board_context", PSTATE, 0xC9, "in mode 0b01001 of AArch64, which the board does not have"),
+        ("board_context", PSTATE, 0xCD, "in mode 0b01101 of AArch64"),
+        ("board_context", EXECUTION_STATE, 7, "execution state is 7"),
+        ("board_context", EXECUTION_STATE, 0, "in mode 0b10011 of AArch32"),
+        ("board_context", ROUNDING_MODE, 9, "rounding mode is 9"),
+        ("board_context", ROUNDING_MODE + 8, 9, "rounding mode is 9"),
+        ("board_cells", BOARD.now, 1 << 63, "now of the board is 9223372036854775808"),
+        ("board_cells", BOARD.instructions, (1 << 64) - 1, "instructions of the board is 18446744073709551615"),
+    ],
+)
+def test_a_pe_in_an_impossible_state_is_refused(tmp_path: Path, array: str, at: int, value: int, says: str) -> None:
+    with pytest.raises(UnusableInput, match=says) as refused:
+        load_board(damaged(tmp_path, array, {at: value}), lambda octet: None)
+    assert "\n" not in str(refused.value)
+
+
+def test_pointers_of_another_process_are_not_taken(tmp_path: Path) -> None:
+    write_dbgbvr0 = asm.msr(packed(2, 0, 0, 0, 4), 0)
+    program = [write_dbgbvr0, *programs.show("b"), *programs.power_off()]
+    path = damaged(tmp_path, "board_context", dict.fromkeys(range(POINTERS, POINTERS + 128), 0x41), *program)
+    shown = bytearray()
+    assert load_board(path, shown.append).run(SECONDS) is Ending.OFF
+    assert shown == b"b"
+
+
+def damaged(directory: Path, array: str, values: dict[int, int], *program: int) -> Path:
+    """A board that has shown an a, with other values in an array of its file."""
+    half = Booted(*programs.show("a"), *programs.spin(3_000_000), *program)
+    half.run(SECONDS, lambda wait: Ending.EXPECTED if half.shown else None)
+    save_board(half.board, directory / "good.npz")
+    arrays = dict(np.load(directory / "good.npz"))
+    for at, value in values.items():
+        arrays[array].reshape(-1)[at] = value
+    np.savez(directory / "bad.npz", **arrays)
+    return directory / "bad.npz"
 
 
 def test_the_device_tree_has_every_device_and_pe() -> None:
