@@ -15,7 +15,7 @@ from gicmodel.benchmarks.compare import Change, bench_quantities, changes, read_
 from gicmodel.benchmarks.harness import Goal, Spread, Unproven
 from gicmodel.benchmarks.report import GROUPS, Outcome, document, machine, run_all
 from gicmodel.cli.engine import choose_engine
-from gicmodel.cli.options import FigureFile
+from gicmodel.cli.options import FigureFile, SourceFile
 from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted
@@ -23,7 +23,7 @@ from gicmodel.errors import Interrupted
 compare_option = click.option(
     "--compare",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=SourceFile(),
     help="What has changed since the run whose --json-file is FILE.",
 )
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import Real, ResultFile
+from gicmodel.cli.options import Real, ResultFile, SourceFile
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.terminal import Console
 from gicmodel.config import ARCHITECTURES, GicConfig
@@ -66,11 +66,11 @@ class Pattern(click.ParamType["re.Pattern[bytes]"]):
 
 
 @click.command()
-@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.argument("image", required=False, type=SourceFile())
 @click.option(
     "--initrd",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=SourceFile(),
     help="An initrd, packed or not, for Linux; or a static program that becomes its /init.",
 )
 @click.option("--append", default=APPEND, show_default=True, metavar="TEXT", help="Command line of the kernel.")
@@ -91,9 +91,7 @@ class Pattern(click.ParamType["re.Pattern[bytes]"]):
 @click.option("--timeout", type=Real(0), default=math.inf, metavar="SECONDS", help="End after so many seconds.")
 @click.option("--trace", metavar="FILE", type=ResultFile(), help="Write what `gicmodel replay` reads to FILE.")
 @click.option("--snapshot", metavar="FILE", type=ResultFile(), help="Write the whole board to FILE at the end.")
-@click.option(
-    "--resume", metavar="FILE", type=click.Path(path_type=Path), help="Instead of IMAGE: go on with a board in FILE."
-)
+@click.option("--resume", metavar="FILE", type=SourceFile(), help="Instead of IMAGE: go on with a board in FILE.")
 @json_options
 @click.option("--no-progress", is_flag=True, help="No progress bar while kernels are compiled.")
 @engine_option

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gicmodel.cli.inspect import opened
-from gicmodel.cli.options import source_options
+from gicmodel.cli.options import SourceFile, source_options
 from gicmodel.cli.output import Results, json_options, print_table, print_view, say
 from gicmodel.errors import UnusableInput, number_in, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
@@ -19,8 +19,8 @@ from gicmodel.inspection.views import Column, View
 
 
 @click.command()
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
+@click.argument("before", type=SourceFile())
+@click.argument("after", type=SourceFile())
 @source_options("where_before", "before")
 @source_options("where_after", "after")
 @click.option("--before-profile", type=click.Choice(list(PROFILES)), help="Format of BEFORE's entries.")

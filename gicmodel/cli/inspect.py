@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from gicmodel.cli.options import FigureFile, Number, ResultFile, as_one, source_options
+from gicmodel.cli.options import FigureFile, Number, ResultFile, SourceFile, as_one, source_options
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import UnusableInput, printable
@@ -84,7 +84,7 @@ def _explain(ctx: click.Context, parameter: click.Parameter, rule: str | None) -
 
 
 @click.command()
-@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.argument("image", required=False, type=SourceFile())
 @source_options("where")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="Format of the entries; detected if not given.")
 @selection_options

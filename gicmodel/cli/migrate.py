@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import Directory, Number, Real, as_one
+from gicmodel.cli.options import Directory, Number, Real, SourceFile, as_one
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted, LinuxError, UnusableInput
@@ -89,7 +89,7 @@ course_options = as_one(
 
 
 @click.command()
-@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.argument("image", required=False, type=SourceFile())
 @click.option("--base", type=Number(), help="Physical address of a raw IMAGE's first byte.")
 @size_options
 @click.option(
@@ -113,7 +113,7 @@ course_options = as_one(
 @click.option(
     "--registers",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=SourceFile(),
     help=f"Registers of IMAGE; by default its own name with .toml, else {REGISTERS_NAME}, beside it.",
 )
 @click.option(

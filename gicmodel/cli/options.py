@@ -49,6 +49,19 @@ class Real(click.FloatRange):
         return number
 
 
+class SourceFile(click.Path):
+    """A file that is read: what it holds is for whoever reads it to say."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; pathlib takes an empty name, such as that of an unset variable, for the directory one is in."""
+        if not value:
+            self.fail("an empty name is no file", param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
 class _Place(click.Path, ABC):
     """Where a result goes. Nothing is made; what changes until then is found when it is written."""
 
@@ -136,11 +149,11 @@ def _check_directory(target: Path, directory: Path) -> None:
 _SOURCE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("base", {"type": Number(), "help": "Physical address of a raw image's first byte."}),
     "piece": ("pieces", {"multiple": True, "metavar": _PLACE, "help": "More of the same RAM."}),
-    "registers": ("files", {"multiple": True, "type": click.Path(path_type=Path), "help": _REGISTERS}),
+    "registers": ("files", {"multiple": True, "type": SourceFile(), "help": _REGISTERS}),
     "set": ("pairs", {"multiple": True, "metavar": "NAME=VALUE", "help": "One register, such as GITS0_BASER0=0xf9..."}),
-    "trace": ("trace", {"type": click.Path(path_type=Path), "help": "Registers from a QEMU trace log."}),
+    "trace": ("trace", {"type": SourceFile(), "help": "Registers from a QEMU trace log."}),
     "node": ("node", {"type": Number(), "metavar": "N", "help": _NODE}),
-    "vmlinux": ("vmlinux", {"metavar": "FILE", "type": click.Path(path_type=Path), "help": _VMLINUX}),
+    "vmlinux": ("vmlinux", {"metavar": "FILE", "type": SourceFile(), "help": _VMLINUX}),
 }
 """The options that say where an image and its registers are: what `open_source` calls each, and how it is declared."""
 

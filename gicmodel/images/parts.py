@@ -37,6 +37,8 @@ class Part(NamedTuple):
 
 def parse_part(text: str) -> Part:
     """What `FILE`, `FILE@BASE`, `FILE@BASE:OFFSET` or `FILE@BASE:OFFSET:SIZE` names; a file of that name goes first."""
+    if not text:
+        raise UnusableInput("an empty name is no file of RAM")
     match = _PART.fullmatch(text)
     if match is None or os.path.lexists(text):
         return Part(Path(text))

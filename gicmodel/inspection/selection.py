@@ -139,7 +139,7 @@ def _gap(found: Inspection, selection: Selection, name: str) -> gaps.Gap:
 
 def _check(found: Inspection, selection: Selection) -> None:
     device, event, vpe = selection.device, selection.event, selection.vpe
-    if device is not None and not chosen(found, selection, "devices").size:
+    if device is not None and not chosen(found, Selection(device), "devices").size:
         _refuse(
             found,
             f"device {device:#x}",
@@ -150,14 +150,20 @@ def _check(found: Inspection, selection: Selection) -> None:
         _refuse(found, f"vPE {vpe}", _MAPPED, gaps.vpe(found, vpe))
     if selection.irq is not None and (found.kernel is None or not found.kernel.interrupts):
         raise UnusableInput(f"--irq {selection.irq}: Linux's interrupts are not known; --vmlinux FILE tells them")
-    for what, number, numbers in (("LPI", selection.lpi, physical_lpis), ("irq", selection.irq, irqs_of)):
-        if number is not None and not chosen(found, selection, "events").size:
+    of_lpi, of_irq = Selection(lpi=selection.lpi), Selection(irq=selection.irq)
+    for what, number, alone, numbers in (
+        ("LPI", selection.lpi, of_lpi, physical_lpis),
+        ("irq", selection.irq, of_irq, irqs_of),
+    ):
+        if number is not None and not chosen(found, alone, "events").size:
             unknown = found.events[numbers(found, found.events) == UNKNOWN]
             gap = gaps.events(found) or next((f"that of {event_name(row)} is not known" for row in unknown), None)
             _refuse(found, f"{what} {number}", _OF_EVENT, gap)
     if device is not None and event is not None and not chosen(found, Selection(device, event), "events").size:
         gap = gaps.anywhere(found, lambda unit: gaps.event(found, unit, device, event))
         _refuse(found, f"event {event} of device {device:#x}", _MAPPED, gap)
+    if (selection.lpi, selection.irq) != (None, None) and not chosen(found, selection, "events").size:
+        raise UnusableInput("each is there that is selected, and no event is all of it")
 
 
 _MAPPED = "is mapped", "is not mapped"

@@ -123,6 +123,29 @@ def test_an_lpi_or_an_irq_that_there_is_not_is_one_line():
     assert result.stderr == "gicmodel: --irq 24: Linux's interrupts are not known; --vmlinux FILE tells them\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--device", "0x10", "--lpi", "8192"), "each is there that is selected, and no event is all of it"),
+        (("--device", "0x10", "--lpi", "9000"), "LPI 9000 has no event that is mapped in this dump"),
+        (("--registers", ""), "Invalid value for '--registers': an empty name is no file; see gicmodel inspect --help"),
+        (("--vmlinux", ""), "Invalid value for '--vmlinux': an empty name is no file; see gicmodel inspect --help"),
+        (("--piece", ""), "an empty name is no file of RAM"),
+    ],
+)
+def test_what_is_wrong_with_the_options_is_said(options, message):
+    result = run("inspect", dumps.path("v3run"), *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"gicmodel: {message}\n"
+
+
+def test_an_empty_name_is_no_image():
+    for arguments in (("inspect", ""), ("diff", "", dumps.path("v3run"))):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert "an empty name is no file" in result.stderr
+
+
 def test_an_irq_with_debug_information():
     vmlinux = debug_info.vmlinux("v3run")
     document = json.loads(run("inspect", dumps.path("v3run"), "--vmlinux", vmlinux, "--irq", "24", "--json").stdout)
