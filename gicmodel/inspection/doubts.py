@@ -72,7 +72,7 @@ def doubt_memory(witness: Witness, dump: Dump, unit: Its, taken: Iterable[tuple[
             if one.subject is not None:
                 _doubt(witness, one.subject, f"{one.name} overlaps {other.name}")
     _doubt_entries(witness, unit)
-    _doubt_intids(witness)
+    _doubt_numbers(witness)
     if unit.typer is not None:
         for device, row in witness.devices.items():
             _doubt_itt(witness, dump, unit, device, row)
@@ -204,10 +204,13 @@ def _doubt_entries(witness: Witness, unit: Its) -> None:
             witness.whole.discard("device")
 
 
-def _doubt_intids(witness: Witness) -> None:
-    """Doubt events of no LPI, and those that share one."""
+def _doubt_numbers(witness: Witness) -> None:
+    """Doubt events that their device has no room for or that are of no LPI, and those that share one."""
     seen: dict[tuple[bool, int, int], Event] = {}
     for event, row in witness.events.items():
+        device = witness.devices.get(event[0])
+        if device is not None and event[1] >> device["Size"] + 1:
+            _doubt(witness, Subject(*event), f"its EventID is beyond the {device['Size'] + 1} bits of its device")
         if row["INTID"] < FIRST_LPI:
             _doubt(witness, Subject(*event), f"INTID {row['INTID']} is no LPI")
         virtual = bool(row.get("virtual"))

@@ -165,7 +165,7 @@ MAPS = [slot for slot in range(0, 0x720, 0x20) if word(DUMP, QUEUE + slot) & 0xF
 def test_no_damaged_mapping_in_the_queue_is_believed(slot):
     """Without the kernel's structures: opcode, DeviceID, EventID, pINTID. A collection nothing else tells."""
     at = QUEUE + slot
-    for offset, bits in ((0, 1), (0, 8 << 32), (0, 0x18 << 32), (8, 1), (8, 1 << 33)):
+    for offset, bits in ((0, 1), (0, 8 << 32), (0, 0x18 << 32), (8, 1), (8, 0x1E), (8, 1 << 31), (8, 1 << 33)):
         found = inspected(changed(DUMP, {at + offset: word(DUMP, at + offset) ^ bits}), of_kernel=False)
         assert is_honest(found), (hex(slot), offset, bits, found.its[0].doubts)
 
