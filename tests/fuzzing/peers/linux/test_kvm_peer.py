@@ -126,6 +126,15 @@ def test_an_sgi_that_came_while_the_distributor_was_disabled(peer: LinuxKvm, mon
     assert str(divergence_of(peer, program)) == "result of take: Linux [], model [3]"
 
 
+def test_host_interrupts_that_feed_one_vlpi_share_its_byte(peer: LinuxKvm):
+    """Before 6.12 a second one feeds it, too."""
+    steps = (
+        "forward its=0 DeviceID=0 EventID=0 irq=0\nforward its=0 DeviceID=0 EventID=0 irq=3\n"
+        "poke_byte address=0x40050009 byte=0xa0\nINVALL its=0 ICID=0x0\n"
+    )
+    assert divergence_of(peer, with_a_device(TWO_EVENTS + steps)) is None
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_programs_are_text(architecture: str, peer: LinuxKvm):
     program = generate(peer, Plan(5, 2000, architecture), 0)

@@ -631,7 +631,8 @@ API int vm_forwarded(s64 (*rows)[5], int room)
 		struct kvm_vcpu *vcpu = container_of(map->vpe, struct kvm_vcpu, arch.vgic_cpu.vgic_v3.its_vpe);
 
 		if (shim_irqs[irq].mapped && n++ < room)
-			memcpy(rows[n - 1], (s64[]){ irq, map->vintid, vcpu->vcpu_id, map->properties, shim_vpt_read(map) },
+			memcpy(rows[n - 1],
+			       (s64[]){ irq, map->vintid, vcpu->vcpu_id, shim_bytes[map->vintid], shim_vpt_read(map) },
 			       sizeof(*rows));
 	}
 	return n;

@@ -27,6 +27,9 @@ struct shim_irq {
 
 static struct shim_irq shim_irqs[SHIM_IRQS];
 
+/* The VM's table of vLPI configuration: host interrupts that feed one vLPI have one byte. */
+static u8 shim_bytes[SHIM_VINTIDS];
+
 /* How often KVM has asked the driver for what; the model's driver counts its commands. */
 enum { SHIM_MAP, SHIM_REMAP, SHIM_UNMAP, SHIM_INT, SHIM_CLEAR, SHIM_PROPERTY, SHIM_INVALL, SHIM_LOAD, SHIM_PUT, SHIM_KINDS };
 static int shim_asked[SHIM_KINDS];
@@ -66,6 +69,8 @@ int its_map_vlpi(int irq, struct its_vlpi_map *map)
 	shim_asked[host->mapped ? SHIM_REMAP : SHIM_MAP]++;
 	if (host->mapped)
 		shim_vpt_write(&host->map, false);
+	else
+		shim_bytes[map->vintid % SHIM_VINTIDS] = map->properties | LPI_PROP_GROUP1;
 	host->mapped = true;
 	host->map = *map;
 	if (pending)
@@ -105,6 +110,7 @@ int its_prop_update_vlpi(int irq, u8 properties, bool inv)
 	shim_asked[SHIM_PROPERTY]++;
 	/* The driver keeps Group 1, which is RES1 in the byte. */
 	shim_irqs[irq].map.properties = properties | LPI_PROP_GROUP1;
+	shim_bytes[shim_irqs[irq].map.vintid % SHIM_VINTIDS] = properties | LPI_PROP_GROUP1;
 	return 0;
 }
 
@@ -149,6 +155,7 @@ static void shim_new_host(void)
 {
 	memset(shim_irqs, 0, sizeof(shim_irqs));
 	memset(shim_asked, 0, sizeof(shim_asked));
+	memset(shim_bytes, 0, sizeof(shim_bytes));
 	for (int irq = 0; irq < SHIM_IRQS; irq++)
 		shim_irqs[irq].desc.irq_data.hwirq = irq;
 }
