@@ -41,8 +41,8 @@ _UC_CPU = 440
 _CPU_EXCEPTION_INDEX, _CPU_UC, _CPU_ENV = 33184, 33192, 41808
 _ENV_X0, _ENV_SYNDROME, _ENV_VADDRESS, _ENV_TARGET_EL = 64, 3024, 3032, 3040
 _ENV_PC, _ENV_FLOAT_STATUS, _FLOAT_STATUSES, _FLOAT_STATUS_BYTES = 320, 11976, 3, 8
-_ENV_BREAKPOINTS, _BREAKPOINTS_BYTES = 12472, 128
-"""The last of what is saved: pointers to hardware breakpoints, of the process."""
+_ENV_REST = 12056
+"""From here to the end of what is saved: extensions that the board's PEs do not have, and pointers to breakpoints."""
 _MODES_EL1, _MODES_EL2, _MODE_USER32, _MODE_MASK = {0b0000, 0b0100, 0b0101}, {0b1000, 0b1001}, 0b1_0000, 0b1_1111
 _MOST_ROUNDING = 5
 """QEMU's float_round_to_odd."""
@@ -147,8 +147,7 @@ def checked_registers(saved: bytes, fresh: bytes, *, el2: bool) -> bytes:
         rounding = saved[_ENV_FLOAT_STATUS + n * _FLOAT_STATUS_BYTES + 1]
         if rounding > _MOST_ROUNDING:
             raise ValueError(f"a PE's rounding mode is {rounding}")
-    end = _ENV_BREAKPOINTS + _BREAKPOINTS_BYTES
-    return saved[:_ENV_BREAKPOINTS] + fresh[_ENV_BREAKPOINTS:end] + saved[end:]
+    return saved[:_ENV_REST] + fresh[_ENV_REST:]
 
 
 def _word(address: int) -> int:
