@@ -147,7 +147,7 @@ class Board:
             if int(value := cells[getattr(BOARD, name)]) >= _END_OF_TIME:
                 raise ValueError(f"{name} of the board is {value}")
         rows = (row_at(cpu.number) + word for cpu in self.cpus for word in (PE.mpidr, PE.state))
-        kept = [BOARD.row, BOARD.pes, BOARD.el2, BOARD.pfr0, *rows]
+        kept = [BOARD.row, BOARD.pes, BOARD.el2, BOARD.pfr0, BOARD.ram, *rows]
         own = self.cells[kept]
         self.cells[:] = cells
         self.cells[kept] = own

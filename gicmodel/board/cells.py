@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.hardware.kernels.state import MOST_REDISTRIBUTORS
 
+CODE_LINE_BYTES = 64
 CODE_LINES = 256
 """Cache lines of code that were invalidated last, in a ring."""
 
@@ -21,7 +22,7 @@ class BoardWords(NamedTuple):
     the time, which instructions and reads of the counter advance; `deadline` when the PE that runs has to stop; `row`
     where the row of that PE begins; `stopped` whether a hook stopped it; `instructions` how many were executed; `pes`
     how many PEs there are; `el2` whether EL2 is the software's; `pfr0` what ID_AA64PFR0_EL1 says; `code_lines` how many
-    lines of code were ever invalidated, `lines` the last of them.
+    lines of code were ever invalidated, `lines` the last of them; `ram` where RAM begins.
     """
 
     scratch: int
@@ -35,6 +36,7 @@ class BoardWords(NamedTuple):
     pfr0: int
     code_lines: int
     attributes: int
+    ram: int
     lines: int
 
 
@@ -44,7 +46,7 @@ class PeWords(NamedTuple):
     `inputs`: what the GIC drives, bit n is `Line` n. The system registers that decide what an access of another one, or
     a timer, does; then control and compare value of the virtual, the physical and the EL2 physical timer. `stale_tlb`:
     another PE has told all to drop translations; `code_seen`: how many lines of code this one has dropped; `state`:
-    where Unicorn has its state.
+    where Unicorn has its state; `outputs`: what the timers drive, bit n is the output of the n-th.
     """
 
     inputs: int
@@ -62,6 +64,7 @@ class PeWords(NamedTuple):
     stale_tlb: int
     code_seen: int
     state: int
+    outputs: int
 
 
 BOARD = BoardWords(*range(len(BoardWords._fields)))

@@ -12,21 +12,21 @@ import unicorn
 from unicorn import arm64_const as arm64
 from unicorn import unicorn_const as uc_const
 
-from gicmodel.board.cells import BOARD, CODE_LINES, PE, Cells, row_at
+from gicmodel.board.cells import BOARD, CODE_LINE_BYTES, CODE_LINES, PE, Cells, row_at
 from gicmodel.board.device import Device
 from gicmodel.board.emulator import CpuState, checked_registers, library
 from gicmodel.board.encodings import CNTHCTL_EL1PCEN, CNTHCTL_EL1PCTEN, HCR_TGE
 from gicmodel.board.hooks import add_hooks
 from gicmodel.hardware.redistributor import affinity
-from gicmodel.memory import GuestMemory
+from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 MODEL = arm64.UC_CPU_ARM64_A72
 """The processor that Unicorn emulates: Armv8.0 with EL2 and AArch32 at EL0, as many boards with a GICv3 have it."""
 TCG_BYTES = 128 << 20
 """Unicorn's buffer of translated code, of which it reserves 1 GiB otherwise."""
+UNTIL = 0
+"""Where emulation ends: ignored, there are no such addresses. At the end of each run Unicorn would look one up."""
 WFI = 0xD503_207F
-NOWHERE = 0xFFFF_FFFF_FFFF_FFF0
-"""An address at which emulation would end, and never gets."""
 UNDEFINED, SVC, PREFETCH_ABORT, DATA_ABORT, HVC, HYP_TRAP, SMC = 1, 2, 3, 4, 11, 12, 13
 """QEMU's numbers of exceptions (EXCP_*)."""
 _INTERRUPT_REQUESTS = (0x002, 0x010, 0x040, 0x200)
@@ -78,6 +78,7 @@ class Cpu:
         self._storm = (0, 0)
         self.uc = self._emulator(memory, devices)
         self._state = CpuState(self.uc)
+        cells[BOARD.ram] = memory.base
         cells[self._row + PE.mpidr], cells[self._row + PE.state] = self.mpidr, self._state.address
         cells[self._row + PE.cnthctl] = CNTHCTL_EL1PCTEN | CNTHCTL_EL1PCEN  # UNKNOWN; Unicorn's
 
@@ -160,7 +161,7 @@ class Cpu:
             self._take_interrupt()
         cells[BOARD.stopped] = 0
         try:
-            self.uc.emu_start(self.pc, NOWHERE)
+            self.uc.emu_start(self.pc, UNTIL)
         except unicorn.UcError as error:
             self._abort(error)
             return
@@ -196,13 +197,15 @@ class Cpu:
         # QEMU counts RAM from its own beginning.
         offset = address - self._memory.base
         if 0 <= offset < self._memory.size:
-            library().drop_code(self.uc._uch, ctypes.c_uint64(offset), ctypes.c_uint64(offset + 64))
+            library().drop_code(self.uc._uch, ctypes.c_uint64(offset), ctypes.c_uint64(offset + CODE_LINE_BYTES))
 
     # Exceptions
 
     def _emulator(self, memory: GuestMemory, devices: Sequence[Device]) -> unicorn.Uc:
         uc = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
         uc.ctl_set_cpu_model(MODEL)
+        uc.ctl_set_page_size(PAGE_BYTES)
+        uc.ctl_exits_enabled(True)
         uc.ctl_set_tcg_buffer_size(TCG_BYTES)
         uc.reg_write(arm64.UC_ARM64_REG_CP_REG, (*_SCR_EL3, _SCR_RW_HCE_NS))
         uc.reg_write(arm64.UC_ARM64_REG_CP_REG, (*_HCR_EL2, 0 if self.el2 else _HCR_RW))
@@ -287,7 +290,7 @@ class Cpu:
 
         handle = self.uc.hook_add(uc_const.UC_HOOK_MEM_UNMAPPED, see)
         try:
-            self.uc.emu_start(self.pc, NOWHERE, count=1)
+            self.uc.emu_start(self.pc, UNTIL, count=1)
         except unicorn.UcError:
             pass
         finally:

@@ -20,17 +20,18 @@ from unicorn import arm64_const as arm64
 from unicorn import unicorn_const as uc_const
 
 from gicmodel.board import encodings as enc
-from gicmodel.board.cells import BOARD, CODE_LINES, FIRST_ROW, MOST_CELLS, PE, PE_WORDS, Cells
+from gicmodel.board.cells import BOARD, CODE_LINE_BYTES, CODE_LINES, FIRST_ROW, MOST_CELLS, PE, PE_WORDS, Cells
 from gicmodel.board.emulator import SYMBOLS, library
 from gicmodel.jit import callback
 
-READ_TICKS = np.uint64(10)
+READ_TICKS = np.uint64(160)
 """What a read of the counter takes, so that a loop that waits for it is soon over; our choice."""
 _ONE, _ZERO, _LOW = np.uint64(1), np.uint64(0), np.uint64(0xFFFF_FFFF)
 _SIGN, _BORROW = np.uint64(31), np.uint64(0xFFFF_FFFF_0000_0000)
 _EL_SHIFT, _EL_MASK = np.uint64(2), np.uint64(3)
 _IRQ, _FIQ, _VIRQ, _VFIQ = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(8)
 _NO_PAGE, _IN_PAGE = np.uint64((1 << 64) - 1), np.uint64(0xFC0)
+_LINE = np.uint64(CODE_LINE_BYTES)
 _UINT64, _VOID = types.uint64, types.voidptr
 _access = callback(types.uint32, _VOID, types.int32, _VOID, _VOID)
 _FMO, _IMO, _TGE, _TID3 = (np.uint64(bit) for bit in (enc.HCR_FMO, enc.HCR_IMO, enc.HCR_TGE, enc.HCR_TID3))
@@ -50,6 +51,7 @@ def _imported(name: str, *arguments: Any, result: Any = types.int32) -> Any:
 _stop = _imported("stop", _VOID)
 _read = _imported("reg_read", _VOID, types.int32, _VOID)
 _write = _imported("reg_write", _VOID, types.int32, _VOID)
+_drop = _imported("drop_code", _VOID, _UINT64, _UINT64, result=types.void)
 _page_of = _imported("page_of", _UINT64, _UINT64, _UINT64, result=_UINT64)
 
 
@@ -76,20 +78,26 @@ def _takes(cells: Cells, row: int, pstate: np.uint64) -> bool:
     )
 
 
+@numba.njit(inline="never")
+def _stops(uc: Any, user: Any) -> bool:
+    """Whether the PE has come to its deadline, or takes an interrupt; it has been told to stop then."""
+    cells = carray(user, (MOST_CELLS,), dtype=np.uint64)
+    if cells[BOARD.now] < cells[BOARD.deadline]:
+        _read(uc, arm64.UC_ARM64_REG_PSTATE, user)
+        if not _takes(cells, np.int64(cells[BOARD.row]), cells[BOARD.scratch]):
+            return False
+    cells[BOARD.stopped] = _ONE
+    _stop(uc)
+    return True
+
+
 @callback(types.void, _VOID, _UINT64, types.uint32, _VOID)
 def _on_block(uc: Any, address: Any, size: Any, user: Any) -> None:
     cells = carray(user, (MOST_CELLS,), dtype=np.uint64)
-    if cells[BOARD.now] >= cells[BOARD.deadline]:
-        cells[BOARD.stopped] = _ONE
-        _stop(uc)
+    inputs = cells[cells[BOARD.row] + np.uint64(PE.inputs)]
+    # Other calls than this one at its end would make each block save registers for them.
+    if (cells[BOARD.now] >= cells[BOARD.deadline] or inputs != _ZERO) and _stops(uc, user):
         return
-    row = np.int64(cells[BOARD.row])
-    if cells[row + PE.inputs] != _ZERO:
-        _read(uc, arm64.UC_ARM64_REG_PSTATE, user)
-        if _takes(cells, row, cells[BOARD.scratch]):
-            cells[BOARD.stopped] = _ONE
-            _stop(uc)
-            return
     count = np.uint64(size >> 2)
     cells[BOARD.now] += count
     cells[BOARD.instructions] += count
@@ -113,6 +121,20 @@ def _timer(cells: Cells, row: int, key: int, el: np.uint64) -> int:
             return 0
         return row + PE.hyp_ctl
     return 0
+
+
+@numba.njit(inline="never")
+def _output_follows(cells: Cells, row: int, control: int) -> None:
+    """Software has set a timer: the PE stops when the output changes, which may be at the next block."""
+    due = cells[control + 1]
+    if control == row + PE.virtual_ctl:
+        due += cells[row + PE.cntvoff]
+    runs = cells[control] & _CTL == _ONE
+    level = _ONE if runs and cells[BOARD.now] >= due else _ZERO
+    if level != (cells[row + PE.outputs] >> np.uint64((control - row - PE.virtual_ctl) >> 1)) & _ONE:
+        cells[BOARD.deadline] = _ZERO
+    elif runs and due < cells[BOARD.deadline]:
+        cells[BOARD.deadline] = due
 
 
 @numba.njit(inline="never")
@@ -154,6 +176,8 @@ def _timer_value(cells: Cells, row: int, control: int, key: int) -> np.uint64:
 @_access
 def _on_mrs(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
     parts = carray(encoding, (5,), dtype=np.uint32)
+    if parts[0] != enc.TIMERS_CRN and parts[0] != enc.IDS_CRN:
+        return np.uint32(0)  # a million reads of SP_EL0, where Linux keeps the current task
     key = np.int64(parts[2] << 14 | parts[3] << 11 | parts[0] << 7 | parts[1] << 3 | parts[4])
     cells = carray(user, (MOST_CELLS,), dtype=np.uint64)
     row = np.int64(cells[BOARD.row])
@@ -208,6 +232,8 @@ def _note_control(cells: Cells, row: int, key: int, el: np.uint64, value: np.uin
 def _on_msr(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
     parts = carray(encoding, (5,), dtype=np.uint32)
     key = np.int64(parts[2] << 14 | parts[3] << 11 | parts[0] << 7 | parts[1] << 3 | parts[4])
+    if parts[0] != enc.TIMERS_CRN and key != enc.HCR_EL2:
+        return np.uint32(0)
     value = carray(encoding, (4,), dtype=np.uint64)[3]
     cells = carray(user, (MOST_CELLS,), dtype=np.uint64)
     row = np.int64(cells[BOARD.row])
@@ -226,8 +252,21 @@ def _on_msr(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
         if ticks >> _SIGN != _ZERO:
             ticks |= _BORROW
         cells[control + 1] = _counted(cells, row, control) + ticks
-    cells[BOARD.deadline] = _ZERO  # the timers' outputs follow at the next block
+    _output_follows(cells, row, control)
     return np.uint32(1)
+
+
+@numba.njit(inline="never")
+def _drop_line(uc: Any, cells: Cells, line: np.uint64) -> None:
+    """This PE drops what it has translated of a line now; the others hear of it."""
+    seen, lines = np.int64(cells[BOARD.row]) + PE.code_seen, cells[BOARD.code_lines]
+    cells[BOARD.lines + np.int64(lines % np.uint64(CODE_LINES))] = line
+    cells[BOARD.code_lines] = lines + _ONE
+    if cells[seen] == lines:
+        cells[seen] = lines + _ONE
+        if line >= cells[BOARD.ram]:
+            offset = line - cells[BOARD.ram]
+            _drop(uc, offset, offset + _LINE)
 
 
 @_access
@@ -244,14 +283,13 @@ def _on_sys(uc: Any, register: Any, encoding: Any, user: Any) -> np.uint32:
             cells[cells[BOARD.row] + np.uint64(PE.stale_tlb)] = own
     elif key == enc.IC_IALLUIS:
         cells[BOARD.code_lines] += np.uint64(CODE_LINES + 1)
+        cells[BOARD.deadline] = _ZERO  # all at once cannot be dropped while some of it runs
     elif key == enc.IC_IVAU:
         address = carray(encoding, (4,), dtype=np.uint64)[3]
         attributes = np.uint64(cells.ctypes.data) + np.uint64(8 * BOARD.attributes)
         page = np.uint64(_page_of(cells[cells[BOARD.row] + np.uint64(PE.state)], address, attributes))
         if page != _NO_PAGE:
-            at = np.int64(cells[BOARD.code_lines] % np.uint64(CODE_LINES))
-            cells[BOARD.lines + at] = page | (address & _IN_PAGE)
-            cells[BOARD.code_lines] += _ONE
+            _drop_line(uc, cells, page | (address & _IN_PAGE))
     return np.uint32(0)
 
 

@@ -36,16 +36,15 @@ class Timers:
         self._cells = cells
         self._row = row
         self._set_line = set_line
-        self._levels = dict.fromkeys((timer.intid for timer in TIMERS), False)
 
     def update(self) -> None:
         """Drive the PPIs as they are now."""
-        now = int(self._cells[BOARD.now])
-        for timer in TIMERS:
+        now, driven = int(self._cells[BOARD.now]), int(self._cells[self._row + PE.outputs])
+        for number, timer in enumerate(TIMERS):
             due = self._due(timer)
             level = due is not None and now >= due
-            if level != self._levels[timer.intid]:
-                self._levels[timer.intid] = level
+            if level != bool(driven >> number & 1):
+                self._cells[self._row + PE.outputs] ^= 1 << number
                 self._set_line(timer.intid, level)
 
     def next(self) -> int | None:

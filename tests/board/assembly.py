@@ -5,6 +5,8 @@ from gicmodel.layouts.registers.system import packed
 
 NOP, WFI, ERET, ISB = 0xD503_201F, 0xD503_207F, 0xD69F_03E0, 0xD503_3FDF
 HVC, SMC, SVC, BRK = 0xD400_0002, 0xD400_0003, 0xD400_0001, 0xD420_0000
+RET, BLR_X0 = 0xD65F_03C0, 0xD63F_0000
+IC_IVAU_X0, IC_IALLUIS = 0xD50B_7520, 0xD508_711F
 LOOP = 0x1400_0000
 """A branch to itself."""
 

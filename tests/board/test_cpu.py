@@ -269,6 +269,19 @@ def test_counter_and_timer_registers(rig: Rig) -> None:
     assert (int(rig.cells[row + PE.physical_ctl]), x(cpu, 6)) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("due", "control", "stops"), [(5000, 1, 5000), (0, 1, 0), (5000, 3, FAR_AWAY), (0, 3, FAR_AWAY)]
+)
+def test_a_timer_stops_the_pe_when_its_output_changes_and_not_before(
+    rig: Rig, due: int, control: int, stops: int
+) -> None:
+    start = [*asm.mov(0, due), asm.msr(enc.CNTV_CVAL_EL0, 0), *asm.mov(0, control), asm.msr(enc.CNTV_CTL_EL0, 0)]
+    rig.memory.write(RAM, asm.code(*start, asm.LOOP))
+    rig.cpus[0].power_on(RAM, 0)
+    rig.cpus[0].run(FAR_AWAY)
+    assert stops <= int(rig.cells[BOARD.now]) < stops + 10
+
+
 def test_a_timer_value_may_lie_in_the_past(rig: Rig) -> None:
     rig.run(*asm.mov(3, 0xFFFF_FFFF), asm.msr(enc.CNTV_TVAL_EL0, 3), asm.mrs(4, enc.CNTV_TVAL_EL0))
     assert int(rig.cells[row_at(0) + PE.virtual_cval]) < FAR_AWAY
@@ -291,12 +304,22 @@ def test_code_that_one_pe_changes_is_new_to_another(make_rig: MakeRig, lines: in
     rig.run(*asm.mov(1, 1), cpu=1, at=patched)
     assert x(rig.cpus[1], 1) == 1
     changed = asm.mov(1, 2)[0]
-    ic_ivau, more = asm.msr(enc.IC_IVAU, 0) & ~(3 << 19) | 1 << 19, RAM + 0x8000
-    start = [*asm.mov(0, patched), *asm.mov(2, changed), asm.store32(2, 0), ic_ivau]
-    rig.run(*start, *asm.mov(0, more), *[word for _ in range(lines) for word in (ic_ivau, asm.add(0, 64))])
+    start = [*asm.mov(0, patched), *asm.mov(2, changed), asm.store32(2, 0), asm.IC_IVAU_X0]
+    more = [word for _ in range(lines) for word in (asm.IC_IVAU_X0, asm.add(0, 64))]
+    rig.run(*start, *asm.mov(0, RAM + 0x8000), *more)
     rig.cpus[1].power_on(patched, 0)
     rig.go_on(1)
     assert x(rig.cpus[1], 1) == 2
+
+
+@pytest.mark.parametrize("invalidate", [asm.IC_IVAU_X0, asm.IC_IALLUIS])
+def test_code_that_changes_unseen_is_new_once_it_is_invalidated(rig: Rig, invalidate: int) -> None:
+    routine = RAM + 0x2000
+    rig.memory.write(routine, asm.code(*asm.mov(1, 1), asm.RET))
+    rig.device.write = lambda *_: rig.memory.write(routine, asm.code(*asm.mov(1, 2), asm.RET))  # type: ignore
+    change = [*asm.mov(3, DEVICE), asm.store32(3, 3), invalidate, asm.ISB]
+    cpu = rig.run(*asm.mov(0, routine), asm.BLR_X0, *change, asm.BLR_X0)
+    assert x(cpu, 1) == 2
 
 
 def test_a_broadcast_tlbi_reaches_the_others_and_a_local_one_does_not(make_rig: MakeRig) -> None:
