@@ -18,7 +18,7 @@ import numpy as np
 
 from gicmodel.board import addresses, pci, psci, timers
 from gicmodel.board.cells import BOARD, FIRST_ROW, PE, PE_WORDS, Cells, row_at
-from gicmodel.board.cpu import CannotGoOn, Cpu
+from gicmodel.board.cpu import CannotGoOn, Cpu, forgotten_interrupts
 from gicmodel.board.device import Device, check_map
 from gicmodel.board.device_tree import DeviceTree, pair
 from gicmodel.board.encodings import FREQUENCY
@@ -176,15 +176,18 @@ class Board:
         work), which it may wait or not; what it returns ends the run.
         """
         end = time.monotonic() + seconds
-        while self.ending is None:
-            busy = [self._turn(cpu) for cpu in self.cpus if cpu.is_on and self.ending is None]
-            wait = 0.0 if any(busy) or self.ending else self._idle()
-            left = end - time.monotonic()
-            ending = on_turn(min(wait, max(left, 0.0)))
-            if self.ending is None:
-                self.ending = ending or (Ending.TIMED_OUT if left <= 0 else None)
-            if self.ending is None and wait == math.inf and not self.uart.received:
-                self.ending = Ending.STUCK
+        with forgotten_interrupts() as forgotten:
+            while self.ending is None:
+                busy = [self._turn(cpu) for cpu in self.cpus if cpu.is_on and self.ending is None]
+                if forgotten:
+                    raise forgotten[0]
+                wait = 0.0 if any(busy) or self.ending else self._idle()
+                left = end - time.monotonic()
+                ending = on_turn(min(wait, max(left, 0.0)))
+                if self.ending is None:
+                    self.ending = ending or (Ending.TIMED_OUT if left <= 0 else None)
+                if self.ending is None and wait == math.inf and not self.uart.received:
+                    self.ending = Ending.STUCK
         ended, self.ending = self.ending, None
         return ended
 

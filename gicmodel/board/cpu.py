@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any
 
@@ -298,6 +300,25 @@ class Cpu:
         if not found:
             raise CannotGoOn(f"PE {self.number} cannot go on at {self.pc:#x}: {error}") from error
         return found[0]
+
+
+@contextmanager
+def forgotten_interrupts() -> Iterator[list[BaseException]]:
+    """KeyboardInterrupts that stop no PE: what a signal raises on the way into a callback, ctypes says and forgets."""
+    forgotten: list[BaseException] = []
+    before = sys.unraisablehook
+
+    def see(unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            forgotten.append(unraisable.exc_value)
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = see
+    try:
+        yield forgotten
+    finally:
+        sys.unraisablehook = before
 
 
 def _reader(device: Device) -> Callable[[unicorn.Uc, int, int, Any], int]:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,9 +132,7 @@ def command(
     config = _config(choices, architecture=architecture, redistributors=cpus)
     _require_extra()
     choose_engine(engine, SAVED_SECONDS, not no_progress)
-    from gicmodel.cli.compiling import import_board  # The kernels come with this, and numba.
-
-    import_board(not no_progress)
+    _import_board(not no_progress)
     console = Console((sys.stderr if results.as_json else sys.stdout).buffer)
     with tracing(trace) as write:
         if resume is None:
@@ -225,6 +224,19 @@ def show(result: Result) -> None:
     if rows:
         print_table(("taken", "PE", "times"), rows, right=(1, 2))
     _show_counts("MSIs by DeviceID", {f"{device:#x}": count for device, count in sorted(watch.messages.items())})
+
+
+@cache
+def _import_board(bar: bool) -> None:
+    """Import what boards need, numba above all, and spare the collector a million objects that stay to the end."""
+    gc.disable()
+    try:
+        from gicmodel.cli.compiling import import_board
+
+        import_board(bar)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _show_counts(what: str, counts: dict[str, int]) -> None:

@@ -201,7 +201,7 @@ def test_ctrl_c_is_the_guest_s_and_ctrl_a_x_leaves(flat: Callable[..., str]) -> 
     assert b"left" in terminal.shown
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_leaves_the_terminal_as_it_was(flat: Callable[..., str], number: int, status: int) -> None:
     terminal = OnTerminal(flat(*echo()))
     terminal.until(b"ready\r\n")
