@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gicmodel.benchmarks import peers
 from gicmodel.benchmarks.flush_points import PARTS, Flush, FlushPoint
-from gicmodel.benchmarks.harness import no_collection, require, spread_of, timed
+from gicmodel.benchmarks.harness import PeakMemory, no_collection, require, spread_of, timed
 from gicmodel.benchmarks.machines import HOST_CPUS
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
@@ -152,6 +152,7 @@ def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None
         Unproven: the tables are wrong.
         DriverError, KvmError, ValueError: no host carries such a VM.
     """
+    peak = PeakMemory()
     flushing = Flushing(point)
     flushing.prove()
     copy = flushing.copy()
@@ -168,7 +169,7 @@ def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None
     spreads = {name: spread_of([times[name] for times in rounds]) for name in rounds[0]}
     parts = {name: spreads[name] for name in PARTS if name in spreads}
     size = flushing.bytes * point.vcpus
-    return Flush(point, spreads["whole"], parts, spreads["loop"], spreads["memcpy"], size)
+    return Flush(point, spreads["whole"], parts, spreads["loop"], spreads["memcpy"], size, peak.octets())
 
 
 def _spread(point: FlushPoint) -> GuestSpread:

@@ -47,7 +47,7 @@ class FlushPoint(NamedTuple):
 @dataclass(frozen=True)
 class Flush:
     """What was measured at a point, in seconds: the whole flush, each of PARTS, KVM's loop in place of the batch in an
-    otherwise equal flush, and memcpy of as many bytes of tables."""
+    otherwise equal flush, and memcpy of as many bytes of tables. `peak_bytes` as of `report.Outcome`."""
 
     point: FlushPoint
     whole: Spread
@@ -55,6 +55,7 @@ class Flush:
     loop: Spread
     memcpy: Spread
     table_bytes: int
+    peak_bytes: int | None
 
     @property
     def vlpis_per_second(self) -> float:
@@ -79,6 +80,7 @@ class Flush:
             "seconds": {name: spread._asdict() for name, spread in self.spreads.items()},
             "vlpis_per_second": self.vlpis_per_second,
             "bytes_per_second": self.bytes_per_second,
+            "peak_bytes": self.peak_bytes,
         }
 
 

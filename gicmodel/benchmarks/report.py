@@ -20,6 +20,7 @@ from gicmodel.benchmarks.harness import (
     Benchmark,
     Effort,
     Measured,
+    PeakMemory,
     PeerMissing,
     Unproven,
     measure,
@@ -63,7 +64,8 @@ def benchmarks(group: str) -> tuple[Benchmark, ...]:
 class Outcome:
     """What came of a benchmark: `measured`, or the reason in `missing` why its peer is not there.
 
-    A run of the model does `work` units.
+    A run of the model does `work` units. `peak_bytes` is the most RAM that this process held meanwhile, None if that is
+    unknown.
     """
 
     group: str
@@ -73,6 +75,7 @@ class Outcome:
     unit: str = ""
     work: float = 1
     measured: Measured | None = None
+    peak_bytes: int | None = None
     missing: str | None = None
 
     @property
@@ -99,6 +102,7 @@ class Outcome:
             "work": self.work,
             "point": benchmark.point._asdict() if benchmark.point else None,
             "measured": _numbers(self.measured) if self.measured else None,
+            "peak_bytes": self.peak_bytes,
         }
 
 
@@ -127,11 +131,13 @@ def run(group: str, found: Iterable[Benchmark], quick: bool, effort: Effort) -> 
     """Measure one benchmark after the other. Unproven if one is wrong."""
     for benchmark in found:
         kind = benchmark.goal.kind if benchmark.goal else "speed"
+        peak = PeakMemory()
         try:
             with benchmark.build(quick) as case:
                 measured = measure(case, kind, ONCE if benchmark.once else effort)
                 model = case.model
-                yield Outcome(group, benchmark, model.name, case.peer.name, case.unit, model.work, measured)
+                names = model.name, case.peer.name, case.unit
+                yield Outcome(group, benchmark, *names, model.work, measured, peak.octets())
         except PeerMissing as reason:
             yield Outcome(group, benchmark, missing=str(reason))
 

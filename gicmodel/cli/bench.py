@@ -27,7 +27,7 @@ compare_option = click.option(
     help="What has changed since the run whose --json-file is FILE.",
 )
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
-_HEAD = ("benchmark", "model", "peer", "", "ratio", "quartiles", "goal", "")
+_HEAD = ("benchmark", "model", "peer", "", "ratio", "quartiles", "goal", "", "peak MB")
 WRONG = 1
 
 
@@ -105,9 +105,15 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     goal = _goal(outcome.benchmark.goal)
     measured = outcome.measured
     if measured is None:
-        return name, "", "", "", "", "", goal, outcome.verdict
+        return name, "", "", "", "", "", goal, outcome.verdict, ""
     times = f"{_time(measured.model.median)}/{outcome.unit}", _time(measured.peer.median)
-    return name, *times, outcome.peer, f"{measured.ratio.median:.3g}", _quartiles(measured.ratio), goal, outcome.verdict
+    ratio = f"{measured.ratio.median:.3g}", _quartiles(measured.ratio)
+    return name, *times, outcome.peer, *ratio, goal, outcome.verdict, megabytes(outcome.peak_bytes)
+
+
+def megabytes(octets: int | None) -> str:
+    """A number of bytes in millions; a dash if it is unknown."""
+    return "-" if octets is None else f"{octets / 1e6:.0f}"
 
 
 def _quartiles(ratio: Spread) -> str:

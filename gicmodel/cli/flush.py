@@ -18,7 +18,7 @@ from gicmodel.benchmarks.compare import changes, flush_quantities, read_saved
 from gicmodel.benchmarks.flush_points import PARTS, SPREADS, Flush, FlushPoint, points, varying
 from gicmodel.benchmarks.harness import Spread, Unproven
 from gicmodel.benchmarks.report import machine
-from gicmodel.cli.bench import WRONG, compare_option, judge
+from gicmodel.cli.bench import WRONG, compare_option, judge, megabytes
 from gicmodel.cli.engine import choose_engine, engine_option
 from gicmodel.cli.options import FigureFile, Real, ResultFile
 from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
@@ -163,7 +163,7 @@ def _show(flushes: Sequence[Flush]) -> None:
     differ = varying(chosen)
     common = (f"{field} {getattr(chosen[0], field)}" for field in FlushPoint._fields if field not in differ)
     say(", ".join(common) + "; times in ns a vLPI\n")
-    head = (*differ, "flush", "quartiles", *_PART_HEADS, "Mvlpi/s", "GB/s", "KVM's loop", "memcpy")
+    head = (*differ, "flush", "quartiles", *_PART_HEADS, "Mvlpi/s", "GB/s", "KVM's loop", "memcpy", "peak MB")
     print_table(head, [_row(flush, differ) for flush in flushes], right=range(len(head)))
 
 
@@ -179,6 +179,7 @@ def _row(flush: Flush, differ: Sequence[str]) -> tuple[str, ...]:
         f"{flush.bytes_per_second / _GIGA:.3g}",
         _time(flush.loop, per_vlpi),
         _time(flush.memcpy, per_vlpi),
+        megabytes(flush.peak_bytes),
     )
 
 
@@ -195,9 +196,11 @@ def _write_csv(path: Path, flushes: Sequence[Flush]) -> None:
     text = io.StringIO()
     names = ["whole", *PARTS, "loop", "memcpy"]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FlushPoint._fields, "table_bytes", *(f"{name}_{q}" for name in names for q in Spread._fields)])
+    writer.writerow(
+        [*FlushPoint._fields, "table_bytes", "peak_bytes", *(f"{name}_{q}" for name in names for q in Spread._fields)]
+    )
     for flush in flushes:
-        writer.writerow([*flush.point, flush.table_bytes, *_cells(flush.spreads, names)])
+        writer.writerow([*flush.point, flush.table_bytes, flush.peak_bytes, *_cells(flush.spreads, names)])
     with replacing(path) as target:
         target.write(text.getvalue().encode())
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flushes of small VMs: the tables are proved, the parts add up. Never how fast anything is."""
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from gicmodel.benchmarks.flush import Flushing, measure_flush
 from gicmodel.benchmarks.flush_points import PARTS, SPREADS, FlushPoint, points
 from gicmodel.benchmarks.harness import Unproven
+from gicmodel.migration.host import Host
 
 SMALL = FlushPoint(3, 64, 16, 0.5, "in-turn", "unmap", "4.1", "none")
 
@@ -53,3 +57,12 @@ def test_devices_make_up_the_vlpis():
     assert SMALL._replace(vlpis=384).devices == (3, 128)
     with pytest.raises(ValueError, match="130 vLPIs"):
         _ = SMALL._replace(vlpis=130).devices
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts what a process holds")
+def test_the_peak_does_not_grow_with_the_address_space(monkeypatch):
+    peaks = []
+    for size in (4 << 30, 4 << 30, 1 << 40):
+        monkeypatch.setattr("gicmodel.benchmarks.flush.Host", partial(Host, ram_bytes=size))
+        peaks.append(measure_flush(SMALL, 1).peak_bytes)
+    assert peaks[2] < peaks[1] + (16 << 20)

@@ -4,7 +4,9 @@
 import time
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gicmodel.benchmarks.harness import (
@@ -13,6 +15,7 @@ from gicmodel.benchmarks.harness import (
     Effort,
     Goal,
     Measured,
+    PeakMemory,
     PeerMissing,
     Side,
     Spread,
@@ -149,3 +152,36 @@ def test_a_run_says_what_it_measures_and_how_much_there_is(monkeypatch):
     outcomes = run_all(["a", "b"], True, lambda *progress: told.append(progress))
     assert told == [("a: first", 0, 4), ("a: second", 1, 4), ("b: first", 2, 4), ("b: second", 3, 4)]
     assert [outcome.to_json()["name"] for outcome in outcomes] == ["first", "second"] * 2
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts what a process holds")
+
+
+@linux
+def test_a_peak_is_of_its_own_row_and_what_was_freed_is_in_it():
+    first = PeakMemory()
+    np.ones(100 << 20, np.uint8)
+    second = PeakMemory()
+    np.ones(10 << 20, np.uint8)
+    before, after = second.octets(), PeakMemory().octets()
+    assert after + (9 << 20) < before < after + (60 << 20)
+    assert first.octets() == second.octets(), "it has begun anew"
+
+
+@linux
+def test_an_outcome_has_its_peak():
+    @contextmanager
+    def build(quick):
+        np.ones(100 << 20, np.uint8)
+        yield case([])
+
+    (outcome,) = run("group", [Benchmark("name", build)], True, THREE)
+    assert outcome.to_json()["peak_bytes"] > PeakMemory().octets() + (90 << 20)
+
+
+def test_a_peak_that_nobody_counts_is_unknown(monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert PeakMemory().octets() is None

@@ -44,6 +44,7 @@ def test_json_csv_and_figure_say_the_same(flush, tmp_path):
     assert float(row["whole_median"]) == found["seconds"]["whole"]["median"]
     assert float(row["read_high"]) == found["seconds"]["read"]["high"]
     assert found["table_bytes"] == 2 * 8192
+    assert row["peak_bytes"] == str(found["peak_bytes"] or "")
     assert "<svg" in (tmp_path / "f.svg").read_text()
 
 
