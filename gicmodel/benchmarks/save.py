@@ -2,7 +2,8 @@
 """save_pending_tables of a VM: 64 LPIs at a time, beside KVM's own loop compiled, LPI by LPI, and beside memcpy.
 
 On a GICv4.1 host the save unmaps every vPE, writes the guest's tables from the VPTs, and maps every vPE again. KVM's
-loop is the part between; it is measured alone, and the whole save too.
+loop is the part between; it is measured alone, and the whole save too. 576 commands, which both ways to save have in
+common, keep a whole save from being as much faster as the part between is.
 
 How the guest spreads its LPIs decides what a word is worth: sent to the vCPUs in turn, as the queues of a device are,
 every word of every table holds one bit; a run of them for each vCPU fills few words.
@@ -71,6 +72,10 @@ class Saving:
         """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES."""
         self.vgic.save_pending_tables()
 
+    def save_lpi_by_lpi(self) -> None:
+        """The same with KVM's loop."""
+        self.vgic.save_pending_tables(lpi_by_lpi=True)
+
     def save_one_by_one(self) -> None:
         """The same as KVM does it: it unmaps and maps vPE by vPE, and writes LPI by LPI."""
         vpes, vm = self.vm.host.driver.vpes, self.vgic.its_vm
@@ -126,14 +131,14 @@ def unmapped(saving: Saving) -> Iterator[Saving]:
 
 
 @contextmanager
-def whole_save(vlpis: int, vcpus: int, quick: bool) -> Iterator[Case]:
-    """Unmap, write, map."""
+def whole_save(vlpis: int, vcpus: int, vpe_by_vpe: bool, quick: bool) -> Iterator[Case]:
+    """Unmap, write, map: beside KVM's loop between an unmap and a map that are the same, or go `vpe_by_vpe` too."""
     saving = Saving(vlpis, vcpus, 1, quick)
+    name, save = ("one by one", saving.save_one_by_one) if vpe_by_vpe else ("LPI by LPI", saving.save_lpi_by_lpi)
     batch, single = (
-        Side(name, save, saving.vlpis, saving.clear)
-        for name, save in (("model", saving.save), ("one by one", saving.save_one_by_one))
+        Side(name, save, saving.vlpis, saving.clear) for name, save in (("model", saving.save), (name, save))
     )
-    yield Case(batch, single, "vLPI", partial(saving.prove, saving.save, saving.save_one_by_one))
+    yield Case(batch, single, "vLPI", partial(saving.prove, saving.save, save))
 
 
 @contextmanager
@@ -193,7 +198,8 @@ BENCHMARKS = (
     Benchmark("in turn, beside LPI by LPI", IN_TURN, point=Point(CURVE, "vLPIs", VLPIS)),
     Benchmark("in turn, beside memcpy", partial(loop_beside_memcpy, VLPIS, VCPUS), Goal("speed", 0.66)),
     Benchmark("in turn, after a move, beside LPI by LPI", partial(loop_beside_kvm, VLPIS, VCPUS, 1, True)),
-    Benchmark("whole save, beside one by one", partial(whole_save, VLPIS, VCPUS), Goal("speed", 10)),
+    Benchmark("whole save, beside LPI by LPI", partial(whole_save, VLPIS, VCPUS, False), Goal("speed", 10)),
+    Benchmark("whole save, beside vPE by vPE and LPI by LPI", partial(whole_save, VLPIS, VCPUS, True)),
     Benchmark("whole save, beside LPI by LPI alone", partial(whole_save_beside_its_loop, VLPIS, VCPUS, True)),
     Benchmark("whole save, beside the batch alone", partial(whole_save_beside_its_loop, VLPIS, VCPUS, False)),
     Benchmark(

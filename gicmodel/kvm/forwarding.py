@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gicmodel.driver import ItsDevice
 from gicmodel.kvm.ap_list import queue_all
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.its import VgicIts
-from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.kvm.lpi import NO_LPI, NO_VCPU
 from gicmodel.kvm.vlpi import HostIrq
 
 
@@ -48,7 +49,8 @@ class Route(NamedTuple):
 
     def slot(self) -> int | None:
         """The LPI that the route leads to now. None if there is none or KVM could not deliver it."""
-        return self.its.resolve_lpis(self.device_id, [self.event_id]).get(self.event_id)
+        slot = int(self.its.resolve_lpis(self.device_id, np.array([self.event_id]))[0])
+        return None if slot == NO_LPI else slot
 
 
 class Forwarding:
@@ -67,35 +69,28 @@ class Forwarding:
         self._unseen: set[int] = set()
         """LPIs whose pending state was transferred to a vPE that has not run since."""
 
-    def set(self, its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]], transfer: bool = True) -> int:
-        """Let host interrupts be injected directly as the LPIs that the guest maps its device's events to.
+    def set(
+        self,
+        its: VgicIts,
+        device_id: int,
+        event_ids: NDArray[np.int64],
+        host: ItsDevice,
+        events: NDArray[np.int64],
+        transfer: bool = True,
+    ) -> int:
+        """Let events of a host device, int64 [n], be injected directly as the LPIs that the guest maps its events to.
 
-        `vectors` are (guest EventID, host interrupt); returns how many are forwarded now that were not. What software
-        has pending moves to the VPT (Linux 12df7429213a), unless `transfer` is False.
+        Returns how many are forwarded now that were not. What software has pending moves to the VPT (Linux
+        12df7429213a), unless `transfer` is False.
 
-        A vector goes on being injected by software if the host has no GICv4, the guest's mapping does not lead to a
+        An event goes on being injected by software if the host has no GICv4, the guest's mapping does not lead to a
         vCPU that has LPIs enabled, or its LPI is forwarded already. KvmError with the host driver's errno. HostOops if
         the LPI, which another event maps too, targets no vCPU.
         """
         if not self._dist.has_gicv4:
             return 0
-        chosen: dict[int, HostIrq] = {}
-        again: list[tuple[int, HostIrq]] = []
-        found = self._forwardable(its, device_id, vectors)
-        hw = self._dist.lpis.rows["hw"][[slot for slot, _ in found]].tolist()
-        for (slot, host), known in zip(found, hw, strict=True):
-            if slot in chosen or known:
-                again.append((slot, host))
-            else:
-                chosen[slot] = host
-        for device in dict.fromkeys(device for device, _ in chosen.values()):
-            hosts = {slot: host for slot, host in chosen.items() if host[0] is device}
-            self._dist.vlpis.map(hosts)
-            self._hand_over(hosts, transfer)
-        for slot, host in () if self._dist.behaviour.leaves_forwarded else again:
-            self._dist.vlpis.remap(slot, host)
-            self._hand_over([slot], transfer)
-        return len(chosen)
+        slots = self._resolved(its, device_id, event_ids, host, events)
+        return self._forward(host, events[slots != NO_LPI], slots[slots != NO_LPI], transfer)
 
     def unset(self, hosts: Iterable[HostIrq], retrieve: bool = False) -> int:
         """End the forwarding of host interrupts; how many were forwarded.
@@ -150,36 +145,53 @@ class Forwarding:
         intids = self._dist.lpis.rows["intid"]
         self.counts.lost += [int(intids[slot]) for slot in slots if slot in self._unseen]
 
-    def _forwardable(
-        self, its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]]
-    ) -> list[tuple[int, HostIrq]]:
-        """The LPIs that vectors lead to, forwarded already or not, each with the host interrupt that is to feed it."""
-        vectors = list(vectors)
+    def _resolved(
+        self, its: VgicIts, device_id: int, event_ids: NDArray[np.int64], host: ItsDevice, events: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The LPIs, int64 [n], that the guest's events lead to, forwarded already or not; NO_LPI for those to none."""
         if self._dist.behaviour.forwarding_falls_back:
-            self._note_routes(its, device_id, vectors)
-            slots = its.resolve_lpis(device_id, (event_id for event_id, _ in vectors))
+            self._note_routes(its, device_id, event_ids, host, events)
+            slots = its.resolve_lpis(device_id, event_ids)
         else:
-            slots = {vector[0]: self._resolve(its, device_id, vector) for vector in vectors}
-        if (self._dist.lpis.rows["target_vcpu"][list(slots.values())] == NO_VCPU).any():
-            targets = self._dist.lpis.rows["target_vcpu"]
-            event_id = next(event_id for event_id, slot in slots.items() if targets[slot] == NO_VCPU)
-            where = f"device {device_id:#x}, event {event_id:#x}"
+            pairs = zip(event_ids.tolist(), events.tolist(), strict=True)
+            slots = np.array([self._resolve(its, device_id, event_id, (host, n)) for event_id, n in pairs], np.int64)
+        lacking = (slots != NO_LPI) & (self._dist.lpis.rows["target_vcpu"][slots] == NO_VCPU)
+        if lacking.any():
+            where = f"device {device_id:#x}, event {event_ids[lacking][0]:#x}"
             raise HostOops(f"{where}: set_forwarding dereferences the target of an LPI without one")
-        return [(slots[event_id], host) for event_id, host in vectors if event_id in slots]
+        return slots
 
-    def _resolve(self, its: VgicIts, device_id: int, vector: tuple[int, HostIrq]) -> int:
-        """As before 6.15: KvmError if the vector leads to no LPI."""
-        self._note_routes(its, device_id, [vector])
-        slot = its.resolve_lpi(device_id, vector[0])
+    def _resolve(self, its: VgicIts, device_id: int, event_id: int, host: HostIrq) -> int:
+        """As before 6.15: KvmError if the event leads to no LPI."""
+        self._note_routes(its, device_id, np.array([event_id]), host[0], np.array([host[1]]))
+        slot = its.resolve_lpi(device_id, event_id)
         if slot is None:
-            where = f"device {device_id:#x}, event {vector[0]:#x}"
+            where = f"device {device_id:#x}, event {event_id:#x}"
             raise KvmError("E_ITS_INT_UNMAPPED_INTERRUPT", f"{where}: the guest has no LPI there that can be delivered")
         return slot
 
-    def _note_routes(self, its: VgicIts, device_id: int, vectors: Iterable[tuple[int, HostIrq]]) -> None:
+    def _note_routes(
+        self, its: VgicIts, device_id: int, event_ids: NDArray[np.int64], host: ItsDevice, events: NDArray[np.int64]
+    ) -> None:
         """From 6.16 on nobody asks for them."""
         if not self._dist.behaviour.unsets_by_host_irq:
-            self._routes.update((host, Route(its, device_id, event_id)) for event_id, host in vectors)
+            for event_id, event in zip(event_ids.tolist(), events.tolist(), strict=True):
+                self._routes[host, event] = Route(its, device_id, event_id)
+
+    def _forward(self, device: ItsDevice, events: NDArray[np.int64], slots: NDArray[np.int64], transfer: bool) -> int:
+        """Let events of a host device, int64 [n], feed the LPIs `slots`; for how many that is new."""
+        again = self._dist.lpis.rows["hw"][slots]
+        order = slots.argsort(kind="stable")
+        again[order[1:][np.diff(slots[order]) == 0]] = True
+        new = slots[~again]
+        if len(new):
+            self._dist.vlpis.map(device, events[~again], new)
+            self._hand_over(new, transfer)
+        if again.any() and not self._dist.behaviour.leaves_forwarded:
+            for slot, event in zip(slots[again].tolist(), events[again].tolist(), strict=True):
+                self._dist.vlpis.remap(slot, (device, event))
+                self._hand_over(np.array([slot]), transfer)
+        return len(new)
 
     def _known(self, hosts: Iterable[HostIrq]) -> dict[int, HostIrq]:
         """The forwarded LPIs that KVM finds for host interrupts.
@@ -197,10 +209,9 @@ class Forwarding:
                 found.setdefault(slot, host)
         return found
 
-    def _hand_over(self, slots: Iterable[int], transfer: bool) -> None:
+    def _hand_over(self, slots: NDArray[np.int64], transfer: bool) -> None:
         """What is pending in software of LPIs that are forwarded now."""
-        forwarded = np.array(list(slots), np.int64)
-        pending: list[int] = forwarded[self._dist.lpis.rows["pending_latch"][forwarded]].tolist()
+        pending: list[int] = slots[self._dist.lpis.rows["pending_latch"][slots]].tolist()
         if not transfer:
             self._held.update(pending)
         elif self._dist.behaviour.moves_pending_state:

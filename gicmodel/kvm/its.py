@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What KVM keeps of one virtual ITS outside guest RAM (Linux `struct vgic_its`): registers, devices, collections."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES
 from gicmodel.kvm.interrupts import add_lpi, put_lpis, update_affinity
 from gicmodel.kvm.ites import NO_COLLECTION, Ite, Ites
-from gicmodel.kvm.lpi import NO_VCPU
+from gicmodel.kvm.lpi import NO_LPI, NO_VCPU
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
 from gicmodel.layouts.table import Table
 from gicmodel.memory import GuestMemory
@@ -133,23 +135,31 @@ class VgicIts:
         if not self.dist.lpis_enabled[vcpu]:
             raise KvmError("EBUSY", f"GICR_CTLR.EnableLPIs of vCPU {vcpu} is 0")
         if self.dist.behaviour.caches_translations and not self.dist.lpis.rows["hw"][ite.lpi]:
-            self.translation_cache.remember(device_id, {event_id: ite.lpi})
+            self.translation_cache.remember(device_id, np.array([event_id]), np.array([ite.lpi]))
         return ite.lpi
 
-    def resolve_lpis(self, device_id: int, event_ids: Iterable[int]) -> dict[int, int]:
-        """What `resolve_lpi` finds for events of a device, by EventID; those are missing for which it has no LPI."""
+    def resolve_lpis(self, device_id: int, event_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What `resolve_lpi` finds for events of a device, int64 [n]; NO_LPI for those for which it has no LPI."""
         device = self.devices.get(device_id)
-        if device is None or not self.enabled:
-            return {}
-        ites = [ite for event_id in event_ids if (ite := device.ites.get(event_id)) is not None]
-        slots = {ite.event_id: ite.lpi for ite in ites if self._delivers_to(self.target_of(ite))}
+        if device is None or not self.enabled or not device.ites:
+            return np.full(len(event_ids), NO_LPI)
+        ites = device.ites
+        places = ites.event_ids.searchsorted(event_ids).clip(max=len(ites) - 1)
+        known = ites.event_ids[places] == event_ids
+        icids = ites.icids[places]
+        closed = [icid for icid in set(icids.tolist()) if not self._delivers(icid)]
+        if closed:
+            known &= ~np.isin(icids, closed)
+        slots = np.where(known, ites.lpis[places], NO_LPI)
         if self.dist.behaviour.caches_translations:
-            hw = self.dist.lpis.rows["hw"][list(slots.values())].tolist()
-            new = {event_id: slot for (event_id, slot), known in zip(slots.items(), hw, strict=True) if not known}
-            self.translation_cache.remember(device_id, new)
+            new = np.flatnonzero(known & ~self.dist.lpis.rows["hw"][slots])
+            self.translation_cache.remember(device_id, event_ids[new], slots[new])
         return slots
 
-    def _delivers_to(self, vcpu: int) -> bool:
+    def _delivers(self, icid: int) -> bool:
+        """Whether the collection has a vCPU whose LPIs are enabled."""
+        collection = self.collections.get(icid)
+        vcpu = NO_VCPU if collection is None else collection.target_vcpu
         return vcpu != NO_VCPU and self.dist.lpis_enabled[vcpu]
 
     def event_storable(self, device: Device, event_id: int) -> bool:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_NONE = -1
+NO_LPI = -1
+"""In place of a slot."""
+NO_HOST = -1
 NO_VCPU = -1
 """`target_vcpu` of an LPI whose collection is not mapped."""
 
@@ -23,6 +25,8 @@ LPI = np.dtype(
         ("enabled", np.bool_),
         ("pending_latch", np.bool_),
         ("hw", np.bool_),
+        ("host_device", np.int32),
+        ("host_event", np.int32),
     ],
     align=True,
 )
@@ -38,6 +42,9 @@ class Lpi(NamedTuple):
     enabled: bool
     pending_latch: bool
     hw: bool
+    host_device: int
+    """Which of `Vlpis.devices` feeds it, or NO_HOST, and with which event."""
+    host_event: int
 
 
 class Lpis:
@@ -53,7 +60,7 @@ class Lpis:
         self.rows = np.zeros(64, LPI)
         self.queued: NDArray[np.int32] = np.full(64, NO_VCPU, np.int32)
         """The vCPU on whose ap_list each LPI is (Linux `vgic_irq.vcpu`), by slot."""
-        self._slots: NDArray[np.int32] = np.full(1 << INTERRUPT_ID_BITS_ITS, _NONE, np.int32)
+        self._slots: NDArray[np.int32] = np.full(1 << INTERRUPT_ID_BITS_ITS, NO_LPI, np.int32)
         """By INTID."""
         self._wide: dict[int, int] = {}
         """The slots of wider INTIDs."""
@@ -82,14 +89,14 @@ class Lpis:
         if not 0 <= intid < len(self._slots):
             return self._wide.get(intid)
         slot = int(self._slots[intid])
-        return None if slot == _NONE else slot
+        return None if slot == NO_LPI else slot
 
     def allocate(self, intid: int, target_vcpu: int, priority: int, enabled: bool, pending: bool) -> int:
         """The slot of a new LPI, held by one reference."""
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        self.rows[slot] = (intid, 1, target_vcpu, priority, enabled, pending, False)
+        self.rows[slot] = (intid, 1, target_vcpu, priority, enabled, pending, False, NO_HOST, 0)
         self._enter(intid, slot)
         self._mapping_changed()
         self._created[slot] = self.mapping_changes
@@ -108,8 +115,10 @@ class Lpis:
             self._grow()
         slots = np.array(self._free[: -len(intids) - 1 : -1], np.int64)
         del self._free[len(self._free) - len(intids) :]
-        columns = {"intid": intids, "references": 1, "target_vcpu": target_vcpus, "priority": priorities, "hw": False}
-        for name, values in (columns | {"enabled": enabled, "pending_latch": pending}).items():
+        columns = {"intid": intids, "references": 1, "target_vcpu": target_vcpus, "priority": priorities}
+        for name, values in (
+            columns | {"enabled": enabled, "pending_latch": pending, "hw": False, "host_device": NO_HOST}
+        ).items():
             self.rows[name][slots] = values
         self._slots[intids] = slots
         self._mapping_changed()
@@ -119,7 +128,7 @@ class Lpis:
 
     def none_of(self, intids: NDArray[np.integer]) -> bool:
         """Whether there is none of these LPIs, which are no wider than INTERRUPT_ID_BITS_ITS."""
-        return bool((self._slots[intids] == _NONE).all())
+        return bool((self._slots[intids] == NO_LPI).all())
 
     def hold(self, slots: int | NDArray[np.int64]) -> None:
         """Take one more reference to each, by slot (Linux `vgic_get_irq_ref`)."""
@@ -134,7 +143,7 @@ class Lpis:
                 gone.append(slot)
         if gone:
             for intid in self.rows["intid"][gone].tolist():
-                self._enter(intid, _NONE)
+                self._enter(intid, NO_LPI)
             self._free += gone
             self._mapping_changed()
 
@@ -180,10 +189,10 @@ class Lpis:
         return slots
 
     def _enter(self, intid: int, slot: int) -> None:
-        """The LPI `intid` is in `slot`, or _NONE."""
+        """The LPI `intid` is in `slot`, or NO_LPI."""
         if 0 <= intid < len(self._slots):
             self._slots[intid] = slot
-        elif slot == _NONE:
+        elif slot == NO_LPI:
             del self._wide[intid]
         else:
             self._wide[intid] = slot

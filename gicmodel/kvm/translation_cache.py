@@ -8,9 +8,10 @@ ITS or the LPIs of a vCPU forget all of them; MAPC V=1 forgets none.
 From 5.4 to 6.9 Linux has one cache for all virtual ITSs, which is `SharedCache`.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gicmodel.kvm.lpi import Lpis
 
@@ -33,11 +34,12 @@ class TranslationCache:
         """The slot of the event's LPI, or None (Linux `vgic_its_check_cache`)."""
         if event_id >> _EVENTID_BITS:
             return None
-        return self._slots.get(_key(device_id, event_id))
+        return self._slots.get(device_id << _EVENTID_BITS | event_id)
 
-    def remember(self, device_id: int, slots: Mapping[int, int]) -> None:
-        """Linux `vgic_its_cache_translation`, for events of a device: `slots` by EventID."""
-        new: dict[Hashable, int] = {_key(device_id, event_id): slot for event_id, slot in slots.items()}
+    def remember(self, device_id: int, event_ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
+        """Linux `vgic_its_cache_translation`, for events of a device, int64 [n], and their LPIs."""
+        keys: list[int] = (event_ids | device_id << _EVENTID_BITS).tolist()
+        new: dict[Hashable, int] = dict(zip(keys, slots.tolist(), strict=True))
         old = [self._slots[key] for key in new if key in self._slots]
         self._lpis.hold(np.array(list(new.values()), np.int64))
         self._slots.update(new)
@@ -67,16 +69,12 @@ class SharedCache(TranslationCache):
             self._slots[key] = slot
         return slot
 
-    def remember(self, device_id: int, slots: Mapping[int, int]) -> None:
+    def remember(self, device_id: int, event_ids: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
         """Nothing for an event that is remembered; else the one that was not used for longest makes room."""
-        for event_id, slot in slots.items():
+        for event_id, slot in zip(event_ids.tolist(), slots.tolist(), strict=True):
             if self.find(device_id, event_id) is not None:
                 continue
             if len(self._slots) == self._room:
                 self._lpis.release([self._slots.pop(next(iter(self._slots)))])
             self._lpis.hold(slot)
             self._slots[id(self), device_id, event_id] = slot
-
-
-def _key(device_id: int, event_id: int) -> int:
-    return device_id << _EVENTID_BITS | event_id

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One VM's interrupt controller."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from gicmodel.driver import GicDriver, ItsVm
+from gicmodel.driver import GicDriver, ItsDevice, ItsVm
 from gicmodel.kvm.ap_list import flush_pending_lpis, prune, prune_all
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.kvm.dist import VgicDist
@@ -191,13 +191,21 @@ class Vgic:
 
     def set_forwarding(self, its: int, device_id: int, event_id: int, host: HostIrq, transfer: bool = True) -> bool:
         """Forward a host (device, event) to the guest's; whether that is new. See `Forwarding.set`."""
-        return self.set_forwarding_many(its, device_id, [(event_id, host)], transfer) == 1
+        device, event = host
+        return self.set_forwarding_many(its, device_id, [event_id], device, [event], transfer) == 1
 
     def set_forwarding_many(
-        self, its: int, device_id: int, vectors: Iterable[tuple[int, HostIrq]], transfer: bool = True
+        self,
+        its: int,
+        device_id: int,
+        event_ids: Sequence[int],
+        host: ItsDevice,
+        events: Sequence[int],
+        transfer: bool = True,
     ) -> int:
-        """Forward many (guest EventID, host (device, event)); how many are new. See `Forwarding.set`."""
-        return self.forwarding.set(self.its[its], device_id, vectors, transfer)
+        """Forward many events of a host device to the guest's `event_ids`; how many are new. See `Forwarding.set`."""
+        which = np.array(event_ids, np.int64), host, np.array(events, np.int64)
+        return self.forwarding.set(self.its[its], device_id, *which, transfer)
 
     def unset_forwarding(self, host: HostIrq, retrieve: bool = False) -> bool:
         """End a forwarding; whether there was one. See `Forwarding.unset`."""

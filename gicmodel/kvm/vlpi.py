@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LPIs of a VM that the physical GIC injects directly: KVM's calls into the host's GICv4 driver."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
 from gicmodel.kvm.errors import HostStorm, KvmError
-from gicmodel.kvm.lpi import Lpis
+from gicmodel.kvm.lpi import NO_HOST, NO_LPI, Lpis
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, bit_of, byte_of
 
 HostIrq: TypeAlias = tuple[ItsDevice, int]
@@ -43,8 +43,10 @@ class Vlpis:
             self.vm = driver.vpes.create_vm(nr_vcpus)
         self._vpts = np.array([vpe.vpt_page for vpe in self.vm.vpes], np.int64) - driver.gic.memory.base
         self._lpis = lpis
-        self._hosts: dict[int, HostIrq] = {}
-        self._slots: dict[HostIrq, int] = {}
+        self.devices: list[ItsDevice] = []
+        """The host's devices that have fed LPIs, as `lpis.rows["host_device"]` numbers them."""
+        self._slots: dict[ItsDevice, NDArray[np.int64]] = {}
+        """The LPI that each event of a device feeds, or NO_LPI."""
 
     def destroy(self) -> None:
         """Give the vPEs and their tables back to the host; nothing may be forwarded any more."""
@@ -57,7 +59,10 @@ class Vlpis:
 
     def slot_of(self, host: HostIrq) -> int | None:
         """The LPI that `host` is forwarded to, as far as KVM knows."""
-        return self._slots.get(host)
+        device, event = host
+        known = device in self._slots and 0 <= event < device.nr_events
+        slot = int(self._slots[device][event]) if known else NO_LPI
+        return None if slot == NO_LPI else slot
 
     def feeds(self, host: HostIrq) -> bool:
         """Whether the GIC injects `host` directly, whatever KVM knows of it."""
@@ -65,24 +70,22 @@ class Vlpis:
         known = 0 <= event < len(device.forwarded)
         return known and device.vm is self.vm and bool(device.forwarded[event])
 
-    def map(self, hosts: Mapping[int, HostIrq]) -> None:
-        """Let events of one host device feed the LPIs, by slot, of `hosts` (Linux `its_map_vlpi`)."""
-        slots, events = np.array(list(hosts)), np.array([event for _, event in hosts.values()])
-        device, _ = next(iter(hosts.values()))
-        rows = self._lpis.rows[slots]
-        properties = LPI_CONFIGURATION.encode(Priority=rows["priority"], Enable=rows["enabled"])[:, 0].astype(np.int64)
-        vcpus = rows["target_vcpu"].astype(np.int64)
+    def map(self, device: ItsDevice, events: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
+        """Let events of a host device feed the LPIs `slots`, int64 [n] (Linux `its_map_vlpi`)."""
+        priorities, enabled, intids, vcpus = (
+            self._lpis.rows[name][slots] for name in ("priority", "enabled", "intid", "target_vcpu")
+        )
+        properties = LPI_CONFIGURATION.encode(Priority=priorities, Enable=enabled)[:, 0].astype(np.int64)
         with host_refusals():
-            self.driver.vlpis.map(device, events, self.vm, vcpus, rows["intid"], properties)
+            self.driver.vlpis.map(device, events, self.vm, vcpus.astype(np.int64), intids, properties)
         self._lpis.set_hw(slots, True)
-        self._hosts.update(hosts)
-        self._slots.update(zip(hosts.values(), hosts, strict=True))
+        self._feed(device, events, slots)
 
     def remap(self, slot: int, host: HostIrq) -> None:
         """Let `host` feed a forwarded LPI, as Linux before 6.15 does; what feeds it now is forgotten, not unmapped."""
-        self._forget(slot)
-        self._hosts[slot] = host
-        self._slots[host] = slot
+        slots = np.array([slot])
+        self._forget(slots)
+        self._feed(host[0], np.array([host[1]]), slots)
         self.move(slot)
 
     def move(self, slot: int) -> None:
@@ -97,19 +100,21 @@ class Vlpis:
 
         Not `ends_hw`: KVM does not take note of it.
         """
-        events = self._events_by_device(slot for slot in slots if slot in self._hosts)
+        which = np.array(slots, np.int64)
+        fed = which[self._lpis.rows["host_device"][which] != NO_HOST]
+        events = self._events_by_device(fed)
         if ends_hw:
-            self._lpis.set_hw(np.array(slots, np.int64), False)
-        for slot in slots:
-            self._forget(slot)
+            self._lpis.set_hw(which, False)
+        self._forget(fed)
         with host_refusals():
             for device, numbers in events:
                 self.driver.vlpis.unmap(device, numbers)
 
     def unmap_by_route(self, slot: int, host: HostIrq) -> None:
         """End the forwarding of `host`, and think that of the LPI, whatever feeds it, ended: Linux before 6.16."""
-        self._lpis.set_hw(np.array([slot], np.int64), False)
-        self._forget(slot)
+        slots = np.array([slot], np.int64)
+        self._lpis.set_hw(slots, False)
+        self._forget(slots)
         if self.feeds(host):
             with host_refusals():
                 self.driver.vlpis.unmap(*host)
@@ -125,14 +130,15 @@ class Vlpis:
         HostStorm if the host has such an interrupt back: INT raises it, and whoever had the guest's LPI made pending
         when it came (an irqfd) has it made pending again.
         """
-        for slot in slots:
-            if pending and slot not in self._hosts:
-                intid = int(self._lpis.rows["intid"][slot])
-                raise HostStorm(
-                    f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
-                )
+        which = np.array(slots, np.int64)
+        own = which[self._lpis.rows["host_device"][which] == NO_HOST]
+        if pending and len(own):
+            intid = int(self._lpis.rows["intid"][own[0]])
+            raise HostStorm(
+                f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
+            )
         with host_refusals():
-            for device, events in self._events_by_device(slots):
+            for device, events in self._events_by_device(which):
                 self.driver.lpis.set_irqchip_state(device, events, pending)
 
     def invall(self, vcpu: int) -> None:
@@ -202,19 +208,31 @@ class Vlpis:
         return self._vpts
 
     def _host(self, slot: int) -> HostIrq:
-        if slot not in self._hosts:
-            raise KvmError("EINVAL", f"LPI {int(self._lpis.rows['intid'][slot])} is not forwarded any more")
-        return self._hosts[slot]
+        row = self._lpis.rows[slot]
+        if row["host_device"] == NO_HOST:
+            raise KvmError("EINVAL", f"LPI {int(row['intid'])} is not forwarded any more")
+        return self.devices[row["host_device"]], int(row["host_event"])
 
-    def _forget(self, slot: int) -> None:
-        """No host interrupt that KVM knows of feeds the LPI."""
-        host = self._hosts.pop(slot, None)
-        if host is not None:
-            del self._slots[host]
+    def _feed(self, device: ItsDevice, events: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
+        """Note which events of a device feed LPIs."""
+        if device not in self._slots:
+            self.devices.append(device)
+            self._slots[device] = np.full(device.nr_events, NO_LPI)
+        self._slots[device][events] = slots
+        self._lpis.rows["host_device"][slots] = self.devices.index(device)
+        self._lpis.rows["host_event"][slots] = events
 
-    def _events_by_device(self, slots: Iterable[int]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
-        events: dict[ItsDevice, list[int]] = {}
-        for slot in slots:
-            device, event = self._host(slot)
-            events.setdefault(device, []).append(event)
-        return [(device, np.array(numbers, np.int64)) for device, numbers in events.items()]
+    def _forget(self, slots: NDArray[np.int64]) -> None:
+        """No host interrupt that KVM knows of feeds the LPIs."""
+        fed = slots[self._lpis.rows["host_device"][slots] != NO_HOST]
+        for device, events in self._events_by_device(fed):
+            self._slots[device][events] = NO_LPI
+        self._lpis.rows["host_device"][fed] = NO_HOST
+
+    def _events_by_device(self, slots: NDArray[np.int64]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
+        """The host interrupts that feed LPIs. KvmError EINVAL as `_host`."""
+        numbers, events = (self._lpis.rows[name][slots] for name in ("host_device", "host_event"))
+        if (numbers == NO_HOST).any():
+            self._host(int(slots[numbers == NO_HOST][0]))
+        found = dict.fromkeys(numbers.tolist())
+        return [(self.devices[number], events[numbers == number].astype(np.int64)) for number in found]

@@ -191,13 +191,14 @@ class Layout:
         """Entries from integer arrays (or scalars, broadcast together), as uint64 [n, words]; errors as `build`."""
         alike = {name: int(value) for name, value in fields.items() if isinstance(value, _SCALARS)}
         columns = {name: np.asarray(values) for name, values in fields.items() if name not in alike}
-        words: list[Any] = list(self.pack_words(**alike))
+        words = self.pack_words(**alike)
+        entries = np.empty((np.broadcast(*columns.values()).size if columns else 1, len(words)), np.uint64)
+        entries[:] = words
         for name, values in columns.items():
             word, mask = self.mask_in_word(name)
-            words[word] = words[word] & ~mask % (1 << 64) | self._stored_in_columns(name, values)
-        entries = np.empty((np.broadcast(*columns.values()).size if columns else 1, len(words)), np.uint64)
-        for word, values in enumerate(words):
-            entries[:, word] = values
+            if words[word] & mask:
+                entries[:, word] &= np.uint64(~mask % (1 << 64))
+            entries[:, word] |= self._stored_in_columns(name, values)
         return entries
 
     def diagram(self) -> str:
@@ -223,10 +224,10 @@ class Layout:
     def _stored_in_columns(self, name: str, values: NDArray[Any]) -> NDArray[np.uint64]:
         """The bits that hold `values` in their word, range-checked."""
         _, shift, mask, scale = self._place(name)
-        stored = values.astype(np.uint64)
-        wrong = stored & ~np.uint64(mask << scale)
-        if np.count_nonzero(wrong):
-            self._refuse(name, int(values[wrong != 0][0]))
+        stored = values.astype(np.uint64, copy=False)
+        wrong = ~(mask << scale) % (1 << 64)
+        if int(np.bitwise_or.reduce(stored, axis=None)) & wrong:
+            self._refuse(name, int(values[stored & np.uint64(wrong) != 0][0]))
         if scale > shift:
             return stored >> np.uint64(scale - shift)
         return stored << np.uint64(shift - scale)

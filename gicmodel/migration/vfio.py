@@ -106,8 +106,9 @@ class VfioDevice:
 
         Without `transfer`, what is pending in software stays there until `Vgic.transfer_pending`.
         """
-        vectors = ((event, (self.its_device, vector)) for vector, event in enumerate(self.events[:count]))
-        return vgic.set_forwarding_many(0, self.guest_device_id, vectors, transfer)
+        events = self.events[:count]
+        vectors = range(len(events))
+        return vgic.set_forwarding_many(0, self.guest_device_id, events, self.its_device, vectors, transfer)
 
     def is_forwarded(self, vgic: Vgic) -> bool:
         """Whether every vector of the device is forwarded."""

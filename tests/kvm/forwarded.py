@@ -27,8 +27,8 @@ class ForwardedGuest(Guest):
             self.mapti(DEVICE, event_id, 8192 + event_id, 2 + event_id % 2)
 
     def forward(self, *events):
-        vectors = [(event_id, (self.host_device, event_id)) for event_id in events or range(EVENTS)]
-        return self.vgic.set_forwarding_many(0, DEVICE, vectors)
+        events = events or range(EVENTS)
+        return self.vgic.set_forwarding_many(0, DEVICE, events, self.host_device, events)
 
     def fire(self, *events):
         """The physical device raises its events."""

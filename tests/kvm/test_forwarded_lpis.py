@@ -143,7 +143,7 @@ def test_from_host_to_host(forwarded):
     destination.enable_its()
     assert destination.mappings() == forwarded.mappings()
     device = host.device(0x7, EVENTS)
-    assert destination.vgic.set_forwarding_many(0, DEVICE, [(event, (device, event)) for event in range(EVENTS)]) == 8
+    assert destination.vgic.set_forwarding_many(0, DEVICE, range(EVENTS), device, range(EVENTS)) == 8
     taken = []
     for vcpu in range(4):
         destination.vgic.load(vcpu, 0)

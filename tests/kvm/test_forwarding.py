@@ -233,8 +233,7 @@ def test_forwarding_twice_changes_nothing(forwarded):
 def test_two_events_of_one_lpi_have_one_host_interrupt(forwarded):
     forwarded.mapd(7, ITTS + 0x1000, bits=3)
     forwarded.mapti(7, 0, 8193, 3)
-    vectors = [(0, (forwarded.host_device, 0)), (0, (forwarded.host_device, 1))]
-    assert forwarded.vgic.set_forwarding_many(0, 7, vectors) == 1
+    assert forwarded.vgic.set_forwarding_many(0, 7, [0, 0], forwarded.host_device, [0, 1]) == 1
     assert forwarded.host_device.forwarded.tolist() == [True] + [False] * 7
     assert not forwarded.vgic.set_forwarding(0, DEVICE, 1, (forwarded.host_device, 1))
 

@@ -23,14 +23,18 @@ ODD = [8193, 8195, 8197, 8199]
 
 
 def vectors(guest, count=EVENTS):
-    return [(event_id, (guest.host_device, event_id)) for event_id in range(count)]
+    return range(count), guest.host_device, range(count)
+
+
+def hosts_of(guest, count=EVENTS):
+    return [(guest.host_device, event_id) for event_id in range(count)]
 
 
 def reset(guest, transfer=True, retrieve=False):
     """VFIO enables one vector more, and for that the others again."""
     for count in range(1, EVENTS + 1):
-        guest.vgic.unset_forwarding_many([host for _, host in vectors(guest, count - 1)], retrieve)
-        guest.vgic.set_forwarding_many(0, DEVICE, vectors(guest, count), transfer)
+        guest.vgic.unset_forwarding_many(hosts_of(guest, count - 1), retrieve)
+        guest.vgic.set_forwarding_many(0, DEVICE, *vectors(guest, count), transfer)
 
 
 def taken(guest):
@@ -51,7 +55,7 @@ def test_without_a_remedy_all_but_the_last_vector_are_lost(pending):
 
 def test_one_set_of_all_vectors_loses_nothing(pending):
     """The cover letter's solution 1, avoid unset_forwarding."""
-    pending.vgic.set_forwarding_many(0, DEVICE, vectors(pending))
+    pending.vgic.set_forwarding_many(0, DEVICE, *vectors(pending))
     assert pending.vgic.forwarding.counts.lost == []
     assert pending.vgic.forwarding.counts.transferred == len(ODD)
     assert taken(pending) == ODD
@@ -79,8 +83,8 @@ def test_retrieving_loses_nothing(pending):
 
 
 def test_what_a_retrieved_vlpi_leaves_is_delivered_by_software(pending):
-    pending.vgic.set_forwarding_many(0, DEVICE, vectors(pending))
-    hosts = [host for _, host in vectors(pending)]
+    pending.vgic.set_forwarding_many(0, DEVICE, *vectors(pending))
+    hosts = hosts_of(pending)
     assert pending.vgic.unset_forwarding_many(hosts, retrieve=True) == EVENTS
     assert pending.vgic.acknowledge_all(3) == ODD
     assert taken(pending) == []
@@ -88,7 +92,7 @@ def test_what_a_retrieved_vlpi_leaves_is_delivered_by_software(pending):
 
 def test_only_what_ends_is_taken_back(pending):
     """Unmapping does not touch the pending state of vLPIs that stay, on the same vPE or another."""
-    pending.vgic.set_forwarding_many(0, DEVICE, vectors(pending))
+    pending.vgic.set_forwarding_many(0, DEVICE, *vectors(pending))
     pending.fire(4)
     assert pending.vgic.unset_forwarding((pending.host_device, 3), retrieve=True)
     assert pending.vgic.acknowledge_all(3) == [8195]
@@ -118,7 +122,7 @@ def test_there_is_nothing_to_refuse_where_nothing_is_forwarded(pending):
 
 
 def test_a_save_takes_what_is_held_back_along(pending):
-    pending.vgic.set_forwarding_many(0, DEVICE, vectors(pending), transfer=False)
+    pending.vgic.set_forwarding_many(0, DEVICE, *vectors(pending), transfer=False)
     pending.vgic.save_pending_tables()
     assert pending.saved_bits() == [0, 1] * 4
     assert taken(pending) == ODD
@@ -126,7 +130,7 @@ def test_a_save_takes_what_is_held_back_along(pending):
 
 def test_an_lpi_that_is_unmapped_meanwhile_is_not_transferred(pending):
     """It is queued, and software delivers it."""
-    pending.vgic.set_forwarding_many(0, DEVICE, vectors(pending), transfer=False)
+    pending.vgic.set_forwarding_many(0, DEVICE, *vectors(pending), transfer=False)
     pending.command("DISCARD", DeviceID=DEVICE, EventID=1)
     pending.mapti(DEVICE, 1, 9000, 3)
     pending.command("INT", DeviceID=DEVICE, EventID=1)
@@ -135,8 +139,8 @@ def test_an_lpi_that_is_unmapped_meanwhile_is_not_transferred(pending):
 
 
 def test_a_vcpu_that_has_run_may_have_taken_its_interrupts(pending):
-    pending.vgic.set_forwarding_many(0, DEVICE, vectors(pending))
+    pending.vgic.set_forwarding_many(0, DEVICE, *vectors(pending))
     assert pending.vlpis(3) == ODD
-    pending.vgic.unset_forwarding_many([host for _, host in vectors(pending)])
+    pending.vgic.unset_forwarding_many(hosts_of(pending))
     assert pending.vgic.forwarding.counts.lost == []
     assert pending.vgic.forwarding.counts.unread == EVENTS

@@ -156,9 +156,9 @@ class OneVm(RuleBasedStateMachine):
 
     @rule(events=event_sets, transfer=st.booleans())
     def set_forwarding(self, events, transfer):
-        vectors = [(event_id, (self.guest.host_device, event_id)) for event_id in sorted(events)]
+        vectors = sorted(events), self.guest.host_device, sorted(events)
         new = (events & self.icid.keys()) - self.forwarded
-        assert self.guest.vgic.set_forwarding_many(0, DEVICE, vectors, transfer) == len(new)
+        assert self.guest.vgic.set_forwarding_many(0, DEVICE, *vectors, transfer) == len(new)
         self.forwarded |= new
 
     @rule(events=event_sets)

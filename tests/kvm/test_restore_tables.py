@@ -18,8 +18,8 @@ def test_restored_state(fresh):
     assert fresh.mappings() == ({(3, 1): (8200, 5), (3, 7): (8300, 5)}, {5: 1})
     assert fresh.its.devices[3].itt_addr == ITTS
     assert fresh.its.devices[3].num_eventid_bits == 4
-    assert fresh.vgic.lpis[8200] == (8200, 1, 1, 0xA0, True, False, False)
-    assert fresh.vgic.lpis[8300] == (8300, 1, 1, 0x40, False, True, False)
+    assert fresh.vgic.lpis[8200][:7] == (8200, 1, 1, 0xA0, True, False, False)
+    assert fresh.vgic.lpis[8300][:7] == (8300, 1, 1, 0x40, False, True, False)
     assert not fresh.pending_bit(1, 8300)
 
 
