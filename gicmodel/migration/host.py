@@ -13,6 +13,7 @@ from gicmodel.driver.port import GicPort
 from gicmodel.hardware import Gic
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.layouts.lpi_tables import SPURIOUS
+from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.memory import GuestMemory
 
 RAM_BASE, RAM_BYTES = 0x8000_0000, 4 << 30
@@ -60,6 +61,8 @@ class Host:
             redistributor_bases=[config.redistributor_frames(cpu) for cpu in range(config.redistributors)],
             relax=self.gic.step,
         )
+        # What Linux' irq-gic-v3.c writes before its ITS driver begins (gic_dist_init). Without vSGIs nASSGIreq is RES0.
+        self.gic.distributor.write(0, GICD_CTLR.pack(EnableGrp0=1, EnableGrp1=1, ARE=1, nASSGIreq=1), 4)
         self.driver.probe()
 
     @property
