@@ -181,21 +181,25 @@ def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes
 
     searched = 0
 
-    def on_turn(wait: float) -> Ending | None:
+    def shown() -> bool:
+        """Whether what is new on the console has what is expected."""
         nonlocal searched
+        begin, searched = max(0, searched - _TAIL), len(console.text)
+        return expect is not None and expect.search(console.text, begin) is not None
+
+    def on_turn(wait: float) -> Ending | None:
         console.flush()
         if octets := console.typed(wait):
             board.uart.receive(octets)
-        if expect is not None and searched < len(console.text):
-            found = expect.search(console.text, max(0, searched - _TAIL))
-            searched = len(console.text)
-            if found:
-                return Ending.EXPECTED
+        if searched < len(console.text) and shown():
+            return Ending.EXPECTED
         return Ending.LEFT if console.left else None
 
     started = time.monotonic()
     with console:
         ending = board.run(timeout, on_turn)
+    if ending is Ending.OFF and shown():
+        ending = Ending.EXPECTED
     return Result.of(board, ending, time.monotonic() - started)
 
 

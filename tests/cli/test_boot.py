@@ -79,6 +79,7 @@ def test_a_failed_command_is_named_and_is_exit_1(flat: Callable[..., str]) -> No
         ([0], ("--timeout", "20"), 1, "PE 0 takes exceptions"),
         (programs.firmware(programs.SYSTEM_RESET), (), 1, "the software asked for a reset"),
         ([*programs.show("ready\n")], ("--expect", "^re.dy$"), 0, "the console showed what was expected"),
+        ([*programs.show("ready\n"), *programs.power_off()], ("--expect", "ready"), 0, "the console showed what was"),
         ([*programs.show("ready\n"), *programs.power_off()], ("--expect", "never"), 1, "the software powered off"),
     ],
 )
