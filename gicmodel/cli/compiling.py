@@ -23,7 +23,7 @@ from gicmodel.config import GicConfig
 from gicmodel.fuzzing.workers import Workers, WorkersLost, local
 from gicmodel.hardware.kernels.state import Machine, new_machine
 from gicmodel.jit import KERNELS, declared_types
-from gicmodel.kernel_cache import cache_directory, can_be_written, mark_whole
+from gicmodel.kernel_cache import can_be_written, mark_whole
 from gicmodel.kvm.lpi import LPI
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Field
@@ -53,18 +53,6 @@ def compile_all(bar: bool) -> bool:
     if kept:
         mark_whole()
     return kept
-
-
-def import_board(bar: bool) -> None:
-    """Import the board, whose hooks are machine code on either engine; say so where they are compiled for it."""
-    if any(cache_directory("board").glob("_on_*")):
-        import_module("gicmodel.board")
-        return
-    if not (bar and sys.stderr.isatty()):
-        click.echo("gicmodel: compiling the board's hooks (first run only, some seconds)", err=True)
-    with Watcher(enabled=bar) as watcher:
-        watcher.progress("compiling the board's hooks, once", 0, None)
-        import_module("gicmodel.board")
 
 
 def compile_one(number: int) -> bool:
