@@ -109,8 +109,8 @@ def load_queue(board: Software, packets: Packets) -> None:
 
 
 def publish(board: Software, packets: Packets) -> None:
-    """One write of GITS_CWRITER, which executes what `load_queue` left."""
-    board.its[0].set("GITS_CWRITER", Offset=len(packets) * COMMAND_BYTES)
+    """One write of GITS_CWRITER, which executes what `load_queue` left: its Offset is where it says, from bit 0 on."""
+    board.its[0].write("GITS_CWRITER", len(packets) * COMMAND_BYTES)
 
 
 def executed(board: Software, packets: Packets) -> None:
