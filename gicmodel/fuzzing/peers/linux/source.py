@@ -48,7 +48,9 @@ FILES = (
 _MOST_BYTES = 64 << 20
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _NEEDED = "arch/arm64/kvm/vgic/vgic-its.c"
-_VERSION = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *=[ \t]*(\S*)$", re.MULTILINE)
+_VERSION = re.compile(
+    r"^((?:VERSION|PATCHLEVEL|SUBLEVEL)(?= *=[ \t]*[0-9]{1,4}$)|EXTRAVERSION) *=[ \t]*(\S*)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class KernelSource:
         """The release that it is of, or will be: "6.12.117", "7.3"."""
         numbers = self.version.partition("-")[0]
         return numbers.removesuffix(".0")
+
+    def is_before(self, version: int, patchlevel: int) -> bool:
+        """Whether it is of an earlier release: 6.1.192 is before (6, 12)."""
+        return tuple(int(each) for each in self.version.split(".")[:2]) < (version, patchlevel)
 
     def text(self, path: str) -> str:
         """A file as text; empty if the kernel has none of that name."""

@@ -36,6 +36,11 @@ def test_the_makefile_says_which_version(numbers, version, release, tmp_path: Pa
     assert (source.version, source.release) == (version, release)
 
 
+@pytest.mark.parametrize(("patchlevel", "earlier"), [(1, True), (11, True), (12, False), (19, False)])
+def test_a_release_is_before_another(patchlevel: int, earlier: bool, tmp_path: Path):
+    assert read_source(tree(tmp_path / "linux", patchlevel, 192, " -rc7")).is_before(6, 12) == earlier
+
+
 def test_of_a_tree_what_is_needed_is_taken(tmp_path: Path):
     source = read_source(tree(tmp_path / "linux"))
     assert set(source.files) == {"Makefile", "arch/arm64/kvm/vgic/vgic-its.c", "include/kvm/arm_vgic.h"}
@@ -85,8 +90,9 @@ def test_what_is_no_source_is_one_line(make, said, tmp_path: Path):
         read_source(tmp_path / "linux")
 
 
-def test_a_makefile_of_something_else(tmp_path: Path):
+@pytest.mark.parametrize("makefile", ["all:\n", MAKEFILE.format("x", 3, "")])
+def test_a_makefile_of_something_else(makefile: str, tmp_path: Path):
     root = tree(tmp_path / "linux")
-    (root / "Makefile").write_text("all:\n")
+    (root / "Makefile").write_text(makefile)
     with pytest.raises(UnusableInput, match="its Makefile is not that of a Linux kernel"):
         assert read_source(root).version

@@ -19,8 +19,8 @@ from gicmodel.layouts.lpi_tables import VSGIS
 KNOWN_BUGS = True
 """Leave out what Linux is known to do wrong on GICv4.0 (docs/found-in-linux.md): that a vPE runs before its VM has
 vLPIs, where that does not map it; that a doorbell is pending while another vPE takes its event of the proxy device;
-that a vPE that waits for its doorbell is moved, as by the end of its CPU; and that an LPI that was a doorbell does not
-arrive where that waits."""
+that a vPE that waits for its doorbell is moved, as by the end of its CPU; that an LPI that was a doorbell does not
+arrive where that waits; and, before 6.12, that a VM whose vPEs have left the first CPU has them mapped there."""
 
 _ANY_TIME = ("affinity", "mask", "add_device", "begin_vm", "invall", "plug")
 _OF_AN_EVENT = ("request", "free", "set_pending", "forward", "unforward", "configure")
@@ -74,17 +74,19 @@ class Vpe:
 
 @dataclass
 class Vm:
-    """A VM, with the configuration bytes of its vLPIs."""
+    """A VM, with the configuration bytes of its vLPIs; `moved`: a vPE of it may be elsewhere than on the first CPU."""
 
     vpes: list[Vpe]
     bytes: dict[int, int] = field(default_factory=dict)
+    moved: bool = False
 
 
 class Expected:
-    """A host as it should be."""
+    """A host as it should be; `maps_anew`: Linux maps vPEs on demand to the first CPU, wherever they are (6.1)."""
 
-    def __init__(self, machine: HostMachine) -> None:
+    def __init__(self, machine: HostMachine, maps_anew: bool = False) -> None:
         self.machine = machine
+        self.maps_anew = maps_anew
         self.v41 = machine.config.v41
         self.boot(0)
 
@@ -181,7 +183,7 @@ class Expected:
         if found.vpe is not None:
             return found.vpe[0] == vm and found.vintid == vintid
         maps_vpes = self._is_lazy and all(other_its != its for other_its, _, _ in self.forwarded_to(vm))
-        if KNOWN_BUGS and maps_vpes and not self._stands_still(vm):
+        if KNOWN_BUGS and maps_vpes and self._maps_elsewhere(vm):
             return False
         others = (each.vpe for each in self.devices[its, device_id] if each.vpe is not None)
         return vintid not in self.vms[vm].bytes and all(other[0] == vm for other in others)
@@ -242,6 +244,8 @@ class Expected:
     def plug(self, result: object, cpu: int) -> None:
         """It may be used."""
         self.online.add(cpu)
+        for vm in self.vms.values():
+            vm.moved |= cpu == min(self.online)
 
     def unplug(self, result: object, cpu: int) -> None:
         """What goes there goes elsewhere; the kernel says where (`moved`)."""
@@ -376,6 +380,7 @@ class Expected:
         vpe = self.vpe((vm, vcpu))
         vpe.cpu, vpe.group0 = cpu, bool(group0)
         vpe.armed = vpe.must_ring = vpe.doubtful = False
+        self.vms[vm].moved |= cpu != min(self.online)
 
     def put(self, pending_last: int, vm: int, vcpu: int, doorbell: int) -> None:
         """The kernel is told whether something is left, if it asks; if nothing is, the next one rings."""
@@ -476,6 +481,10 @@ class Expected:
 
     def _stands_still(self, vm: int) -> bool:
         return all(vpe.cpu is None for vpe in self.vms[vm].vpes)
+
+    def _maps_elsewhere(self, vm: int) -> bool:
+        """Whether vPEs that are mapped on demand may be somewhere else."""
+        return not self._stands_still(vm) or (self.maps_anew and self.vms[vm].moved)
 
     def _interrupt(self, event: tuple[int, ...]) -> Interrupt | None:
         its, device_id, number = event

@@ -36,7 +36,7 @@ class OnHardware(Comparison):
     """Linux on the hardware, and what is expected of both. Steps that make no sense where they stand are left out."""
 
     def __init__(self, machine: HostMachine, source: KernelSource) -> None:
-        self.expected = Expected(machine)
+        self.expected = Expected(machine, maps_anew=source.is_before(6, 12))
         self.linux = LinuxHost(machine, source)
         self.outcomes = Counter()
         self._booted = False
