@@ -38,3 +38,13 @@ def test_code_prints_what_is_shown(code: str, shown: str) -> None:
         needs_program("cc")
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.stdout == shown, run.stderr
+
+
+def test_the_source_that_is_read_is_there() -> None:
+    """Every file that docs/reading.md names is one of the package."""
+    text = (DOCS / "reading.md").read_text()
+    package = ROOT / "gicmodel"
+    files = [f"/{path.relative_to(ROOT)}" for path in (package, *package.rglob("*"))]
+    named = re.findall(r"`([\w/]+(?:\.py|\.h|/))`", text)
+    assert named
+    assert [name for name in named if not any(path.endswith(f"/{name.rstrip('/')}") for path in files)] == []

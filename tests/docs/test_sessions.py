@@ -128,6 +128,13 @@ def test_commands_print_what_is_shown(block: Block, folder: Path) -> None:
         assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_a_board_runs_from_python_as_its_page_has_it(folder: Path) -> None:
+    (code,) = (block.text for block in FENCES if (block.page, block.language) == ("boot.md", "python"))
+    given = "from pathlib import Path\npath = Path('vmlinuz')\n"
+    run = subprocess.run([sys.executable, "-c", given + code], cwd=folder, capture_output=True, text=True, check=False)
+    assert run.stdout == "login:{}\n", run.stderr
+
+
 def test_what_is_not_run_says_why() -> None:
     assert [block for block in BLOCKS if block.needs not in ("", *NEEDS)] == []
     assert {block.needs for block in BLOCKS} == {"", *NEEDS}
