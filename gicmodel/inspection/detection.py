@@ -8,7 +8,7 @@ points into a hole of the dump, between memory that it holds, is not seen to do 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.its import Its
-from gicmodel.inspection.profiles import OPAQUE, PROFILES, Entry, Profile
+from gicmodel.inspection.profiles import OPAQUE, PROFILES, Profile
 from gicmodel.inspection.redistributors import LPI_ID_BITS
 from gicmodel.inspection.table import ItsTable
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -48,9 +48,12 @@ class Detection(NamedTuple):
     evidence: list[str]
 
 
-def detect(dump: Dump, units: Sequence[Its]) -> Detection:
-    """The profile that the tables of the ITSs fit best; `opaque` if none fits."""
-    fits = [_judge(dump, units, profile) for profile in PROFILES.values() if profile is not OPAQUE]
+def detect(dump: Dump, units: Sequence[Its], told: Mapping[int, Sequence[int]]) -> Detection:
+    """The profile that the tables of the ITSs fit best; `opaque` if none fits.
+
+    `told` has, by ITS, where the kernel says that ITTs are: of a device table that the dump lacks in part they speak.
+    """
+    fits = [_judge(dump, units, profile, told) for profile in PROFILES.values() if profile is not OPAQUE]
     evidence = [str(fit) for fit in fits]
     fitting = [fit for fit in fits if not fit.excluded and fit.seen]
     best = max(fitting, key=lambda fit: (fit.sense / fit.seen, fit.sense), default=None)
@@ -60,7 +63,7 @@ def detect(dump: Dump, units: Sequence[Its]) -> Detection:
     return Detection(best.profile, evidence)
 
 
-def _judge(dump: Dump, units: Sequence[Its], profile: Profile) -> Fit:
+def _judge(dump: Dump, units: Sequence[Its], profile: Profile, told: Mapping[int, Sequence[int]]) -> Fit:
     sense = seen = 0
     for its in units:
         excluded = _excluded(its, profile)
@@ -69,6 +72,9 @@ def _judge(dump: Dump, units: Sequence[Its], profile: Profile) -> Fit:
         for found in its.valid_tables.values():
             good, many = _sample(dump, found, profile)
             sense, seen = sense + good, seen + many
+            if found.kind == "device" and found.absent:
+                good, many = _events(dump, profile, np.array(told.get(its.number, ()), np.int64))
+                sense, seen = sense + good, seen + many
     return Fit(profile, sense, seen, "")
 
 
@@ -98,7 +104,7 @@ def _sample(dump: Dump, found: ItsTable, profile: Profile) -> tuple[int, int]:
     places = entry.column(words, _POINTERS[found.kind])
     hidden = sense & dump.in_hole(places)
     sense &= dump.offsets(places) >= 0
-    good, many = _events(dump, profile, entry, words[sense]) if found.kind == "device" else (0, 0)
+    good, many = _events(dump, profile, places[sense]) if found.kind == "device" else (0, 0)
     return int(sense.sum()) + good, int((~hidden).sum()) + many
 
 
@@ -106,12 +112,12 @@ _POINTERS = {"device": "ITT_addr", "vpe": "VPT_addr"}
 """The columns that point to memory."""
 
 
-def _events(dump: Dump, profile: Profile, device: Entry, words: NDArray[np.uint64]) -> tuple[int, int]:
-    """The first events of the devices: how many make sense, and how many there are."""
+def _events(dump: Dump, profile: Profile, itts: NDArray[np.int64]) -> tuple[int, int]:
+    """The first events of the devices whose ITTs are there: how many make sense, and how many there are."""
     event = profile.event
     assert event is not None
     # Two events are the fewest that a device can have, so both are inside every table.
-    addresses = (device.column(words, "ITT_addr")[:, np.newaxis] + np.arange(2) * event.layout.bytes).reshape(-1)
+    addresses = (itts[:, np.newaxis] + np.arange(2) * event.layout.bytes).reshape(-1)
     octets, held = dump.gather(addresses, event.layout.bytes)
     occupied_ones = octets[held & octets.any(axis=1)]
     entries = event.words(occupied_ones)

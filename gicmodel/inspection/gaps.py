@@ -182,7 +182,21 @@ def pending(found: Inspection) -> Gap:
     return vpes(found) or next(_of_pending(found), None)
 
 
+def placeless(found: Inspection, unit: Its) -> NDArray[np.bool_]:
+    """Which collections of an ITS a witness tells to be mapped without the redistributor being known."""
+    rows = unit.collections
+    told = np.ones(rows.size, np.bool_)
+    if unit.maps("collection"):
+        told = unit.lacking(found.dump, "collection", rows["ICID"].astype(np.int64)) != ABSENT
+    return np.asarray(told & (rows["RDbase"] == UNKNOWN))
+
+
 def _of_pending(found: Inspection) -> Iterator[str]:
+    for unit in found.its if found.rdbases.known is None else ():
+        rows = unit.collections
+        elsewhere = (rows["RDbase"] != UNKNOWN) & ~among(rows["RDbase"], found.rdbases.numbers)
+        for icid in rows["ICID"][elsewhere | placeless(found, unit)].tolist():
+            yield f"the redistributor of collection {icid} of {unit.frame} is not known"
     if PENDING_TABLES in found.truncated:
         yield _limited(PENDING_TABLES)
     tables = pending_tables(found.redistributors, found.vpes[:MOST_TABLES])

@@ -97,7 +97,8 @@ def inspect(
         frames.want("GITS0", "BASER0", "devices, events, collections and vPEs cannot be decoded")
     evidence = ["given"]
     if profile is None:
-        profile, evidence = detect(dump, units)
+        devices = kernel.devices if kernel is not None else {}
+        profile, evidence = detect(dump, units, {its: [one.itt for one in told] for its, told in devices.items()})
     architecture = architecture_of(frames)
     redistributors = read_redistributors(frames, architecture)
     rdbases = RDbases(redistributors, frames.value("guest", "vcpus"))

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from tests.inspection.museum import TABLES
 
-IMAGES = sorted(TABLES.glob("*/*.elf.xz"))
+OF_A_REPLAY = "linux-6.1-cover-letter-gicv4.1"
+"""Has the pages that a replay is compared with, and not the tables whole: tests/kvm/test_recorded_cover_letter.py."""
+IMAGES = [image for image in sorted(TABLES.glob("*/*.elf.xz")) if image.parent.name != OF_A_REPLAY]
 
 
 def decode_of(image):

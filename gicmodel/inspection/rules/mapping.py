@@ -207,7 +207,7 @@ def _events(found: Inspection) -> Iterator[Group]:
     )
     for unit in found.its:
         mine = rows[(rows["its"] == unit.number) & ~rows["virtual"]]
-        mapped = unit.collections["ICID"][unit.collections["RDbase"] != UNKNOWN]
+        mapped = unit.collections["ICID"][(unit.collections["RDbase"] != UNKNOWN) | gaps.placeless(found, unit)]
         # One that is listed without a redistributor is known not to be mapped.
         listed = among(mine["ICID"], unit.collections["ICID"])
         sure = listed | ~gaps.unsure(found, unit, "collection", mine["ICID"])

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.images.carve import write_core
-from gicmodel.images.dump import Piece
+from gicmodel.images.dump import Dump, Piece
+from gicmodel.images.segments import Segment
 from gicmodel.inspection import gaps, inspect
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.linux.btf import read_btf
@@ -19,6 +20,7 @@ from gicmodel.inspection.linux.pages import Pages
 from gicmodel.inspection.linux.registers import registers_of
 from gicmodel.inspection.paths import paths_of
 from gicmodel.inspection.rules import find
+from gicmodel.memory import PAGE_BYTES as PAGE
 from tests.inspection.linux import dumps
 from tests.inspection.linux.dumps import changed
 from tests.inspection.linux.test_devices import HEAD, LINEAR, device_at, viewed
@@ -214,3 +216,38 @@ def test_a_vpe_that_its_vm_does_not_have_is_refused():
     vpes = memory.physical(word(dump, at))
     damaged = changed(dump, {vpes: word(dump, vpes) + 8})
     assert "is none of its struct its_vm" in _devices_of(damaged, kernel, btf, "").broken[0]
+
+
+def without(dump, page):
+    """A dump that lacks a page."""
+    kept = []
+    for segment in dump.segments:
+        for first, end in ((segment.address, page), (page + PAGE, segment.end)):
+            first, end = max(first, segment.address), min(end, segment.end)
+            if first < end:
+                kept.append(Segment(first, segment.data[first - segment.address : end - segment.address]))
+    return Dump(kept)
+
+
+@pytest.mark.parametrize("page", [0x4218_0000, 0x429E_0000])
+@pytest.mark.parametrize(("name", "profile"), [("scrambled", "opaque"), ("v3crash", "qemu")])
+def test_without_the_device_table_the_itts_tell_their_format(page, name, profile):
+    """Either level. Two collections alone were taken for QEMU's, and scrambled entries for vLPIs of QEMU's format."""
+    found = inspected(without(dumps.dump(name), page))
+    assert found.profile.name == profile
+    assert certain(found) == TRUTH
+
+
+LOG = 0x41C1_2000
+"""The page of the kernel's log that tells of the second redistributor."""
+
+
+@pytest.mark.parametrize("name", ["scrambled", "v3crash"])
+def test_what_is_pending_on_a_redistributor_of_which_nothing_is_told_is_unknown(name):
+    dump = without(dumps.dump(name), LOG)
+    kernel = find_kernels(dump).choose(None)
+    view = _devices_of(dump, kernel, BTF, "its BTF")
+    found = inspect(dump, registers_of(kernel, view), kernel=view)
+    assert [one.number for one in found.redistributors] == [0]
+    assert gaps.pending(found) == "the redistributor of collection 1 of GITS0 is not known"
+    assert find(found).counts == {}, "a collection is not unmapped because nobody knows where it leads"
