@@ -43,13 +43,14 @@ EVENTS = np.dtype(
             ("INTID", np.uint32),
             ("virtual", np.bool_),
         ),
-        *(("ICID", np.uint16), ("vPEID", np.uint16), ("Doorbell", np.uint32), ("next", np.uint16)),
+        *(("ICID", np.uint16), ("vPEID", np.uint16), ("Doorbell", np.int64), ("next", np.uint16)),
         *(("RDbase", np.int64), ("configuration", np.int16), ("pending", np.int8)),
         *_PLACE,
     ],
     align=True,
 )
-"""RDbase is the target's redistributor, `configuration` the LPI's byte, `pending` 0 or 1; each may be UNKNOWN."""
+"""RDbase is the target's redistributor, `configuration` the LPI's byte, `pending` 0 or 1; they and the Doorbell may be
+UNKNOWN."""
 
 COLLECTIONS = np.dtype([("its", np.int16), ("ICID", np.uint32), ("RDbase", np.int64), *_PLACE])
 """RDbase is UNKNOWN for a collection that is listed without a redistributor."""
@@ -65,7 +66,7 @@ VPES = np.dtype(
         ),
         *(
             ("VCONF_addr", np.int64),
-            ("Default_Doorbell", np.uint32),
+            ("Default_Doorbell", np.int64),
             ("DoorbellArmed", np.bool_),
             ("resident", np.int32),
         ),

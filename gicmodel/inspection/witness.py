@@ -79,7 +79,7 @@ class Witnesses:
     def _said(self, unit: Its) -> Iterator[Witness]:
         """What the kernel tells of an ITS, and what the commands in its queue do."""
         if self._kernel is not None and unit.number in self._kernel.devices:
-            found = of_kernel(self._kernel, unit)
+            found = of_kernel(self._kernel, unit, self._architecture)
             for row in found.targets():
                 row["RDbase"] = self._of_cpu.get(row["RDbase"], UNKNOWN)
             yield found
@@ -197,8 +197,13 @@ def _ordered(rows: NDArray[np.void], identifier: str) -> NDArray[np.void]:
     return rows[np.argsort(rows[identifier], kind="stable")]
 
 
-def of_kernel(view: KernelView, unit: Its) -> Witness:
-    """What the kernel's structures say of an ITS. Linux has one collection a CPU, of the same number."""
+def of_kernel(view: KernelView, unit: Its, architecture: str) -> Witness:
+    """What the kernel's structures say of an ITS. Linux has one collection a CPU, of the same number.
+
+    In GICv4.1 a vPE's doorbell is its default one, and in GICv4.0 its events', if they are enabled (Linux
+    its_build_vmapti_cmd, its_build_vmapp_cmd): of these nothing is told.
+    """
+    of_event, of_vpe = (NO_DOORBELL, UNKNOWN) if architecture == "4.1" else (UNKNOWN, NO_DOORBELL)
     witness = Witness(view.source, set() if unit.number in view.broken else {"device"})
     for device in view.devices[unit.number]:
         bits = max(device.events_most - 1, 1).bit_length()
@@ -211,13 +216,19 @@ def of_kernel(view: KernelView, unit: Its) -> Witness:
             row = {"DeviceID": device.device_id, "EventID": event.event_id, "INTID": event.intid}
             row |= {"ICID": event.cpu, "Doorbell": NO_DOORBELL}
             if event.vpe is not None and event.vintid is not None:
-                row |= {"INTID": event.vintid, "virtual": True, "vPEID": event.vpe.vpe_id, "ICID": 0}
+                row |= {
+                    "INTID": event.vintid,
+                    "virtual": True,
+                    "vPEID": event.vpe.vpe_id,
+                    "ICID": 0,
+                    "Doorbell": of_event,
+                }
             else:
                 witness.collections[event.cpu] = _collection(event.cpu, event.cpu)
             witness.events[device.device_id, event.event_id] = row
     for vpe in view.vpes().values():
         vprop = UNKNOWN if vpe.vprop is None else vpe.vprop
-        witness.vpes[vpe.vpe_id] = _vpe(vpe.vpe_id, vpe.cpu, vpe.vpt, DEFAULT_ID_BITS - 1, vprop)
+        witness.vpes[vpe.vpe_id] = _vpe(vpe.vpe_id, vpe.cpu, vpe.vpt, DEFAULT_ID_BITS - 1, vprop, of_vpe)
     return witness
 
 

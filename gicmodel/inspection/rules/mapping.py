@@ -270,9 +270,8 @@ def _vpes(found: Inspection) -> Iterator[Group]:
 def _doorbells(found: Inspection) -> Iterator[Group]:
     bits = most_id_bits(found.redistributors)
 
-    def wrong(doorbells: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        intids = doorbells.astype(np.int64)
-        return np.asarray((intids != NO_DOORBELL) & ((intids < FIRST_LPI) | (intids >> bits > 0)))
+    def wrong(intids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(~among(intids, (NO_DOORBELL, UNKNOWN)) & ((intids < FIRST_LPI) | (intids >> bits > 0)))
 
     yield Group(
         DOORBELL,

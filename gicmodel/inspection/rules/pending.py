@@ -102,10 +102,15 @@ def _configured(found: Inspection) -> NDArray[np.bool_]:
 
 
 def _unmapped(found: Inspection) -> NDArray[np.bool_]:
-    """A default or individual doorbell needs no event: the redistributor makes it pending itself."""
+    """A default or individual doorbell needs no event: the redistributor makes it pending itself.
+
+    Where a doorbell is not known any INTID may be it.
+    """
     rows = found.pending
     doorbells = np.concatenate([found.events["Doorbell"], found.vpes["Default_Doorbell"]])
-    return np.asarray((rows["events"] == 0) & (rows["virtual"] | ~among(rows["INTID"], doorbells)))
+    return np.asarray(
+        (rows["events"] == 0) & (rows["virtual"] | ~(among(rows["INTID"], doorbells) | (UNKNOWN in doorbells)))
+    )
 
 
 def _outside(found: Inspection) -> Iterator[Group]:

@@ -251,3 +251,15 @@ def test_what_is_pending_on_a_redistributor_of_which_nothing_is_told_is_unknown(
     assert [one.number for one in found.redistributors] == [0]
     assert gaps.pending(found) == "the redistributor of collection 1 of GITS0 is not known"
     assert find(found).counts == {}, "a collection is not unmapped because nobody knows where it leads"
+
+
+def test_the_doorbell_of_an_event_that_the_kernel_alone_tells_is_unknown():
+    """It was said to be 1023, none: the ITT, which the dump lacks, has the vPE's."""
+    dump = without(dumps.dump("v4run"), 0x4344_A000)
+    kernel = find_kernels(dump).choose(None)
+    view = view_of(dump, find_kernels(dump), kernel)
+    found = inspect(dump, registers_of(kernel, view), kernel=view)
+    virtual = found.events["virtual"]
+    assert found.events["Doorbell"][virtual].tolist() == [UNKNOWN] * 3
+    assert set(found.events["Doorbell"][~virtual].tolist()) == {1023}
+    assert find(found).counts == {"itt-absent": 1}
