@@ -247,8 +247,9 @@ class Board:
             cpu.is_waiting = True
             cpu.stop()
             return 0
-        cpu.is_on = answer is not psci.Power.PE_OFF
         self.ending = {psci.Power.OFF: Ending.OFF, psci.Power.RESET: Ending.RESET}.get(answer)
+        for one in self.cpus if self.ending else [cpu]:
+            one.is_on = False
         cpu.stop()
         return None
 

@@ -139,6 +139,15 @@ def test_a_board_goes_on_as_it_was(tmp_path: Path) -> None:
     assert (resumed.instructions, resumed.now) == (whole.board.instructions, whole.board.now)
 
 
+def test_a_board_that_was_powered_off_stays_off(tmp_path: Path) -> None:
+    booted = Booted(*programs.power_off(), *programs.show("a"))
+    booted.run()
+    save_board(booted.board, tmp_path / "board.npz")
+    shown = bytearray()
+    assert load_board(tmp_path / "board.npz", shown.append).run(SECONDS) is Ending.STUCK
+    assert not shown
+
+
 def test_a_snapshot_of_a_gic_alone_is_no_board(tmp_path: Path) -> None:
     save_snapshot(Booted().board.gic, tmp_path / "gic.npz")
     with pytest.raises(UnusableInput, match="there are no processors in it"):

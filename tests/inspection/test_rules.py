@@ -309,6 +309,15 @@ def test_errors_come_first_and_rules_are_cited():
     assert all(rule.source and rule.text.endswith(".") for rule in RULES.values())
 
 
+def test_a_redistributor_that_was_not_set_up_breaks_nothing():
+    def change(machine):
+        for frame in ("GICR0", "GICR1"):
+            machine.set(frame, "CTLR", GICR_CTLR, EnableLPIs=0)
+        machine.set("GICR1", "PROPBASER", GICR_PROPBASER, IDbits=0)
+
+    assert not {"idbits-too-small", "propbaser-differs"} & changed(HOST, change).counts.keys()
+
+
 def test_of_a_rule_broken_often_the_first_ones_are_told_and_all_are_counted():
     found = changed(HOST, lambda m: [m.pend(VPT0, intid) for intid in range(9000, 9500)])
     assert found.counts["pending-unmapped"] == 500

@@ -201,7 +201,8 @@ def _misaligned(found: Inspection) -> Group:
 
 
 def _redistributors(found: Inspection) -> Iterator[Group]:
-    having = [one for one in found.redistributors if one.declared_id_bits is not None]
+    # Without EnableLPIs the registers need not be set up yet.
+    having = [one for one in found.redistributors if one.declared_id_bits is not None and one.enabled is not False]
     small = [one for one in having if one.id_bits < LEAST_ID_BITS]
     yield Group(
         NO_LPIS,
