@@ -35,6 +35,8 @@ _ALIGNMENT = 8
 """Of all that kmalloc() gives."""
 _ITT_ALIGNMENT = 1 << 8
 _VPT_ALIGNMENT = 1 << 16
+_RDBASE_UNIT = 1 << 16
+"""Commands have an address of a redistributor, and its number in its place, without the low bits (IHI0069 RDbase)."""
 
 
 class KernelVpe(NamedTuple):
@@ -90,7 +92,7 @@ class KernelDevice:
 
 @dataclass
 class KernelView:
-    """What a kernel's structures say, by ITS: its devices, and where following them broke off, if it did.
+    """What a kernel's structures say, by ITS: its devices, the RDbase of its collections, and where it broke off.
 
     With debug information (`debugged`) more is told: how Linux handles each LPI, what KVM has of each `struct its_vm`
     and of guests' events, and the tables of the redistributors. `absent` says what of that the dump lacks, `unread`
@@ -107,6 +109,7 @@ class KernelView:
     absent: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     debugged: bool = False
+    targets: dict[int, dict[int, int]] = field(default_factory=dict)
 
     def events(self, its: int) -> dict[tuple[int, int], KernelEvent]:
         """The events of an ITS by DeviceID and EventID."""
@@ -154,6 +157,7 @@ def _devices_of(dump: Dump, kernel: FoundKernel, structures: Structures, source:
             devices.extend(read_devices(Kernel(dump, node, kernel.note, structures)))
         except Unreadable as problem:
             view.broken[number] = str(problem)
+        view.targets[number] = dict(read_targets(Kernel(dump, node, kernel.note, structures)))
         _doubt_twins(devices)
     _doubt_shared([device for devices in view.devices.values() for device in devices])
     return view
@@ -201,6 +205,27 @@ def read_devices(kernel: Kernel) -> Iterator[KernelDevice]:
         if kernel.memory.number(address + device.offsets["its"]) != start:
             raise Unreadable(f"struct its_device at {address:#x} is of another its_node")
         yield _device(kernel, device, address)
+
+
+def read_targets(kernel: Kernel) -> Iterator[tuple[int, int]]:
+    """(ICID, RDbase) of each `struct its_collection` of the kernel's ITS that can be read, up to one of no CPU.
+
+    Their number stands elsewhere (`nr_cpu_ids`); each has its own as `col_id`, and `target_address` is all ones until
+    its CPU is up (its_alloc_collections, its_cpu_init_collection).
+    """
+    try:
+        node = kernel.structure("its_node", "cmd_base", "collections")
+        layout = kernel.structure("its_collection", "target_address", "col_id")
+        start = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"]
+        first = kernel.memory.number(start + node.offsets["collections"])
+        for icid in range(_MOST_CPUS):
+            at = {name: first + icid * layout.size + offset for name, offset in layout.offsets.items()}
+            target = kernel.memory.number(at["target_address"])
+            if kernel.memory.number(at["col_id"], 2) != icid or target >> ADDRESS_BITS or target % _RDBASE_UNIT:
+                return
+            yield icid, target // _RDBASE_UNIT
+    except Unreadable:
+        return
 
 
 def _device(kernel: Kernel, device: Structure, address: int) -> KernelDevice:

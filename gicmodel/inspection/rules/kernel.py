@@ -10,16 +10,18 @@ import numpy as np
 
 from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import gaps
+from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its, Subject
 from gicmodel.inspection.linux.devices import KernelEvent, KernelView
 from gicmodel.inspection.rules.mapping import event_name
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.witness import of_queue
 
 DIFFERS = Rule(
     "kernel-differs",
     "warning",
-    "The ITS has an event as its driver has it; else a command was lost or not executed yet, or memory is damaged.",
+    "The ITS has what its driver has mapped; else a command was lost or not executed yet, or memory is damaged.",
     "Linux irq-gic-v3-its.c its_irq_domain_activate, its_vlpi_map, its_set_affinity",
 )
 BROKEN = Rule(
@@ -50,6 +52,8 @@ def check(found: Inspection) -> Iterator[Group]:
         if unit.number in view.devices and unit.maps("device"):
             rows = list(_differences(found, view, unit))
             yield Group(DIFFERS, rows, lambda row: row["text"])
+        if unit.maps("collection"):
+            yield Group(DIFFERS, [*_collections(found, view, unit)], lambda row: row["text"])
 
 
 def _doubts(found: Inspection, unit: Its) -> Iterator[Row]:
@@ -59,6 +63,39 @@ def _doubts(found: Inspection, unit: Its) -> Iterator[Row]:
     for subject, text in doubts.items():
         if subject.event is None or doubts.get(Subject(subject.device)) != text:
             yield place(ABSENT, ABSENT, text=": ".join(filter(None, (unit.frame, str(subject), text))))
+
+
+def _collections(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row]:
+    known = unit.collections[unit.collections["RDbase"] != UNKNOWN]
+    tables = dict(zip(known["ICID"].tolist(), known["RDbase"].tolist(), strict=True))
+    targets = _odd_one(found, tables) | _targets(found, view, unit)
+    for row in known:
+        icid, number = int(row["ICID"]), int(row["RDbase"])
+        if targets.get(icid, UNKNOWN) not in (number, UNKNOWN):
+            text = f"collection {icid}: the tables have it at redistributor {number}, the kernel at {targets[icid]}"
+            yield place(int(row["address"]), int(row["offset"]), text=text)
+
+
+def _targets(found: Inspection, view: KernelView, unit: Its) -> dict[int, int]:
+    """Where collections are by the driver's structures, or by its commands (MAPC) that still stand in the queue."""
+    told: dict[int, int] = {}
+    for queue in found.queues:
+        if queue.its == unit.number and found.dump.held(queue.address, queue.size):
+            collections = of_queue(found.dump, queue, found.architecture).collections
+            told |= {icid: int(row["RDbase"]) for icid, row in collections.items()}
+    told |= view.targets.get(unit.number, {})
+    return {icid: found.rdbases.number(rdbase, unit.pta) for icid, rdbase in told.items()}
+
+
+def _odd_one(found: Inspection, tables: dict[int, int]) -> dict[int, int]:
+    """Where a collection should be that alone is at no redistributor of a CPU, all others being at that of their own.
+
+    Linux has one collection a CPU, of the same number; a CPU may be anywhere, so that of two nothing is said.
+    """
+    of_cpu = {one.number: one.processor_number for one in found.redistributors}
+    odd = [icid for icid, number in tables.items() if of_cpu.get(icid, number) != number]
+    alone = len(odd) == 1 < len(tables) and tables[odd[0]] not in found.rdbases.numbers
+    return {odd[0]: of_cpu[odd[0]]} if alone else {}
 
 
 def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row]:

@@ -159,6 +159,28 @@ def test_a_format_that_is_known_tells_which_device_has_an_lpi():
     assert (counts["mapping-doubtful"], counts["kernel-differs"]) == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "address", "value", "text"),
+    [
+        (name, 0x4219_0008, 0x10003, "collection 1: the tables have it at redistributor 32769, the kernel at 1")
+        for name in ("v3crash", "v4run")
+    ],
+)
+def test_a_damaged_entry_differs_from_the_kernels_structures(name, address, value, text):
+    registers, view = viewed(damaged := changed(dumps.dump(name), {address: value}))
+    found = find(inspect(damaged, registers, kernel=view))
+    assert text in [one.sentence for one in found.told if one.rule.identifier == "kernel-differs"]
+
+
+@pytest.mark.parametrize(("target", "differs"), [(0x1_0000, True), (1 << 63, False), (0, False)])
+def test_collections_are_where_the_drivers_structures_have_them(target, differs):
+    """The dumps lack `struct its_collection`: here it stands, with that of CPU 0 at another redistributor."""
+    collections = np.array([target, 0, 0x1_0000, 1, -1 & (1 << 64) - 1, 0], np.uint64).view(np.uint8)
+    dump = Dump([*dumps.dump("v3crash").segments, Segment(0x4215_9900, collections)])
+    registers, view = viewed(dump)
+    assert ("kernel-differs" in find(inspect(dump, registers, kernel=view)).counts) == differs
+
+
 MAPS = [slot for slot in range(0, 0x720, 0x20) if word(DUMP, QUEUE + slot) & 0xFF in (0x8, 0xA)]
 """MAPD and MAPTI."""
 
