@@ -25,6 +25,7 @@ from gicmodel.inspection.table import ItsTable
 if TYPE_CHECKING:
     from gicmodel.inspection.inspection import Inspection
     from gicmodel.inspection.its import Its
+    from gicmodel.inspection.linux.devices import KernelVpe
 
 Gap = str | None
 
@@ -148,6 +149,13 @@ def vpe(found: Inspection, vpe_id: int) -> Gap:
     return _of_vpes(found, lambda unit: entry(found, unit, "vpe", vpe_id), of_own)
 
 
+def lost_vpes(found: Inspection) -> list[KernelVpe]:
+    """The vPEs that the kernel forwards events to, and that no table has."""
+    known = {} if found.kernel is None else found.kernel.vpes()
+    mapped = found.vpes["vPEID"].tolist()
+    return [one for number, one in known.items() if number not in mapped and vpe(found, number) is None]
+
+
 def unsure_vpes(found: Inspection, ids: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Of which vPEs ([n]) that were not seen to be mapped there is a gap."""
     if not (_with_vpes(found) or found.vpe_tables):
@@ -192,6 +200,8 @@ def placeless(found: Inspection, unit: Its) -> NDArray[np.bool_]:
 
 
 def _of_pending(found: Inspection) -> Iterator[str]:
+    for lost in lost_vpes(found):
+        yield f"the kernel has {lost} mapped, with its pending table at {lost.vpt:#x}, and the tables have not"
     for unit in found.its if found.rdbases.known is None else ():
         rows = unit.collections
         elsewhere = (rows["RDbase"] != UNKNOWN) & ~among(rows["RDbase"], found.rdbases.numbers)

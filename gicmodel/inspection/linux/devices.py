@@ -43,7 +43,7 @@ class KernelVpe(NamedTuple):
     """A vPE: `vpt` and `vprop` are the physical addresses of its VPT and its VM's vLPI configuration table.
 
     `cpu` is the CPU whose redistributor it is mapped to; `vprop` is None where that cannot be read. `its_vm` is
-    where its VM's structure lies, 0 if that is not known.
+    where its VM's structure lies, 0 if that is not known; `doorbell` the LPI that wakes it, None if that is not known.
     """
 
     vpe_id: int
@@ -52,6 +52,7 @@ class KernelVpe(NamedTuple):
     cpu: int
     resident: bool
     its_vm: int = 0
+    doorbell: int | None = None
 
     def __str__(self) -> str:
         return f"vPE {self.vpe_id} ({'resident, ' if self.resident else 'not resident, '}cpu {self.cpu})"
@@ -286,7 +287,7 @@ def _forwarded(kernel: Kernel, maps: int, count: int) -> dict[int, tuple[int, Ke
 
 def read_vpe(kernel: Kernel, address: int) -> KernelVpe:
     """A `struct its_vpe`."""
-    layout = kernel.structure("its_vpe", "vpt_page", "its_vm", "vpe_id", "col_idx", "resident")
+    layout = kernel.structure("its_vpe", "vpt_page", "its_vm", "vpe_id", "col_idx", "resident", "vpe_db_lpi")
     at = {name: address + offset for name, offset in layout.offsets.items()}
     vpt = kernel.memory.page_address(kernel.memory.number(at["vpt_page"]))
     cpu, resident = kernel.memory.number(at["col_idx"], 2), kernel.memory.number(at["resident"], 1)
@@ -295,7 +296,7 @@ def read_vpe(kernel: Kernel, address: int) -> KernelVpe:
     vpe_id, vm = kernel.memory.number(at["vpe_id"], 2), kernel.memory.number(at["its_vm"])
     if address not in _vpes_of(kernel, vm, address):
         raise Unreadable(f"struct its_vpe at {address:#x} is none of its struct its_vm at {vm:#x}")
-    return KernelVpe(vpe_id, vpt, _vprop(kernel, vm), cpu, bool(resident), vm)
+    return KernelVpe(vpe_id, vpt, _vprop(kernel, vm), cpu, bool(resident), vm, kernel.memory.number(at["vpe_db_lpi"]))
 
 
 def _vpes_of(kernel: Kernel, vm: int, claimed: int) -> list[int]:

@@ -17,6 +17,7 @@ from gicmodel.inspection.linux.devices import KernelEvent, KernelView
 from gicmodel.inspection.rules.mapping import event_name
 from gicmodel.inspection.rules.rule import Group, Row, Rule, place
 from gicmodel.inspection.witness import of_queue
+from gicmodel.layouts.its_tables import NO_DOORBELL
 
 DIFFERS = Rule(
     "kernel-differs",
@@ -54,6 +55,11 @@ def check(found: Inspection) -> Iterator[Group]:
             yield Group(DIFFERS, rows, lambda row: row["text"])
         if unit.maps("collection"):
             yield Group(DIFFERS, [*_collections(found, view, unit)], lambda row: row["text"])
+    yield Group(DIFFERS, [place(ABSENT, ABSENT, text=str(vpe)) for vpe in gaps.lost_vpes(found)], _lost)
+
+
+def _lost(row: Row) -> str:
+    return f"the kernel has {row['text']} mapped, the tables have not"
 
 
 def _doubts(found: Inspection, unit: Its) -> Iterator[Row]:
@@ -128,4 +134,8 @@ def _difference(event: KernelEvent | None, row: np.void | dict[str, Any]) -> str
         same = not virtual and (event.intid, event.cpu) == (intid, int(row["ICID"]))
     else:
         same = virtual and (event.vintid, event.vpe.vpe_id) == (intid, int(row["vPEID"]))
+        # its_build_vmapti_cmd() gives an event its vPE's doorbell or none.
+        doorbell = event.vpe.doorbell
+        if same and doorbell is not None and int(row["Doorbell"]) not in (doorbell, NO_DOORBELL, UNKNOWN):
+            return f"the tables have Doorbell {row['Doorbell']}, the kernel {doorbell}"
     return "" if same else f"the tables have {tables}, the kernel {event}"

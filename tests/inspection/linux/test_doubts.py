@@ -164,12 +164,27 @@ def test_a_format_that_is_known_tells_which_device_has_an_lpi():
     [
         (name, 0x4219_0008, 0x10003, "collection 1: the tables have it at redistributor 32769, the kernel at 1")
         for name in ("v3crash", "v4run")
+    ]
+    + [
+        (
+            "v4run",
+            0x4344_A210,
+            0x2002_0000_0000,
+            "device 0x10 event 1: the tables have Doorbell 8194, the kernel 8192",
+        ),
+        ("v4run", 0x4367_0008, 0, "the kernel has vPE 1 (resident, cpu 1) mapped, the tables have not"),
     ],
 )
 def test_a_damaged_entry_differs_from_the_kernels_structures(name, address, value, text):
     registers, view = viewed(damaged := changed(dumps.dump(name), {address: value}))
     found = find(inspect(damaged, registers, kernel=view))
     assert text in [one.sentence for one in found.told if one.rule.identifier == "kernel-differs"]
+
+
+def test_what_is_pending_for_a_lost_vpe_is_not_known():
+    registers, view = viewed(damaged := changed(dumps.dump("v4run"), {0x4367_0008: 0}))
+    assert "vPE 1" in gaps.pending(inspect(damaged, registers, kernel=view))
+    assert gaps.pending(inspect(dumps.dump("v4run"), registers, kernel=view)) is None
 
 
 @pytest.mark.parametrize(("target", "differs"), [(0x1_0000, True), (1 << 63, False), (0, False)])
