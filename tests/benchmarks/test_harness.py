@@ -159,13 +159,14 @@ linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="L
 
 @linux
 def test_a_peak_is_of_its_own_row_and_what_was_freed_is_in_it():
+    # Each more than 32 MiB: less may come from what the heap still holds (mallopt(3), M_MMAP_THRESHOLD).
     first = PeakMemory()
-    np.ones(100 << 20, np.uint8)
+    np.ones(200 << 20, np.uint8)
     second = PeakMemory()
-    np.ones(10 << 20, np.uint8)
+    np.ones(50 << 20, np.uint8)
     before, after = second.octets(), PeakMemory().octets()
-    assert after + (9 << 20) < before < after + (60 << 20)
-    assert first.octets() == second.octets(), "it has begun anew"
+    assert after + (45 << 20) < before < after + (100 << 20)
+    assert abs(first.octets() - second.octets()) < 1 << 20, "it has begun anew"
 
 
 @linux
