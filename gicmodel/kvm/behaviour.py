@@ -122,7 +122,8 @@ class KvmBehaviour:
 
     freed_ite_ends_hw: bool = _since("6.16")
     """fc4dafe87b93: with its event an LPI that is queued ends to be forwarded. Before, only the GIC was told; KVM went
-    on to make it pending through a host interrupt that was the host's own again: `HostStorm`."""
+    on to make it pending through its host interrupt: `HostStorm` if that was the host's own again, and if it fed
+    another LPI by then, that one was pending."""
 
     asks_cpu_interface_for_vsgis: bool = _since("6.17", until="5.13")
     """82221a4e66f0: userspace's GICD_CTLR.nASSGIreq is 0 on a GICv4.1 host whose CPU interfaces have no vSGIs. From

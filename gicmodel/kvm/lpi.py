@@ -43,7 +43,7 @@ class Lpi(NamedTuple):
     pending_latch: bool
     hw: bool
     host_device: int
-    """Which of `Vlpis.devices` feeds it, or NO_HOST, and with which event."""
+    """With `hw`, which of `Vlpis.devices` KVM takes to feed it, and with which event; NO_HOST if none ever did."""
     host_event: int
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.driver import DriverError, GicDriver, ItsDevice, ItsVpe
 from gicmodel.kvm.errors import HostStorm, KvmError
-from gicmodel.kvm.lpi import NO_HOST, NO_LPI, Lpis
+from gicmodel.kvm.lpi import NO_LPI, Lpis
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, bit_of, byte_of
 
 HostIrq: TypeAlias = tuple[ItsDevice, int]
@@ -29,9 +29,10 @@ def host_refusals() -> Iterator[None]:
 class Vlpis:
     """The vPEs of a VM, one a vCPU, and its forwarded LPIs, on a GICv4 host.
 
-    `lpis.rows["hw"]` says of an LPI that its pending state is in the physical GIC; here is which host interrupt feeds
-    it, if one does: before 6.16 KVM may be wrong. KvmError from any method is the host driver's refusal. `ptz` is
-    whether VMAPP calls each VPT empty, as Linux did before 5.13.
+    `lpis.rows["hw"]` says of an LPI that KVM takes its pending state to be in the physical GIC; then its row names its
+    host interrupt. Before 6.16 KVM may be wrong: that interrupt may be the host's again, or feed another LPI, as the
+    host driver alone knows. KvmError from any method is the host driver's refusal. `ptz` is whether VMAPP calls each
+    VPT empty, as Linux did before 5.13.
     """
 
     def __init__(self, driver: GicDriver, nr_vcpus: int, lpis: Lpis, ptz: bool) -> None:
@@ -82,33 +83,32 @@ class Vlpis:
         self._feed(device, events, slots)
 
     def remap(self, slot: int, host: HostIrq) -> None:
-        """Let `host` feed a forwarded LPI, as Linux before 6.15 does; what feeds it now is forgotten, not unmapped."""
+        """Let `host` feed a forwarded LPI, as Linux before 6.12 does; what feeds it now is forgotten, not unmapped."""
         slots = np.array([slot])
+        self._map_to_target(slot, host, int(self._lpis.rows[slot]["intid"]))
         self._forget(slots)
         self._feed(host[0], np.array([host[1]]), slots)
-        self.move(slot)
 
     def move(self, slot: int) -> None:
-        """Follow the LPI to the vPE of its new target, with its pending state (VMOVI)."""
-        host, row = self._host(slot), self._lpis.rows[slot]
-        properties = LPI_CONFIGURATION.pack(Priority=int(row["priority"]), Enable=int(row["enabled"]))
+        """Let what the LPI's host interrupt feeds follow to the vPE of the LPI's new target, pending or not (VMOVI)."""
+        device, event = self._host(slot)
         with host_refusals():
-            self.driver.vlpis.map(*host, self.vm, int(row["target_vcpu"]), int(row["intid"]), properties)
+            device.check_forwarded(event)
+        self._map_to_target(slot, (device, event), int(device.vintid[event]))
 
     def unmap(self, slots: Sequence[int], ends_hw: bool = True) -> None:
         """End the forwarding of LPIs; pending bits in the VPTs are lost with it (DISCARD; Linux `its_unmap_vlpi`).
 
-        Not `ends_hw`: KVM does not take note of it.
+        Of a host interrupt that is the host's again Linux only warns. Not `ends_hw`: KVM does not take note of it.
         """
         which = np.array(slots, np.int64)
-        fed = which[self._lpis.rows["host_device"][which] != NO_HOST]
-        events = self._events_by_device(fed)
         if ends_hw:
             self._lpis.set_hw(which, False)
-        self._forget(fed)
+        self._forget(which)
         with host_refusals():
-            for device, numbers in events:
-                self.driver.vlpis.unmap(device, numbers)
+            for device, events in self._events_by_device(which):
+                if forwarded := list(dict.fromkeys(events[device.forwarded[events]].tolist())):
+                    self.driver.vlpis.unmap(device, np.array(forwarded, np.int64))
 
     def unmap_by_route(self, slot: int, host: HostIrq) -> None:
         """End the forwarding of `host`, and think that of the LPI, whatever feeds it, ended: Linux before 6.16."""
@@ -127,18 +127,14 @@ class Vlpis:
     def set_pending(self, slots: Sequence[int], pending: bool) -> None:
         """Set or clear vLPIs' pending state through their host interrupts' events (INT, CLEAR).
 
-        HostStorm if the host has such an interrupt back: INT raises it, and whoever had the guest's LPI made pending
-        when it came (an irqfd) has it made pending again.
+        One that feeds another LPI by now makes that one pending. HostStorm if the host has one back: INT raises it, and
+        whoever had the guest's LPI made pending when it came (an irqfd) has it made pending again.
         """
-        which = np.array(slots, np.int64)
-        own = which[self._lpis.rows["host_device"][which] == NO_HOST]
-        if pending and len(own):
-            intid = int(self._lpis.rows["intid"][own[0]])
-            raise HostStorm(
-                f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it"
-            )
+        hosts = self._events_by_device(np.array(slots, np.int64))
+        if pending and not all(device.forwarded[events].all() for device, events in hosts):
+            raise self._storm(slots)
         with host_refusals():
-            for device, events in self._events_by_device(which):
+            for device, events in hosts:
                 self.driver.lpis.set_irqchip_state(device, events, pending)
 
     def invall(self, vcpu: int) -> None:
@@ -208,10 +204,23 @@ class Vlpis:
         return self._vpts
 
     def _host(self, slot: int) -> HostIrq:
+        """The host interrupt that KVM takes for the LPI's (Linux `vgic_irq.host_irq`)."""
         row = self._lpis.rows[slot]
-        if row["host_device"] == NO_HOST:
-            raise KvmError("EINVAL", f"LPI {int(row['intid'])} is not forwarded any more")
         return self.devices[row["host_device"]], int(row["host_event"])
+
+    def _map_to_target(self, slot: int, host: HostIrq, vintid: int) -> None:
+        """Let `host` feed the vLPI `vintid` of the vPE that the LPI targets, or move it there."""
+        row = self._lpis.rows[slot]
+        properties = LPI_CONFIGURATION.pack(Priority=int(row["priority"]), Enable=int(row["enabled"]))
+        with host_refusals():
+            self.driver.vlpis.map(*host, self.vm, int(row["target_vcpu"]), vintid, properties)
+
+    def _storm(self, slots: Sequence[int]) -> HostStorm:
+        """That of the first of the LPIs whose host interrupt is the host's again."""
+        hosts = map(self._host, slots)
+        slot = next(slot for slot, (device, event) in zip(slots, hosts, strict=True) if not device.forwarded[event])
+        intid = int(self._lpis.rows["intid"][slot])
+        return HostStorm(f"LPI {intid} is not forwarded any more: its INT raises the host interrupt that asks for it")
 
     def _feed(self, device: ItsDevice, events: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
         """Note which events of a device feed LPIs."""
@@ -224,15 +233,11 @@ class Vlpis:
 
     def _forget(self, slots: NDArray[np.int64]) -> None:
         """No host interrupt that KVM knows of feeds the LPIs."""
-        fed = slots[self._lpis.rows["host_device"][slots] != NO_HOST]
-        for device, events in self._events_by_device(fed):
+        for device, events in self._events_by_device(slots):
             self._slots[device][events] = NO_LPI
-        self._lpis.rows["host_device"][fed] = NO_HOST
 
     def _events_by_device(self, slots: NDArray[np.int64]) -> list[tuple[ItsDevice, NDArray[np.int64]]]:
-        """The host interrupts that feed LPIs. KvmError EINVAL as `_host`."""
+        """The LPIs' host interrupts, as `_host`."""
         numbers, events = (self._lpis.rows[name][slots] for name in ("host_device", "host_event"))
-        if (numbers == NO_HOST).any():
-            self._host(int(slots[numbers == NO_HOST][0]))
         found = dict.fromkeys(numbers.tolist())
         return [(self.devices[number], events[numbers == number].astype(np.int64)) for number in found]

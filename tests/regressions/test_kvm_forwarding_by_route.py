@@ -113,7 +113,58 @@ def test_since_6_16_kvm_knows(behaviour):
     assert guest.vgic.acknowledge_all(3) == [8193]
 
 
-@pytest.mark.parametrize(("mnemonic", "operands"), [("DISCARD", {}), ("INV", {}), ("MOVI", {"ICID": 2}), ("CLEAR", {})])
+@pytest.mark.parametrize(
+    ("commands", "vcpu", "taken"),
+    [
+        ([("INT", {})], 3, [8195]),
+        ([("INT", {}), ("CLEAR", {})], 3, []),
+        ([("INT", {}), ("MOVI", {"ICID": 2})], 2, [8195]),
+        ([("INT", {}), ("DISCARD", {})], 3, []),
+    ],
+    ids=["INT", "CLEAR", "MOVI", "DISCARD"],
+)
+def test_a_host_interrupt_that_feeds_another_lpi_by_now(commands, vcpu, taken):
+    """KVM takes host event 1 for that of LPI 8193, too: its calls name it, and reach what the host driver knows."""
+    guest = queued_and_unmapped(OLD)
+    guest.vgic.set_forwarding(0, DEVICE, 3, (guest.host_device, 1))
+    for mnemonic, operands in commands:
+        guest.command(mnemonic, DeviceID=DEVICE, EventID=1, **operands)
+    assert forwarded_events(guest) == ([] if commands[-1][0] == "DISCARD" else [1])
+    assert guest.vlpis(vcpu) == taken
+
+
+def ended_by_another():
+    """Host event 2 ends, whose route leads to the LPI that event 1 feeds: KVM thinks that LPI 8194 is fed still."""
+    guest = ForwardedGuest(Host(), OLD)
+    guest.forward(1, 2)
+    guest.vgic.route_changed((guest.host_device, 2), (0, DEVICE, 1))
+    guest.vgic.unset_forwarding((guest.host_device, 2))
+    assert (guest.vgic.lpis[8193].hw, guest.vgic.lpis[8194].hw) == (False, True)
+    return guest
+
+
+def test_the_route_of_another_ends_it():
+    guest = ended_by_another()
+    with pytest.raises(HostStorm, match="LPI 8194 is not forwarded any more"):
+        guest.command("INT", DeviceID=DEVICE, EventID=2)
+
+
+@pytest.mark.parametrize(("mnemonic", "operands"), [("DISCARD", {}), ("MOVI", {"ICID": 3})])
+def test_what_another_ended_stays_the_hosts(mnemonic, operands):
+    guest = ended_by_another()
+    guest.command(mnemonic, DeviceID=DEVICE, EventID=2, **operands)
+    assert forwarded_events(guest) == [1]
+
+
+def test_what_is_cleared_is_the_hosts_own():
+    guest = queued_and_unmapped(OLD)
+    before = guest.host.driver.gic.commands_issued["CLEAR"]
+    guest.command("CLEAR", DeviceID=DEVICE, EventID=1)
+    assert guest.host.driver.gic.commands_issued["CLEAR"] == before + 1
+    assert guest.host.gic.errors == []
+
+
+@pytest.mark.parametrize(("mnemonic", "operands"), [("DISCARD", {}), ("INV", {}), ("MOVI", {"ICID": 2})])
 def test_the_host_driver_refuses_what_else_is_done_with_it(mnemonic, operands):
     """Commands that find it forwarded do in KVM what they do, and nothing in the GIC."""
     guest = queued_and_unmapped(OLD)

@@ -54,13 +54,6 @@ RESULTS = (
         "update_affinity of an LPI that KVM, before 6.16, takes for forwarded when it is not any more. The event has"
         " moved on both sides, and nobody sees what a command comes to.",
     ),
-    Explained(
-        "CLEAR",
-        "OK",
-        "EINVAL",
-        "The same LPI: its_irq_set_irqchip_state sends the CLEAR to the host's own LPI, and the model sends none.",
-        parts=True,
-    ),
 )
 UNQUEUED_SGIS = Explained(
     "take",
