@@ -8,7 +8,7 @@ from typing import Any
 WORD = (1 << 64) - 1
 """The largest number that a register or an argument of a kernel holds."""
 
-_NUMBER = re.compile("0[xX][0-9a-fA-F]{1,64}|0|[1-9][0-9]{0,77}")
+_NUMBER = re.compile("0[xX][0-9a-fA-F]{1,64}|0[bB][01]{1,256}|0|[1-9][0-9]{0,77}")
 _HEAD, _TAIL = 1500, 500
 """How much of a longer text is shown: the place and the value are at its front, the rule is at its end."""
 
@@ -64,7 +64,7 @@ def _number(number: int) -> str:
 
 
 def number_in(text: str) -> int:
-    """A number as people type it, decimal or with 0x. Raises ValueError; also for 1_0, which Python takes."""
+    """A number as people type it, decimal or with 0x or 0b. Raises ValueError; also for 1_0, which Python takes."""
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number")
     return int(text, 0)
