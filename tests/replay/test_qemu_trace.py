@@ -65,7 +65,7 @@ def test_a_replay_ends_with_the_tables_of_qemu(tmp_path, architecture, indirect)
     assert set(outcome.compared) >= {"device_table", "itts", "collection_table", "lpi_pending_tables"}
     assert ("vpts" in outcome.compared) == ("vpe_table" in outcome.compared) == twins.config.virtual
     assert outcome.equal
-    other = [Segment(RAM_BASE, np.zeros(4096, np.uint8))]
+    other = Dump([Segment(RAM_BASE, np.zeros(4096, np.uint8))])
     if indirect:
         with pytest.raises(UnusableInput, match="no level 1 entry of the table of devices"):
             replay(trace, other)
