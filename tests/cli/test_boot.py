@@ -153,7 +153,13 @@ class OnTerminal:
         self.ours, self.theirs = pty.openpty()
         self.before = termios.tcgetattr(self.theirs)
         command = [sys.executable, "-m", "gicmodel", "boot", image, "--memory", "16M", "--engine", "python", *options]
-        self.process = subprocess.Popen(command, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs)
+        # A job that a script leaves behind ignores SIGINT, one of nohup SIGHUP: a user at a terminal has neither.
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGINT)}
+        try:
+            self.process = subprocess.Popen(command, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         self.shown = b""
 
     def until(self, text: bytes) -> None:
@@ -168,7 +174,9 @@ class OnTerminal:
 
     def end(self) -> int:
         """The exit status; the terminal is as it was."""
+        end = time.monotonic() + PATIENCE
         while self.process.poll() is None:
+            assert time.monotonic() < end, self.shown
             if select.select([self.ours], [], [], 0.2)[0]:
                 self.shown += os.read(self.ours, 4096)
         assert termios.tcgetattr(self.theirs) == self.before
