@@ -3,6 +3,7 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -11,6 +12,14 @@ from gicmodel.fuzzing.peers.linux.driver.port import LinuxPort
 from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.fuzzing.peers.linux.source import newest_installed
 from tests.conftest import missing
+
+P = TypeVar("P", LinuxDriver, LinuxKvm, LinuxPort)
+
+
+def built(peer: P) -> P:
+    """The peer, once all that it needs is there."""
+    peer.require()
+    return peer
 
 
 @pytest.fixture(scope="session")
@@ -26,22 +35,16 @@ def linux_source() -> Path:
 @pytest.fixture(scope="session")
 def peer(linux_source: Path) -> LinuxKvm:
     """Its KVM, built."""
-    found = LinuxKvm(linux_source)
-    found.require()
-    return found
+    return built(LinuxKvm(linux_source))
 
 
 @pytest.fixture(scope="session")
 def driver_peer(linux_source: Path) -> LinuxDriver:
     """Its ITS driver, built."""
-    found = LinuxDriver(linux_source)
-    found.require()
-    return found
+    return built(LinuxDriver(linux_source))
 
 
 @pytest.fixture(scope="session")
 def port_peer(linux_source: Path) -> LinuxPort:
     """The same driver, for `gicmodel.driver` to be compared with."""
-    found = LinuxPort(linux_source)
-    found.require()
-    return found
+    return built(LinuxPort(linux_source))
