@@ -97,7 +97,7 @@ class Pattern(click.ParamType["re.Pattern[bytes]"]):
 @click.option("--snapshot", metavar="FILE", type=ResultFile(), help="Write the whole board to FILE at the end.")
 @click.option("--resume", metavar="FILE", type=SourceFile(), help="Instead of IMAGE: go on with a board in FILE.")
 @json_options
-@click.option("--no-progress", is_flag=True, help="No progress bar while kernels are compiled.")
+@click.option("--no-progress", is_flag=True, help="No progress bar.")
 @engine_option
 @click.pass_context
 def command(
@@ -143,7 +143,7 @@ def command(
             board = started(image, initrd, config, **options)
         else:
             board = resumed(resume, console)
-        result = ran(board, console, timeout, expect)
+        result = ran(board, console, timeout, expect, not no_progress)
     if snapshot is not None:
         from gicmodel.board.snapshot import save_board
 
@@ -178,8 +178,8 @@ def resumed(file: Path, console: Console) -> Board:
     return load_board(file, console.send)
 
 
-def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes] | None) -> Result:
-    """Run until the end, with the terminal as console."""
+def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes] | None, bar: bool) -> Result:
+    """Run until the end, with the terminal as console; what shows no console there may have a bar."""
     from gicmodel.board import Ending, Result
 
     searched = 0
@@ -192,14 +192,15 @@ def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes
 
     def on_turn(wait: float) -> Ending | None:
         console.flush()
+        watcher.progress("booting", time.monotonic() - started, end, f"{board.instructions:,} instructions")
         if octets := console.typed(wait):
             board.uart.receive(octets)
         if searched < len(console.text) and shown():
             return Ending.EXPECTED
         return Ending.LEFT if console.left else None
 
-    started = time.monotonic()
-    with console:
+    started, end = time.monotonic(), None if timeout == math.inf else timeout
+    with Watcher(bar and not console.is_shown) as watcher, console:
         ending = board.run(timeout, on_turn)
     if ending is Ending.OFF and shown():
         ending = Ending.EXPECTED

@@ -21,13 +21,14 @@ _LONG = 3600.0
 class Console:
     """Standard input and `output` as a console.
 
-    `text` is all that the guest has shown; `left`: the user wants to go. A terminal is raw in the block, so that Ctrl-C
-    is the guest's; what is no terminal is read as it comes, until its end.
+    `text` is all that the guest has shown; `left`: the user wants to go; `is_shown`: `output` is a terminal. A terminal
+    is raw in the block, so that Ctrl-C is the guest's; what is no terminal is read as it comes, until its end.
     """
 
     def __init__(self, output: IO[bytes]) -> None:
         self.text = bytearray()
         self.left = False
+        self.is_shown = output.isatty()
         self._output = output
         self._shown = 0
         self._input = _standard_input()

@@ -12,6 +12,7 @@ import pytest
 from rich.progress import Progress
 
 from gicmodel.cli.progress import Watcher
+from tests.conftest import needed
 
 LARGE = 160 << 20
 """Bytes of RAM that take longer than a piece of a scan."""
@@ -60,6 +61,23 @@ def test_a_bar_is_on_a_terminal_only(ram: Path, arguments: str, step: str) -> No
     assert step in shown
     assert "\x1b[" in shown
     assert "\x1b[" not in said(arguments, ram, subprocess.PIPE).stderr
+
+
+def test_a_boot_has_a_bar_where_its_console_is_no_terminal(tmp_path: Path) -> None:
+    needed("unicorn")
+    needed("fdt")
+    from tests.board import assembly
+
+    (tmp_path / "program").write_bytes(assembly.code(assembly.LOOP))
+    reader, writer = pty.openpty()
+    try:
+        said("boot --memory 16M --timeout 1 program", tmp_path, writer)
+        shown = os.read(reader, 1 << 16).decode()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert "booting" in shown
+    assert " instructions" in shown
 
 
 def test_a_bar_ends_where_its_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
