@@ -7,15 +7,17 @@ it, or where that does not exist a proxy: a device of the driver's own, whose ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gicmodel.driver import commands
-from gicmodel.driver.commands import Commands, operand
+from gicmodel.driver.commands import Commands, command, operand
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.driver.tables import DISABLED, ENABLE, ENABLED
+from gicmodel.layouts.commands import CLEAR, DISCARD, INV, INVDB, MAPTI, MOVI
+from gicmodel.layouts.layout import Layout
 
 
 class Doorbells:
@@ -46,7 +48,7 @@ class Doorbells:
         """
         self.gic.lpi_configuration.write(operand(vpe.doorbell_intid for vpe in vpes), ENABLED if on else DISABLED)
         ids = operand(vpe.vpe_id for vpe in vpes)
-        return [commands.invdb(ids), commands.vsync_each(ids)]
+        return [command(INVDB, vPEID=ids), commands.vsync_each(ids)]
 
     def mask(self, vpe: ItsVpe) -> None:
         """GICv4.0: disable the vPE's doorbell."""
@@ -62,7 +64,7 @@ class Doorbells:
             self.gic.drain()
             self.gic.redistributors[vpe.col_idx].clear_lpi(vpe.doorbell_intid)
         else:
-            self._proxy.send(vpe, commands.clear)
+            self._proxy.send(vpe, CLEAR)
 
     def move(self, vpe: ItsVpe, source: int, target: int) -> None:
         """GICv4.0: take the doorbell along to another CPU; one that is pending at the old CPU has lost its purpose."""
@@ -87,7 +89,7 @@ class Doorbells:
             self.gic.drain()
             self.gic.redistributors[vpe.col_idx].invalidate_lpi(vpe.doorbell_intid)
         else:
-            self._proxy.send(vpe, commands.inv)
+            self._proxy.send(vpe, INV)
 
 
 class _Proxy:
@@ -99,15 +101,16 @@ class _Proxy:
         self.vpes: list[ItsVpe | None] = [None] * device.nr_events
         self.next_victim = 0
 
-    def send(self, vpe: ItsVpe, command: Callable[[int, int], Commands]) -> None:
-        """INV or CLEAR of the event that is mapped to the vPE's doorbell (Linux' its_vpe_send_cmd)."""
+    def send(self, vpe: ItsVpe, layout: Layout) -> None:
+        """INV, CLEAR or DISCARD of the event that is mapped to the vPE's doorbell (Linux' its_vpe_send_cmd)."""
         event = self._event(vpe)
-        self.node.send(command(self.device.device_id, event), self.node.sync(self.device.col[event]))
+        named = command(layout, DeviceID=self.device.device_id, EventID=event)
+        self.node.send(named, self.node.sync(self.device.col[event]))
 
     def move(self, vpe: ItsVpe, target: int) -> None:
         """MOVI of that event."""
         event = self._event(vpe)
-        movi = commands.movi(self.device.device_id, event, target)
+        movi = command(MOVI, DeviceID=self.device.device_id, EventID=event, ICID=target)
         self.node.send(movi, self.node.sync(self.device.col[event]))
         self.device.col[event] = target
 
@@ -116,7 +119,7 @@ class _Proxy:
         if vpe not in self.vpes:
             return
         event = self.vpes.index(vpe)
-        self.send(vpe, commands.discard)
+        self.send(vpe, DISCARD)
         self.vpes[event] = None
         if self.vpes[self.next_victim] is not None:
             # A free event is better than one that is taken.
@@ -132,6 +135,7 @@ class _Proxy:
         self.vpes[event] = vpe
         self.next_victim = (event + 1) % len(self.vpes)
         self.device.col[event] = vpe.col_idx
-        mapti = commands.mapti(self.device.device_id, event, vpe.doorbell_intid, vpe.col_idx)
+        pintid, icid = vpe.doorbell_intid, vpe.col_idx
+        mapti = command(MAPTI, DeviceID=self.device.device_id, EventID=event, pINTID=pintid, ICID=icid)
         self.node.send(mapti, self.node.sync(vpe.col_idx))
         return event

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from gicmodel.driver import commands
 from gicmodel.driver.allocator import PageAllocator
-from gicmodel.driver.commands import Operand, within
+from gicmodel.driver.commands import Operand, command, within
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.port import GicPort, Relax
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.tables import ConfigurationTable, its_allocate_pending_table
+from gicmodel.layouts.commands import INVALL, MAPC
 
 
 class HostGic:
@@ -118,8 +118,8 @@ class HostGic:
             rd.prepare(self.lpi_id_bits)
         for its in self.its_nodes:
             its.targets.append(self._rdbase(its, rd))
-            its.send(commands.mapc(rd.cpu, its.targets[rd.cpu]), its.sync(rd.cpu))
-            its.send(commands.invall(rd.cpu), its.sync(rd.cpu))
+            its.send(command(MAPC, ICID=rd.cpu, RDbase=its.targets[rd.cpu], V=1), its.sync(rd.cpu))
+            its.send(command(INVALL, ICID=rd.cpu), its.sync(rd.cpu))
 
     def _rdbase(self, its: ItsNode, rd: Redistributor) -> int:
         if not its.pta:

@@ -15,11 +15,12 @@ import numpy as np
 
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
-from gicmodel.driver.commands import Commands, Operand, every
+from gicmodel.driver.commands import Commands, Operand, command, every
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.objects import ItsDevice
 from gicmodel.driver.tables import DISABLED, ENABLED
+from gicmodel.layouts.commands import CLEAR, DISCARD, INT, INV, MAPD, MAPTI, MOVI
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
 _ITT_ALIGN = 256
@@ -65,7 +66,8 @@ class PhysicalLpis:
         events = np.flatnonzero(device.mapped)
         if len(events):
             self.deactivate(device, events)
-        self.gic.its[device.its].send(commands.mapd_unmap(device.device_id, device.event_bits, device.itt_addr))
+        # With V=0 the ITT is ignored; Linux names it all the same.
+        self.gic.its[device.its].send(_mapd(device, valid=False))
         # The ITT is the ITS' until it has read that command.
         self.gic.drain()
         self.gic.allocator.free(device.itt_addr)
@@ -106,7 +108,9 @@ class PhysicalLpis:
     def map(self, device: ItsDevice, events: Operand) -> None:
         """MAPTI of events on the CPUs that they have, and enable them: of new ones, or when their forwarding ends."""
         node, cpus = self.gic.its[device.its], device.col[events]
-        node.send(commands.mapti(device.device_id, events, device.lpi_base + events, cpus), node.sync(cpus))
+        pintids = device.lpi_base + events
+        mapti = command(MAPTI, DeviceID=device.device_id, EventID=events, pINTID=pintids, ICID=cpus)
+        node.send(mapti, node.sync(cpus))
         self._configure(device, events, ENABLED)
 
     def deactivate(self, device: ItsDevice, events: Operand) -> None:
@@ -114,7 +118,8 @@ class PhysicalLpis:
         device.check_physical(events)
         self._configure(device, events, DISABLED)
         node = self.gic.its[device.its]
-        node.send(commands.discard(device.device_id, events), node.sync(device.col[events]))
+        discard = command(DISCARD, DeviceID=device.device_id, EventID=events)
+        node.send(discard, node.sync(device.col[events]))
         device.mapped[events] = False
 
     def set_affinity(self, device: ItsDevice, events: Operand, cpu: int) -> None:
@@ -128,7 +133,8 @@ class PhysicalLpis:
             events = events[~there]
         node = self.gic.its[device.its]
         # The SYNC goes to the redistributor that the LPI leaves.
-        node.send(commands.movi(device.device_id, events, cpu), node.sync(device.col[events]))
+        movi = command(MOVI, DeviceID=device.device_id, EventID=events, ICID=cpu)
+        node.send(movi, node.sync(device.col[events]))
         device.col[events] = cpu
 
     def mask(self, device: ItsDevice, events: Operand) -> None:
@@ -144,8 +150,8 @@ class PhysicalLpis:
     def set_irqchip_state(self, device: ItsDevice, events: Operand, pending: bool) -> None:
         """Make events' interrupts, physical or virtual, pending or not (INT, CLEAR). EINVAL unless all are mapped."""
         device.check_mapped(events)
-        command = commands.int_ if pending else commands.clear
-        self.gic.its[device.its].send(command(device.device_id, events), *self._event_syncs(device, events))
+        change = command(INT if pending else CLEAR, DeviceID=device.device_id, EventID=events)
+        self.gic.its[device.its].send(change, *self._event_syncs(device, events))
 
     def _event_syncs(self, device: ItsDevice, events: Operand) -> list[Commands]:
         """SYNC for where physical events go, VSYNC for where forwarded ones go."""
@@ -168,7 +174,7 @@ class PhysicalLpis:
         device = ItsDevice.create(device_id, its, nr_events, lpi_base)
         device.itt_addr = self.gic.allocator.alloc(node.itt_entry_bytes << device.event_bits, _ITT_ALIGN)
         # If this fails nobody gets the ITT back: an ITS that did not answer may still come to use it.
-        node.send(commands.mapd(device_id, device.event_bits, device.itt_addr))
+        node.send(_mapd(device, valid=True))
         self.devices[its, device_id] = device
         return device
 
@@ -184,12 +190,17 @@ class PhysicalLpis:
             self.gic.redistributors[cpus].invalidate_lpi(intids)
         else:
             node = self.gic.its[device.its]
-            node.send(commands.inv(device.device_id, events), node.sync(cpus))
+            node.send(command(INV, DeviceID=device.device_id, EventID=events), node.sync(cpus))
 
 
 def roundup_pow_of_two(number: int) -> int:
     """The lowest power of two that is not below `number`, from 1."""
     return 1 << max(0, number - 1).bit_length()
+
+
+def _mapd(device: ItsDevice, valid: bool) -> Commands:
+    size = device.event_bits - 1
+    return command(MAPD, DeviceID=device.device_id, Size=size, ITT_addr=device.itt_addr, V=valid)
 
 
 def _lpi_base(device: ItsDevice) -> int:

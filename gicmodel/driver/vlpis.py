@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.driver import commands
-from gicmodel.driver.commands import Operand
+from gicmodel.driver.commands import Operand, command
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.lpis import PhysicalLpis
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
 from gicmodel.driver.tables import ENABLE
 from gicmodel.driver.vpes import VirtualPes
+from gicmodel.layouts.commands import DISCARD, INV, VMAPTI, VMOVI
 from gicmodel.layouts.its_tables import NO_DOORBELL
 
 
@@ -63,10 +64,11 @@ class VirtualLpis:
         device.db_enabled[events] = db_enabled
         node = self.gic.its[device.its]
         self._vpes.its_map_vm(node, vm, np.size(events))
+        named = {"DeviceID": device.device_id, "EventID": events}
         node.send(
-            commands.discard(device.device_id, events),
+            command(DISCARD, **named),
             node.sync(device.col[events]),
-            commands.vmapti(device.device_id, events, vpe_ids, vintids, self._doorbells(device, events)),
+            command(VMAPTI, **named, vPEID=vpe_ids, vINTID=vintids, Doorbell=self._doorbells(device, events)),
             commands.vsync(vpe_ids),
         )
 
@@ -77,7 +79,8 @@ class VirtualLpis:
             # Nothing of the device is forwarded: there are no events.
             return
         node = self.gic.its[device.its]
-        node.send(commands.discard(device.device_id, events), node.sync(device.col[events]))
+        discard = command(DISCARD, DeviceID=device.device_id, EventID=events)
+        node.send(discard, node.sync(device.col[events]))
         device.forwarded[events] = False
         self._lpis.map(device, events)
         self._vpes.its_unmap_vm(node, vm, np.size(events))
@@ -106,7 +109,9 @@ class VirtualLpis:
     def _move(self, device: ItsDevice, events: Operand, vpe_ids: Operand, db_enabled: bool) -> None:
         device.vpe_id[events] = vpe_ids
         device.db_enabled[events] = db_enabled
-        vmovi = commands.vmovi(device.device_id, events, vpe_ids, self._doorbells(device, events))
+        # Linux always replaces the doorbell too.
+        doorbells = {"D": 1, "Doorbell": self._doorbells(device, events)}
+        vmovi = command(VMOVI, DeviceID=device.device_id, EventID=events, vPEID=vpe_ids, **doorbells)
         self.gic.its[device.its].send(vmovi, commands.vsync(vpe_ids))
 
     def _reload(self, device: ItsDevice, event: int, vpe: ItsVpe) -> None:
@@ -114,7 +119,8 @@ class VirtualLpis:
             self.gic.drain()
             self.gic.redistributors[vpe.col_idx].invalidate_vlpi(vpe.vpe_id, int(device.vintid[event]))
         else:
-            self.gic.its[device.its].send(commands.inv(device.device_id, event), commands.vsync(vpe.vpe_id))
+            inv = command(INV, DeviceID=device.device_id, EventID=event)
+            self.gic.its[device.its].send(inv, commands.vsync(vpe.vpe_id))
 
     def _set_doorbell(self, device: ItsDevice, event: int, enable: bool) -> None:
         """Linux' its_vlpi_set_doorbell. A second VMAPTI of an event is UNPREDICTABLE; VMOVI to the same vPE is not."""

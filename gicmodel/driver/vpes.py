@@ -9,7 +9,7 @@ import numpy as np
 
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
-from gicmodel.driver.commands import Commands, operand
+from gicmodel.driver.commands import Commands, command, operand
 from gicmodel.driver.doorbells import Doorbells
 from gicmodel.driver.errors import DriverError, all_or_nothing
 from gicmodel.driver.host_gic import HostGic
@@ -18,6 +18,7 @@ from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.tables import ConfigurationTable, its_alloc_table_entry, its_allocate_pending_table
+from gicmodel.layouts.commands import VINVALL, VMAPP, VMAPP_V40, VMOVP
 
 
 class VirtualPes:
@@ -177,7 +178,7 @@ class VirtualPes:
             return
         # One ITS that has the vPE mapped is enough, as it reaches the redistributors.
         for its in self._nodes_with(vpe.vm)[:1]:
-            its.send(commands.vinvall(vpe.vpe_id), commands.vsync(vpe.vpe_id))
+            its.send(command(VINVALL, vPEID=vpe.vpe_id), commands.vsync(vpe.vpe_id))
 
     def of_doorbell(self, intid: int) -> ItsVpe | None:
         """The vPE whose doorbell is LPI `intid`."""
@@ -221,7 +222,7 @@ class VirtualPes:
         """Map vPEs on one ITS; with `unmask`, a GICv4.1's first ITS reloads the doorbells too, which are enabled."""
         ids = operand(vpe.vpe_id for vpe in vpes)
         vsync = commands.vsync_each(ids)
-        blocks = [self._vmapp(its, vpes, ptz), vsync, commands.vinvall(ids), vsync]
+        blocks = [self._vmapp(its, vpes, ptz), vsync, command(VINVALL, vPEID=ids), vsync]
         if unmask and self.gic.is_v41 and its is self.gic.v4_its[0]:
             blocks += self._doorbells.enable(vpes, True)
         self._send(its, blocks)
@@ -229,22 +230,26 @@ class VirtualPes:
             vpe.vmapp_count += 1
 
     def _vmapp(self, its: ItsNode, vpes: Sequence[ItsVpe], ptz: bool) -> Commands:
-        ids, vpts = operand(vpe.vpe_id for vpe in vpes), operand(vpe.vpt_page for vpe in vpes)
-        targets = operand(its.targets[vpe.col_idx] for vpe in vpes)
+        operands = {
+            "vPEID": operand(vpe.vpe_id for vpe in vpes),
+            "RDbase": operand(its.targets[vpe.col_idx] for vpe in vpes),
+            "VPT_addr": operand(vpe.vpt_page for vpe in vpes),
+            "VPT_size": self.gic.lpi_id_bits - 1,
+        }
         if not its.is_v41:
-            return commands.vmapp_v40(ids, targets, vpts, self.gic.lpi_id_bits)
+            return command(VMAPP_V40, V=1, **operands)
         first = operand(not vpe.vmapp_count for vpe in vpes)
-        doorbells, vprop_page = operand(vpe.doorbell_intid for vpe in vpes), vpes[0].vm.vprop_page
-        return commands.vmapp(ids, targets, vpts, vprop_page, self.gic.lpi_id_bits, doorbells, first, ptz and first)
+        operands["Default_Doorbell"] = operand(vpe.doorbell_intid for vpe in vpes)
+        return command(VMAPP, V=1, VCONF_addr=vpes[0].vm.vprop_page, Alloc=first, PTZ=ptz and first, **operands)
 
     def _unmap(self, its: ItsNode, vpes: Sequence[ItsVpe], mask: bool = False) -> None:
         """Unmap vPEs of one VM from one ITS; with `mask`, as `_map`'s `unmask`."""
         ids = operand(vpe.vpe_id for vpe in vpes)
         if its.is_v41:
             # Complete once CREADR is past it (IHI0069 5.3.19); a VSYNC would name an unmapped vPE (Linux 80e9963fb3b5).
-            blocks = [commands.vmapp_unmap(ids, alloc=operand(vpe.vmapp_count == 1 for vpe in vpes))]
+            blocks = [command(VMAPP, vPEID=ids, Alloc=operand(vpe.vmapp_count == 1 for vpe in vpes))]
         else:
-            blocks = [commands.vmapp_unmap_v40(ids), commands.vsync_each(ids)]
+            blocks = [command(VMAPP_V40, vPEID=ids), commands.vsync_each(ids)]
         if mask and self.gic.is_v41 and its is self.gic.v4_its[0]:
             blocks = [*self._doorbells.enable(vpes, False), *blocks]
         self._send(its, blocks)
@@ -268,11 +273,10 @@ class VirtualPes:
             its_list = sum(1 << its.list_number for its in nodes)
             sequence, self._vmovp_sequence = self._vmovp_sequence, (self._vmovp_sequence + 1) & 0xFFFF
         for its in nodes:
+            # GICv4.1's names the default doorbell again, as Linux always does.
+            doorbell = {"DB": 1, "Default_Doorbell": vpe.doorbell_intid} if its.is_v41 else {}
             target = its.targets[vpe.col_idx]
-            if its.is_v41:
-                vmovp = commands.vmovp(vpe.vpe_id, target, vpe.doorbell_intid, sequence, its_list)
-            else:
-                vmovp = commands.vmovp_v40(vpe.vpe_id, target, sequence, its_list)
+            vmovp = command(VMOVP, vPEID=vpe.vpe_id, RDbase=target, SeqNum=sequence, ITSList=its_list, **doorbell)
             its.send(vmovp, commands.vsync(vpe.vpe_id))
 
     def _nodes_with(self, vm: ItsVm) -> list[ItsNode]:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from gicmodel.driver import commands
+from gicmodel.driver.commands import command
 from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.objects import ItsVpe
+from gicmodel.layouts.commands import VSGI
 from gicmodel.layouts.lpi_tables import VSGIS
 
 
@@ -47,7 +49,15 @@ class VirtualSgis:
 
     def _send(self, vpe: ItsVpe, vintid: int, clear: bool) -> None:
         config = vpe.sgi_config[vintid]
-        vsgi = commands.vsgi(vpe.vpe_id, vintid, config.enabled, config.group, config.priority, clear)
+        vsgi = command(
+            VSGI,
+            vPEID=vpe.vpe_id,
+            vINTID=vintid,
+            Enable=config.enabled,
+            Group=config.group,
+            Priority=config.priority >> 4,
+            Clear=clear,
+        )
         # Any ITS will do: every one of them has the vPE mapped.
         self.gic.v4_its[0].send(vsgi, commands.vsync(vpe.vpe_id))
 

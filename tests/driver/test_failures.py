@@ -4,9 +4,10 @@
 import pytest
 
 from gicmodel.driver import DriverError, ItsVm, commands
+from gicmodel.layouts.commands import INT
 from tests.driver.host import Host
 
-BAD = commands.int_(9, 0)
+BAD = commands.command(INT, DeviceID=9)
 """No ITS has device 9: a GIC that stalls on errors stops here for good."""
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from gicmodel.driver import DriverError, commands
 from gicmodel.driver.queue import QUEUE_BYTES
+from gicmodel.layouts.commands import INV
 from gicmodel.layouts.registers.its import GITS_CREADR
 from tests.driver.host import Host
 
@@ -14,7 +15,7 @@ SLOTS = QUEUE_BYTES // 32
 
 def test_a_single_operation_is_published_and_read_at_once(host: Host) -> None:
     before = host.its("GITS_CWRITER")
-    host.driver.gic.its[0].send(commands.inv(1, 2)[:0], commands.sync(1), commands.sync(2))
+    host.driver.gic.its[0].send(commands.sync(0)[:0], commands.sync(1), commands.sync(2))
     assert host.its("GITS_CWRITER") == host.its("GITS_CREADR") == before + 64
     assert host.commands() == ["SYNC RDbase=0x1", "SYNC RDbase=0x2"]
 
@@ -84,7 +85,7 @@ def test_a_stall_names_the_command_and_stays(host: Host) -> None:
     creadr = host.its("GITS_CREADR")
     for _ in range(2):
         with pytest.raises(DriverError, match=f"EIO: ITS 0 stalled at {creadr:#x} on INV DeviceID=0x7 EventID=0x3"):
-            host.driver.gic.its[0].send(commands.inv(7, 3))
+            host.driver.gic.its[0].send(commands.command(INV, DeviceID=7, EventID=3))
     assert host.its("GITS_CREADR") == creadr | GITS_CREADR.pack(Stalled=1)
 
 

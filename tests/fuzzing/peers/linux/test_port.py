@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.driver import commands, doorbells, lpis, redistributor, vlpis, vpes, vsgis
+from gicmodel.driver import doorbells, lpis, redistributor, vlpis, vpes, vsgis
 from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.linux.driver.machine import NOTATION
 from gicmodel.fuzzing.peers.linux.driver.port import MEANT, LinuxPort
@@ -48,8 +48,8 @@ def with_doorbell(original: Callable[..., Any], self: Any, vpe: Any, doorbell: b
     original(self, vpe, True)
 
 
-def same_group(original: Callable[..., Any], vpe: Any, sgi: Any, enable: Any, group: Any, *rest: Any) -> Any:
-    return original(vpe, sgi, enable, 1, *rest)
+def same_group(original: Callable[..., Any], self: Any, vpe: Any, sgi: Any, enable: Any, *rest: Any) -> None:
+    original(self, vpe, sgi, enable, 1, *rest[1:])
 
 
 BUGS = {
@@ -60,7 +60,7 @@ BUGS = {
     "a vLPI's configuration is not read anew": Bug(vlpis.VirtualLpis, "_reload", nothing, "4.1"),
     "GICv4.0's doorbells stay when a vLPI is disabled": Bug(vlpis.VirtualLpis, "_set_doorbell", nothing, "4.0"),
     "INVALL of a vPE is forgotten": Bug(vpes.VirtualPes, "invall", nothing, "4.1"),
-    "every vSGI is of Group 1": Bug(commands, "vsgi", same_group, "4.1"),
+    "every vSGI is of Group 1": Bug(vsgis.VirtualSgis, "configure", same_group, "4.1"),
     "a vSGI that ends stays as it is": Bug(vsgis.VirtualSgis, "deactivate", nothing, "4.1"),
     "no vPE moves": Bug(vpes.VirtualPes, "_vmovp", nothing, "4.1"),
 }
