@@ -43,21 +43,21 @@ ITS_TABLES = {
 
 def restart(vm: Vm) -> None:
     """The ITS has forgotten everything, and knows again where its tables are."""
-    vm.reset(0)
+    vm.do("reset", 0)
     for name, value in ITS_TABLES.items():
-        vm.user_write("its", 0, register(name, "3").offset, value)
+        vm.do("its_user_write", 0, register(name, "3").offset, value)
 
 
 def boot(vm: Vm, devices: int) -> None:
     """The guest enables its LPIs and maps `devices` devices of `EVENTS` events each, to the vCPUs in turn."""
     enabled = LPI_CONFIGURATION.pack(Priority=0xA0, Enable=1)
-    vm.fill(CONFIGURATION, (1 << 16) - FIRST_LPI, enabled)
+    vm.do("fill", CONFIGURATION, (1 << 16) - FIRST_LPI, enabled)
     for vcpu in range(MOST_VCPUS):
         pending = GICR_PENDBASER.pack(Physical_Address=PENDING + 0x1_0000 * vcpu)
         configuration = GICR_PROPBASER.pack(Physical_Address=CONFIGURATION, IDbits=15)
         for name, value in (("GICR_PENDBASER", pending), ("GICR_PROPBASER", configuration)):
-            vm.write("rd", vcpu, register(name).offset, value, 8)
-        vm.write("rd", vcpu, register("GICR_CTLR").offset, GICR_CTLR.pack(EnableLPIs=1), 4)
+            vm.do("rd_write", vcpu, register(name).offset, value, 8)
+        vm.do("rd_write", vcpu, register("GICR_CTLR").offset, GICR_CTLR.pack(EnableLPIs=1), 4)
     restart(vm)
     for vcpu in range(MOST_VCPUS):
         require(vm.command(0, encode("MAPC", "3", ICID=vcpu, RDbase=vcpu, V=1)) == OK, "MAPC")
@@ -87,11 +87,11 @@ def guests(devices: int) -> tuple[Vm, Vm]:
 def prove(model: Vm, linux: Vm) -> None:
     """Raise Unproven unless both save the same bytes, and restore the same events."""
     for vm in (model, linux):
-        require(vm.save_tables(0) == OK, "SAVE_TABLES")
+        require(vm.do("save_tables", 0) == OK, "SAVE_TABLES")
     require(np.array_equal(model.ram, linux.ram), "guest RAM")
     for vm in (model, linux):
         restart(vm)
-        require(vm.restore_tables(0) == OK, "RESTORE_TABLES")
+        require(vm.do("restore_tables", 0) == OK, "RESTORE_TABLES")
     require(model.state() == linux.state(), "what was restored")
 
 
@@ -108,8 +108,8 @@ def beside_linux(operation: OnVm, prepare: OnVm | None, quick: bool) -> Iterator
 
 
 BENCHMARKS = (
-    Benchmark("save, 57,344 events", partial(beside_linux, lambda vm: vm.save_tables(0), None), Goal("cost", 3)),
+    Benchmark("save, 57,344 events", partial(beside_linux, lambda vm: vm.do("save_tables", 0), None), Goal("cost", 3)),
     Benchmark(
-        "restore, 57,344 events", partial(beside_linux, lambda vm: vm.restore_tables(0), restart), Goal("cost", 3)
+        "restore, 57,344 events", partial(beside_linux, lambda vm: vm.do("restore_tables", 0), restart), Goal("cost", 3)
     ),
 )

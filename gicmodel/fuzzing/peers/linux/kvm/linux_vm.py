@@ -7,7 +7,7 @@ import ctypes
 import errno
 import re
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_long, c_uint32, c_uint64, c_void_p
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gicmodel.fuzzing.peers.linux.build import built
 from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, RAM_BYTES, VirtualMachine
 from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
-from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Face, State, Vm
+from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Calls, Face, State, Vm
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.layouts.lpi_tables import VSGIS
@@ -25,11 +25,11 @@ from gicmodel.memory import PAGE_BYTES
 
 _HOSTS = {("3", False): 0, ("4.0", False): 1, ("4.1", False): 2, ("4.1", True): 3}
 _DIED = {-10000: OOPS, -10001: STORM}
-_FIRST_RD, _FIRST_ITS = 1, 256
-"""The numbers of frames."""
-_SAVE, _RESTORE, _RESET = 1, 2, 4
+_FRAMES: dict[Face, int] = {"dist": 0, "rd": 1, "its": 256}
+"""The numbers of the first frames."""
+_CONTROLS = {"save_tables": 1, "restore_tables": 2, "reset": 4}
+"""KVM_DEV_ARM_ITS_SAVE_TABLES, _RESTORE_TABLES and KVM_DEV_ARM_ITS_CTRL_RESET."""
 _ITS_REGISTERS, _REGISTERS = 7, 3
-_ASKED = 4
 _ROOM = 1 << 16
 """Rows of state; of no test's VM there are as many."""
 
@@ -109,9 +109,6 @@ class LinuxVm(Vm):
         )
         return left
 
-    def initialise(self) -> object:
-        return self._result(self._linux.vm_initialise(self._kvm))
-
     def close(self) -> object:
         """End the VM."""
         kvm, self._kvm = self._kvm, None
@@ -123,6 +120,8 @@ class LinuxVm(Vm):
         return str(self._linux.vm_died_at().decode())
 
     def _result(self, code: int) -> object:
+        if code in self._command_errors:
+            return self._command_errors[code]
         if code in _DIED:
             self._kvm = None
             return _DIED[code]
@@ -130,83 +129,64 @@ class LinuxVm(Vm):
             return "WARNING"
         return errno.errorcode.get(-code, str(code)) if code < 0 else code or OK
 
+    def _call(self, function: str, *arguments: object) -> object:
+        """What a function comes to that is given the VM first."""
+        return self._result(getattr(self._linux, function)(self._kvm, *arguments))
+
+    def calls(self) -> Calls:
+        return super().calls() | {
+            **{verb: partial(self._call, f"vm_{verb}") for verb in ("initialise", "send_sgi", "sync", "load", "put")},
+            **{verb: partial(self._control, attribute) for verb, attribute in _CONTROLS.items()},
+            "save_pending_tables": lambda _: self._call("vm_save_pending_tables"),
+            "take": self._take,
+            "msi": self._msi,
+            "forward": self._forward,
+            "unforward": self._unforward,
+            "change_route": self._change_route,
+            "device_event": lambda irq: bool(self._linux.vm_device_event(irq)),
+        }
+
     def command(self, its: int, words: CommandWords) -> object:
-        code = self._linux.vm_command(self._kvm, its, np.array(words, np.uint64).ctypes.data)
-        return self._command_errors.get(code) or self._result(code)
+        return self._call("vm_command", its, np.array(words, np.uint64).ctypes.data)
 
-    def read(self, face: Face, number: int, offset: int, size: int) -> object:
-        value = c_uint64()
-        result = self._result(self._linux.vm_read(self._kvm, _frame(face, number), offset, size, byref(value)))
-        return value.value if result == OK else result
+    def access(self, access: str, face: Face, number: int, offset: int, *rest: int) -> object:
+        frame, changes = _FRAMES[face] + number, access == "user_write"
+        if access == "write":
+            return self._call("vm_write", frame, offset, *rest)
+        value: Any = c_uint64()
+        if access == "read":
+            result = self._call("vm_read", frame, offset, *rest, byref(value))
+        elif face == "its":
+            value = c_uint64(*rest)
+            result = self._call("vm_its_register", number, offset, byref(value), changes)
+        else:
+            value = c_uint32(*rest)
+            result = self._call("vm_user_register", frame, offset, byref(value), changes)
+        return value.value if result == OK and not changes else result
 
-    def write(self, face: Face, number: int, offset: int, value: int, size: int) -> object:
-        mask = (1 << 8 * size) - 1
-        return self._result(self._linux.vm_write(self._kvm, _frame(face, number), offset, value & mask, size))
+    def _control(self, attribute: int, its: int) -> object:
+        return self._call("vm_its_control", its, attribute)
 
-    def user_read(self, face: Face, number: int, attribute: int) -> object:
-        value: Any = c_uint64() if face == "its" else c_uint32()
-        result = self._user_register(face, number, attribute, value, False)
-        return value.value if result == OK else result
-
-    def user_write(self, face: Face, number: int, attribute: int, value: int) -> object:
-        register = c_uint64(value) if face == "its" else c_uint32(value)
-        return self._user_register(face, number, attribute, register, True)
-
-    def _user_register(self, face: Face, number: int, attribute: int, value: Any, write: bool) -> object:
-        if face == "its":
-            return self._result(self._linux.vm_its_register(self._kvm, number, attribute, byref(value), write))
-        frame = _frame(face, number)
-        return self._result(self._linux.vm_user_register(self._kvm, frame, attribute, byref(value), write))
-
-    def send_sgi(self, vcpu: int, sgi: int) -> object:
-        return self._result(self._linux.vm_send_sgi(self._kvm, vcpu, sgi))
-
-    def sync(self, vcpu: int) -> object:
-        return self._result(self._linux.vm_sync(self._kvm, vcpu))
-
-    def take(self, vcpu: int) -> object:
-        result = self._result(self._linux.vm_take(self._kvm, vcpu, self._intids.ctypes.data))
+    def _take(self, vcpu: int) -> object:
+        result = self._call("vm_take", vcpu, self._intids.ctypes.data)
         count = 0 if result == OK else result
         return sorted(self._intids[:count].tolist()) if isinstance(count, int) else result
 
-    def load(self, vcpu: int) -> object:
-        return self._result(self._linux.vm_load(self._kvm, vcpu))
-
-    def put(self, vcpu: int, wfi: int) -> object:
-        return self._result(self._linux.vm_put(self._kvm, vcpu, bool(wfi)))
-
-    def save_tables(self, its: int) -> object:
-        return self._result(self._linux.vm_its_control(self._kvm, its, _SAVE))
-
-    def restore_tables(self, its: int) -> object:
-        return self._result(self._linux.vm_its_control(self._kvm, its, _RESTORE))
-
-    def reset(self, its: int) -> object:
-        return self._result(self._linux.vm_its_control(self._kvm, its, _RESET))
-
-    def save_pending_tables(self, lpi_by_lpi: int) -> object:
-        return self._result(self._linux.vm_save_pending_tables(self._kvm))
-
-    def msi(self, its: int, device_id: int, event_id: int) -> object:
-        result = self._result(self._linux.vm_msi(self._kvm, its, device_id, event_id))
+    def _msi(self, its: int, device_id: int, event_id: int) -> object:
+        result = self._call("vm_msi", its, device_id, event_id)
         return 0 if result == OK else result
 
-    def forward(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+    def _forward(self, its: int, device_id: int, event_id: int, irq: int) -> object:
         self._routes[irq] = its, device_id, event_id
-        code = self._linux.vm_set_forwarding(self._kvm, its, device_id, event_id, irq)
-        return self._command_errors.get(code) or self._result(code)
+        return self._call("vm_set_forwarding", its, device_id, event_id, irq)
 
-    def unforward(self, irq: int) -> object:
-        its, device_id, event_id = self._routes[irq]
-        return self._result(self._linux.vm_unset_forwarding(self._kvm, its, device_id, event_id, irq))
+    def _unforward(self, irq: int) -> object:
+        return self._call("vm_unset_forwarding", *self._routes[irq], irq)
 
-    def change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+    def _change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
         old, self._routes[irq] = self._routes[irq], (its, device_id, event_id)
         routes = np.array((old, self._routes[irq]), np.uint32)
-        return self._result(self._linux.vm_change_route(self._kvm, *(each.ctypes.data for each in routes), irq))
-
-    def device_event(self, irq: int) -> object:
-        return bool(self._linux.vm_device_event(irq))
+        return self._call("vm_change_route", *(each.ctypes.data for each in routes), irq)
 
     def take_dirty(self) -> NDArray[np.bool_]:
         dirty = self._dirty.astype(np.bool_)
@@ -252,12 +232,6 @@ class LinuxVm(Vm):
         function(self._kvm, *arguments, self._rows.ctypes.data)
         values: list[int] = self._rows[:count].view(np.uint64).tolist()
         return values
-
-
-def _frame(face: Face, number: int) -> int:
-    if face == "dist":
-        return 0
-    return (_FIRST_ITS if face == "its" else _FIRST_RD) + number
 
 
 def _command_errors(source: KernelSource) -> dict[int, str]:

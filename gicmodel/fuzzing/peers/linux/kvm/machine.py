@@ -50,10 +50,10 @@ class KvmNotation(Notation[VirtualMachine]):
     events: ClassVar[dict[str, tuple[str, ...]]] = {
         "boot": (),
         "create": (),
-        "initialise": (),
-        "poke": ("address", "value"),
+        "initialise": (),  # KVM_DEV_ARM_VGIC_CTRL_INIT
+        "poke": ("address", "value"),  # the guest stores 64 bits; nothing happens outside RAM
         "poke_byte": ("address", "byte"),
-        "fill": ("address", "bytes", "byte"),
+        "fill": ("address", "bytes", "byte"),  # stores of so many bytes
         "enqueue": ("its", "word0", "word1", "word2", "word3"),
         "ring": ("its",),
         "its_write": ("its", "offset", "value", "size"),
@@ -62,26 +62,26 @@ class KvmNotation(Notation[VirtualMachine]):
         "rd_read": ("rd", "offset", "size"),
         "dist_write": ("offset", "value", "size"),
         "dist_read": ("offset", "size"),
-        "its_user_write": ("its", "attribute", "value"),
-        "its_user_read": ("its", "attribute"),
+        "its_user_write": ("its", "attribute", "value"),  # KVM_SET_DEVICE_ATTR
+        "its_user_read": ("its", "attribute"),  # KVM_GET_DEVICE_ATTR
         "rd_user_write": ("rd", "offset", "word"),
         "rd_user_read": ("rd", "offset"),
         "dist_user_write": ("offset", "word"),
         "dist_user_read": ("offset",),
-        "save_tables": ("its",),
-        "restore_tables": ("its",),
-        "reset": ("its",),
-        "save_pending_tables": ("lpi_by_lpi",),
-        "msi": ("its", "DeviceID", "EventID"),
-        "send_sgi": ("vcpu", "SGI"),
-        "sync": ("vcpu",),
-        "take": ("vcpu",),
-        "load": ("vcpu",),
-        "put": ("vcpu", "wfi"),
-        "forward": ("its", "DeviceID", "EventID", "irq"),
-        "unforward": ("irq",),
-        "change_route": ("its", "DeviceID", "EventID", "irq"),
-        "device_event": ("irq",),
+        "save_tables": ("its",),  # KVM_DEV_ARM_ITS_SAVE_TABLES
+        "restore_tables": ("its",),  # KVM_DEV_ARM_ITS_RESTORE_TABLES
+        "reset": ("its",),  # KVM_DEV_ARM_ITS_CTRL_RESET
+        "save_pending_tables": ("lpi_by_lpi",),  # KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; the model has two ways
+        "msi": ("its", "DeviceID", "EventID"),  # KVM_SIGNAL_MSI
+        "send_sgi": ("vcpu", "SGI"),  # a vCPU writes ICC_SGI1R_EL1
+        "sync": ("vcpu",),  # a vCPU leaves its guest for a moment
+        "take": ("vcpu",),  # a vCPU takes all that software has to deliver to it: INTIDs, ascending
+        "load": ("vcpu",),  # a vCPU that is out begins to run
+        "put": ("vcpu", "wfi"),  # a vCPU that runs stops
+        "forward": ("its", "DeviceID", "EventID", "irq"),  # an MSI route and a host interrupt belong together
+        "unforward": ("irq",),  # they do not any more
+        "change_route": ("its", "DeviceID", "EventID", "irq"),  # the route of a host interrupt leads elsewhere
+        "device_event": ("irq",),  # a device raises it: whether it feeds a vLPI, or is the host's
     }
     header = ("vm",)
     names: ClassVar[tuple[str, ...]] = (

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from gicmodel.config import GicConfig
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice
 from gicmodel.fuzzing.peers.linux.kvm.machine import HOST_IRQS, RAM_BASE, RAM_BYTES, VirtualMachine
-from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Face, State, Vm
+from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Calls, Face, State, Vm
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.hardware import Gic
 from gicmodel.hardware.observe import pending_virtual
@@ -69,74 +69,55 @@ class ModelVm(Vm):
         self._routes: dict[int, Route] = {}
         return OK
 
-    def initialise(self) -> object:
-        return _result(self.vgic.init)
+    def do(self, verb: str, *values: int) -> object:
+        return _result(super().do, verb, *values)
+
+    def calls(self) -> Calls:
+        vgic = self.vgic
+        return super().calls() | {
+            "initialise": vgic.init,
+            "send_sgi": vgic.send_sgi,
+            "sync": vgic.sync_hwstate,
+            "take": lambda vcpu: sorted(vgic.acknowledge_all(vcpu)),
+            "load": lambda vcpu: vgic.load(vcpu, vcpu % _HOST_CPUS),
+            "put": lambda vcpu, wfi: vgic.put(vcpu, bool(wfi)),
+            "save_tables": lambda its: vgic.its[its].save_tables(),
+            "restore_tables": lambda its: vgic.its[its].restore_tables(),
+            "reset": lambda its: vgic.its[its].reset(),
+            "save_pending_tables": lambda lpi_by_lpi: vgic.save_pending_tables(bool(lpi_by_lpi)),
+            "msi": lambda its, device_id, event_id: vgic.inject_msi(device_id, event_id, its),
+            "forward": self._forward,
+            "unforward": self._unforward,
+            "change_route": self._change_route,
+            "device_event": self._device_event,
+        }
 
     def command(self, its: int, words: CommandWords) -> object:
         return _result(execute_one, self.vgic.its[its], np.array(words, np.uint64))
 
-    def read(self, face: Face, number: int, offset: int, size: int) -> object:
-        return _result(self._face(face, number).read, offset, size)
+    def access(self, access: str, face: Face, number: int, offset: int, *rest: int) -> object:
+        frames: dict[Face, Sequence[object]] = {
+            "its": self.vgic.its,
+            "rd": self.vgic.redistributors,
+            "dist": (self.vgic.distributor,),
+        }
+        return getattr(frames[face][number], access)(offset, *rest)
 
-    def write(self, face: Face, number: int, offset: int, value: int, size: int) -> object:
-        return _result(self._face(face, number).write, offset, value & (1 << 8 * size) - 1, size)
-
-    def user_read(self, face: Face, number: int, attribute: int) -> object:
-        return _result(self._face(face, number).user_read, attribute)
-
-    def user_write(self, face: Face, number: int, attribute: int, value: int) -> object:
-        return _result(self._face(face, number).user_write, attribute, value)
-
-    def send_sgi(self, vcpu: int, sgi: int) -> object:
-        return _result(self.vgic.send_sgi, vcpu, sgi)
-
-    def sync(self, vcpu: int) -> object:
-        return _result(self.vgic.sync_hwstate, vcpu)
-
-    def take(self, vcpu: int) -> object:
-        return sorted(self.vgic.acknowledge_all(vcpu))
-
-    def load(self, vcpu: int) -> object:
-        return _result(self.vgic.load, vcpu, vcpu % _HOST_CPUS)
-
-    def put(self, vcpu: int, wfi: int) -> object:
-        return _result(self.vgic.put, vcpu, bool(wfi))
-
-    def save_tables(self, its: int) -> object:
-        return _result(self.vgic.its[its].save_tables)
-
-    def restore_tables(self, its: int) -> object:
-        return _result(self.vgic.its[its].restore_tables)
-
-    def reset(self, its: int) -> object:
-        return _result(self.vgic.its[its].reset)
-
-    def save_pending_tables(self, lpi_by_lpi: int) -> object:
-        return _result(self.vgic.save_pending_tables, bool(lpi_by_lpi))
-
-    def msi(self, its: int, device_id: int, event_id: int) -> object:
-        return _result(self.vgic.inject_msi, device_id, event_id, its)
-
-    def forward(self, its: int, device_id: int, event_id: int, irq: int) -> object:
-        """Whether it is new is not told."""
+    def _forward(self, its: int, device_id: int, event_id: int, irq: int) -> None:
         self._routes[irq] = Route(self.vgic.its[its], device_id, event_id)
-        result = _result(self.vgic.set_forwarding, its, device_id, event_id, (self._device, irq))
-        return OK if isinstance(result, bool) else result
+        self.vgic.set_forwarding(its, device_id, event_id, (self._device, irq))
 
-    def unforward(self, irq: int) -> object:
-        result = _result(self.vgic.unset_forwarding, (self._device, irq))
-        return OK if isinstance(result, bool) else result
+    def _unforward(self, irq: int) -> None:
+        self.vgic.unset_forwarding((self._device, irq))
 
-    def change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
+    def _change_route(self, its: int, device_id: int, event_id: int, irq: int) -> None:
         """KVM looks first whether it is another."""
         route = Route(self.vgic.its[its], device_id, event_id)
-        if route == self._routes[irq]:
-            return OK
-        self._routes[irq] = route
-        result = _result(self.vgic.forwarding.route_changed, (self._device, irq), route)
-        return OK if isinstance(result, bool) else result
+        if route != self._routes[irq]:
+            self._routes[irq] = route
+            self.vgic.forwarding.route_changed((self._device, irq), route)
 
-    def device_event(self, irq: int) -> object:
+    def _device_event(self, irq: int) -> bool:
         host, device = self._host, self._device
         if host is None or not device.forwarded[irq]:
             return False
@@ -208,11 +189,6 @@ class ModelVm(Vm):
     def _device(self) -> ItsDevice:
         assert self._host is not None
         return self._host.device
-
-    def _face(self, face: Face, number: int) -> Any:
-        if face == "dist":
-            return self.vgic.distributor
-        return self.vgic.its[number] if face == "its" else self.vgic.redistributors[number]
 
     def _sgis(self) -> list[list[list[int]]]:
         sgis = self.vgic.dist.sgis

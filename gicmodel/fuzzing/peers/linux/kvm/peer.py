@@ -36,7 +36,6 @@ _CWRITER = register("GITS_CWRITER", "3").offset
 _BEGINNINGS = ("boot", "create")
 _BEFORE_INIT = ("initialise", "dist_user_read", "dist_user_write", "rd_user_read", "rd_user_write")
 _OF_HOST_IRQS = ("forward", "unforward", "change_route", "device_event")
-_FACES = ("its", "rd", "dist")
 _PLACES = {"cbaser": 1, "cwriter": 3}
 
 
@@ -169,14 +168,7 @@ class AgainstLinux(Comparison):
 def _do(side: Vm, step: Step) -> object:
     if isinstance(step, CommandStep):
         return side.command(*step)
-    verb, values = step
-    if verb == "enqueue":
-        return OK
-    face, _, access = verb.partition("_")
-    if face not in _FACES:
-        return getattr(side, verb)(*values)
-    number = () if face != "dist" else (0,)
-    return getattr(side, access)(face, *number, *values)
+    return OK if step.verb == "enqueue" else side.do(step.verb, *step.values)
 
 
 def _shown(result: object) -> str:

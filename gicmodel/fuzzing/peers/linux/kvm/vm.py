@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two sides have in common: a method for each event of `KvmNotation`, and `state`.
+"""What the two sides have in common: each does the events of `KvmNotation`, and shows its state.
 
-A method returns what a guest or userspace gets: a value, `OK`, the name of an errno, or how the host kernel died of it.
+An event comes to what a guest or userspace gets: a value, `OK`, the name of an errno, or how the host kernel died.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, RAM_BYTES, Virtua
 from gicmodel.fuzzing.programs.program import CommandWords
 
 State = dict[str, Any]
+Calls = dict[str, Callable[..., object]]
+"""By the verb of an event what does it, with the event's values."""
 
 OK, OOPS, STORM = "OK", "OOPS", "STORM"
 
@@ -31,18 +34,50 @@ class Vm(ABC):
     def __init__(self, machine: VirtualMachine) -> None:
         self._machine = machine
 
+    def calls(self) -> Calls:
+        """What does the events that are no accesses of registers; each side adds its own."""
+        return {
+            "boot": self.boot,
+            "create": self.create,
+            "poke": lambda address, value: self.store(address, value.to_bytes(8, "little")),
+            "poke_byte": lambda address, byte: self.store(address, bytes([byte])),
+            "fill": lambda address, length, byte: self.store(address, bytes([byte]) * length),
+        }
+
+    def do(self, verb: str, *values: int) -> object:
+        """What an event comes to. Of a value that is written the lower `size` bytes count."""
+        face, _, access = verb.partition("_")
+        if face not in get_args(Face):
+            return self.calls()[verb](*values)
+        number, offset, *rest = values if face != "dist" else (0, *values)
+        if access == "write":
+            value, size = rest
+            rest = [value & (1 << 8 * size) - 1, size]
+        return self.access(access, face, number, offset, *rest)  # type: ignore[arg-type]
+
     def boot(self) -> object:
         """A new VM whose GIC is initialised."""
         created = self.create()
-        return created if (initialised := self.initialise()) == OK else initialised
+        return created if (initialised := self.do("initialise")) == OK else initialised
 
     @abstractmethod
     def create(self) -> object:
         """A new VM, whose RAM is zero."""
 
     @abstractmethod
-    def initialise(self) -> object:
-        """KVM_DEV_ARM_VGIC_CTRL_INIT."""
+    def command(self, its: int, words: CommandWords) -> object:
+        """Execute a command that is in no queue."""
+
+    @abstractmethod
+    def access(self, access: str, face: Face, number: int, offset: int, *rest: int) -> object:
+        """`read` a register of so many bytes as the guest, or `write` a value to it; `user_read` or `user_write` it."""
+
+    def store(self, address: int, octets: bytes) -> object:
+        """Stores to RAM; nothing happens outside."""
+        offset = address - RAM_BASE
+        if 0 <= offset <= RAM_BYTES - len(octets):
+            self.ram[offset : offset + len(octets)] = np.frombuffer(octets, np.uint8)
+        return OK
 
     @abstractmethod
     def state(self) -> State:
@@ -55,106 +90,3 @@ class Vm(ABC):
     @abstractmethod
     def take_dirty(self) -> NDArray[np.bool_]:
         """The pages of RAM that KVM has marked dirty since the last call, bool [pages]."""
-
-    # Stores of the guest.
-
-    def store(self, address: int, octets: bytes) -> object:
-        """Stores to RAM; nothing happens outside."""
-        offset = address - RAM_BASE
-        if 0 <= offset <= RAM_BYTES - len(octets):
-            self.ram[offset : offset + len(octets)] = np.frombuffer(octets, np.uint8)
-        return OK
-
-    def poke(self, address: int, value: int) -> object:
-        """A store of 64 bits."""
-        return self.store(address, value.to_bytes(8, "little"))
-
-    def poke_byte(self, address: int, byte: int) -> object:
-        """A store of 8 bits."""
-        return self.store(address, bytes([byte]))
-
-    def fill(self, address: int, length: int, byte: int) -> object:
-        """Stores of `length` bytes."""
-        return self.store(address, bytes([byte]) * length)
-
-    # Registers.
-
-    @abstractmethod
-    def read(self, face: Face, number: int, offset: int, size: int) -> object:
-        """What the guest reads."""
-
-    @abstractmethod
-    def write(self, face: Face, number: int, offset: int, value: int, size: int) -> object:
-        """What the guest writes, of which the lower `size` bytes count."""
-
-    @abstractmethod
-    def user_read(self, face: Face, number: int, attribute: int) -> object:
-        """KVM_GET_DEVICE_ATTR."""
-
-    @abstractmethod
-    def user_write(self, face: Face, number: int, attribute: int, value: int) -> object:
-        """KVM_SET_DEVICE_ATTR."""
-
-    # The guest, and its vCPUs.
-
-    @abstractmethod
-    def command(self, its: int, words: CommandWords) -> object:
-        """Execute a command that is in no queue."""
-
-    @abstractmethod
-    def send_sgi(self, vcpu: int, sgi: int) -> object:
-        """A vCPU writes ICC_SGI1R_EL1."""
-
-    @abstractmethod
-    def sync(self, vcpu: int) -> object:
-        """A vCPU leaves its guest for a moment."""
-
-    @abstractmethod
-    def take(self, vcpu: int) -> object:
-        """The INTIDs, ascending, that a vCPU takes, which is all that software has to deliver to it."""
-
-    @abstractmethod
-    def load(self, vcpu: int) -> object:
-        """A vCPU that is out begins to run."""
-
-    @abstractmethod
-    def put(self, vcpu: int, wfi: int) -> object:
-        """A vCPU that runs stops."""
-
-    # Userspace and devices.
-
-    @abstractmethod
-    def save_tables(self, its: int) -> object:
-        """KVM_DEV_ARM_ITS_SAVE_TABLES."""
-
-    @abstractmethod
-    def restore_tables(self, its: int) -> object:
-        """KVM_DEV_ARM_ITS_RESTORE_TABLES."""
-
-    @abstractmethod
-    def reset(self, its: int) -> object:
-        """KVM_DEV_ARM_ITS_CTRL_RESET."""
-
-    @abstractmethod
-    def save_pending_tables(self, lpi_by_lpi: int) -> object:
-        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; the model has two ways."""
-
-    @abstractmethod
-    def msi(self, its: int, device_id: int, event_id: int) -> object:
-        """KVM_SIGNAL_MSI."""
-
-    @abstractmethod
-    def forward(self, its: int, device_id: int, event_id: int, irq: int) -> object:
-        """An MSI route and a host interrupt belong together."""
-
-    @abstractmethod
-    def unforward(self, irq: int) -> object:
-        """They do not any more."""
-
-    @abstractmethod
-    def change_route(self, its: int, device_id: int, event_id: int, irq: int) -> object:
-        """The MSI route that belongs to a host interrupt leads elsewhere."""
-
-    @abstractmethod
-    def device_event(self, irq: int) -> object:
-        """A device raises a host interrupt; whether it feeds a vLPI, which is pending then. Else it is the host's."""
