@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gicmodel.driver import DriverError, ItsVpe
+from gicmodel.driver import DriverError
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.images.registers import write_registers
@@ -206,14 +206,10 @@ def save_ram(directory: Path, machines: list[VirtualMachine]) -> None:
 
 def pending_interrupts(vm: VirtualMachine) -> set[Delivery]:
     """The LPIs and SGIs that are pending now, as (vCPU, INTID): in the VPTs for those in the GIC, else in KVM."""
-    return pending_lpis(vm) | pending_sgis(vm)
-
-
-def pending_lpis(vm: VirtualMachine) -> set[Delivery]:
-    """The LPIs among them."""
     rows = vm.vgic.lpis.rows[vm.vgic.lpis.slots()]
-    latched = rows[rows["pending_latch"]]
-    return pending_vlpis(vm) | set(zip(latched["target_vcpu"].tolist(), latched["intid"].tolist(), strict=True))
+    lpis = rows[["target_vcpu", "intid"]][rows["pending_latch"]].tolist()
+    sgis = np.argwhere(vm.vgic.dist.sgis.rows["pending_latch"]).tolist()
+    return {*_in_vpts(vm), *lpis, *map(tuple, sgis)}
 
 
 def pending_vlpis(vm: VirtualMachine) -> set[Delivery]:
@@ -221,18 +217,7 @@ def pending_vlpis(vm: VirtualMachine) -> set[Delivery]:
     return {(vcpu, intid) for vcpu, intid in _in_vpts(vm) if intid >= FIRST_LPI}
 
 
-def pending_sgis(vm: VirtualMachine) -> set[Delivery]:
-    """The SGIs that are pending now, as (vCPU, INTID): vSGIs in the GIC, others in KVM."""
-    latched = np.argwhere(vm.vgic.dist.sgis.rows["pending_latch"]).tolist()
-    return {(vcpu, number) for vcpu, number in latched} | {found for found in _in_vpts(vm) if found[1] < VSGIS}
-
-
 def _in_vpts(vm: VirtualMachine) -> Iterator[Delivery]:
     for vcpu, vpe in enumerate(vm.vgic.its_vm.vpes if vm.vgic.its_vm is not None else ()):
-        for intid in _pending_of(vm, vpe):
+        for intid in pending_virtual(vm.host.gic, vpe.vpt_page, vm.host.driver.gic.lpi_id_bits).tolist():
             yield vcpu, intid
-
-
-def _pending_of(vm: VirtualMachine, vpe: ItsVpe) -> list[int]:
-    intids: list[int] = pending_virtual(vm.host.gic, vpe.vpt_page, vm.host.driver.gic.lpi_id_bits).tolist()
-    return intids

@@ -96,7 +96,7 @@ class Migration:
         """The steps to take."""
         self._devices = [(device.guest_device_id, device.events) for device in source.devices]
         self._connection = connection
-        self._registers: Registers = {}
+        self.registers: Registers = {}
 
     @property
     def commands(self) -> Counter[str]:
@@ -115,10 +115,6 @@ class Migration:
         memory.clear_dirty()
         return self._copy("precopy RAM", pages)
 
-    def pause_vcpus(self) -> None:
-        """Every vCPU leaves its CPU, and its vPE residency."""
-        self.source.pause_vcpus()
-
     def pause_devices(self) -> None:
         """VFIO devices leave RUNNING: no interrupt is raised any more."""
         self.source.set_devices(DeviceState.STOP_COPY)
@@ -129,29 +125,13 @@ class Migration:
         for its in self.source.vgic.its:
             its.save_tables()
 
-    def flush_pending_tables(self) -> None:
-        """KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES: what the VPTs hold goes to the guest's pending tables too."""
-        self.source.flush_pending_tables()
-
     def copy_dirty_ram(self) -> int:
         """The last pass over guest RAM. What is written after it stays behind."""
         return self._copy("copy dirty RAM", self.source.memory.dirty_pages())
 
     def save_registers(self) -> None:
         """The virtual GIC's registers, after its tables are in RAM."""
-        self._registers = state.guest_registers(self.source.vgic)
-
-    def restore_redistributors(self) -> None:
-        """LPI tables and EnableLPIs of every vCPU."""
-        state.restore_redistributors(self.target.vgic, self._registers)
-
-    def restore_its_registers(self) -> None:
-        """Queue and tables of every ITS."""
-        state.restore_its_registers(self.target.vgic, self._registers)
-
-    def restore_its_tables(self) -> None:
-        """KVM_DEV_ARM_ITS_RESTORE_TABLES; each LPI's pending bit is read as KVM creates it."""
-        state.restore_its_tables(self.target.vgic, self._registers)
+        self.registers = state.guest_registers(self.source.vgic)
 
     def set_forwarding(self) -> None:
         """VFIO enables the vectors of each device: forwarding, and pending state moves to the VPTs."""
@@ -159,14 +139,6 @@ class Migration:
         for number, device in enumerate(self.target.devices):
             enable_vectors(device, self.target.vgic, self.options.policy, self.options.forwarding_resets)
             self.steps.progress("set forwarding", number + 1, len(self.target.devices))
-
-    def transfer_pending_state(self) -> None:
-        """The GIC's VM state change handler: what software still has pending moves to the VPTs."""
-        self.target.vgic.transfer_pending()
-
-    def resume_devices(self) -> None:
-        """The devices of the destination run."""
-        self.target.set_devices(DeviceState.RUNNING)
 
     def take(self, step: Step) -> None:
         """One step. KvmError, DriverError or ConnectionLost if it fails."""
@@ -223,9 +195,9 @@ class Resume(Migration):
         self.options = options
         self.source = self.target = VirtualMachine(destination, guest.memory, guest.vcpus)
         self.steps = Steps(progress, guest.memory)
-        self.plan = image_plan_of(options.policy)
+        self.plan = plan_of(options.policy, IMAGE_STEPS)
         self._connection = None
-        self._registers = guest.registers
+        self.registers = guest.registers
 
     def set_forwarding(self) -> None:
         """A VFIO device for each device that the guest's tables map, with a vector for each event."""
@@ -265,44 +237,40 @@ class Step(NamedTuple):
     take: Callable[[Migration], int | None]
 
 
-TRANSFER = Step("transfer pending state", lambda migration: migration.transfer_pending_state())
+TRANSFER = Step("transfer pending state", lambda migration: migration.target.vgic.transfer_pending())
+"""The GIC's VM state change handler: what software still has pending moves to the VPTs."""
 
 FLUSH_PATH = (
     Step("pause devices", lambda migration: migration.pause_devices()),
     Step("flush ITS tables", lambda migration: migration.flush_its_tables()),
-    Step("flush pending tables", lambda migration: migration.flush_pending_tables()),
+    Step("flush pending tables", lambda migration: migration.source.flush_pending_tables()),
 )
 """What brings the state of a stopped VM into its RAM."""
 
 RESUME_PATH = (
-    Step("restore redistributors", lambda migration: migration.restore_redistributors()),
-    Step("restore ITS registers", lambda migration: migration.restore_its_registers()),
-    Step("restore ITS tables", lambda migration: migration.restore_its_tables()),
+    Step("restore redistributors", lambda to: state.restore_redistributors(to.target.vgic, to.registers)),
+    Step("restore ITS registers", lambda to: state.restore_its_registers(to.target.vgic, to.registers)),
+    Step("restore ITS tables", lambda to: state.restore_its_tables(to.target.vgic, to.registers)),
     Step("set forwarding", lambda migration: migration.set_forwarding()),
     TRANSFER,
 )
 
 STEPS = (
     Step("precopy RAM", lambda migration: migration.precopy_ram()),
-    Step("pause vCPUs", lambda migration: migration.pause_vcpus()),
+    Step("pause vCPUs", lambda migration: migration.source.pause_vcpus()),
     *FLUSH_PATH,
     Step("copy dirty RAM", lambda migration: migration.copy_dirty_ram()),
     Step("save registers", lambda migration: migration.save_registers()),
     *RESUME_PATH,
-    Step("resume devices", lambda migration: migration.resume_devices()),
+    Step("resume devices", lambda migration: migration.target.set_devices(DeviceState.RUNNING)),
 )
 """The save path and the resume path, in the order of the cover letter and of QEMU; of which a policy may skip one."""
 
 
-def plan_of(policy: Policy) -> tuple[Step, ...]:
-    """The steps of a migration, in order: all but what only another policy needs."""
-    return _needed(STEPS, policy)
+IMAGE_STEPS = RESUME_PATH + FLUSH_PATH
+"""Those of a saved guest that is resumed and, before it runs, saved again."""
 
 
-def image_plan_of(policy: Policy) -> tuple[Step, ...]:
-    """The steps of a saved guest that is resumed and, before it runs, saved again."""
-    return _needed(RESUME_PATH + FLUSH_PATH, policy)
-
-
-def _needed(steps: tuple[Step, ...], policy: Policy) -> tuple[Step, ...]:
+def plan_of(policy: Policy, steps: tuple[Step, ...] = STEPS) -> tuple[Step, ...]:
+    """Those of the steps that a migration takes: all but what only another policy needs."""
     return tuple(step for step in steps if policy.transfers_at_the_end or step is not TRANSFER)

@@ -15,7 +15,7 @@ from gicmodel.errors import Interrupted
 from gicmodel.migration.guest import enable_sgis, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
 from gicmodel.migration.machine import Delivery, VirtualMachine
-from gicmodel.migration.migrate import DEFAULTS, Migration, Options, Resume, image_plan_of, plan_of
+from gicmodel.migration.migrate import DEFAULTS, IMAGE_STEPS, Migration, Options, Resume, plan_of
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import Progress, no_progress
 from gicmodel.migration.verdict import Verdict
@@ -47,7 +47,7 @@ def hosts_for(vcpus: int, architecture: Literal["4.0", "4.1"] = "4.1") -> GicCon
 
 def steps_of(options: Options, of_an_image: bool) -> list[str]:
     """The names of the steps to which a trial comes: an image is resumed, and its further hops are migrations."""
-    plans = [image_plan_of(options.policy)] if of_an_image else []
+    plans = [plan_of(options.policy, IMAGE_STEPS)] if of_an_image else []
     if not of_an_image or options.hops > 1:
         plans.append(plan_of(options.policy))
     return list(dict.fromkeys(step.name for plan in plans for step in plan))
@@ -99,7 +99,7 @@ def _made_up(host: Host, size: VmSize, options: Options, progress: Progress) -> 
 def _resumed(host: Host, guest: SavedGuest, options: Options, progress: Progress) -> _Chain:
     """A VM that has been resumed from an image, and saved again unless the host cannot do that."""
     verdict = Verdict(0, Counter(), policy=options.policy)
-    if options.abort_at in [step.name for step in image_plan_of(options.policy)]:
+    if options.abort_at in [step.name for step in plan_of(options.policy, IMAGE_STEPS)]:
         verdict.note_abort(Resume(guest, host, progress, options))
     pending, sgis = guest.pending(), guest.pending_sgis()
     resume = Resume(guest, host, progress, replace(options, abort_at=None))

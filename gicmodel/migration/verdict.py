@@ -10,13 +10,7 @@ from typing import Any
 
 from gicmodel.errors import Interrupted
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.migration.machine import (
-    Delivery,
-    VirtualMachine,
-    pending_interrupts,
-    pending_lpis,
-    pending_sgis,
-)
+from gicmodel.migration.machine import Delivery, VirtualMachine, pending_interrupts
 from gicmodel.migration.migrate import Migration, MigrationError
 from gicmodel.migration.steps import StepReport
 from gicmodel.policy import Policy
@@ -110,7 +104,9 @@ class Verdict:
 
     def look(self, vm: VirtualMachine) -> None:
         """Note how many are pending after the migration."""
-        self.pending_after, self.sgis_after = len(pending_lpis(vm)), len(pending_sgis(vm))
+        pending = pending_interrupts(vm)
+        self.pending_after = sum(intid >= FIRST_LPI for _, intid in pending)
+        self.sgis_after = len(pending) - self.pending_after
 
     def take(self, migration: Migration) -> bool:
         """Run a migration and add what it took; whether it came to its end."""
@@ -149,22 +145,18 @@ def _named(deliveries: list[Delivery]) -> list[dict[str, int]]:
 RESETS = (0, 1, 3, 64)
 
 
+@dataclass
 class PolicyComparison:
-    """The report of many trials that differ in policy and number of resets."""
+    """Many trials that differ in policy and number of resets: that number, and what each came to."""
 
-    def __init__(self) -> None:
-        self._verdicts: list[tuple[int, Verdict]] = []
-
-    def add(self, resets: int, verdict: Verdict) -> None:
-        """What a trial came to."""
-        self._verdicts.append((resets, verdict))
+    verdicts: list[tuple[int, Verdict]] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
         """Whether nothing was lost or doubled, but by the policy that loses, which may do so once there is a reset."""
         return all(
             verdict.passed or (verdict.policy.loses and resets > 0 and verdict.only_lost)
-            for resets, verdict in self._verdicts
+            for resets, verdict in self.verdicts
         )
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -180,7 +172,7 @@ class PolicyComparison:
                 "unmaps": verdict.unmaps,
             }
             | ({"error": str(verdict.failure)} if verdict.failure is not None else {})
-            for resets, verdict in self._verdicts
+            for resets, verdict in self.verdicts
         ]
 
 
@@ -190,7 +182,7 @@ def compare_policies(trial: Callable[[Policy, int], Verdict]) -> PolicyCompariso
     try:
         for policy in Policy:
             for resets in RESETS:
-                comparison.add(resets, trial(policy, resets))
+                comparison.verdicts.append((resets, trial(policy, resets)))
     except KeyboardInterrupt as stop:
         raise Interrupted(comparison) from (stop.__cause__ or stop)
     return comparison

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.kvm import KvmError
 from gicmodel.migration import STEPS, MigrationError, Policy
-from gicmodel.migration.migrate import image_plan_of, plan_of
+from gicmodel.migration.migrate import IMAGE_STEPS, plan_of
 from gicmodel.migration.verdict import PolicyComparison, Verdict
 from tests.cli.test_migrate import IMAGE, KEYS, SMALL, migrate, rows, verdict
 
@@ -149,13 +149,15 @@ def test_what_a_comparison_cannot_take(options, named):
     assert refused("--compare-policies", *options) == message
 
 
-@pytest.mark.parametrize("step", [step.name for step in image_plan_of(Policy.AVOID_UNSET)])
+@pytest.mark.parametrize("step", [step.name for step in plan_of(Policy.AVOID_UNSET, IMAGE_STEPS)])
 def test_a_cancelled_resume_of_an_image_is_tried_again(step):
     code, document = verdict(IMAGE, "--abort-at", step)
     assert (code, document["lost"], document["duplicated"], document["image_identical"]) == (0, [], [], True)
     assert document["aborted"] == [f"{step}: cancelled"]
     assert (document["pending_before"], document["pending_after"]) == (2, 2)
-    assert [report["name"] for report in document["steps"]] == [s.name for s in image_plan_of(Policy.AVOID_UNSET)]
+    assert [report["name"] for report in document["steps"]] == [
+        s.name for s in plan_of(Policy.AVOID_UNSET, IMAGE_STEPS)
+    ]
     plain = verdict(IMAGE)[1]
     assert (document["commands"], document["unmaps"]) == (plain["commands"], plain["unmaps"])
 
@@ -188,12 +190,12 @@ def test_as_posted_an_image_loses_on_its_way():
 def test_what_is_cancelled_between_the_hops_of_an_image(step):
     code, document = verdict(IMAGE, "--hops", 3, "--abort-at", step)
     assert (code, document["lost"], document["duplicated"]) == (0, [], [])
-    resumes = step in [step.name for step in image_plan_of(Policy.AVOID_UNSET)]
+    resumes = step in [step.name for step in plan_of(Policy.AVOID_UNSET, IMAGE_STEPS)]
     assert document["aborted"] == [f"{step}: cancelled"] * (2 + resumes)
 
 
 def test_a_step_that_an_image_does_not_come_to():
-    names = ", ".join(step.name for step in image_plan_of(Policy.AVOID_UNSET))
+    names = ", ".join(step.name for step in plan_of(Policy.AVOID_UNSET, IMAGE_STEPS))
     message = f"gicmodel: --abort-at 'precopy RAM': with policy avoid-unset the steps are {names}\n"
     assert refused(IMAGE, "--abort-at", "precopy RAM") == message
 
@@ -240,12 +242,10 @@ def judged(policy, **parts):
     ],
 )
 def test_rfc_may_lose_by_resets_and_nothing_else(resets, parts, passed):
-    comparison = PolicyComparison()
-    comparison.add(resets, judged("rfc", **parts))
+    comparison = PolicyComparison([(resets, judged("rfc", **parts))])
     assert comparison.passed is passed
 
 
 def test_a_remedy_may_lose_nothing():
-    comparison = PolicyComparison()
-    comparison.add(3, judged("avoid-unset"))
+    comparison = PolicyComparison([(3, judged("avoid-unset"))])
     assert not comparison.passed

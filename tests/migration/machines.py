@@ -5,6 +5,7 @@ from gicmodel.config import GicConfig
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.migration import Host, Migration, new_virtual_machine
+from gicmodel.migration.machine import pending_interrupts
 from gicmodel.migration.steps import no_progress
 
 ENABLED, DISABLED = (LPI_CONFIGURATION.pack(Priority=0xA0, Enable=enable) for enable in (1, 0))
@@ -44,6 +45,16 @@ def configure(vm, intid, octet):
     """The guest writes an LPI's configuration byte and has it reloaded (GICR_INVLPIR)."""
     vm.memory.write_u8(vm.vgic.dist.configuration_table + intid - FIRST_LPI, octet)
     vm.vgic.redistributors[vm.vgic.lpis[intid].target_vcpu].write(register("GICR_INVLPIR").offset, intid)
+
+
+def pending_lpis(vm):
+    """Of what is pending, the LPIs."""
+    return {(vcpu, intid) for vcpu, intid in pending_interrupts(vm) if intid >= FIRST_LPI}
+
+
+def pending_sgis(vm):
+    """Of what is pending, the SGIs."""
+    return {(vcpu, intid) for vcpu, intid in pending_interrupts(vm) if intid < 16}
 
 
 def resources(host):

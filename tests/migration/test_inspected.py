@@ -14,12 +14,12 @@ from gicmodel.inspection import inspect
 from gicmodel.inspection.rules import find
 from gicmodel.migration import DeviceState, Options
 from gicmodel.migration.guest import enable_sgis, send_command
-from gicmodel.migration.machine import pending_lpis, pending_sgis, pending_vlpis, save_ram
+from gicmodel.migration.machine import pending_vlpis, save_ram
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import VmSize, run_trial
 from gicmodel.migration.workload import Workload
-from tests.migration.machines import new_vm
+from tests.migration.machines import new_vm, pending_lpis, pending_sgis
 
 CAPTURE = Path(__file__).parents[2] / "tables" / "linux-6.12-kvm-2vcpu"
 CONFIG = GicConfig(redistributors=2)

@@ -14,14 +14,14 @@ from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.distributor import GICD_CTLR
 from gicmodel.migration import Host, Migration, MigrationError, Options, state
 from gicmodel.migration.guest import enable_sgis
-from gicmodel.migration.machine import pending_interrupts, pending_sgis
+from gicmodel.migration.machine import pending_interrupts
 from gicmodel.migration.migrate import plan_of
 from gicmodel.migration.saved_guest import SavedGuest
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import run_trial
 from gicmodel.migration.workload import Workload
 from gicmodel.policy import Policy
-from tests.migration.machines import fire_all, migrate, new_host, new_vm
+from tests.migration.machines import fire_all, migrate, new_host, new_vm, pending_sgis
 
 VCPUS = 3
 RELEASES = {"newest": NEWEST, "5.13": KvmBehaviour.release("5.13")}
