@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules that a dump is checked against.
 
-A new one is a `Rule` in the module of its subject and, in its `check`, a group of rows.
+A new one is a `Rule` in the module of its subject and, in its `check`, a finding, or a group of rows of an array.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.rules import chain, kernel, mapping, memory, pending, queue, registers
-from gicmodel.inspection.rules.rule import MOST, Finding, Group, Row, Rule
+from gicmodel.inspection.rules.rule import MOST, Finding, Rule
 
 _SUBJECTS = (mapping, chain, pending, queue, memory, kernel, registers)
 
@@ -39,19 +39,17 @@ def find(found: Inspection) -> Findings:
     told: list[Finding] = []
     counts: dict[str, int] = {}
     for subject in _SUBJECTS:
-        for group in subject.check(found):
-            if group.rule in _OF_ABSENT_MEMORY and not found.dump.octets:
+        for broken in subject.check(found):
+            if broken.rule in _OF_ABSENT_MEMORY and not found.dump.octets:
                 continue
-            before = counts.get(group.rule.identifier, 0)
-            if len(group.rows):
-                counts[group.rule.identifier] = before + len(group.rows)
-            told += [_finding(group, row) for row in group.rows[: max(0, MOST - before)]]
+            before = counts.get(broken.rule.identifier, 0)
+            room = max(0, MOST - before)
+            one = isinstance(broken, Finding)
+            if many := 1 if one else broken.rows.size:
+                counts[broken.rule.identifier] = before + many
+            told += [broken][:room] if one else broken.first(room)
     told.sort(key=lambda finding: (finding.rule.severity, list(RULES).index(finding.rule.identifier)))
     return Findings(told, counts)
-
-
-def _finding(group: Group, row: Row) -> Finding:
-    return Finding(group.rule, group.sentence(row), int(row["address"]), int(row["offset"]))
 
 
 __all__ = ["MOST", "RULES", "Finding", "Findings", "Rule", "find"]

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import gaps
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its, Subject
 from gicmodel.inspection.linux.devices import KernelEvent, KernelView
 from gicmodel.inspection.rules.mapping import event_name
-from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import Finding, Rule
 from gicmodel.inspection.witness import of_queue
 from gicmodel.layouts.its_tables import NO_DOORBELL
 
@@ -39,39 +37,34 @@ DOUBTFUL = Rule(
 )
 
 
-def check(found: Inspection) -> Iterator[Group]:
+def check(found: Inspection) -> Iterator[Finding]:
     """What differs between the tables and the structures of the kernel."""
     for unit in found.its:
-        yield Group(DOUBTFUL, [*_doubts(found, unit)], lambda row: row["text"])
+        yield from _doubts(found, unit)
     view = found.kernel
     if view is None:
         return
     broken = {**{f"GITS{its}": text for its, text in view.broken.items()}, **view.unread}
-    places = [place(ABSENT, ABSENT, what=what, text=text) for what, text in broken.items()]
-    yield Group(BROKEN, places, lambda row: f"{row['what']}: {row['text']}")
+    yield from (Finding(BROKEN, f"{what}: {text}") for what, text in broken.items())
     for unit in found.its:
         if unit.number in view.devices and unit.maps("device"):
-            rows = list(_differences(found, view, unit))
-            yield Group(DIFFERS, rows, lambda row: row["text"])
+            yield from _differences(found, view, unit)
         if unit.maps("collection"):
-            yield Group(DIFFERS, [*_collections(found, view, unit)], lambda row: row["text"])
-    yield Group(DIFFERS, [place(ABSENT, ABSENT, text=str(vpe)) for vpe in gaps.lost_vpes(found)], _lost)
+            yield from _collections(found, view, unit)
+    for vpe in gaps.lost_vpes(found):
+        yield Finding(DIFFERS, f"the kernel has {vpe} mapped, the tables have not")
 
 
-def _lost(row: Row) -> str:
-    return f"the kernel has {row['text']} mapped, the tables have not"
-
-
-def _doubts(found: Inspection, unit: Its) -> Iterator[Row]:
+def _doubts(found: Inspection, unit: Its) -> Iterator[Finding]:
     """What is doubtful of what was told of an ITS, and of the kernel's own devices; events share a device's doubt."""
     devices = found.kernel.devices.get(unit.number, []) if found.kernel is not None and unit.maps("device") else []
     doubts = {Subject(device.device_id): device.doubt for device in devices if device.doubt} | unit.doubts
     for subject, text in doubts.items():
         if subject.event is None or doubts.get(Subject(subject.device)) != text:
-            yield place(ABSENT, ABSENT, text=": ".join(filter(None, (unit.frame, str(subject), text))))
+            yield Finding(DOUBTFUL, ": ".join(filter(None, (unit.frame, str(subject), text))))
 
 
-def _collections(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row]:
+def _collections(found: Inspection, view: KernelView, unit: Its) -> Iterator[Finding]:
     known = unit.collections[unit.collections["RDbase"] != UNKNOWN]
     tables = dict(zip(known["ICID"].tolist(), known["RDbase"].tolist(), strict=True))
     targets = _odd_one(found, tables) | _targets(found, view, unit)
@@ -79,7 +72,7 @@ def _collections(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row
         icid, number = int(row["ICID"]), int(row["RDbase"])
         if targets.get(icid, UNKNOWN) not in (number, UNKNOWN):
             text = f"collection {icid}: the tables have it at redistributor {number}, the kernel at {targets[icid]}"
-            yield place(int(row["address"]), int(row["offset"]), text=text)
+            yield Finding(DIFFERS, text, int(row["address"]), int(row["offset"]))
 
 
 def _targets(found: Inspection, view: KernelView, unit: Its) -> dict[int, int]:
@@ -104,7 +97,7 @@ def _odd_one(found: Inspection, tables: dict[int, int]) -> dict[int, int]:
     return {odd[0]: of_cpu[odd[0]]} if alone else {}
 
 
-def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row]:
+def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Finding]:
     kernels = view.events(unit.number)
     events = unit.events.rows
     mapped = {(int(row["DeviceID"]), int(row["EventID"])): row for row in events}
@@ -114,17 +107,16 @@ def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Row
     for device in view.devices[unit.number]:
         if itts.get(device.device_id, device.itt) != device.itt:
             text = f"device {device.device_id:#x}: the tables have its ITT at {itts[device.device_id]:#x}"
-            yield place(device.itt, ABSENT, text=f"{text}, the kernel at {device.itt:#x}")
+            yield Finding(DIFFERS, f"{text}, the kernel at {device.itt:#x}", device.itt)
     for key, event in kernels.items():
         if key not in mapped and gaps.event(found, unit, *key) is None:
-            text = f"device {key[0]:#x} event {key[1]}: the kernel has {event}, the tables nothing"
-            yield place(ABSENT, ABSENT, text=text)
+            yield Finding(DIFFERS, f"device {key[0]:#x} event {key[1]}: the kernel has {event}, the tables nothing")
     for key, row in mapped.items():
         if (key in kernels or (whole and key[0] not in others)) and (text := _difference(kernels.get(key), row)):
-            yield place(int(row["address"]), int(row["offset"]), text=f"{event_name(row)}: {text}")
+            yield Finding(DIFFERS, f"{event_name(row)}: {text}", int(row["address"]), int(row["offset"]))
 
 
-def _difference(event: KernelEvent | None, row: np.void | dict[str, Any]) -> str:
+def _difference(event: KernelEvent | None, row: np.void) -> str:
     """How an entry differs from the kernel's event; empty if it does not."""
     intid, virtual = int(row["INTID"]), bool(row["virtual"])
     tables = f"vINTID {intid} of vPE {row['vPEID']}" if virtual else f"INTID {intid} of collection {row['ICID']}"

@@ -14,7 +14,7 @@ from gicmodel.inspection.entries import UNKNOWN, interrupt_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import most_id_bits, out_of_range
-from gicmodel.inspection.rules.rule import MOST, Group, Rule, place
+from gicmodel.inspection.rules.rule import MOST, Broken, Finding, Group, Rule
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.identification import KVM
@@ -117,13 +117,13 @@ KVM_EVENT_ID_BITS = 16
 VPT_ID_BITS = range(14, 25)
 
 
-def check(found: Inspection) -> Iterator[Group]:
+def check(found: Inspection) -> Iterator[Broken]:
     """What the mapping breaks."""
     for unit in found.its:
         yield from _devices(found, unit)
         yield from _collections(found, unit)
-        yield _invalid_tables(unit)
-        yield _not_saved(found, unit)
+        yield from _invalid_tables(unit)
+        yield from _not_saved(found, unit)
     yield from _events(found)
     yield from _vpes(found)
     yield from _doorbells(found)
@@ -176,24 +176,22 @@ def _collections(found: Inspection, unit: Its) -> Iterator[Group]:
     yield Group(COLLECTION_TWICE, again, lambda row: f"collection {row['ICID']} is listed more than once")
 
 
-def _invalid_tables(unit: Its) -> Group:
-    invalid = [table for table in unit.tables.values() if not table.valid]
-    needed = [table for table in invalid if table.kind != "collection" or not unit.collections_in_hardware]
-    rows = [{"address": UNKNOWN, "offset": UNKNOWN, "table": table} for table in needed if unit.enabled]
-    return Group(TABLE_INVALID, rows, lambda row: f"{unit.frame} is enabled and {row['table'].register} is not valid")
+def _invalid_tables(unit: Its) -> Iterator[Finding]:
+    for table in unit.tables.values() if unit.enabled else ():
+        needed = table.kind != "collection" or not unit.collections_in_hardware
+        if needed and not table.valid:
+            yield Finding(TABLE_INVALID, f"{unit.frame} is enabled and {table.register} is not valid")
 
 
-def _not_saved(found: Inspection, unit: Its) -> Group:
+def _not_saved(found: Inspection, unit: Its) -> Iterator[Finding]:
     """Linux maps a collection first of all, so commands were executed and no table has an entry only before a save."""
     iidr = found.frames.fields(unit.frame, "IIDR")
     is_kvm = iidr is not None and iidr | KVM == iidr
     executed = any(queue.its == unit.number and queue.creadr for queue in found.queues)
     tables = unit.valid_tables.values()
     empty = not found.truncated and not any(entries.ids.size or entries.absent for entries in tables)
-    rows = [place(UNKNOWN, UNKNOWN)] if is_kvm and executed and tables and empty else []
-    return Group(
-        NOT_SAVED, rows, lambda row: f"{unit.frame} is KVM's, has executed commands, and its tables in RAM are empty"
-    )
+    if is_kvm and executed and tables and empty:
+        yield Finding(NOT_SAVED, f"{unit.frame} is KVM's, has executed commands, and its tables in RAM are empty")
 
 
 def _events(found: Inspection) -> Iterator[Group]:

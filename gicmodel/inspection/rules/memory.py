@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.images.dump import ABSENT, Dump
+from gicmodel.images.dump import Dump
 from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import CONFIGURATION, PENDING, VIRTUAL_CONFIGURATION, VPT, Regions
-from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule
 from gicmodel.inspection.table import ItsTable, Level1
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import QUEUE_ALIGNMENT
@@ -97,7 +97,7 @@ _PLACES = np.dtype([("address", np.int64), ("offset", np.int64)])
 _OVERLAPS = np.dtype([("number", np.int64), *_PLACES.descr])
 
 
-def check(found: Inspection) -> Iterator[Group]:
+def check(found: Inspection) -> Iterator[Broken]:
     """What the memory breaks."""
     regions = Regions(found)
     yield from _overlaps(regions)
@@ -111,9 +111,10 @@ def check(found: Inspection) -> Iterator[Group]:
             unit.devices[unit.events.absent],
             lambda row: f"the ITT of device {row['DeviceID']:#x} at {row['ITT_addr']:#x} is not wholly in the dump",
         )
-    yield _misaligned(found)
+    yield from _misaligned(found)
     yield from _redistributors(found)
-    yield from _absent_lpi_tables(found, regions)
+    yield from _absent(PENDING_ABSENT, found.dump.pending, regions, (PENDING, VPT))
+    yield from _absent(CONFIGURATION_ABSENT, found.dump, regions, (CONFIGURATION, VIRTUAL_CONFIGURATION))
 
 
 def _overlaps(regions: Regions) -> Iterator[Group]:
@@ -133,13 +134,10 @@ def _at(regions: Regions, region: np.void) -> str:
     return f"{regions.name(region)} at {region['address']:#x}"
 
 
-def _table(table: ItsTable) -> Iterator[Group]:
+def _table(table: ItsTable) -> Iterator[Broken]:
     if table.absent:
-        yield Group(
-            TABLE_ABSENT,
-            [place(table.address, ABSENT)],
-            lambda row: f"{table.absent:#x} bytes of the {table.kind} table of {table.register} are absent",
-        )
+        text = f"{table.absent:#x} bytes of the {table.kind} table of {table.register} are absent"
+        yield Finding(TABLE_ABSENT, text, table.address)
     if table.level1 is not None:
         yield from _level1(table, table.level1)
 
@@ -148,10 +146,8 @@ def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
     rows = LEVEL1.decode(level1.words)
     low = rows["Physical_Address"].astype(np.int64) % table.page_bytes != 0
     broken = ~level1.used
-    for name, span in LEVEL1.spans.items():
-        if span.reserved:
-            bits = LEVEL1[name]
-            broken |= level1.words >> bits.shift & bits.mask != 0
+    for _, mask in LEVEL1.res0_masks:
+        broken |= level1.words & mask != 0
     yield Group(
         LEVEL1_RES0,
         _level1_rows(level1, broken),
@@ -175,12 +171,8 @@ def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
 
 def _level1_rows(level1: Level1, chosen: NDArray[np.bool_]) -> NDArray[np.void]:
     rows = np.zeros(int(chosen.sum()), [("index", "i8"), ("word", "u8"), ("address", "i8"), ("offset", "i8")])
-    rows["index"], rows["word"], rows["address"] = (
-        level1.indices[chosen],
-        level1.words[chosen],
-        level1.addresses[chosen],
-    )
-    rows["offset"] = level1.offsets[chosen]
+    rows["index"], rows["word"] = level1.indices[chosen], level1.words[chosen]
+    rows["address"], rows["offset"] = level1.addresses[chosen], level1.offsets[chosen]
     return rows
 
 
@@ -189,51 +181,30 @@ def _reserved(found: Inspection, kind: str, addresses: NDArray[np.int64]) -> Gro
     return Group(RES0, rows, lambda row: f"the {kind} entry at {row['address']:#x} has a reserved bit set")
 
 
-def _misaligned(found: Inspection) -> Group:
+def _misaligned(found: Inspection) -> Iterator[Finding]:
     tables = [(table.register, table.address, table.page_bytes) for table in found.tables]
     tables += [(f"GITS{queue.its}_CBASER", queue.address, QUEUE_ALIGNMENT) for queue in found.queues]
-    rows = [
-        place(address, found.dump.offset(address), name=name, of=of) for name, address, of in tables if address % of
-    ]
-    return Group(
-        TABLE_MISALIGNED, rows, lambda row: f"{row['name']} is at {row['address']:#x}, no multiple of {row['of']:#x}"
-    )
+    for name, address, of in tables:
+        if address % of:
+            text = f"{name} is at {address:#x}, no multiple of {of:#x}"
+            yield Finding(TABLE_MISALIGNED, text, address, found.dump.offset(address))
 
 
-def _redistributors(found: Inspection) -> Iterator[Group]:
+def _redistributors(found: Inspection) -> Iterator[Finding]:
     # Without EnableLPIs the registers need not be set up yet.
     having = [one for one in found.redistributors if one.declared_id_bits is not None and one.enabled is not False]
-    small = [one for one in having if one.id_bits < LEAST_ID_BITS]
-    yield Group(
-        NO_LPIS,
-        [place(ABSENT, ABSENT, frame=one.frame, bits=one.id_bits) for one in small],
-        lambda row: f"{row['frame']} has INTIDs of {row['bits']} bits",
-    )
+    for one in having:
+        if one.id_bits < LEAST_ID_BITS:
+            yield Finding(NO_LPIS, f"{one.frame} has INTIDs of {one.id_bits} bits")
     tables = {(one.configuration, one.declared_id_bits) for one in having}
-    yield Group(
-        PROPBASER_DIFFERS,
-        [place(ABSENT, ABSENT)] if len(tables) > 1 else [],
-        lambda row: f"redistributors have {len(tables)} different LPI configuration tables or widths",
-    )
+    if len(tables) > 1:
+        text = f"redistributors have {len(tables)} different LPI configuration tables or widths"
+        yield Finding(PROPBASER_DIFFERS, text)
 
 
-def _absent_lpi_tables(found: Inspection, regions: Regions) -> Iterator[Group]:
-    for rule, dump, kinds in (
-        (PENDING_ABSENT, found.dump.pending, (PENDING, VPT)),
-        (CONFIGURATION_ABSENT, found.dump, (CONFIGURATION, VIRTUAL_CONFIGURATION)),
-    ):
-        yield Group(
-            rule,
-            list(_absent(dump, regions, kinds)),
-            lambda row: (
-                f"{row['absent']:#x} of {row['size']:#x} bytes of the {row['name']} at {row['address']:#x} are absent"
-            ),
-        )
-
-
-def _absent(dump: Dump, regions: Regions, kinds: tuple[int, ...]) -> Iterator[Row]:
+def _absent(rule: Rule, dump: Dump, regions: Regions, kinds: tuple[int, ...]) -> Iterator[Finding]:
     rows = regions.rows[among(regions.rows["kind"], kinds)]
     missing = rows["size"] - dump.held_each(rows["address"], rows["size"])
     for row, absent in zip(rows[missing > 0], missing[missing > 0].tolist(), strict=True):
-        name, address = regions.name(row), int(row["address"])
-        yield place(address, int(row["offset"]), name=name, size=int(row["size"]), absent=absent)
+        text = f"{absent:#x} of {row['size']:#x} bytes of the {_at(regions, row)} are absent"
+        yield Finding(rule, text, int(row["address"]), int(row["offset"]))

@@ -13,8 +13,7 @@ from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, pending_tables
-from gicmodel.inspection.redistributors import Redistributor
-from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, PENDING_ALIGNMENT, byte_of, table_bytes
 
 PENDING_DISABLED = Rule(
@@ -67,7 +66,7 @@ RESIDENT_TWICE = Rule(
 )
 
 
-def check(found: Inspection) -> Iterator[Group]:
+def check(found: Inspection) -> Iterator[Broken]:
     """What pending bits and residency break."""
     rows = found.pending
     known = rows["configuration"] != UNKNOWN
@@ -113,69 +112,52 @@ def _unmapped(found: Inspection) -> NDArray[np.bool_]:
     )
 
 
-def _outside(found: Inspection) -> Iterator[Group]:
-    tables = [
-        (
-            f"vPE {table['target']}" if table["virtual"] else f"redistributor {table['target']}",
-            int(table["address"]),
-            int(table["id_bits"]),
-            _storage(found) if table["virtual"] else set[int](),
-        )
-        for table in pending_tables(found.redistributors, found.vpes[:MOST_TABLES])
-        if table["address"] != UNKNOWN
-    ]
-    yield Group(
-        PENDING_RESERVED,
-        [row for table in tables for row in _reserved(found, *table)],
-        lambda row: f"the pending table of {row['owner']} has {row['count']} bits set in its reserved first KiB",
-    )
-    unknown = {f"redistributor {number}" for number in gaps.undeclared(found)}
-    yield Group(
-        PENDING_BEYOND,
-        [row for table in tables if table[0] not in unknown for row in _beyond(found, *table)],
-        lambda row: f"the pending table of {row['owner']} has {row['count']} bits set beyond its {row['id_bits']} bits",
-    )
+def _outside(found: Inspection) -> Iterator[Finding]:
+    tables = pending_tables(found.redistributors, found.vpes[:MOST_TABLES])
+    tables = tables[tables["address"] != UNKNOWN]
+    for table in tables:
+        yield from _reserved(found, table)
+    known = tables["virtual"] | ~among(tables["target"], gaps.undeclared(found))
+    for table in tables[known]:
+        yield from _beyond(found, table)
 
 
-def _storage(found: Inspection) -> set[int]:
-    """The bytes of a virtual pending table's first KiB that the implementation uses."""
-    return set() if found.profile.vsgi is None else found.profile.vsgi.octets
-
-
-def _reserved(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
-    bits = lpis.bits_set(found.dump, address, 0, FIRST_LPI_BYTE, FIRST_LPI_BYTE * 8).intids
-    bits = bits[~among(byte_of(bits), storage)]
+def _reserved(found: Inspection, table: np.void) -> Iterator[Finding]:
+    """Of a virtual table's first KiB the implementation may use bytes."""
+    bits = lpis.bits_set(found.dump, int(table["address"]), 0, FIRST_LPI_BYTE, FIRST_LPI_BYTE * 8).intids
+    storage = found.profile.vsgi if table["virtual"] else None
+    if storage is not None:
+        bits = bits[~among(byte_of(bits), storage.octets)]
     if bits.size:
-        first = address + int(byte_of(bits)[0])
-        yield place(first, found.dump.pending.offset(first), owner=owner, count=bits.size)
+        yield _bits_set(found, PENDING_RESERVED, table, bits, f"{bits.size} bits set in its reserved first KiB")
 
 
-def _beyond(found: Inspection, owner: str, address: int, id_bits: int, storage: set[int]) -> Iterator[Row]:
-    bits = lpis.bits_set(found.dump, address, max(FIRST_LPI_BYTE, table_bytes(id_bits)), PENDING_ALIGNMENT, 1)
+def _beyond(found: Inspection, table: np.void) -> Iterator[Finding]:
+    start = max(FIRST_LPI_BYTE, table_bytes(int(table["id_bits"])))
+    bits = lpis.bits_set(found.dump, int(table["address"]), start, PENDING_ALIGNMENT, 1)
     if bits.total:
-        first = address + int(byte_of(bits.intids)[0])
-        yield place(first, found.dump.pending.offset(first), owner=owner, count=bits.total, id_bits=id_bits)
+        text = f"{bits.total} bits set beyond its {table['id_bits']} bits"
+        yield _bits_set(found, PENDING_BEYOND, table, bits.intids, text)
 
 
-def _resident(found: Inspection) -> Iterator[Group]:
+def _bits_set(found: Inspection, rule: Rule, table: np.void, bits: NDArray[np.int64], text: str) -> Finding:
+    owner = f"{'vPE' if table['virtual'] else 'redistributor'} {table['target']}"
+    first = int(table["address"]) + int(byte_of(bits)[0])
+    return Finding(rule, f"the pending table of {owner} has {text}", first, found.dump.pending.offset(first))
+
+
+def _resident(found: Inspection) -> Iterator[Finding]:
     having = [one for one in found.redistributors if one.resident != UNKNOWN]
     column = "vPEID" if found.architecture == "4.1" else "VPT_addr"
     known = set(found.vpes[column].tolist())
-
-    def gap(one: Redistributor) -> gaps.Gap:
-        return gaps.vpe(found, one.resident) if column == "vPEID" else gaps.vpes(found)
-
-    lost = [one for one in having if one.resident not in known and gap(one) is None]
-    yield Group(
-        RESIDENT_UNMAPPED,
-        [place(UNKNOWN, UNKNOWN, frame=one.frame, resident=one.resident) for one in lost],
-        lambda row: f"{row['frame']}_VPENDBASER has the vPE of {column} {row['resident']:#x}, which is not mapped",
-    )
-    twice = [two for n, two in enumerate(having) if two.resident in {one.resident for one in having[:n]}]
-    yield Group(
-        RESIDENT_TWICE,
-        [place(UNKNOWN, UNKNOWN, frame=one.frame, resident=one.resident) for one in twice],
-        lambda row: (
-            f"{row['frame']}_VPENDBASER has the vPE of {column} {row['resident']:#x}, as another redistributor has"
-        ),
-    )
+    for one in having:
+        gap = gaps.vpe(found, one.resident) if column == "vPEID" else gaps.vpes(found)
+        if one.resident not in known and gap is None:
+            text = f"{one.frame}_VPENDBASER has the vPE of {column} {one.resident:#x}, which is not mapped"
+            yield Finding(RESIDENT_UNMAPPED, text)
+    seen: set[int] = set()
+    for one in having:
+        if one.resident in seen:
+            text = f"{one.frame}_VPENDBASER has the vPE of {column} {one.resident:#x}, as another redistributor has"
+            yield Finding(RESIDENT_TWICE, text)
+        seen.add(one.resident)

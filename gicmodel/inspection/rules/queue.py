@@ -13,7 +13,7 @@ from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import most_id_bits
 from gicmodel.inspection.queue import Command, Queue
-from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import Finding, Rule
 from gicmodel.layouts.commands import decode_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
@@ -50,48 +50,37 @@ UNKNOWN_COMMAND = Rule(
 )
 
 
-def check(found: Inspection) -> Iterator[Group]:
+def check(found: Inspection) -> Iterator[Finding]:
     """What the queues break."""
     for queue in found.queues:
-        yield _stalled(found, queue)
-        yield _outside(queue)
-        yield from _waiting(found, queue)
-        yield _unknown(queue)
+        unit = next(one for one in found.its if one.number == queue.its)
+        if queue.stalled:
+            yield _stalled(found, unit, queue)
+        for name, offset in {"CREADR": queue.creadr, "CWRITER": queue.cwriter}.items():
+            if not queue.inside(offset):
+                yield Finding(OUTSIDE, f"{unit.frame}_{name} is outside the queue's {queue.size:#x} bytes")
+        yield from _waiting(unit, queue)
+        for one in queue.commands:
+            if one.state == "waiting" and not one.known:
+                text = f"{unit.frame} has a command waiting that is {one.text}"
+                yield Finding(UNKNOWN_COMMAND, text, one.address, one.file_offset)
 
 
-def _outside(queue: Queue) -> Group:
-    offsets = {"CREADR": queue.creadr, "CWRITER": queue.cwriter}
-    rows = [place(ABSENT, ABSENT, name=name) for name, offset in offsets.items() if not queue.inside(offset)]
-    return Group(
-        OUTSIDE, rows, lambda row: f"GITS{queue.its}_{row['name']} is outside the queue's {queue.size:#x} bytes"
-    )
-
-
-def _waiting(found: Inspection, queue: Queue) -> Iterator[Group]:
-    unit = next(one for one in found.its if one.number == queue.its)
-    where = [place(queue.address, ABSENT)]
+def _waiting(unit: Its, queue: Queue) -> Iterator[Finding]:
     if queue.waiting and unit.enabled is False:
-        yield Group(WAITING_DISABLED, where, lambda row: f"{queue.waiting} commands wait and {unit.frame} is disabled")
+        text = f"{queue.waiting} commands wait and {unit.frame} is disabled"
+        yield Finding(WAITING_DISABLED, text, queue.address)
     if queue.waiting and unit.enabled and not queue.stalled:
         offsets = f"CREADR is {queue.creadr:#x}, CWRITER {queue.cwriter:#x}"
-        yield Group(BEHIND, where, lambda row: f"{queue.waiting} commands wait for {unit.frame}: {offsets}")
+        yield Finding(BEHIND, f"{queue.waiting} commands wait for {unit.frame}: {offsets}", queue.address)
 
 
-def _stalled(found: Inspection, queue: Queue) -> Group:
-    unit = next(one for one in found.its if one.number == queue.its)
-    rows: list[Row] = []
-    if queue.stalled:
-        command = queue.stalled_command
-        text = "no command" if command is None else f"{command.text}: {likely_reason(found, unit, command)}"
-        where = (queue.address, ABSENT) if command is None else (command.address, command.file_offset)
-        rows.append(place(*where, text=text))
-    return Group(STALLED, rows, lambda row: f"GITS{queue.its} stalled at {row['text']}")
-
-
-def _unknown(queue: Queue) -> Group:
-    waiting = [command for command in queue.commands if command.state == "waiting"]
-    rows = [place(one.address, one.file_offset, text=one.text) for one in waiting if not one.known]
-    return Group(UNKNOWN_COMMAND, rows, lambda row: f"GITS{queue.its} has a command waiting that is {row['text']}")
+def _stalled(found: Inspection, unit: Its, queue: Queue) -> Finding:
+    command = queue.stalled_command
+    if command is None:
+        return Finding(STALLED, f"{unit.frame} stalled at no command", queue.address)
+    text = f"{unit.frame} stalled at {command.text}: {likely_reason(found, unit, command)}"
+    return Finding(STALLED, text, command.address, command.file_offset)
 
 
 Fields = dict[str, int]

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gicmodel.images.dump import ABSENT
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.redistributors import LEAST_ID_BITS
-from gicmodel.inspection.rules.rule import Group, Row, Rule, place
+from gicmodel.inspection.rules.rule import Finding, Rule
 from gicmodel.inspection.values import problems
 from gicmodel.layouts.registers.its import BASERS
 
@@ -49,7 +48,6 @@ TOO_SMALL = Rule(
     "A mapped DeviceID is beyond what the device table has room for: the ITS refuses the command that maps it.",
     "IHI0069 MAPD; DDI0601 GITS_BASER<n>.Size",
 )
-RULES = (GROUPS_OFF, NO_TABLES, NO_QUEUE, TWICE, VALUE, TOO_SMALL)
 
 _ENABLE_ANY_GROUP = 0b111
 """GICD_CTLR [2:0]: what enables groups, in each view of the register."""
@@ -58,20 +56,14 @@ _ROUTE_BY_AFFINITY = 0b11_0000
 _CHECKED = ("CBASER", *(f"BASER{number}" for number in range(BASERS)))
 
 
-def check(found: Inspection) -> Iterator[Group]:
+def check(found: Inspection) -> Iterator[Finding]:
     """What the registers break."""
     frames = found.frames
-    yield _group(GROUPS_OFF, _distributor(frames))
-    yield _group(NO_TABLES, (text for number in frames.numbers("GICR") for text in _no_tables(frames, number)))
-    yield _group(NO_QUEUE, (text for number in frames.numbers("GITS") for text in _no_queue(frames, number)))
-    yield _group(TWICE, (text for number in frames.numbers("GITS") for text in _twice(frames, number)))
-    yield _group(VALUE, (text for number in frames.numbers("GITS") for text in _values(frames, number)))
-    yield _group(TOO_SMALL, _too_small(found))
-
-
-def _group(rule: Rule, texts: Iterator[str]) -> Group:
-    rows: list[Row] = [place(ABSENT, ABSENT, text=text) for text in texts]
-    return Group(rule, rows, lambda row: row["text"])
+    yield from (Finding(GROUPS_OFF, text) for text in _distributor(frames))
+    for rule, unit, texts in _OF_FRAMES:
+        for number in frames.numbers(unit):
+            yield from (Finding(rule, text) for text in texts(frames, f"{unit}{number}"))
+    yield from (Finding(TOO_SMALL, text) for text in _too_small(found))
 
 
 def _distributor(frames: Frames) -> Iterator[str]:
@@ -84,8 +76,7 @@ def _distributor(frames: Frames) -> Iterator[str]:
         yield f"GICD_CTLR is {value:#x}: without affinity routing there are no LPIs"
 
 
-def _no_tables(frames: Frames, number: int) -> Iterator[str]:
-    frame = f"GICR{number}"
+def _no_tables(frames: Frames, frame: str) -> Iterator[str]:
     ctlr = frames.fields(frame, "CTLR")
     if ctlr is None or not ctlr["EnableLPIs"]:
         return
@@ -98,8 +89,7 @@ def _no_tables(frames: Frames, number: int) -> Iterator[str]:
         yield f"{frame} has LPIs enabled and {propbaser['IDbits'] + 1} INTID bits: there is none below {LEAST_ID_BITS}"
 
 
-def _no_queue(frames: Frames, number: int) -> Iterator[str]:
-    frame = f"GITS{number}"
+def _no_queue(frames: Frames, frame: str) -> Iterator[str]:
     cbaser, ctlr = frames.fields(frame, "CBASER"), frames.fields(frame, "CTLR")
     creadr, cwriter = frames.fields(frame, "CREADR"), frames.fields(frame, "CWRITER")
     if cbaser is None or cbaser["Valid"]:
@@ -110,8 +100,7 @@ def _no_queue(frames: Frames, number: int) -> Iterator[str]:
         yield f"{frame} has commands waiting and {frame}_CBASER is not valid"
 
 
-def _twice(frames: Frames, number: int) -> Iterator[str]:
-    frame = f"GITS{number}"
+def _twice(frames: Frames, frame: str) -> Iterator[str]:
     first: dict[int, str] = {}
     for name in (f"BASER{n}" for n in range(BASERS)):
         fields = frames.fields(frame, name)
@@ -122,12 +111,19 @@ def _twice(frames: Frames, number: int) -> Iterator[str]:
         first.setdefault(fields["Type"], name)
 
 
-def _values(frames: Frames, number: int) -> Iterator[str]:
-    frame = f"GITS{number}"
+def _values(frames: Frames, frame: str) -> Iterator[str]:
     for name in _CHECKED:
         value = frames.value(frame, name)
         if value is not None:
             yield from (f"{frame}_{name} is {value:#x}: {text}" for text in problems(f"GITS_{name}", [value]))
+
+
+_OF_FRAMES = (
+    (NO_TABLES, "GICR", _no_tables),
+    (NO_QUEUE, "GITS", _no_queue),
+    (TWICE, "GITS", _twice),
+    (VALUE, "GITS", _values),
+)
 
 
 def _too_small(found: Inspection) -> Iterator[str]:

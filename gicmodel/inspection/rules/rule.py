@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gicmodel.images.dump import ABSENT
 
 MOST = 100
 """How many findings of one rule are told one by one."""
 
 Severity = Literal["error", "warning"]
-Row = Mapping[str, Any] | np.void
 
 
 class Rule(NamedTuple):
@@ -29,23 +30,26 @@ class Rule(NamedTuple):
     source: str
 
 
-class Group(NamedTuple):
-    """What breaks one rule: rows that have at least `address` and `offset`, and the sentence for each."""
-
-    rule: Rule
-    rows: Sequence[Row] | NDArray[np.void]
-    sentence: Callable[[Any], str]
-
-
 class Finding(NamedTuple):
     """One sentence about one place; `address` and `offset` are ABSENT if it has none."""
 
     rule: Rule
     sentence: str
-    address: int
-    offset: int
+    address: int = ABSENT
+    offset: int = ABSENT
 
 
-def place(address: int, offset: int, **columns: Any) -> dict[str, Any]:
-    """A row for what is not in an array."""
-    return {"address": address, "offset": offset, **columns}
+class Group(NamedTuple):
+    """What breaks one rule: rows that have at least `address` and `offset`, and the sentence for each."""
+
+    rule: Rule
+    rows: NDArray[np.void]
+    sentence: Callable[[np.void], str]
+
+    def first(self, count: int) -> list[Finding]:
+        """So many of them, in words."""
+        rows = self.rows[:count]
+        return [Finding(self.rule, self.sentence(row), int(row["address"]), int(row["offset"])) for row in rows]
+
+
+Broken = Group | Finding
