@@ -21,9 +21,10 @@ from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.lab import Lab, Software
 from gicmodel.lab.placement import Placement, TablePlace
 from gicmodel.layouts.commands import COMMAND_BYTES, encode_many
-from gicmodel.layouts.its_tables import CTE, DTE, VPE_CONFIGURATION, VTE
+from gicmodel.layouts.its_tables import CTE, DTE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
 from gicmodel.layouts.registers.its import GITS_CREADR
+from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 
 MIB = 1 << 20
@@ -49,7 +50,7 @@ Fields = dict[str, Any]
 
 def placement(config: GicConfig) -> Placement:
     """Flat tables of 64 KiB pages, far enough apart for any machine that is measured."""
-    vpes = VPE_CONFIGURATION if config.v41 else VTE
+    vpes = TableType.VPES.entry(config.v41)
     places = ((DTE, DEVICE_TABLE, 8), (CTE, COLLECTION_TABLE, 8), (vpes, VPE_TABLE, 32 if config.v41 else 8))
     tables = tuple(TablePlace.of(Geometry(2, False, pages), layout, address) for layout, address, pages in places)
     return Placement(

@@ -12,15 +12,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from gicmodel.hardware import Gic
-from gicmodel.lab.tables import TableInRam, table_of
-from gicmodel.layouts.its_tables import DTE, ITE, VPE_CONFIGURATION, VTE
+from gicmodel.lab.tables import Place, TableInRam, as_fields, itt_of, table_of, vpt_of
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import Table, TableType
 from gicmodel.memory import GuestMemory
 
-Place = tuple[int, int]
-"""Address and length."""
 _WORD = 8
 
 
@@ -71,15 +68,13 @@ class TracedRam:
             table = TableInRam.of(self._gic.its[0], kind)
             if table is not None:
                 yield table.address, table.size
-                yield from ((extent.address, extent.length) for extent in table.extents(self._gic.memory, DTE))
+                yield from (extent.place for extent in table.extents(self._gic.memory))
 
     def _mapped(self) -> Iterator[Place]:
         """What entries say that is mapped."""
-        its, memory = self._gic.its[0], self._gic.memory
-        vpe = VPE_CONFIGURATION if self._gic.config.v41 else VTE
-        for kind, layout, places in ((TableType.DEVICES, DTE, _of_device), (TableType.VPES, vpe, _of_vpe)):
-            for entry in table_of(its, kind, memory, layout)[1]:
-                yield from places({name: int(entry[name]) for name in layout.fields})
+        for kind, places in ((TableType.DEVICES, _of_device), (TableType.VPES, _of_vpe)):
+            for fields in as_fields(table_of(self._gic.its[0], kind, self._gic.memory)[1]):
+                yield from places(fields)
 
     def _redistributor_tables(self) -> Iterator[Place]:
         config = self._gic.config
@@ -98,14 +93,14 @@ class TracedRam:
 
 def _of_device(fields: dict[str, int]) -> list[Place]:
     """What a MAPD, or a DTE, gives to the hardware."""
-    return [(fields["ITT_addr"], ITE.bytes << fields["Size"] + 1)]
+    return [itt_of(fields)]
 
 
 def _of_vpe(fields: dict[str, int]) -> list[Place]:
     """What a VMAPP, or a vPE's entry, does; a GICv4.0's has no configuration table."""
-    id_bits = fields["VPT_size"] + 1
-    tables = [(fields["VPT_addr"], table_bytes(id_bits))]
-    return [*tables, (fields["VCONF_addr"], (1 << id_bits) - FIRST_LPI)] if "VCONF_addr" in fields else tables
+    tables = [vpt_of(fields)]
+    configured = (1 << fields["VPT_size"] + 1) - FIRST_LPI
+    return [*tables, (fields["VCONF_addr"], configured)] if "VCONF_addr" in fields else tables
 
 
 _MAPPED = {"MAPD": _of_device, "VMAPP": _of_vpe}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gicmodel.hardware import Its
 from gicmodel.layouts.its_tables import ITE, LEVEL1
 from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import BASERS, GITS_BASER
 from gicmodel.layouts.table import Table, TableType
@@ -20,14 +21,16 @@ from gicmodel.memory import GuestMemory
 
 Valid = tuple[NDArray[np.int64], NDArray[np.void]]
 """Identifiers, and the decoded entries of those."""
+Place = tuple[int, int]
+"""Address and length."""
+Fields = dict[str, int]
 
 
 class Extent(NamedTuple):
-    """Consecutive entries: the ID of the first, their address, their length in bytes."""
+    """Consecutive entries: the ID of the first, and where they are."""
 
     first: int
-    address: int
-    length: int
+    place: Place
 
 
 class TableInRam(Table):
@@ -43,12 +46,12 @@ class TableInRam(Table):
                 return found if found.valid else None
         return None
 
-    def extents(self, memory: GuestMemory, layout: Layout) -> Iterator[Extent]:
-        """Where entries of `layout` lie in RAM: all of a flat table, each level 2 page of the other kind."""
+    def extents(self, memory: GuestMemory) -> Iterator[Extent]:
+        """Where its entries lie in RAM: all of a flat table, each level 2 page of the other kind."""
         length = self.page_bytes if self.indirect else self.size
         for index, address in self._pages(memory):
             if memory.covers(address, length):
-                yield Extent(index * (length // layout.bytes), address, length)
+                yield Extent(index * self.per_page, (address, length))
 
     def _pages(self, memory: GuestMemory) -> list[tuple[int, int]]:
         """Index and address of each piece of the table that holds entries."""
@@ -60,33 +63,44 @@ class TableInRam(Table):
         valid = np.flatnonzero(level1["Valid"])
         return list(zip(valid.tolist(), level1["Physical_Address"][valid].tolist(), strict=True))
 
-    def valid_entries(self, memory: GuestMemory, layout: Layout) -> Valid:
-        """IDs and decoded entries of all that have Valid = 1, within or beyond the IDs that the table serves."""
-        ids = [np.empty(0, np.int64)]
-        entries = [np.empty(0, layout.dtype)]
-        for extent in self.extents(memory, layout):
-            numbers, rows = _valid(memory, extent.address, extent.length, layout)
-            ids.append(numbers + extent.first)
-            entries.append(rows)
-        return np.concatenate(ids), np.concatenate(entries)
+
+def table_of(its: Its, kind: TableType, memory: GuestMemory) -> Valid:
+    """IDs and decoded entries of all that have Valid = 1, within or beyond the IDs that the table of a type serves.
+
+    Nothing if the ITS has none.
+    """
+    layout, table = kind.entry(its.config.v41), TableInRam.of(its, kind)
+    ids, entries = [np.empty(0, np.int64)], [np.empty(0, layout.dtype)]
+    for first, place in table.extents(memory) if table else ():
+        numbers, rows = _valid(memory, place, layout)
+        ids.append(numbers + first)
+        entries.append(rows)
+    return np.concatenate(ids), np.concatenate(entries)
 
 
-def table_of(its: Its, kind: TableType, memory: GuestMemory, layout: Layout) -> Valid:
-    """`TableInRam.valid_entries` of the table of a type; nothing if the ITS has none."""
-    table = TableInRam.of(its, kind)
-    return (np.empty(0, np.int64), np.empty(0, layout.dtype)) if table is None else table.valid_entries(memory, layout)
+def itt_of(fields: Mapping[str, int]) -> Place:
+    """What a MAPD, or a DTE, gives to the hardware."""
+    return int(fields["ITT_addr"]), ITE.bytes << int(fields["Size"]) + 1
 
 
-def events_of(memory: GuestMemory, itt: int, id_bits: int) -> Valid:
-    """EventIDs and valid ITEs of an ITT for EventIDs of that width; none of one that is not in RAM."""
-    length = ITE.bytes << id_bits
-    if not memory.covers(itt, length):
-        return np.empty(0, np.int64), np.empty(0, ITE.dtype)
-    return _valid(memory, itt, length, ITE)
+def vpt_of(fields: Mapping[str, int]) -> Place:
+    """What a VMAPP, or a vPE's entry, gives to the hardware for its pending interrupts."""
+    return int(fields["VPT_addr"]), table_bytes(int(fields["VPT_size"]) + 1)
 
 
-def _valid(memory: GuestMemory, address: int, length: int, layout: Layout) -> Valid:
+def events_of(memory: GuestMemory, itt: Place) -> Valid:
+    """EventIDs and valid ITEs of an ITT; none of one that is not in RAM."""
+    return _valid(memory, itt, ITE) if memory.covers(*itt) else (np.empty(0, np.int64), np.empty(0, ITE.dtype))
+
+
+def as_fields(rows: NDArray[np.void]) -> Iterator[Fields]:
+    """Each decoded entry as its fields, which are plain numbers."""
+    return (dict(zip(rows.dtype.names or (), map(int, row), strict=True)) for row in rows.tolist())
+
+
+def _valid(memory: GuestMemory, place: Place, layout: Layout) -> Valid:
     """Of the entries of some memory, those with Valid = 1, by index; most tables are mostly zero."""
+    address, length = place
     width = math.gcd(layout.bytes, 8)
     words = memory.view(address, length // width, np.dtype(f"u{width}")).reshape(-1, layout.bytes // width)
     # NumPy finds what is True several times as fast as what is not 0.

@@ -3,43 +3,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.lab.lab import Lab
-from gicmodel.lab.tables import events_of, table_of
-from gicmodel.layouts.its_tables import CTE, DTE, INTTYPE_PHYSICAL, ITE, VPE_CONFIGURATION, VTE
-from gicmodel.layouts.layout import Layout
+from gicmodel.lab.tables import Fields, as_fields, events_of, table_of
+from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
 from gicmodel.layouts.table import TableType
 from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent
 
-Fields = dict[str, int]
-
 
 def devices(lab: Lab, its: int) -> dict[int, Device]:
     """The valid DTEs of an ITS."""
-    entries = _valid_entries(lab, its, TableType.DEVICES, DTE)
+    entries = _valid_entries(lab, its, TableType.DEVICES)
     return {number: Device(entry["ITT_addr"], 2 << entry["Size"]) for number, entry in entries.items()}
 
 
 def collections(lab: Lab, its: int) -> dict[int, int]:
     """The redistributor of each valid CTE of an ITS; its first GITS_TYPER.HCC collections have none in RAM."""
-    entries = _valid_entries(lab, its, TableType.COLLECTIONS, CTE)
+    entries = _valid_entries(lab, its, TableType.COLLECTIONS)
     return {lab.config.hcc + number: entry["RDbase"] for number, entry in entries.items()}
 
 
 def vpes(lab: Lab, its: int) -> dict[int, Fields]:
     """The valid vPE entries in an ITS's table."""
-    return _valid_entries(lab, its, TableType.VPES, VPE_CONFIGURATION if lab.config.v41 else VTE)
+    return _valid_entries(lab, its, TableType.VPES)
 
 
 def events(lab: Lab, itt: int) -> dict[int, Event]:
     """The valid ITEs of an ITT, by EventID."""
-    numbers, rows = events_of(lab.memory, itt, lab.config.event_id_bits)
-    return dict(zip(numbers.tolist(), map(_event, _as_fields(rows, ITE)), strict=True))
+    numbers, rows = events_of(lab.memory, (itt, ITE.bytes << lab.config.event_id_bits))
+    return dict(zip(numbers.tolist(), map(_event, as_fields(rows)), strict=True))
 
 
 def mapped_events(lab: Lab) -> dict[tuple[int, int, int], int | None]:
@@ -88,15 +83,10 @@ def _bits(lab: Lab, address: int) -> list[int]:
     return [8 * int(byte) + bit for byte in used for bit in range(8) if int(octets[byte]) >> bit & 1]
 
 
-def _valid_entries(lab: Lab, its: int, kind: TableType, layout: Layout) -> dict[int, Fields]:
+def _valid_entries(lab: Lab, its: int, kind: TableType) -> dict[int, Fields]:
     """Every entry with its Valid bit set, within or beyond the IDs that the table serves."""
-    numbers, rows = table_of(lab.gic.its[its], kind, lab.memory, layout)
-    return dict(zip(numbers.tolist(), _as_fields(rows, layout), strict=True))
-
-
-def _as_fields(rows: NDArray[np.void], layout: Layout) -> Iterator[Fields]:
-    """Each decoded entry as its fields, which are plain numbers."""
-    return (dict(zip(layout.fields, map(int, row), strict=True)) for row in rows.tolist())
+    numbers, rows = table_of(lab.gic.its[its], kind, lab.memory)
+    return dict(zip(numbers.tolist(), as_fields(rows), strict=True))
 
 
 def _event(entry: Fields) -> Event:

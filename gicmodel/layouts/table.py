@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Self
 
-from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.its_tables import CTE, DTE, LEVEL1, VPE_CONFIGURATION, VTE
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.its import GITS_BASER
 from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER
 
@@ -25,6 +26,12 @@ class TableType(IntEnum):
     DEVICES = 1
     VPES = 2
     COLLECTIONS = 4
+
+    def entry(self, v41: bool) -> Layout:
+        """An entry of such a table; that of vPEs is another one in GICv4.1."""
+        if self is TableType.VPES:
+            return VPE_CONFIGURATION if v41 else VTE
+        return DTE if self is TableType.DEVICES else CTE
 
 
 @dataclass(frozen=True)

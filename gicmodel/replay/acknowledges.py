@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from gicmodel.hardware import Gic, Redistributor
 from gicmodel.images.qemu_trace.events import Acknowledge
-from gicmodel.lab.tables import events_of, table_of
-from gicmodel.layouts.its_tables import DTE, INTTYPE_VIRTUAL, VPE_CONFIGURATION, VTE
+from gicmodel.lab.tables import events_of, itt_of, table_of
+from gicmodel.layouts.its_tables import INTTYPE_VIRTUAL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
@@ -74,10 +74,10 @@ class Acknowledges:
         That is its vPEID, or in GICv4.0 the address of its VPT.
         """
         its, v41 = self._gic.its[0], self._gic.config.v41
-        vpe_ids, vtes = table_of(its, TableType.VPES, self._memory, VPE_CONFIGURATION if v41 else VTE)
+        vpe_ids, vtes = table_of(its, TableType.VPES, self._memory)
         vpts = dict(zip(vpe_ids.tolist(), (vpe_ids if v41 else vtes["VPT_addr"]).tolist(), strict=True))
-        for dte in table_of(its, TableType.DEVICES, self._memory, DTE)[1] if vpts else ():
-            _, ites = events_of(self._memory, int(dte["ITT_addr"]), int(dte["Size"]) + 1)
+        for dte in table_of(its, TableType.DEVICES, self._memory)[1] if vpts else ():
+            _, ites = events_of(self._memory, itt_of(dte))
             for ite in ites[ites["IntType"] == INTTYPE_VIRTUAL]:
                 if int(ite["vPEID"]) in vpts:
                     yield vpts[int(ite["vPEID"])], int(ite["IntID"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic, Its, Redistributor
 from gicmodel.images.dump import Dump
 from gicmodel.images.registers import Registers
-from gicmodel.lab.tables import TableInRam, table_of
-from gicmodel.layouts.its_tables import CTE, DTE, ITE, LEVEL1, VPE_CONFIGURATION, VTE
-from gicmodel.layouts.layout import Layout
+from gicmodel.lab.tables import Place, TableInRam, itt_of, table_of, vpt_of
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.layouts.table import TableType
@@ -25,9 +23,6 @@ from gicmodel.replay.software import INTID_BITS
 
 SHOWN = 8
 _FRAME = re.compile(r"(GITS|GICR)\d{1,3}")
-
-Place = tuple[int, int]
-"""Address and length."""
 
 
 class Difference(NamedTuple):
@@ -56,7 +51,7 @@ def compare_tables(gic: Gic, image: Dump, taken: Iterable[Place]) -> dict[str, C
     The places `taken` from the image are not compared.
     """
     excluded = list(taken)
-    found = {kind: list(places(gic)) for kind, places in _PLACES.items()}
+    found = {kind: [place for place in places(gic) if gic.memory.covers(*place)] for kind, places in _PLACES.items()}
     return {kind: _compare(gic, image, places, excluded) for kind, places in found.items() if places}
 
 
@@ -64,7 +59,7 @@ def check_image(gic: Gic, mapped: Iterable[TableType]) -> None:
     """Raise UnusableInput if the image had no level 2 page at all of a table in which the trace maps IDs."""
     for kind in sorted(mapped):
         table = TableInRam.of(gic.its[0], kind)
-        if table is not None and table.indirect and not any(table.extents(gic.memory, LEVEL1)):
+        if table is not None and table.indirect and not any(table.extents(gic.memory)):
             raise UnusableInput(
                 f"the image has no level 1 entry of the table of {kind.name.lower()} at {table.address:#x}, "
                 "in which the trace maps IDs: it is not the RAM of the machine that was traced"
@@ -112,28 +107,13 @@ def _not_in(excluded: list[Place], address: int, length: int) -> NDArray[np.bool
     return compared
 
 
-def _vpe_layout(gic: Gic) -> Layout:
-    return VPE_CONFIGURATION if gic.config.v41 else VTE
-
-
-def _vpes(gic: Gic) -> Iterator[Place]:
-    return _entries(TableType.VPES, _vpe_layout(gic), gic)
-
-
-def _entries(kind: TableType, layout: Layout, gic: Gic) -> Iterator[Place]:
+def _entries(kind: TableType, gic: Gic) -> Iterator[Place]:
     table = TableInRam.of(gic.its[0], kind)
-    if table is not None:
-        yield from ((extent.address, extent.length) for extent in table.extents(gic.memory, layout))
+    return iter(()) if table is None else (extent.place for extent in table.extents(gic.memory))
 
 
-def _itts(gic: Gic) -> Iterator[Place]:
-    for dte in table_of(gic.its[0], TableType.DEVICES, gic.memory, DTE)[1]:
-        yield from _in_ram(gic, int(dte["ITT_addr"]), ITE.bytes << int(dte["Size"]) + 1)
-
-
-def _vpts(gic: Gic) -> Iterator[Place]:
-    for vte in table_of(gic.its[0], TableType.VPES, gic.memory, _vpe_layout(gic))[1]:
-        yield from _in_ram(gic, int(vte["VPT_addr"]), table_bytes(int(vte["VPT_size"]) + 1))
+def _mapped(kind: TableType, place_of: Callable[[Any], Place], gic: Gic) -> Iterator[Place]:
+    return map(place_of, table_of(gic.its[0], kind, gic.memory)[1])
 
 
 def _pending_tables(gic: Gic) -> Iterator[Place]:
@@ -141,21 +121,16 @@ def _pending_tables(gic: Gic) -> Iterator[Place]:
         registers = NamedRegisters(redistributor, gic.config.architecture)
         id_bits = min(registers.fields("GICR_PROPBASER")["IDbits"] + 1, INTID_BITS)
         if registers.fields("GICR_CTLR")["EnableLPIs"] and 1 << id_bits > FIRST_LPI:
-            yield from _in_ram(gic, registers.fields("GICR_PENDBASER")["Physical_Address"], table_bytes(id_bits))
-
-
-def _in_ram(gic: Gic, address: int, length: int) -> Iterator[Place]:
-    if gic.memory.covers(address, length):
-        yield address, length
+            yield registers.fields("GICR_PENDBASER")["Physical_Address"], table_bytes(id_bits)
 
 
 _PLACES: dict[str, Callable[[Gic], Iterator[Place]]] = {
-    "device_table": partial(_entries, TableType.DEVICES, DTE),
-    "itts": _itts,
-    "collection_table": partial(_entries, TableType.COLLECTIONS, CTE),
-    "vpe_table": _vpes,
+    "device_table": partial(_entries, TableType.DEVICES),
+    "itts": partial(_mapped, TableType.DEVICES, itt_of),
+    "collection_table": partial(_entries, TableType.COLLECTIONS),
+    "vpe_table": partial(_entries, TableType.VPES),
     "lpi_pending_tables": _pending_tables,
-    "vpts": _vpts,
+    "vpts": partial(_mapped, TableType.VPES, vpt_of),
 }
 
 

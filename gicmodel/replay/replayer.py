@@ -30,11 +30,8 @@ from gicmodel.images.qemu_trace.events import (
     UnknownCommand,
 )
 from gicmodel.images.qemu_trace.packets import Words, words_of
-from gicmodel.lab.tables import table_of
+from gicmodel.lab.tables import itt_of, table_of, vpt_of
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
-from gicmodel.layouts.its_tables import DTE, ITE, VTE
-from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CTLR
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
@@ -250,10 +247,10 @@ class Replayer:
     def _hand_over(self, mnemonic: str, fields: dict[str, int]) -> None:
         """Software zeroes an ITT before it maps the device, and in GICv4.0, where no unmap makes a VPT current, a VPT
         before it maps the vPE: what an earlier owner of that memory left there is gone."""
-        if mnemonic == "MAPD" and not self._is_mapped(TableType.DEVICES, DTE, fields["DeviceID"]):
-            self.software.hand_over(fields["ITT_addr"], ITE.bytes << fields["Size"] + 1)
-        if mnemonic == "VMAPP" and not self._is_mapped(TableType.VPES, VTE, fields["vPEID"]):
-            self.software.hand_over(fields["VPT_addr"], table_bytes(fields["VPT_size"] + 1))
+        if mnemonic == "MAPD" and not self._is_mapped(TableType.DEVICES, fields["DeviceID"]):
+            self.software.hand_over(*itt_of(fields))
+        if mnemonic == "VMAPP" and not self._is_mapped(TableType.VPES, fields["vPEID"]):
+            self.software.hand_over(*vpt_of(fields))
 
-    def _is_mapped(self, kind: TableType, layout: Layout, identifier: int) -> bool:
-        return identifier in table_of(self._its, kind, self.memory, layout)[0]
+    def _is_mapped(self, kind: TableType, identifier: int) -> bool:
+        return identifier in table_of(self._its, kind, self.memory)[0]
