@@ -74,7 +74,7 @@ def _saved_seconds(trace: Path) -> float:
 
 def _show(outcome: Outcome) -> None:
     traced = outcome.traced
-    say(f"GICv{traced.architecture}, {traced.redistributors} redistributors")
+    say(f"GICv{traced.config.architecture}, {traced.config.redistributors} redistributors")
     if traced.assumed:
         say("PEs are numbered as QEMU's virt or sbsa-ref do: no read of GICR_TYPER in the trace tells")
     say(f"{outcome.events} events: {outcome.commands} commands, {outcome.msis} MSIs")

@@ -14,7 +14,7 @@ Things that real hardware may do, on top of `GicConfig.caching` = "retain":
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -172,9 +172,9 @@ class LateIts:
         self._targets: dict[int, int] = {}
         self._events: dict[tuple[int, int], Target] = {}
         self.vpes: dict[int, VirtualPe] = {}
+        """The vPEs that are mapped, by vPEID."""
         self.doorbells: dict[int, int] = {}
         """Each default doorbell's vPE, also of one that is unmapped by now."""
-        """The vPEs that are mapped, by vPEID."""
 
     @property
     def missing(self) -> list[str]:
@@ -373,7 +373,7 @@ class LateRedistributor:
 def _without(held: Held, completed: Remedy) -> Held:
     """The command, complete if it waited for just this."""
     done = any(kind == completed[0] and named in (None, completed[1]) for kind, named in held.remedies)
-    return Held(held.mnemonic, held.fields, held.text, (), held.end) if done else held
+    return replace(held, remedies=()) if done else held
 
 
 def _named(remedy: Remedy) -> str:

@@ -31,8 +31,7 @@ _EVENTS_A_REPORT = 1024
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replay found. Commands are by mnemonic; `not_pending` are the acknowledges of interrupts that
-    the model did not hold pending;
+    """What a replay found. `not_pending` are the acknowledges of interrupts that the model did not hold pending;
     `unknown` counts the lines that are no known event, by name; `compared` is empty without an image. `partial` are
     the reasons why the trace is not all that happened, so that what was found proves nothing; `unjudged` is what was
     not looked at, so that equality proves nothing."""
@@ -61,11 +60,6 @@ class Outcome:
         if self.not_pending or any(comparison.different for comparison in self.compared.values()):
             return "different"
         return "partial" if self.unjudged else "equal"
-
-    @property
-    def equal(self) -> bool:
-        """Whether the model did all that the trace and the image say, and they say all that happened."""
-        return self.verdict == "equal"
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -127,7 +121,7 @@ def _outcome(replayer: Replayer, traced: Survey, image: Dump | None, registers: 
     if registers is not None:
         compared["registers"] = compare_registers(replayer.gic, registers)
     acknowledges = replayer.acknowledges
-    partial = (*_lacking(traced.kinds, acknowledges), *replayer.late.reasons())
+    late = (f"line {line}: {what}: the trace began after power-on" for what, line in replayer.late.items())
     return Outcome(
         traced=traced,
         events=replayer.events,
@@ -137,7 +131,7 @@ def _outcome(replayer: Replayer, traced: Survey, image: Dump | None, registers: 
         not_pending=tuple(acknowledges.not_pending),
         unknown=dict(replayer.unknown),
         compared=compared,
-        partial=partial,
+        partial=(*_lacking(traced.kinds, acknowledges), *late),
         unjudged=tuple(_unjudged(acknowledges, compared)),
     )
 

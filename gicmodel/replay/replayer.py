@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +38,7 @@ from gicmodel.layouts.table import TableType
 from gicmodel.memory import GuestMemory
 from gicmodel.replay.acknowledges import Acknowledges
 from gicmodel.replay.queue import CBASER, CREADR, CTLR, CWRITER, CommandQueue
-from gicmodel.replay.software import Software
+from gicmodel.replay.software import MEMORY_BYTES, Software
 from gicmodel.replay.survey import Survey
 
 _TRANSLATER = register("GITS_TRANSLATER").offset
@@ -59,22 +58,6 @@ MOST_NAMES = 64
 _OTHERS = "others"
 
 
-class Late:
-    """What was used before the trace shows that it was set up: the trace begins after that."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, int] = {}
-
-    def note(self, line: int, what: str) -> None:
-        """Remember the first line of each."""
-        self._first.setdefault(what, line)
-
-    def reasons(self) -> Iterator[str]:
-        """Each once, with its first line."""
-        for what, line in self._first.items():
-            yield f"line {line}: {what}: the trace began after power-on"
-
-
 class Held(NamedTuple):
     """A command that is executed when the next event comes."""
 
@@ -87,12 +70,12 @@ class Held(NamedTuple):
 class Replayer:
     """A GIC as the one that was traced, and what has been fed to it so far.
 
-    `commands` counts by mnemonic; `mapped`: the tables in which commands have mapped IDs; `late`: what tells that the
-    trace began after power-on.
+    `commands` counts by mnemonic; `mapped`: the tables in which commands have mapped IDs; `late`: what was used before
+    the trace shows that it was set up, with its first line: the trace began after power-on.
     """
 
     def __init__(self, path: Path, traced: Survey, image: Dump | None) -> None:
-        self.memory = GuestMemory(*(traced.ram or (0, Software.memory_bytes())))
+        self.memory = GuestMemory(*(traced.ram or (0, MEMORY_BYTES)))
         self.gic = Gic(traced.config, self.memory)
         self.software = Software(self.memory, image, traced.ram is not None)
         self.acknowledges = Acknowledges(self.gic, self.memory, traced.processors)
@@ -100,10 +83,10 @@ class Replayer:
         self.events = self.msis = 0
         self.unknown: Counter[str] = Counter()
         self.mapped: set[TableType] = set()
-        self.late = Late()
+        self.late: dict[str, int] = {}
         self._path = path
         self._processors = traced.processors
-        self._architecture = traced.architecture
+        self._architecture = traced.config.architecture
         self._its = self.gic.its[0]
         self._bus = Bus(self.gic)
         self._regions = {region.name: region for region in self._bus.regions}
@@ -180,7 +163,8 @@ class Replayer:
             self._zeroed[number] = bool(GICR_PENDBASER.unpack(event.data)["PTZ"])
         if event.offset == _GICR_CTLR and GICR_CTLR.unpack(event.data & 0xFFFF_FFFF)["EnableLPIs"]:
             if not {(f"GICR{number}", _PROPBASER), (f"GICR{number}", _PENDBASER)} <= self._written:
-                self.late.note(event.line, "EnableLPIs is set, but no write sets GICR_PROPBASER and GICR_PENDBASER")
+                reason = "EnableLPIs is set, but no write sets GICR_PROPBASER and GICR_PENDBASER"
+                self.late.setdefault(reason, event.line)
             self.software.lpis_enabled(redistributor, self._zeroed.pop(number, False))
         if event.offset in (_VPENDBASER, _VPENDBASER + _HALF):
             self.software.vpe_scheduled(redistributor)
@@ -202,7 +186,7 @@ class Replayer:
         missed = len(self.acknowledges.not_pending)
         self.acknowledges.take(event)
         if len(self.acknowledges.not_pending) > missed and not event.virtual and not self.acknowledges.has_lpis(event):
-            self.late.note(event.line, "an LPI is acknowledged where no write has set GICR_CTLR.EnableLPIs")
+            self.late.setdefault("an LPI is acknowledged where no write has set GICR_CTLR.EnableLPIs", event.line)
 
     def _table_access(self, event: TableAccess) -> None:
         if event.fault and self._held:
@@ -242,7 +226,7 @@ class Replayer:
         self.mapped.add(kind)
         baser = _BASERS[kind]
         if ("GITS", register(baser).offset) not in self._written:
-            self.late.note(line, f"a command maps, but no write sets {baser}")
+            self.late.setdefault(f"a command maps, but no write sets {baser}", line)
 
     def _hand_over(self, mnemonic: str, fields: dict[str, int]) -> None:
         """Software zeroes an ITT before it maps the device, and in GICv4.0, where no unmap makes a VPT current, a VPT

@@ -29,6 +29,8 @@ _ID_BITS = 16
 MOST_TOLD = 1 << 30
 """Bytes that lines of a trace may write to RAM."""
 _SPARE_BYTES = 1 << 20
+MEMORY_BYTES = MACHINE_BYTES + len(TableType) * _SPARE_BYTES
+"""What a replay needs: the machine's memory, and the spare level 2 pages."""
 _LARGEST_TABLE = ITE.bytes << _ID_BITS
 
 
@@ -45,11 +47,6 @@ class Software:
         self._image = None if is_told else image
         self._asked: set[tuple[int, int]] = set()
         self._spare = memory.end - len(TableType) * _SPARE_BYTES
-
-    @classmethod
-    def memory_bytes(cls) -> int:
-        """How much memory a replay needs: the machine's, and the spare level 2 pages."""
-        return MACHINE_BYTES + len(TableType) * _SPARE_BYTES
 
     def told(self, event: Ram) -> None:
         """A line says what software wrote. Raises ValueError: not into RAM, or more than any software would."""

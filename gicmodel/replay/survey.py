@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from gicmodel.config import Architecture, GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import Processors, read_trace
 from gicmodel.images.qemu_trace.events import Command, Event, Glued, Model, RedistributorWrite, Unknown
@@ -34,16 +34,6 @@ class Survey:
     assumed: bool
     glued: int
     first_glued: Glued | None
-
-    @property
-    def architecture(self) -> Architecture:
-        """Of the GIC that wrote the trace."""
-        return self.config.architecture
-
-    @property
-    def redistributors(self) -> int:
-        """How many that GIC has; QEMU's, one more than the highest processor number seen."""
-        return self.config.redistributors
 
 
 def survey(path: Path, file: IO[bytes] | None = None) -> Survey:

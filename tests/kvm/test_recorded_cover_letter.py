@@ -37,7 +37,7 @@ def test_tables_registers_and_what_is_pending_are_as_with_a_processor(outcome: O
     assert (outcome.not_pending, outcome.partial, outcome.unknown) == ((), (), {})
     assert {name: compared.different for name, compared in outcome.compared.items() if compared.different} == {}
     assert {name for name, compared in outcome.compared.items() if compared.bytes} >= {"itts", "vpts", "registers"}
-    assert outcome.equal
+    assert outcome.verdict == "equal"
 
 
 def test_a_message_that_is_lost_is_missed_where_it_was_taken(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def outcome(image):
 
 def test_every_line_is_known_and_fed(outcome):
     traced = outcome.traced
-    assert (traced.events, traced.architecture, traced.processors) == (78026, "4.0", {0: 0, 1: 1})
+    assert (traced.events, traced.config.architecture, traced.processors) == (78026, "4.0", {0: 0, 1: 1})
     assert (traced.assumed, traced.glued) == (False, 0)
     assert (outcome.events, outcome.commands, outcome.msis, outcome.acknowledges) == (78026, 12267, 9259, 27064)
     assert outcome.unknown == {}
@@ -51,7 +51,7 @@ def test_every_table_is_equal(outcome):
         "registers": (164, 0),
     }
     assert {comparison.absent for comparison in outcome.compared.values()} == {0}
-    assert outcome.equal
+    assert outcome.verdict == "equal"
 
 
 @pytest.fixture(scope="module")

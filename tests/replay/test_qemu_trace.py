@@ -60,14 +60,14 @@ def test_a_replay_ends_with_the_tables_of_qemu(tmp_path, architecture, indirect)
         drive(twins)
         image = Dump([Segment(RAM_BASE, peer.memory.octets(RAM_BASE, 16 << 20).copy())])
     outcome = replay(trace, image)
-    assert (outcome.traced.architecture, outcome.traced.redistributors) == (architecture, REDISTRIBUTORS)
+    assert (outcome.traced.config.architecture, outcome.traced.config.redistributors) == (architecture, REDISTRIBUTORS)
     assert (outcome.commands, outcome.msis, outcome.unknown) == (twins.commands, 4, {})
     assert set(outcome.compared) >= {"device_table", "itts", "collection_table", "lpi_pending_tables"}
     assert ("vpts" in outcome.compared) == ("vpe_table" in outcome.compared) == twins.config.virtual
-    assert outcome.equal
+    assert outcome.verdict == "equal"
     other = Dump([Segment(RAM_BASE, np.zeros(4096, np.uint8))])
     if indirect:
         with pytest.raises(UnusableInput, match="no level 1 entry of the table of devices"):
             replay(trace, other)
     else:
-        assert not replay(trace, other).equal
+        assert replay(trace, other).verdict != "equal"

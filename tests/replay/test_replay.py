@@ -21,14 +21,14 @@ def test_acknowledges_of_pending_interrupts(running):
     outcome = replay(running.write())
     assert (outcome.events, outcome.commands, outcome.msis, outcome.acknowledges) == (21, 5, 2, 2)
     assert outcome.not_pending == ()
-    assert outcome.equal
+    assert outcome.verdict == "equal"
 
 
 @pytest.mark.parametrize(("event", "intid"), [(EVENT, LPI), (VIRTUAL_EVENT, VLPI)])
 def test_an_acknowledge_without_its_message(running, event, intid):
     running.drop(f"TRANSLATER.*data {event:#x} ")
     assert not_pending(running) == [(intid, event == VIRTUAL_EVENT)]
-    assert not replay(running.path).equal
+    assert replay(running.path).verdict != "equal"
 
 
 def test_an_acknowledge_clears_what_it_takes(running):
@@ -113,7 +113,7 @@ def test_unknown_lines_are_counted_by_name(running):
     running.lines += ["gicv3_icc_eoir_write GICv3 ICC_EOIR1 write cpu 0x0 value 0x2000"] * 2 + ["qemu: terminating"]
     outcome = replay(running.write())
     assert outcome.unknown == {"gicv3_icc_eoir_write": 2, "qemu:": 1}
-    assert outcome.equal
+    assert outcome.verdict == "equal"
     assert outcome.events == 24
 
 
@@ -126,14 +126,14 @@ def test_no_known_event_is_no_trace(log):
 def test_the_survey_of_a_gicv4(running):
     running.redistributor(0x14, 0, 4, cpu=0x102)
     traced = survey(running.write())
-    assert (traced.events, traced.architecture, traced.redistributors) == (22, "4.0", 16 + 2 + 1)
+    assert (traced.events, traced.config.architecture, traced.config.redistributors) == (22, "4.0", 16 + 2 + 1)
 
 
 def test_the_survey_of_a_gicv3(running):
     running.lines = [line for line in running.lines if not ("0x2007" in line or "vmap" in line)]
     running.iar(27, cpu=3)
     traced = survey(running.write())
-    assert (traced.events, traced.architecture, traced.redistributors) == (18, "3", 4)
+    assert (traced.events, traced.config.architecture, traced.config.redistributors) == (18, "3", 4)
 
 
 def test_more_pes_than_qemu_can_have(running):
