@@ -6,14 +6,14 @@ A machine is two lines: `config` has the fields of `GicConfig` that are not its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from gicmodel.config import FIRST_PPI, GicConfig
-from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.notation import Notation, assignments, number, numbers, within
 from gicmodel.fuzzing.programs.program import Program
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import ITTS, VCONFS, VPTS
@@ -122,7 +122,6 @@ class HardwareNotation(Notation[Machine]):
     """Programs for `Machine`."""
 
     events = EVENTS
-    header = ("config", "tables")
     names: ClassVar[tuple[str, ...]] = (
         *("DeviceID", "EventID", "ICID", "vPEID", "RDbase", "pINTID", "vINTID", "INTID", "LPI", "rd", "vSGI", "its"),
         *("input", "interrupt", "ends"),
@@ -144,20 +143,20 @@ class HardwareNotation(Notation[Machine]):
     def describe(self, machine: Machine) -> Iterator[list[str]]:
         """The choices that are none of the defaults, and all of the geometry."""
         geometry = machine.geometry
-        yield list(choices_of(machine.config))
+        yield ["config", *choices_of(machine.config)]
         yield [
+            "tables",
             f"page_size={geometry.page_size}",
             f"indirect={int(geometry.indirect)}",
             f"pages={geometry.pages}",
         ]
 
-    def understand(self, line: str, words: list[str]) -> GicConfig | Geometry:
-        """A config or a geometry."""
-        return config_of(words) if line == "config" else _geometry(words)
-
-    def machine(self, *understood: Any) -> Machine:
+    def machine(self, line: Callable[[str], list[str]]) -> Machine:
         """The machine of a config and a geometry."""
-        return Machine(*understood)
+        config = config_of(line("config"))
+        known = {"page_size": range(_PAGE_SIZES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
+        tables = numbers("tables", line("tables"), known)
+        return Machine(config, Geometry(tables["page_size"], bool(tables["indirect"]), tables["pages"]))
 
     def simpler_machines(self, program: Program) -> Iterator[Machine]:
         """Fewer ITSs, default choices, the smallest tables."""
@@ -187,14 +186,6 @@ def config_of(words: list[str]) -> GicConfig:
         if isinstance(default, bool):
             choices[name] = bool(within(name, choices[name], range(2)))
     return GicConfig(**choices)
-
-
-def _geometry(words: list[str]) -> Geometry:
-    known = {"page_size": range(_PAGE_SIZES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
-    values = {name: within(name, number(text), known[name]) for name, text in assignments(words, known)}
-    if values.keys() != known.keys():
-        raise ValueError(f"tables needs {', '.join(known)}")
-    return Geometry(values["page_size"], bool(values["indirect"]), values["pages"])
 
 
 def choices_of(config: GicConfig) -> Iterator[str]:

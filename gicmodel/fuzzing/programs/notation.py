@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar, Generic, TypeVar
 
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 from gicmodel.layouts.commands import COMMANDS
@@ -19,13 +19,12 @@ _NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,19}", re.ASCII)
 class Notation(ABC, Generic[M]):
     """Programs for machines of the type `M`.
 
-    `events` has the fields of each event, `header` the first words of the lines that describe a machine. Fields that
-    are `names` may take each other's values wherever these are, none less than its `least`; those of one command that
-    are `simplified` may become 0 by themselves, and each bit of those of an event that are `bits`.
+    `events` has the fields of each event. Fields that are `names` may take each other's values wherever these are, none
+    less than its `least`; those of one command that are `simplified` may become 0 by themselves, and each bit of those
+    of an event that are `bits`.
     """
 
     events: ClassVar[Mapping[str, tuple[str, ...]]]
-    header: ClassVar[tuple[str, ...]]
     names: ClassVar[tuple[str, ...]]
     least: ClassVar[Mapping[str, int]] = {}
     simplified: ClassVar[tuple[str, ...]] = ()
@@ -41,15 +40,14 @@ class Notation(ABC, Generic[M]):
 
     @abstractmethod
     def describe(self, machine: M) -> Iterator[list[str]]:
-        """The words of each line of the `header`, but for the first of each."""
+        """The words of each line that describes a machine."""
 
     @abstractmethod
-    def understand(self, line: str, words: list[str]) -> Any:
-        """What these words of a line of the `header` mean. ValueError says why they mean nothing."""
+    def machine(self, line: Callable[[str], list[str]]) -> M:
+        """The machine that lines describe: `line` gives the words of the next one, but for the first, which it is told.
 
-    @abstractmethod
-    def machine(self, *understood: Any) -> M:
-        """The machine that the lines describe, in their order. ValueError if there is none."""
+        ValueError says why the words mean nothing, or what of the machine there cannot be.
+        """
 
     @abstractmethod
     def simpler_machines(self, program: Program) -> Iterator[M]:
@@ -98,6 +96,14 @@ def assignments(words: list[str], known: Iterable[str]) -> Iterator[tuple[str, s
             raise ValueError(f"{word!r:.60} is not one of {', '.join(known)}, '=' and a value, given once")
         seen.add(name)
         yield name, text
+
+
+def numbers(line: str, words: list[str], known: Mapping[str, range]) -> dict[str, int]:
+    """The numbers of a line that gives one to each name. ValueError if it does not, or if one is not in its range."""
+    values = {name: within(name, number(text), known[name]) for name, text in assignments(words, known)}
+    if len(values) != len(known):
+        raise ValueError(f"{line} needs {', '.join(known)}")
+    return values
 
 
 def number(text: str) -> int:

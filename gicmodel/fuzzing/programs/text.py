@@ -17,15 +17,14 @@ follows `#` is a comment, and empty lines mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.peer import PEERS, peer
 from gicmodel.fuzzing.programs.hardware import EVENTS
-from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.notation import Notation, number, numbers, within
 from gicmodel.fuzzing.programs.program import CommandStep, CommandWords, Event, Program, Step
 from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
@@ -39,12 +38,11 @@ _WORD = 1 << 64
 def format_program(program: Program, comment: str = "") -> str:
     """The text of a program, with lines of comment below its title."""
     notation, machine = peer(program.against).notation, program.machine
-    described = zip(notation.header, notation.describe(machine), strict=True)
     header = [
         f"{_TITLE}{VERSION}",
         *(f"# {line}" for line in comment.splitlines()),
         f"against {program.against}",
-        *(" ".join([line, *words]) for line, words in described),
+        *map(" ".join, notation.describe(machine)),
         "",
     ]
     architecture = notation.architecture(machine)
@@ -74,17 +72,20 @@ def parse_program(text: str, name: str) -> Program:
     Raises:
         UnusableInput: the text is not one of this version; the message names `name` and the line.
     """
-    lines = _Lines(text, name)
-    lines.expect_title()
-    against = lines.next_of("against", _against)
+    lines = _Lines(text)
+    try:
+        return _program(lines)
+    except (ValueError, MemoryError) as error:
+        raise UnusableInput(f"{name}:{max(lines.number, 1)}: {error}") from None
+
+
+def _program(lines: _Lines) -> Program:
+    _check_title(next(lines, ""))
+    against = _against(lines.after("against"))
     notation = peer(against).notation
-    understood = [lines.next_of(line, partial(notation.understand, line)) for line in notation.header]
-    machine = lines.understood(lambda _: notation.machine(*understood), [])
-    parse = partial(
-        _step, notation=notation, architecture=notation.architecture(machine), bounds=notation.limits(machine)
-    )
-    steps = [lines.understood(parse, line.split()) for line in lines]
-    return Program(against, machine, tuple(steps))
+    machine = notation.machine(lines.after)
+    architecture, bounds = notation.architecture(machine), notation.limits(machine)
+    return Program(against, machine, tuple(_step(line.split(), notation, architecture, bounds) for line in lines))
 
 
 def read_program(path: Path) -> Program:
@@ -103,49 +104,33 @@ def write_program(path: Path, program: Program, comment: str = "") -> None:
 
 
 class _Lines(Iterator[str]):
-    """The lines that say something, with the number of the one that was taken last for messages."""
+    """The lines that say something, with the `number` of the one that was taken last for messages."""
 
-    def __init__(self, text: str, name: str) -> None:
-        self._name = name
-        self._number = 0
+    def __init__(self, text: str) -> None:
+        self.number = 0
         self._rest = iter(text.split("\n"))
 
     def __next__(self) -> str:
         for line in self._rest:
-            self._number += 1
+            self.number += 1
             if said := line.partition("#")[0].strip():
                 return said
         raise StopIteration
 
-    def understood(self, parse: Callable[[list[str]], Any], words: list[str]) -> Any:
-        """What `parse` makes of the words of a line; its ValueError becomes UnusableInput that names the line."""
-        try:
-            return parse(words)
-        except (ValueError, MemoryError) as error:
-            raise UnusableInput(f"{self._name}:{max(self._number, 1)}: {error}") from None
-
-    def expect_title(self) -> None:
-        """The first line says what this is, and which version."""
-        self.understood(_check_title, next(self, "").split())
-
-    def next_of(self, keyword: str, parse: Callable[[list[str]], Any]) -> Any:
-        """The values of the next line, which begins with a keyword."""
+    def after(self, keyword: str) -> list[str]:
+        """The other words of the next line, which must begin with a keyword, else ValueError."""
         first, *rest = next(self, "").split() or [""]
-        self.understood(lambda _: _check_keyword(first, keyword), rest)
-        return self.understood(parse, rest)
+        if first != keyword:
+            raise ValueError(f"{first!r:.60} where {keyword!r} is needed")
+        return rest
 
 
-def _check_title(words: list[str]) -> None:
-    line = " ".join(words)
+def _check_title(said: str) -> None:
+    line = " ".join(said.split())
     if not line.startswith(_TITLE):
         raise ValueError(f"{line!r:.60} is not {_TITLE + str(VERSION)!r}: this is no fuzz program")
     if line != f"{_TITLE}{VERSION}":
         raise ValueError(f"version {line.removeprefix(_TITLE)!r:.20} of fuzz programs; only {VERSION} is known")
-
-
-def _check_keyword(word: str, keyword: str) -> None:
-    if word != keyword:
-        raise ValueError(f"{word!r:.60} where {keyword!r} is needed")
 
 
 def _against(words: list[str]) -> str:
@@ -157,7 +142,9 @@ def _against(words: list[str]) -> str:
 def _step(words: list[str], notation: Notation[Any], architecture: str, bounds: dict[str, range]) -> Step:
     verb, *rest = words
     if verb in notation.events:
-        return _event(verb, rest, notation.events[verb], bounds)
+        names = notation.events[verb]
+        values = numbers(verb, rest, {name: bounds[name] for name in names})
+        return Event(verb, tuple(values[name] for name in names))
     if verb != "words" and verb not in OPCODES:
         raise ValueError(f"{verb!r:.60} is neither a command nor an event")
     first, *operands = rest or [""]
@@ -168,13 +155,6 @@ def _step(words: list[str], notation: Notation[Any], architecture: str, bounds: 
     if verb == "words":
         return CommandStep(its, _four_words(operands))
     return CommandStep(its, parse_command(" ".join([verb, *operands]), architecture))
-
-
-def _event(verb: str, words: list[str], names: tuple[str, ...], bounds: dict[str, range]) -> Event:
-    values = {name: within(name, number(text), bounds[name]) for name, text in assignments(words, names)}
-    if len(values) != len(names):
-        raise ValueError(f"{verb} needs {', '.join(names)}")
-    return Event(verb, tuple(values[name] for name in names))
 
 
 def _four_words(texts: list[str]) -> CommandWords:

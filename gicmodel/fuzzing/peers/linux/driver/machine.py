@@ -13,13 +13,13 @@ interrupts
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.hardware import choices_of, config_of
-from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
+from gicmodel.fuzzing.programs.notation import Notation, numbers
 from gicmodel.fuzzing.programs.program import Program
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
@@ -71,7 +71,6 @@ class HostNotation(Notation[HostMachine]):
         "enable_vsgi": (*_VPE, "SGI", "enabled"),
         "set_vsgi_pending": (*_VPE, "SGI", "pending"),
     }
-    header = ("config", "host")
     names: ClassVar[tuple[str, ...]] = ("DeviceID", "EventID", "vINTID", "cpu", "vm", "vcpu", "SGI", "its")
     least: ClassVar[dict[str, int]] = {"vINTID": FIRST_LPI}
 
@@ -95,22 +94,14 @@ class HostNotation(Notation[HostMachine]):
 
     def describe(self, machine: HostMachine) -> Iterator[list[str]]:
         """The choices that are none of the defaults; `commands_per_step` is 0 if commands are executed at once."""
-        yield list(choices_of(replace(machine.config, commands_per_step=None)))
-        yield [f"commands_per_step={machine.config.commands_per_step or 0}", f"late={int(machine.late)}"]
+        yield ["config", *choices_of(replace(machine.config, commands_per_step=None))]
+        yield ["host", f"commands_per_step={machine.config.commands_per_step or 0}", f"late={int(machine.late)}"]
 
-    def understand(self, line: str, words: list[str]) -> Any:
-        """A config, or how it is run."""
-        if line == "config":
-            return config_of(words)
+    def machine(self, line: Callable[[str], list[str]]) -> HostMachine:
+        """A config, and how it is run. ValueError: what is late is not done in steps, and must be retained."""
+        config = config_of(line("config"))
         known = {"commands_per_step": range(MOST_COMMANDS + 1), "late": _FLAG}
-        values = {name: within(name, number(text), known[name]) for name, text in assignments(words, known)}
-        if values.keys() != known.keys():
-            raise ValueError(f"host needs {', '.join(known)}")
-        return values
-
-    def machine(self, *understood: Any) -> HostMachine:
-        """That of both lines. ValueError: what is late is not done in steps, and must be retained."""
-        config, values = understood
+        values = numbers("host", line("host"), known)
         if values["late"] and (values["commands_per_step"] or config.caching != "retain"):
             raise ValueError("late=1 needs commands_per_step=0 and caching=retain")
         return HostMachine(replace(config, commands_per_step=values["commands_per_step"] or None), bool(values["late"]))

@@ -11,9 +11,9 @@ save_tables its=0
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gicmodel.config import ARCHITECTURES
 from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
@@ -83,7 +83,6 @@ class KvmNotation(Notation[VirtualMachine]):
         "change_route": ("its", "DeviceID", "EventID", "irq"),  # the route of a host interrupt leads elsewhere
         "device_event": ("irq",),  # a device raises it: whether it feeds a vLPI, or is the host's
     }
-    header = ("vm",)
     names: ClassVar[tuple[str, ...]] = (
         *("DeviceID", "EventID", "ICID", "RDbase", "pINTID", "rd", "vcpu", "irq", "SGI", "its"),
     )
@@ -106,16 +105,17 @@ class KvmNotation(Notation[VirtualMachine]):
     def describe(self, machine: VirtualMachine) -> Iterator[list[str]]:
         """All there is to say."""
         yield [
+            "vm",
             f"architecture={machine.architecture}",
             f"vcpus={machine.vcpus}",
             f"its={machine.its}",
             f"vsgis={int(machine.vsgis)}",
         ]
 
-    def understand(self, line: str, words: list[str]) -> VirtualMachine:
+    def machine(self, line: Callable[[str], list[str]]) -> VirtualMachine:
         """A virtual machine."""
         known = ("architecture", "vcpus", "its", "vsgis")
-        texts = dict(assignments(words, known))
+        texts = dict(assignments(line("vm"), known))
         if len(texts) != len(known):
             raise ValueError(f"vm needs {', '.join(known)}")
         architecture = texts["architecture"]
@@ -124,11 +124,6 @@ class KvmNotation(Notation[VirtualMachine]):
         vcpus = within("vcpus", number(texts["vcpus"]), range(1, MOST_VCPUS + 1))
         its = within("its", number(texts["its"]), range(1, MOST_ITSS + 1))
         return VirtualMachine(architecture, vcpus, its, bool(within("vsgis", number(texts["vsgis"]), _FLAG)))
-
-    def machine(self, *understood: Any) -> VirtualMachine:
-        """That of the only line."""
-        machine: VirtualMachine = understood[0]
-        return machine
 
     def simpler_machines(self, program: Program) -> Iterator[VirtualMachine]:
         """A host without vLPIs, without vSGIs; fewer ITSs; fewer vCPUs."""
