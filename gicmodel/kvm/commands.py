@@ -104,8 +104,9 @@ def mapc(its: VgicIts, operands: Operands) -> None:
         its.map_collection(collection_id).target_addr = target
         return
     collection.target_addr = target
-    for ite in its.ites_of(collection):
-        its.retarget(ite)
+    for device in its.all_devices():
+        for lpi in device.ites.lpis[device.ites.icids == collection_id].tolist():
+            update_affinity(its.dist, lpi, collection.target_vcpu)
 
 
 def mapti(its: VgicIts, operands: Operands) -> None:
@@ -139,7 +140,7 @@ def movi(its: VgicIts, operands: Operands) -> None:
         raise CommandError("E_ITS_MOVI_UNMAPPED_COLLECTION")
     device.ites.move(ite.event_id, collection.collection_id)
     its.translation_cache.invalidate()
-    its.retarget(ite._replace(icid=collection.collection_id))
+    update_affinity(its.dist, ite.lpi, collection.target_vcpu)
 
 
 def discard(its: VgicIts, operands: Operands) -> None:

@@ -66,10 +66,6 @@ class Ites(Mapping[int, Ite]):
             raise KeyError(event_id)
         return Ite(*self._columns[:, place].tolist())
 
-    def of_collection(self, icid: int) -> list[Ite]:
-        """The events of a collection."""
-        return [Ite(*column) for column in self.columns[:, self.icids == icid].T.tolist()]
-
     def add(self, ite: Ite) -> None:
         """One more event."""
         if self._count == self._columns.shape[1]:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES
-from gicmodel.kvm.interrupts import add_lpi, put_lpis, update_affinity
+from gicmodel.kvm.interrupts import add_lpi, put_lpis
 from gicmodel.kvm.ites import NO_COLLECTION, Ite, Ites
 from gicmodel.kvm.lpi import NO_LPI, NO_VCPU
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
-from gicmodel.layouts.table import Table
+from gicmodel.layouts.table import Table, TableType
 from gicmodel.memory import GuestMemory
 
 ID_BITS = 16
@@ -92,8 +92,7 @@ class VgicIts:
         self.cbaser = 0
         self.creadr = 0
         self.cwriter = 0
-        self.baser_device_table = 0
-        self.baser_coll_table = 0
+        self.basers = dict.fromkeys((TableType.DEVICES, TableType.COLLECTIONS), 0)
         self.devices: dict[int, Device] = {}
         self.hidden_devices: list[Device] = []
         """Further devices of a DeviceID, which RESTORE_TABLES adds to an ITS that was not reset."""
@@ -102,12 +101,12 @@ class VgicIts:
     @property
     def device_table(self) -> GuestTable:
         """The device table in guest RAM."""
-        return _table(self.baser_device_table)
+        return _table(self.basers[TableType.DEVICES])
 
     @property
     def collection_table(self) -> GuestTable:
         """The collection table in guest RAM."""
-        return _table(self.baser_coll_table)
+        return _table(self.basers[TableType.COLLECTIONS])
 
     def find_ite(self, device_id: int, event_id: int) -> Ite | None:
         """The mapped event, or None."""
@@ -116,7 +115,11 @@ class VgicIts:
 
     def target_of(self, ite: Ite) -> int:
         """The vCPU of the event's collection; NO_VCPU without a mapped one."""
-        collection = self.collections.get(ite.icid)
+        return self.target_vcpu(ite.icid)
+
+    def target_vcpu(self, icid: int) -> int:
+        """The vCPU of a collection; NO_VCPU if it is not mapped."""
+        collection = self.collections.get(icid)
         return NO_VCPU if collection is None else collection.target_vcpu
 
     def resolve_lpi(self, device_id: int, event_id: int) -> int | None:
@@ -147,7 +150,8 @@ class VgicIts:
         places = ites.event_ids.searchsorted(event_ids).clip(max=len(ites) - 1)
         known = ites.event_ids[places] == event_ids
         icids = ites.icids[places]
-        closed = [icid for icid in set(icids.tolist()) if not self._delivers(icid)]
+        vcpus = {icid: self.target_vcpu(icid) for icid in set(icids.tolist())}
+        closed = [icid for icid, vcpu in vcpus.items() if vcpu == NO_VCPU or not self.dist.lpis_enabled[vcpu]]
         if closed:
             known &= ~np.isin(icids, closed)
         slots = np.where(known, ites.lpis[places], NO_LPI)
@@ -155,12 +159,6 @@ class VgicIts:
             new = np.flatnonzero(known & ~self.dist.lpis.rows["hw"][slots])
             self.translation_cache.remember(device_id, event_ids[new], slots[new])
         return slots
-
-    def _delivers(self, icid: int) -> bool:
-        """Whether the collection has a vCPU whose LPIs are enabled."""
-        collection = self.collections.get(icid)
-        vcpu = NO_VCPU if collection is None else collection.target_vcpu
-        return vcpu != NO_VCPU and self.dist.lpis_enabled[vcpu]
 
     def event_storable(self, device: Device, event_id: int) -> bool:
         """Whether the ITE lies in the device's ITT and in guest RAM (Linux `vgic_its_check_event_id`)."""
@@ -184,10 +182,6 @@ class VgicIts:
         """A new event; its LPI is created if this is the first to map it. KvmError as `add_lpi`."""
         lpi = add_lpi(self.dist, intid, collection.target_vcpu)
         device.ites.add(Ite(event_id, lpi, collection.collection_id))
-
-    def retarget(self, ite: Ite) -> None:
-        """Let the event's LPI target the vCPU of its collection (Linux `update_affinity_ite`)."""
-        update_affinity(self.dist, ite.lpi, self.target_of(ite))
 
     def free_ite(self, device: Device, ite: Ite) -> None:
         """Unmap an event."""
@@ -243,7 +237,3 @@ class VgicIts:
         self.collections.clear()
         for device in self.all_devices():
             device.ites.icids[:] = NO_COLLECTION
-
-    def ites_of(self, collection: Collection) -> list[Ite]:
-        """The events of a collection."""
-        return [ite for device in self.all_devices() for ite in device.ites.of_collection(collection.collection_id)]

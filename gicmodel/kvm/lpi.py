@@ -2,7 +2,7 @@
 """The VM's LPIs: what Linux keeps in one `struct vgic_irq` each, kept here as one row of an array each."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,35 +16,23 @@ NO_VCPU = -1
 INTERRUPT_ID_BITS_ITS = 16
 """The INTID bits that KVM's ITS supports. A restored ITE may have more."""
 
-LPI = np.dtype(
-    [
-        ("intid", np.int64),
-        ("references", np.int32),
-        ("target_vcpu", np.int32),
-        ("priority", np.uint8),
-        ("enabled", np.bool_),
-        ("pending_latch", np.bool_),
-        ("hw", np.bool_),
-        ("host_device", np.int32),
-        ("host_event", np.int32),
-    ],
-    align=True,
-)
-
 
 class Lpi(NamedTuple):
-    """A copy of one LPI's row."""
+    """One LPI: a row of `Lpis.rows`, or as numbers of Python's own a copy of one."""
 
-    intid: int
-    references: int
-    target_vcpu: int
-    priority: int
-    enabled: bool
-    pending_latch: bool
-    hw: bool
-    host_device: int
+    intid: np.int64
+    references: np.int32
+    target_vcpu: np.int32
+    priority: np.uint8
+    enabled: np.bool_
+    pending_latch: np.bool_
+    hw: np.bool_
+    host_device: np.int32
     """With `hw`, which of `Vlpis.devices` KVM takes to feed it, and with which event; NO_HOST if none ever did."""
-    host_event: int
+    host_event: np.int32
+
+
+LPI = np.dtype([(name, of) for name, of in get_type_hints(Lpi).items()], align=True)
 
 
 class Lpis:

@@ -2,6 +2,7 @@
 """The redistributor that a guest sees, as far as LPIs and SGIs go (Linux vgic-mmio-v3.c)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from gicmodel.kvm.ap_list import flush_pending_lpis
@@ -96,13 +97,9 @@ class VirtualRedistributor:
             self._dist.invalidate_translation_caches()
         self._dist.lpis_enabled[self._vcpu] = enable
         if enable and not GICR_PENDBASER.unpack(self._dist.pendbaser(self._vcpu))["PTZ"]:
-            self._load_pending_table()
-
-    def _load_pending_table(self) -> None:
-        try:
-            sync_pending_table(self._dist, self._vcpu)
-        except KvmError:
-            return  # A register write has nobody to report to: the LPIs from the unreadable byte on stay as they were.
+            # A register write has nobody to report to: the LPIs from the unreadable byte on stay as they were.
+            with suppress(KvmError):
+                sync_pending_table(self._dist, self._vcpu)
 
     def _read_typer(self) -> int:
         """Affinities as KVM numbers vCPUs: 16 to an Aff1, 4096 to an Aff2 (Linux `reset_mpidr`)."""
@@ -132,12 +129,10 @@ class VirtualRedistributor:
 
     def _write_invlpir(self, value: int) -> None:
         slot = self._dist.lpis.find(GICR_INVLPIR.unpack(value)["INTID"])
-        if slot is None or not self._lpis_enabled:
-            return
-        try:
-            update_configuration(self._dist, slot, needs_inv=True)
-        except KvmError:
-            return  # As for a command: an unreadable configuration byte leaves the LPI as it was.
+        if slot is not None and self._lpis_enabled:
+            # As for a command: an unreadable configuration byte leaves the LPI as it was.
+            with suppress(KvmError):
+                update_configuration(self._dist, slot, needs_inv=True)
 
     def _write_invallr(self, value: int) -> None:
         if self._lpis_enabled:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ITS that a guest sees: its registers, its command queue, and what userspace may ask of it."""
 
+from collections.abc import Callable
 from functools import partial
 
 from gicmodel.config import FRAME_BYTES
@@ -62,8 +63,7 @@ class VirtualIts(VgicIts):
         super().__init__(dist)
         self.base_address: int | None = None
         self.abi_revision = 0
-        self.baser_device_table = _baser(TableType.DEVICES, DEFAULT_ATTRIBUTES)
-        self.baser_coll_table = _baser(TableType.COLLECTIONS, DEFAULT_ATTRIBUTES)
+        self.basers = {kind: _baser(kind, DEFAULT_ATTRIBUTES) for kind in self.basers}
         face = VgicRegisters(dist, self._handlers())
         self._face = face
         self.read = face.read
@@ -119,8 +119,9 @@ class VirtualIts(VgicIts):
         self.dist.lock_all_vcpus()
         self.enabled = False
         self.cbaser = self.creadr = self.cwriter = 0
-        self.baser_device_table = _without_valid(self.baser_device_table)
-        self.baser_coll_table = _without_valid(self.baser_coll_table)
+        self.basers = {
+            kind: GITS_BASER.pack(**(GITS_BASER.unpack(baser) | {"Valid": 0})) for kind, baser in self.basers.items()
+        }
         self.free_device_list()
         self.free_collection_list()
 
@@ -149,8 +150,8 @@ class VirtualIts(VgicIts):
             "GITS_CBASER": handler(lambda: self.cbaser, self._write_cbaser),
             "GITS_CWRITER": handler(lambda: self.cwriter, self._write_cwriter),
             "GITS_CREADR": handler(lambda: self.creadr, user_write=self._user_write_creadr),
-            "GITS_BASER0": handler(lambda: self.baser_device_table, self._write_device_baser),
-            "GITS_BASER1": handler(lambda: self.baser_coll_table, self._write_collection_baser),
+            "GITS_BASER0": self._baser_handler(TableType.DEVICES, self.free_device_list),
+            "GITS_BASER1": self._baser_handler(TableType.COLLECTIONS, self.free_collection_list),
         }
 
     def _read_ctlr(self) -> int:
@@ -198,21 +199,18 @@ class VirtualIts(VgicIts):
             raise KvmError("EINVAL", f"GITS_CREADR: offset {offset:#x} is beyond the queue of {self.queue_bytes:#x}")
         self.creadr = offset
 
-    def _write_device_baser(self, value: int) -> None:
-        baser = _baser(TableType.DEVICES, GITS_BASER.unpack(value))
-        if self.enabled:
-            return
-        if self._frees(self.baser_device_table, baser):
-            self.free_device_list()
-        self.baser_device_table = baser
+    def _baser_handler(self, kind: TableType, free: Callable[[], None]) -> VgicHandler:
+        """That of the register of a table; `free` drops what is mapped in it. Collections are in a flat one."""
 
-    def _write_collection_baser(self, value: int) -> None:
-        baser = _baser(TableType.COLLECTIONS, GITS_BASER.unpack(value) | {"Indirect": 0})
-        if self.enabled:
-            return
-        if self._frees(self.baser_coll_table, baser):
-            self.free_collection_list()
-        self.baser_coll_table = baser
+        def write(value: int) -> None:
+            fields = GITS_BASER.unpack(value)
+            baser = _baser(kind, fields | {"Indirect": fields["Indirect"] if kind is TableType.DEVICES else 0})
+            if not self.enabled:
+                if self._frees(self.basers[kind], baser):
+                    free()
+                self.basers[kind] = baser
+
+        return handler(lambda: self.basers[kind], write)
 
     def _frees(self, old: int, new: int) -> bool:
         """Whether a write of GITS_BASER<n> drops what is mapped; a guest that resumes writes the old value again."""
@@ -241,7 +239,3 @@ def _baser(table_type: int, fields: dict[str, int]) -> int:
     """A GITS_BASER as KVM keeps it: its Type and Entry_Size are fixed, its pages always 64 KiB."""
     fixed = {"Type": table_type, "Entry_Size": ENTRY_BYTES - 1, "Page_Size": _PAGES_64K}
     return GITS_BASER.pack(**sanitise_attributes(fields | fixed))
-
-
-def _without_valid(baser: int) -> int:
-    return GITS_BASER.pack(**(GITS_BASER.unpack(baser) | {"Valid": 0}))

@@ -82,7 +82,7 @@ class VirtualMachine:
             sgi = self.vgic.dist.sgis.rows[vcpu, intid]
             enabled = bool(sgi["enabled"] and sgi["group"])
         else:
-            enabled = intid not in self.vgic.lpis or self.vgic.lpis[intid].enabled
+            enabled = bool(intid not in self.vgic.lpis or self.vgic.lpis[intid].enabled)
         return not (enabled and self.vgic.dist.enabled)
 
     @property

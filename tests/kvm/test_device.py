@@ -61,7 +61,7 @@ def test_save_reset_and_restore_bring_back_what_was_mapped(setup1):
     its.save_tables()
     setup1.vgic.save_pending_tables()
     assert setup1.pending_bit(3, 8195)
-    registers = its.cbaser, its.baser_device_table, its.baser_coll_table
+    registers = its.cbaser, *its.basers.values()
     its.reset()
     assert setup1.mappings() == ({}, {})
     for name, value in zip(("GITS_CBASER", "GITS_BASER0", "GITS_BASER1"), registers, strict=True):

@@ -153,7 +153,7 @@ class ModelVm(Vm):
             ]
             state[f"registers of ITS {number}"] = [
                 *(int(its.enabled), its.cbaser, its.creadr, its.cwriter),
-                *(its.baser_device_table, its.baser_coll_table, its.abi_revision),
+                *(*its.basers.values(), its.abi_revision),
             ]
         slots = lpis.slots()
         table = np.empty((len(slots), len(_LPI_COLUMNS) + 1), np.int64)
