@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The physical CPU interface: what is signalled to a PE, and the ICC_* system registers, one function for each access.
+"""The physical CPU interface, and what the virtual one does alike: what is signalled to a PE, and the ICC_* system
+registers, one function for each access.
 
 A function gets the GIC and the PE that makes the access. Registers are given as the fields of their layouts.
 """
@@ -7,6 +8,8 @@ A function gets the GIC and the PE that makes the access. Registers are given as
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from gicmodel.spec import distributor
 from gicmodel.spec.interrupts import BOTH_GROUPS, Interrupts, priority_of
@@ -31,17 +34,50 @@ from gicmodel.spec.state import (
     Bank,
     Fields,
     Interface,
+    Pe,
     Pending,
 )
 
+Read = Callable[[Interrupts, int], Fields]
+Write = Callable[[Interrupts, int, Fields], None]
+
+
+class Kind(NamedTuple):
+    """What the physical and the virtual CPU interface do each in a way of its own; all else is one.
+
+    `candidates` are what could be signalled. `take` acknowledges one of them, `end` is a write of EOIR0 or EOIR1.
+    """
+
+    prefix: str
+    of: Callable[[Pe], Interface]
+    candidates: Callable[[Interrupts, int], list[Pending]]
+    take: Callable[[Interrupts, int, Pending], None]
+    end: Callable[[Interrupts, int, int, Fields], None]
+    write_dir: Write
+
+
 # Which interrupt.
+
+
+def highest(kind: Kind, gic: Interrupts, pe: int) -> Pending | None:
+    """The highest priority pending interrupt.
+
+    Open: of equal priorities the lowest INTID is first, and of equal ones that of the lowest list register.
+    """
+    return min(kind.candidates(gic, pe), default=None)
+
+
+def signalled(kind: Kind, gic: Interrupts, pe: int) -> int | None:
+    """The group of the interrupt that is signalled to the PE or its vPE, as FIQ (Group 0) or IRQ (Group 1)."""
+    interrupt = highest(kind, gic, pe)
+    return interrupt.group if interrupt and is_signalled(kind.of(gic.pes[pe]), interrupt) else None
 
 
 def candidates(gic: Interrupts, pe: int) -> list[Pending]:
     """What could be signalled to a PE: enabled, pending and not active, of a group that is enabled.
 
-    Open: a group that the PE has disabled holds back none of the other. LPIs are Group 1. Nothing comes to a PE that
-    sleeps (GICR_WAKER).
+    Open: a group that the PE has disabled holds back none of the other. LPIs are Group 1, and put in order by all six
+    bits that a configuration byte has for the priority. Nothing comes to a PE that sleeps (GICR_WAKER).
     """
     groups = gic.groups & gic.pes[pe].physical.groups
     if gic.redistributors[pe].asleep or not groups:
@@ -72,20 +108,6 @@ def route(gic: Interrupts, intid: int) -> int | None:
     return gic.pe_of(fields["Aff3"], fields["Aff2"], fields["Aff1"], fields["Aff0"])
 
 
-def highest(gic: Interrupts, pe: int) -> Pending | None:
-    """The highest priority pending interrupt. Open: of equal priorities the lowest INTID is first.
-
-    Open: LPIs are put in order by all six bits that a configuration byte has for the priority.
-    """
-    return min(candidates(gic, pe), default=None)
-
-
-def signalled(gic: Interrupts, pe: int) -> int | None:
-    """The group of the interrupt that is signalled to the PE, as FIQ (Group 0) or IRQ (Group 1)."""
-    interrupt = highest(gic, pe)
-    return interrupt.group if interrupt and is_signalled(gic.pes[pe].physical, interrupt) else None
-
-
 def exists(gic: Interrupts, intid: int) -> bool:
     """Whether an INTID is one of an SGI, PPI, SPI or LPI that this GIC has."""
     return intid in gic.pes[0].bank.intids or intid in gic.spis.intids or gic.is_lpi(intid)
@@ -94,27 +116,32 @@ def exists(gic: Interrupts, intid: int) -> bool:
 # Taking and ending an interrupt.
 
 
-def acknowledge(gic: Interrupts, pe: int, group: int) -> Fields:
-    """ICC_IAR<n>_EL1: take the interrupt that is signalled, if it is of this group."""
-    interface, interrupt = gic.pes[pe].physical, highest(gic, pe)
-    if interrupt is None or interrupt.group != group or not is_signalled(interface, interrupt):
+def acknowledge(kind: Kind, gic: Interrupts, pe: int, group: int) -> Fields:
+    """ICC_IAR<n>_EL1, ICV_IAR<n>_EL1: take the interrupt that is signalled, if it is of this group."""
+    interrupt = highest(kind, gic, pe)
+    if interrupt is None or interrupt.group != group or not is_signalled(kind.of(gic.pes[pe]), interrupt):
         return {"INTID": SPURIOUS}
-    activate(interface, interrupt)
+    kind.take(gic, pe, interrupt)
+    return {"INTID": interrupt.intid}
+
+
+def take(gic: Interrupts, pe: int, interrupt: Pending) -> None:
+    """It becomes active, but for LPIs, and the priority with it."""
+    activate(gic.pes[pe].physical, interrupt)
     if interrupt.intid >= FIRST_LPI:
         gic.redistributors[pe].pending.discard(interrupt.intid)
     else:
         has_active_state = interrupt.intid >= FIRST_PPI or not gic.sgis_without_active_state
         bank = gic.bank_of(pe, interrupt.intid)
         distributor.acknowledge(bank, interrupt.intid, becomes_active=has_active_state)
-    return {"INTID": interrupt.intid}
 
 
-def show_highest(gic: Interrupts, pe: int, group: int) -> Fields:
-    """ICC_HPPIR<n>_EL1: the highest priority pending interrupt, if it is of this group.
+def show_highest(kind: Kind, gic: Interrupts, pe: int, group: int) -> Fields:
+    """ICC_HPPIR<n>_EL1, ICV_HPPIR<n>_EL1: the highest priority pending interrupt, if it is of this group.
 
     Open: whether it would be signalled does not count, neither the mask nor the running priority.
     """
-    interrupt = highest(gic, pe)
+    interrupt = highest(kind, gic, pe)
     return {"INTID": interrupt.intid if interrupt and interrupt.group == group else SPURIOUS}
 
 
@@ -173,11 +200,6 @@ def write_sgi1r(gic: Interrupts, pe: int, f: Fields) -> None:
 # Registers that both interfaces have, which say how interrupts are signalled.
 
 
-def read_bpr(interface: Interface, group: int) -> Fields:
-    """ICC_BPR<n>_EL1, ICV_BPR<n>_EL1."""
-    return {"BinaryPoint": binary_point(interface, group)}
-
-
 def write_bpr(interface: Interface, group: int, f: Fields) -> None:
     """ICC_BPR<n>_EL1, ICV_BPR<n>_EL1: that of Group 1 cannot be written with CBPR=1."""
     if group == 0 or not interface.common:
@@ -203,50 +225,60 @@ def write_ctlr(interface: Interface, f: Fields) -> None:
     interface.split, interface.common = bool(f["EOImode"]), bool(f["CBPR"])
 
 
-def read_igrpen(interface: Interface, group: int) -> Fields:
-    """ICC_IGRPEN<n>_EL1, ICV_IGRPEN<n>_EL1."""
-    return {"Enable": int(group in interface.groups)}
-
-
 def write_igrpen(interface: Interface, group: int, f: Fields) -> None:
     """ICC_IGRPEN<n>_EL1, ICV_IGRPEN<n>_EL1."""
     interface.groups = interface.groups | {group} if f["Enable"] else interface.groups - {group}
 
 
-Read = Callable[[Interrupts, int], Fields]
-Write = Callable[[Interrupts, int, Fields], None]
+_READS: dict[str, Callable[[Kind, Interrupts, int], Fields]] = {
+    "PMR": lambda kind, gic, pe: {"Priority": kind.of(gic.pes[pe]).mask},
+    "IAR0": lambda kind, gic, pe: acknowledge(kind, gic, pe, 0),
+    "IAR1": lambda kind, gic, pe: acknowledge(kind, gic, pe, 1),
+    "HPPIR0": lambda kind, gic, pe: show_highest(kind, gic, pe, 0),
+    "HPPIR1": lambda kind, gic, pe: show_highest(kind, gic, pe, 1),
+    "BPR0": lambda kind, gic, pe: {"BinaryPoint": binary_point(kind.of(gic.pes[pe]), 0)},
+    "BPR1": lambda kind, gic, pe: {"BinaryPoint": binary_point(kind.of(gic.pes[pe]), 1)},
+    "AP0R0": lambda kind, gic, pe: {"P": active_register(kind.of(gic.pes[pe]), 0)},
+    "AP1R0": lambda kind, gic, pe: {"P": active_register(kind.of(gic.pes[pe]), 1)},
+    "RPR": lambda kind, gic, pe: {"Priority": running_priority(kind.of(gic.pes[pe]))},
+    "CTLR": lambda kind, gic, pe: read_ctlr(gic, kind.of(gic.pes[pe])),
+    "IGRPEN0": lambda kind, gic, pe: {"Enable": int(0 in kind.of(gic.pes[pe]).groups)},
+    "IGRPEN1": lambda kind, gic, pe: {"Enable": int(1 in kind.of(gic.pes[pe]).groups)},
+}
+_WRITES: dict[str, Callable[[Kind, Interrupts, int, Fields], None]] = {
+    "PMR": lambda kind, gic, pe, f: write_pmr(kind.of(gic.pes[pe]), f),
+    "EOIR0": lambda kind, gic, pe, f: kind.end(gic, pe, 0, f),
+    "EOIR1": lambda kind, gic, pe, f: kind.end(gic, pe, 1, f),
+    "DIR": lambda kind, gic, pe, f: kind.write_dir(gic, pe, f),
+    "BPR0": lambda kind, gic, pe, f: write_bpr(kind.of(gic.pes[pe]), 0, f),
+    "BPR1": lambda kind, gic, pe, f: write_bpr(kind.of(gic.pes[pe]), 1, f),
+    "AP0R0": lambda kind, gic, pe, f: set_active_register(kind.of(gic.pes[pe]), 0, f["P"]),
+    "AP1R0": lambda kind, gic, pe, f: set_active_register(kind.of(gic.pes[pe]), 1, f["P"]),
+    "CTLR": lambda kind, gic, pe, f: write_ctlr(kind.of(gic.pes[pe]), f),
+    "IGRPEN0": lambda kind, gic, pe, f: write_igrpen(kind.of(gic.pes[pe]), 0, f),
+    "IGRPEN1": lambda kind, gic, pe, f: write_igrpen(kind.of(gic.pes[pe]), 1, f),
+}
+"""The registers that both interfaces have, as ICC_<name>_EL1 and ICV_<name>_EL1."""
 
-READS: dict[str, Read] = {
-    "ICC_PMR_EL1": lambda gic, pe: {"Priority": gic.pes[pe].physical.mask},
-    "ICC_IAR0_EL1": lambda gic, pe: acknowledge(gic, pe, 0),
-    "ICC_IAR1_EL1": lambda gic, pe: acknowledge(gic, pe, 1),
-    "ICC_HPPIR0_EL1": lambda gic, pe: show_highest(gic, pe, 0),
-    "ICC_HPPIR1_EL1": lambda gic, pe: show_highest(gic, pe, 1),
-    "ICC_BPR0_EL1": lambda gic, pe: read_bpr(gic.pes[pe].physical, 0),
-    "ICC_BPR1_EL1": lambda gic, pe: read_bpr(gic.pes[pe].physical, 1),
-    "ICC_AP0R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 0)},
-    "ICC_AP1R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].physical, 1)},
-    "ICC_RPR_EL1": lambda gic, pe: {"Priority": running_priority(gic.pes[pe].physical)},
-    "ICC_CTLR_EL1": lambda gic, pe: read_ctlr(gic, gic.pes[pe].physical),
+
+def reads_of(kind: Kind) -> dict[str, Read]:
+    """What reads of an interface's own registers return, by name."""
+    return {f"{kind.prefix}_{name}_EL1": partial(read, kind) for name, read in _READS.items()}
+
+
+def writes_of(kind: Kind) -> dict[str, Write]:
+    """What writes of an interface's own registers do, by name."""
+    return {f"{kind.prefix}_{name}_EL1": partial(write, kind) for name, write in _WRITES.items()}
+
+
+PHYSICAL = Kind("ICC", lambda pe: pe.physical, candidates, take, end, write_dir)
+READS: dict[str, Read] = reads_of(PHYSICAL) | {
     "ICC_SRE_EL1": lambda gic, pe: {"DIB": 1, "DFB": 1, "SRE": 1},
     "ICC_SRE_EL2": lambda gic, pe: {"Enable": 1, "DIB": 1, "DFB": 1, "SRE": 1},
-    "ICC_IGRPEN0_EL1": lambda gic, pe: read_igrpen(gic.pes[pe].physical, 0),
-    "ICC_IGRPEN1_EL1": lambda gic, pe: read_igrpen(gic.pes[pe].physical, 1),
 }
-WRITES: dict[str, Write] = {
-    "ICC_PMR_EL1": lambda gic, pe, f: write_pmr(gic.pes[pe].physical, f),
-    "ICC_EOIR0_EL1": lambda gic, pe, f: end(gic, pe, 0, f),
-    "ICC_EOIR1_EL1": lambda gic, pe, f: end(gic, pe, 1, f),
-    "ICC_DIR_EL1": write_dir,
-    "ICC_BPR0_EL1": lambda gic, pe, f: write_bpr(gic.pes[pe].physical, 0, f),
-    "ICC_BPR1_EL1": lambda gic, pe, f: write_bpr(gic.pes[pe].physical, 1, f),
-    "ICC_AP0R0_EL1": lambda gic, pe, f: set_active_register(gic.pes[pe].physical, 0, f["P"]),
-    "ICC_AP1R0_EL1": lambda gic, pe, f: set_active_register(gic.pes[pe].physical, 1, f["P"]),
-    "ICC_CTLR_EL1": lambda gic, pe, f: write_ctlr(gic.pes[pe].physical, f),
+WRITES: dict[str, Write] = writes_of(PHYSICAL) | {
     "ICC_SRE_EL1": lambda gic, pe, f: None,
     "ICC_SRE_EL2": lambda gic, pe, f: None,
-    "ICC_IGRPEN0_EL1": lambda gic, pe, f: write_igrpen(gic.pes[pe].physical, 0, f),
-    "ICC_IGRPEN1_EL1": lambda gic, pe, f: write_igrpen(gic.pes[pe].physical, 1, f),
     "ICC_SGI0R_EL1": write_sgi0r,
     "ICC_ASGI1R_EL1": write_sgi0r,
     "ICC_SGI1R_EL1": write_sgi1r,

@@ -14,10 +14,8 @@ from typing import NamedTuple
 from gicmodel.spec.priorities import implemented
 from gicmodel.spec.state import FIRST_PPI, Bank
 
-
-def is_member(among: set[int], intids: range) -> int:
-    """A register with a bit for each of these INTIDs: whether it is in the set."""
-    return sum(1 << intid - intids.start for intid in among.intersection(intids))
+Read = Callable[[Bank, range], int]
+Write = Callable[[Bank, range, int], None]
 
 
 def chosen(bank: Bank, intids: range, value: int) -> set[int]:
@@ -25,59 +23,27 @@ def chosen(bank: Bank, intids: range, value: int) -> set[int]:
     return {intid for bit, intid in enumerate(intids) if value >> bit & 1 and intid in bank.intids}
 
 
-def read_igroupr(bank: Bank, intids: range) -> int:
-    """Which are of Group 1."""
-    return is_member(bank.group1, intids)
-
-
 def write_igroupr(bank: Bank, intids: range, value: int) -> None:
     """Set the group of each."""
     bank.group1 = bank.group1 - set(intids) | chosen(bank, intids, value)
 
 
-def read_enabler(bank: Bank, intids: range) -> int:
-    """Which are enabled."""
-    return is_member(bank.enabled, intids)
+def bits(among: str) -> Read:
+    """A register reads as those of a set of the bank."""
+    return lambda bank, intids: sum(1 << intid - intids.start for intid in getattr(bank, among).intersection(intids))
 
 
-def write_isenabler(bank: Bank, intids: range, value: int) -> None:
-    """Enable some."""
-    bank.enabled |= chosen(bank, intids, value)
+def set_bits(among: str) -> Write:
+    """A write adds to a set of the bank: enables some, makes some pending or active.
+
+    A level-sensitive one that is made pending stays so although its input is low.
+    """
+    return lambda bank, intids, value: getattr(bank, among).update(chosen(bank, intids, value))
 
 
-def write_icenabler(bank: Bank, intids: range, value: int) -> None:
-    """Disable some."""
-    bank.enabled -= chosen(bank, intids, value)
-
-
-def read_pendr(bank: Bank, intids: range) -> int:
-    """Which are pending."""
-    return is_member(bank.pending, intids)
-
-
-def write_ispendr(bank: Bank, intids: range, value: int) -> None:
-    """Make some pending; a level-sensitive one stays so although its input is low."""
-    bank.latched |= chosen(bank, intids, value)
-
-
-def write_icpendr(bank: Bank, intids: range, value: int) -> None:
-    """Make some not pending; a level-sensitive one whose input is high stays pending."""
-    bank.latched -= chosen(bank, intids, value)
-
-
-def read_activer(bank: Bank, intids: range) -> int:
-    """Which are active."""
-    return is_member(bank.active, intids)
-
-
-def write_isactiver(bank: Bank, intids: range, value: int) -> None:
-    """Make some active."""
-    bank.active |= chosen(bank, intids, value)
-
-
-def write_icactiver(bank: Bank, intids: range, value: int) -> None:
-    """Make some inactive."""
-    bank.active -= chosen(bank, intids, value)
+def clear_bits(among: str) -> Write:
+    """A write takes from a set of the bank. A level-sensitive one whose input is high stays pending."""
+    return lambda bank, intids, value: getattr(bank, among).difference_update(chosen(bank, intids, value))
 
 
 def read_ipriorityr(bank: Bank, intids: range) -> int:
@@ -112,22 +78,22 @@ class Kind(NamedTuple):
     """A register for each `intids` INTIDs."""
 
     intids: int
-    read: Callable[[Bank, range], int]
-    write: Callable[[Bank, range, int], None]
+    read: Read
+    write: Write
 
 
 REGISTERS = {
-    "IGROUPR": Kind(32, read_igroupr, write_igroupr),
-    "ISENABLER": Kind(32, read_enabler, write_isenabler),
-    "ICENABLER": Kind(32, read_enabler, write_icenabler),
-    "ISPENDR": Kind(32, read_pendr, write_ispendr),
-    "ICPENDR": Kind(32, read_pendr, write_icpendr),
-    "ISACTIVER": Kind(32, read_activer, write_isactiver),
-    "ICACTIVER": Kind(32, read_activer, write_icactiver),
+    "IGROUPR": Kind(32, bits("group1"), write_igroupr),
+    "ISENABLER": Kind(32, bits("enabled"), set_bits("enabled")),
+    "ICENABLER": Kind(32, bits("enabled"), clear_bits("enabled")),
+    "ISPENDR": Kind(32, bits("pending"), set_bits("latched")),
+    "ICPENDR": Kind(32, bits("pending"), clear_bits("latched")),
+    "ISACTIVER": Kind(32, bits("active"), set_bits("active")),
+    "ICACTIVER": Kind(32, bits("active"), clear_bits("active")),
     "IPRIORITYR": Kind(4, read_ipriorityr, write_ipriorityr),
     "ICFGR": Kind(16, read_icfgr, write_icfgr),
 }
-"""The registers GICD_<name><n> and, from n = 0 on for INTIDs below 32, GICR_<name><n>."""
+"""The registers GICR_<name><n> of INTIDs below 32, and GICD_<name><n>, in which those are RES0 (affinity routing)."""
 
 
 def read(bank: Bank, name: str, number: int) -> int:

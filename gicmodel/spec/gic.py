@@ -8,6 +8,7 @@ from collections import Counter
 from gicmodel.config import GicConfig
 from gicmodel.layouts.commands import OPCODES
 from gicmodel.spec import cpu_interface, distributor, physical, virtual, virtual_interface
+from gicmodel.spec.cpu_interface import PHYSICAL, signalled
 from gicmodel.spec.interrupts import Interrupts
 from gicmodel.spec.lookups import find_event, find_target
 from gicmodel.spec.state import (
@@ -21,6 +22,7 @@ from gicmodel.spec.state import (
     Refused,
     Syndrome,
 )
+from gicmodel.spec.virtual_interface import VIRTUAL
 
 COMMANDS = {
     "3": physical.COMMANDS,
@@ -34,6 +36,8 @@ WRITES = cpu_interface.WRITES | virtual_interface.WRITES
 """What accesses to each system register do."""
 TAKES = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "ICV_IAR0_EL1", "ICV_IAR1_EL1"}
 """The registers whose reads change anything."""
+LINES = ((PHYSICAL, ("FIQ", "IRQ")), (VIRTUAL, ("VFIQ", "VIRQ")))
+"""By what a PE is told of an interrupt of Group 0, and of Group 1."""
 
 OPCODE_OF_CLEAR_ERRORS = 0x05
 """CLEAR is opcode 0x04, but all sources number its errors 0x0105xx."""
@@ -140,22 +144,6 @@ class AbstractGic(Interrupts):
         """The input of a PPI of this PE, or of an SPI, rises or falls."""
         distributor.set_line(self.bank_of(pe, intid), intid, level)
 
-    def read_sgis_and_ppis(self, pe: int, name: str, number: int) -> int:
-        """Read GICR_<name><number> of a PE, a name of `distributor.REGISTERS`."""
-        return distributor.read(self.pes[pe].bank, name, number)
-
-    def write_sgis_and_ppis(self, pe: int, name: str, number: int, value: int) -> None:
-        """Write GICR_<name><number> of a PE."""
-        distributor.write(self.pes[pe].bank, name, number, value)
-
-    def read_spis(self, name: str, number: int) -> int:
-        """Read GICD_<name><number>. Those of INTIDs below 32 are RES0, as affinity routing is enabled."""
-        return distributor.read(self.spis, name, number)
-
-    def write_spis(self, name: str, number: int, value: int) -> None:
-        """Write GICD_<name><number>."""
-        distributor.write(self.spis, name, number, value)
-
     def set_priority(self, pe: int, intid: int, priority: int) -> None:
         """Write the byte of an SGI, PPI or SPI in GICR_IPRIORITYR<n> or GICD_IPRIORITYR<n>."""
         distributor.write_ipriorityr(self.bank_of(pe, intid), range(intid, intid + 1), priority)
@@ -212,12 +200,7 @@ class AbstractGic(Interrupts):
 
     def lines(self, pe: int) -> set[str]:
         """What the PE sees of all this: which of IRQ, FIQ, VIRQ and VFIQ are asserted."""
-        asserted = set()
-        if (group := cpu_interface.signalled(self, pe)) is not None:
-            asserted.add(("FIQ", "IRQ")[group])
-        if (group := virtual_interface.signalled(self, pe)) is not None:
-            asserted.add(("VFIQ", "VIRQ")[group])
-        return asserted
+        return {names[group] for kind, names in LINES if (group := signalled(kind, self, pe)) is not None}
 
     def virtual_pending(self, vpeid: int, its: int = 0) -> set[int]:
         """vINTIDs (vSGIs too) that are pending for a vPE that `its` maps."""

@@ -12,17 +12,13 @@ from functools import partial
 
 from gicmodel.spec import cpu_interface as shared
 from gicmodel.spec import distributor
-from gicmodel.spec.cpu_interface import Read, Write
+from gicmodel.spec.cpu_interface import Kind, Read, Write
 from gicmodel.spec.interrupts import Interrupts
 from gicmodel.spec.priorities import (
     activate,
-    active_register,
     drop,
     group_priority,
     implemented,
-    is_signalled,
-    running_priority,
-    set_active_register,
     set_binary_point,
 )
 from gicmodel.spec.state import (
@@ -72,45 +68,21 @@ def candidates(gic: Interrupts, pe: int) -> list[Pending]:
     return [interrupt for interrupt in found if interrupt.group in interface.groups]
 
 
-def highest(gic: Interrupts, pe: int) -> Pending | None:
-    """The highest priority pending virtual interrupt.
-
-    Open: of equal priorities the lowest vINTID is first, and of equal ones that of the lowest list register.
-    """
-    return min(candidates(gic, pe), default=None)
-
-
-def signalled(gic: Interrupts, pe: int) -> int | None:
-    """The group of the interrupt that is signalled to the vPE, as virtual FIQ (Group 0) or virtual IRQ (Group 1)."""
-    interrupt = highest(gic, pe)
-    return interrupt.group if interrupt and is_signalled(gic.pes[pe].virtual, interrupt) else None
-
-
 # Taking and ending an interrupt.
 
 
-def acknowledge(gic: Interrupts, pe: int, group: int) -> Fields:
-    """ICV_IAR<n>_EL1: take the virtual interrupt that is signalled, if it is of this group.
+def take(gic: Interrupts, pe: int, interrupt: Pending) -> None:
+    """In a list register it becomes active, an LPI too.
 
-    In a list register it becomes active, an LPI too. Open: a special INTID becomes invalid, and no priority active.
+    Open: one with a special INTID becomes invalid, and no priority active.
     """
-    interface, interrupt = gic.pes[pe].virtual, highest(gic, pe)
-    if interrupt is None or interrupt.group != group or not is_signalled(interface, interrupt):
-        return {"INTID": SPURIOUS}
-    special = is_special(interrupt.intid)
+    interface, special = gic.pes[pe].virtual, is_special(interrupt.intid)
     if not special:
         activate(interface, interrupt)
     if interrupt.place != NO_PLACE:
         interface.list_registers[interrupt.place]["State"] = INVALID if special else ACTIVE
     elif residency := gic.redistributors[pe].residency:
         gic.vpts[residency.vpt].pending.discard(interrupt.intid)
-    return {"INTID": interrupt.intid}
-
-
-def show_highest(gic: Interrupts, pe: int, group: int) -> Fields:
-    """ICV_HPPIR<n>_EL1. Open: as of ICC_HPPIR<n>_EL1."""
-    interrupt = highest(gic, pe)
-    return {"INTID": interrupt.intid if interrupt and interrupt.group == group else SPURIOUS}
 
 
 def find_active(interface: VirtualInterface, vintid: int) -> Fields | None:
@@ -266,46 +238,24 @@ def read_lr(gic: Interrupts, pe: int, place: int) -> Fields:
     return dict(gic.pes[pe].virtual.list_registers[place])
 
 
+VIRTUAL = Kind("ICV", lambda pe: pe.virtual, candidates, take, end, write_dir)
 READS: dict[str, Read] = {
-    "ICH_AP0R0_EL2": lambda gic, pe: {"P": active_register(gic.pes[pe].virtual, 0)},
-    "ICH_AP1R0_EL2": lambda gic, pe: {"P": active_register(gic.pes[pe].virtual, 1)},
     "ICH_HCR_EL2": lambda gic, pe: dict(gic.pes[pe].virtual.control),
     "ICH_VTR_EL2": read_vtr,
     "ICH_MISR_EL2": lambda gic, pe: maintenance(gic.pes[pe].virtual),
     "ICH_EISR_EL2": lambda gic, pe: of_places(ended(gic.pes[pe].virtual)),
     "ICH_ELRSR_EL2": lambda gic, pe: of_places(empty(gic.pes[pe].virtual)),
     "ICH_VMCR_EL2": read_vmcr,
-    "ICV_PMR_EL1": lambda gic, pe: {"Priority": gic.pes[pe].virtual.mask},
-    "ICV_IAR0_EL1": lambda gic, pe: acknowledge(gic, pe, 0),
-    "ICV_IAR1_EL1": lambda gic, pe: acknowledge(gic, pe, 1),
-    "ICV_HPPIR0_EL1": lambda gic, pe: show_highest(gic, pe, 0),
-    "ICV_HPPIR1_EL1": lambda gic, pe: show_highest(gic, pe, 1),
-    "ICV_BPR0_EL1": lambda gic, pe: shared.read_bpr(gic.pes[pe].virtual, 0),
-    "ICV_BPR1_EL1": lambda gic, pe: shared.read_bpr(gic.pes[pe].virtual, 1),
-    "ICV_AP0R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].virtual, 0)},
-    "ICV_AP1R0_EL1": lambda gic, pe: {"P": active_register(gic.pes[pe].virtual, 1)},
-    "ICV_RPR_EL1": lambda gic, pe: {"Priority": running_priority(gic.pes[pe].virtual)},
-    "ICV_CTLR_EL1": lambda gic, pe: shared.read_ctlr(gic, gic.pes[pe].virtual),
-    "ICV_IGRPEN0_EL1": lambda gic, pe: shared.read_igrpen(gic.pes[pe].virtual, 0),
-    "ICV_IGRPEN1_EL1": lambda gic, pe: shared.read_igrpen(gic.pes[pe].virtual, 1),
+    **shared.reads_of(VIRTUAL),
 }
 WRITES: dict[str, Write] = {
-    "ICH_AP0R0_EL2": lambda gic, pe, f: set_active_register(gic.pes[pe].virtual, 0, f["P"]),
-    "ICH_AP1R0_EL2": lambda gic, pe, f: set_active_register(gic.pes[pe].virtual, 1, f["P"]),
     "ICH_HCR_EL2": write_hcr,
     "ICH_VMCR_EL2": write_vmcr,
-    "ICV_PMR_EL1": lambda gic, pe, f: shared.write_pmr(gic.pes[pe].virtual, f),
-    "ICV_EOIR0_EL1": lambda gic, pe, f: end(gic, pe, 0, f),
-    "ICV_EOIR1_EL1": lambda gic, pe, f: end(gic, pe, 1, f),
-    "ICV_DIR_EL1": write_dir,
-    "ICV_BPR0_EL1": lambda gic, pe, f: shared.write_bpr(gic.pes[pe].virtual, 0, f),
-    "ICV_BPR1_EL1": lambda gic, pe, f: shared.write_bpr(gic.pes[pe].virtual, 1, f),
-    "ICV_AP0R0_EL1": lambda gic, pe, f: set_active_register(gic.pes[pe].virtual, 0, f["P"]),
-    "ICV_AP1R0_EL1": lambda gic, pe, f: set_active_register(gic.pes[pe].virtual, 1, f["P"]),
-    "ICV_CTLR_EL1": lambda gic, pe, f: shared.write_ctlr(gic.pes[pe].virtual, f),
-    "ICV_IGRPEN0_EL1": lambda gic, pe, f: shared.write_igrpen(gic.pes[pe].virtual, 0, f),
-    "ICV_IGRPEN1_EL1": lambda gic, pe, f: shared.write_igrpen(gic.pes[pe].virtual, 1, f),
+    **shared.writes_of(VIRTUAL),
 }
+for _group in (0, 1):
+    READS[f"ICH_AP{_group}R0_EL2"] = READS[f"ICV_AP{_group}R0_EL1"]
+    WRITES[f"ICH_AP{_group}R0_EL2"] = WRITES[f"ICV_AP{_group}R0_EL1"]
 for _place in range(NO_PLACE):
     READS[f"ICH_LR{_place}_EL2"] = partial(read_lr, place=_place)
     WRITES[f"ICH_LR{_place}_EL2"] = partial(write_lr, place=_place)

@@ -3,7 +3,7 @@
 
 import pytest
 
-from gicmodel.spec import SPURIOUS, AbstractGic
+from gicmodel.spec import SPURIOUS, AbstractGic, distributor
 
 SGI, PPI, SPI, LPI = 3, 27, 40, 8192
 ENABLED_LPI = 0x41  # priority 0x40
@@ -19,11 +19,11 @@ def ready(oracle: AbstractGic) -> None:
         write(oracle, "ICC_IGRPEN1_EL1", pe, Enable=1)
         for intid in (SGI, PPI):
             oracle.set_priority(pe, intid, 0x80)
-        oracle.write_sgis_and_ppis(pe, "ISENABLER", 0, 1 << SGI | 1 << PPI)
-        oracle.write_sgis_and_ppis(pe, "IGROUPR", 0, 0xFFFF_FFFF)
+        distributor.write(oracle.pes[pe].bank, "ISENABLER", 0, 1 << SGI | 1 << PPI)
+        distributor.write(oracle.pes[pe].bank, "IGROUPR", 0, 0xFFFF_FFFF)
     oracle.set_priority(0, SPI, 0x80)
-    oracle.write_spis("ISENABLER", SPI // 32, 1 << SPI % 32)
-    oracle.write_spis("IGROUPR", SPI // 32, 0xFFFF_FFFF)
+    distributor.write(oracle.spis, "ISENABLER", SPI // 32, 1 << SPI % 32)
+    distributor.write(oracle.spis, "IGROUPR", SPI // 32, 0xFFFF_FFFF)
 
 
 def read(oracle: AbstractGic, register: str, pe: int = 0) -> int:
@@ -42,18 +42,22 @@ def sgi(oracle: AbstractGic, register: str = "ICC_SGI1R_EL1", **fields: int) -> 
 
 def test_a_level_sensitive_input_is_pending_while_it_is_high(oracle: AbstractGic) -> None:
     oracle.set_line(0, PPI, True)
-    assert oracle.read_sgis_and_ppis(0, "ISPENDR", 0) == 1 << PPI
-    oracle.write_sgis_and_ppis(0, "ICPENDR", 0, 1 << PPI)
+    assert distributor.read(oracle.pes[0].bank, "ISPENDR", 0) == 1 << PPI
+    distributor.write(oracle.pes[0].bank, "ICPENDR", 0, 1 << PPI)
     assert oracle.lines(0) == {"IRQ"}
     assert read(oracle, "ICC_IAR1_EL1") == PPI
-    assert oracle.read_sgis_and_ppis(0, "ISPENDR", 0) == oracle.read_sgis_and_ppis(0, "ISACTIVER", 0) == 1 << PPI
+    assert (
+        distributor.read(oracle.pes[0].bank, "ISPENDR", 0)
+        == distributor.read(oracle.pes[0].bank, "ISACTIVER", 0)
+        == 1 << PPI
+    )
     oracle.set_line(0, PPI, False)
     write(oracle, "ICC_EOIR1_EL1", INTID=PPI)
     assert (oracle.lines(0), oracle.pes[0].bank.active) == (set(), set())
 
 
 def test_an_edge_is_a_rise(oracle: AbstractGic) -> None:
-    oracle.write_spis("ICFGR", SPI // 16, 2 << 2 * (SPI % 16))
+    distributor.write(oracle.spis, "ICFGR", SPI // 16, 2 << 2 * (SPI % 16))
     oracle.set_line(0, SPI, True)
     assert read(oracle, "ICC_IAR1_EL1") == SPI
     write(oracle, "ICC_EOIR1_EL1", INTID=SPI)
@@ -67,19 +71,19 @@ def test_an_edge_is_a_rise(oracle: AbstractGic) -> None:
 def test_messages_for_spis(oracle: AbstractGic) -> None:
     oracle.write_setspi(SPI)
     assert oracle.lines(0) == {"IRQ"}
-    oracle.write_spis("ICPENDR", SPI // 32, 1 << SPI % 32)
+    distributor.write(oracle.spis, "ICPENDR", SPI // 32, 1 << SPI % 32)
     assert oracle.lines(0) == {"IRQ"}
     oracle.write_clrspi(SPI)
     assert oracle.lines(0) == set()
-    oracle.write_spis("ICFGR", SPI // 16, 2 << 2 * (SPI % 16))
+    distributor.write(oracle.spis, "ICFGR", SPI // 16, 2 << 2 * (SPI % 16))
     oracle.write_setspi(SPI)
     assert read(oracle, "ICC_IAR1_EL1") == SPI
     oracle.write_clrspi(9)
 
 
 def test_sgis_are_always_edge_triggered(oracle: AbstractGic) -> None:
-    oracle.write_sgis_and_ppis(0, "ICFGR", 0, 0)
-    assert oracle.read_sgis_and_ppis(0, "ICFGR", 0) == 0xAAAA_AAAA
+    distributor.write(oracle.pes[0].bank, "ICFGR", 0, 0)
+    assert distributor.read(oracle.pes[0].bank, "ICFGR", 0) == 0xAAAA_AAAA
 
 
 def test_an_spi_goes_where_it_is_routed(oracle: AbstractGic) -> None:
@@ -103,7 +107,7 @@ def test_an_spi_goes_where_it_is_routed(oracle: AbstractGic) -> None:
     [("ICC_SGI0R_EL1", True, False), ("ICC_ASGI1R_EL1", True, False), ("ICC_SGI1R_EL1", True, True)],
 )
 def test_which_sgis_a_register_makes(oracle: AbstractGic, register: str, of_group0: bool, of_group1: bool) -> None:
-    oracle.write_sgis_and_ppis(1, "IGROUPR", 0, 0)
+    distributor.write(oracle.pes[1].bank, "IGROUPR", 0, 0)
     sgi(oracle, register, IRM=1)
     assert [SGI in oracle.pes[pe].bank.latched for pe in range(4)] == [False, of_group0, of_group1, of_group1]
 
@@ -131,7 +135,7 @@ def test_one_arbitration(oracle: AbstractGic) -> None:
 
 
 def test_a_group_that_is_not_enabled_holds_back_none_of_the_other(oracle: AbstractGic) -> None:
-    oracle.write_sgis_and_ppis(0, "IGROUPR", 0, 1 << PPI)
+    distributor.write(oracle.pes[0].bank, "IGROUPR", 0, 1 << PPI)
     oracle.set_priority(0, SGI, 0)
     sgi(oracle, TargetList=1)
     oracle.set_line(0, PPI, True)
@@ -222,7 +226,7 @@ def test_nothing_comes_to_a_pe_that_sleeps(oracle: AbstractGic) -> None:
 
 
 def test_what_is_not_there_reads_as_zero_and_ignores_writes(oracle: AbstractGic) -> None:
-    oracle.write_spis("ISENABLER", 0, 0xFFFF_FFFF)
-    oracle.write_spis("IPRIORITYR", 255, 0xFFFF_FFFF)
-    assert oracle.read_spis("ISENABLER", 0) == oracle.read_spis("IPRIORITYR", 255) == 0
+    distributor.write(oracle.spis, "ISENABLER", 0, 0xFFFF_FFFF)
+    distributor.write(oracle.spis, "IPRIORITYR", 255, 0xFFFF_FFFF)
+    assert distributor.read(oracle.spis, "ISENABLER", 0) == distributor.read(oracle.spis, "IPRIORITYR", 255) == 0
     assert oracle.spis.enabled == {SPI}

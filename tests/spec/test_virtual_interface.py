@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gicmodel.spec import SPURIOUS, AbstractGic
+from gicmodel.spec import SPURIOUS, AbstractGic, distributor
 
 VPT, VCONF = 0x9001_0000, 0x9000_0000
 VLPI = 8193
@@ -116,7 +116,7 @@ def test_an_eoi_of_another_group_or_priority_only_drops(oracle: AbstractGic, fie
 
 
 def test_a_hardware_interrupt_is_deactivated_with_its_virtual_one(oracle: AbstractGic) -> None:
-    oracle.write_spis("ISACTIVER", 1, 1 << 8 | 1 << 9)
+    distributor.write(oracle.spis, "ISACTIVER", 1, 1 << 8 | 1 << 9)
     list_register(oracle, 0, 50, HW=1, pINTID=40)
     read(oracle, "ICV_IAR1_EL1")
     write(oracle, "ICV_EOIR1_EL1", INTID=50)
@@ -151,9 +151,9 @@ def test_reasons_of_a_maintenance_interrupt(oracle: AbstractGic) -> None:
     write(oracle, "ICV_IGRPEN0_EL1", Enable=0)
     assert reasons(oracle) == {"EOI", "LRENP", "VGrp1E", "VGrp0D"}
     assert (read(oracle, "ICH_EISR_EL2"), read(oracle, "ICH_ELRSR_EL2")) == (0b0100, 0b1000)
-    assert oracle.read_sgis_and_ppis(0, "ISPENDR", 0) == 1 << oracle.config.maintenance_intid
+    assert distributor.read(oracle.pes[0].bank, "ISPENDR", 0) == 1 << oracle.config.maintenance_intid
     control(oracle, En=0, UIE=1)
-    assert oracle.read_sgis_and_ppis(0, "ISPENDR", 0) == 0
+    assert distributor.read(oracle.pes[0].bank, "ISPENDR", 0) == 0
 
 
 def test_the_hypervisors_view_is_the_guests_registers(oracle: AbstractGic) -> None:

@@ -17,6 +17,7 @@ from gicmodel.fuzzing.programs.program import Event
 from gicmodel.hardware.kernels.state import DIST_AT, DIST_WORDS, RD, RD_WORDS, rd_at
 from gicmodel.hardware.lines import Line
 from gicmodel.layouts.registers.by_name import register, system_register
+from gicmodel.spec import distributor
 from gicmodel.spec.cpu_interface import route
 from gicmodel.spec.distributor import REGISTERS
 from gicmodel.spec.gic import READS, TAKES, WRITES
@@ -105,11 +106,15 @@ def _check_all_registers(pair: Pair) -> None:
         agree(name, gicd.read(name), gicd.layout(name).pack(**pair.oracle.read_irouter(intid)))
     for name, kind in REGISTERS.items():
         for number in range((FIRST_SPI + pair.config.spis) // kind.intids):
-            agree(f"GICD_{name}{number}", gicd.read(f"GICD_{name}{number}"), pair.oracle.read_spis(name, number))
+            agree(
+                f"GICD_{name}{number}",
+                gicd.read(f"GICD_{name}{number}"),
+                distributor.read(pair.oracle.spis, name, number),
+            )
         for rd, gicr in enumerate(pair.lab.redistributors):
             for number in range(FIRST_SPI // kind.intids):
                 seen = gicr.read(f"GICR_{name}{number}")
-                agree(f"GICR_{name}{number} of {rd}", seen, pair.oracle.read_sgis_and_ppis(rd, name, number))
+                agree(f"GICR_{name}{number} of {rd}", seen, distributor.read(pair.oracle.pes[rd].bank, name, number))
     for name in READS.keys() - TAKES - _HIGHEST:
         for rd in range(pair.config.redistributors):
             read_system(name, pair, rd)
@@ -172,14 +177,14 @@ def write_gicd(name: str, pair: Pair, number: int, value: int) -> None:
     """A register for some SPIs, of those below INTID 1020."""
     if number < -(-INTIDS // REGISTERS[name].intids):
         pair.lab.distributor.write(f"GICD_{name}{number}", value)
-        pair.oracle.write_spis(name, number, value & 0xFFFF_FFFF)
+        distributor.write(pair.oracle.spis, name, number, value & 0xFFFF_FFFF)
 
 
 def write_gicr(name: str, pair: Pair, rd: int, number: int, value: int) -> None:
     """A register for some SGIs and PPIs."""
     if number < FIRST_SPI // REGISTERS[name].intids:
         pair.lab.redistributors[rd].write(f"GICR_{name}{number}", value)
-        pair.oracle.write_sgis_and_ppis(rd, name, number, value & 0xFFFF_FFFF)
+        distributor.write(pair.oracle.pes[rd].bank, name, number, value & 0xFFFF_FFFF)
 
 
 # System registers.
