@@ -19,6 +19,7 @@ from gicmodel.layouts.registers.register import (
     register32,
     register64,
     statusr,
+    two_bits_each,
 )
 
 GICD_CTLR = register32(
@@ -75,26 +76,12 @@ def _one_bit_each(name: str, doc: str) -> Layout:
     return register32(name, doc, Bits("bits", 32, "Bit x: interrupt 32 * n + x"))
 
 
-def _two_bits_each(name: str, doc: str) -> Layout:
-    return register32(name, doc, Bits("bits", 32, "Bits 2x + 1 and 2x: interrupt 16 * n + x"))
-
-
 GICD_SETSPI_NSR = _spi("GICD_SETSPI_NSR", "Make an SPI pending, by a message")
 GICD_CLRSPI_NSR = _spi("GICD_CLRSPI_NSR", "Take an SPI's message back")
 GICD_SETSPI_SR = _spi("GICD_SETSPI_SR", "As GICD_SETSPI_NSR, for Secure SPIs; WI")
 GICD_CLRSPI_SR = _spi("GICD_CLRSPI_SR", "As GICD_CLRSPI_NSR, for Secure SPIs; WI")
-GICD_IGROUPR = _one_bit_each("GICD_IGROUPR", "Group of SPIs")
-GICD_ISENABLER = _one_bit_each("GICD_ISENABLER", "Enables of SPIs; 1 sets")
-GICD_ICENABLER = _one_bit_each("GICD_ICENABLER", "Enables of SPIs; 1 clears")
-GICD_ISPENDR = _one_bit_each("GICD_ISPENDR", "Pending SPIs; 1 sets")
-GICD_ICPENDR = _one_bit_each("GICD_ICPENDR", "Pending SPIs; 1 clears")
-GICD_ISACTIVER = _one_bit_each("GICD_ISACTIVER", "Active SPIs; 1 sets")
-GICD_ICACTIVER = _one_bit_each("GICD_ICACTIVER", "Active SPIs; 1 clears")
 GICD_IPRIORITYR = priorities("GICD_IPRIORITYR")
-GICD_ICFGR = _two_bits_each("GICD_ICFGR", "SPIs that are level-sensitive (0) or edge-triggered (2)")
-GICD_IGRPMODR = _one_bit_each("GICD_IGRPMODR", "Secure groups of SPIs; RAZ/WI")
-GICD_NSACR = _two_bits_each("GICD_NSACR", "Non-secure accesses to Secure SPIs; RAZ/WI")
-GICD_INMIR = _one_bit_each("GICD_INMIR", "SPIs that are non-maskable; RAZ/WI")
+GICD_ICFGR = two_bits_each("GICD_ICFGR", "SPIs that are level-sensitive (0) or edge-triggered (2)")
 GICD_IROUTER = register64(
     "GICD_IROUTER",
     "Where an SPI goes",
@@ -108,8 +95,8 @@ GICD_IROUTER = register64(
 )
 
 
-def _numbered(name: str, first: int, layout: Layout, numbers: Iterable[int], **reset: int) -> tuple[Register, ...]:
-    return tuple(Register(f"{name}{n}", first + layout.bytes * n, "RW", layout, reset=reset) for n in numbers)
+def _numbered(first: int, layout: Layout, numbers: Iterable[int], **reset: int) -> tuple[Register, ...]:
+    return tuple(Register(f"{layout.name}{n}", first + layout.bytes * n, "RW", layout, reset=reset) for n in numbers)
 
 
 WORDS_OF_SPIS = range(32)
@@ -126,18 +113,18 @@ DISTRIBUTOR_REGISTERS = (
     Register("GICD_CLRSPI_NSR", 0x0048, "WO", GICD_CLRSPI_NSR),
     Register("GICD_SETSPI_SR", 0x0050, "WO", GICD_SETSPI_SR),
     Register("GICD_CLRSPI_SR", 0x0058, "WO", GICD_CLRSPI_SR),
-    *_numbered("GICD_IGROUPR", 0x0080, GICD_IGROUPR, WORDS_OF_SPIS),
-    *_numbered("GICD_ISENABLER", 0x0100, GICD_ISENABLER, WORDS_OF_SPIS),
-    *_numbered("GICD_ICENABLER", 0x0180, GICD_ICENABLER, WORDS_OF_SPIS),
-    *_numbered("GICD_ISPENDR", 0x0200, GICD_ISPENDR, WORDS_OF_SPIS, bits=0),
-    *_numbered("GICD_ICPENDR", 0x0280, GICD_ICPENDR, WORDS_OF_SPIS, bits=0),
-    *_numbered("GICD_ISACTIVER", 0x0300, GICD_ISACTIVER, WORDS_OF_SPIS, bits=0),
-    *_numbered("GICD_ICACTIVER", 0x0380, GICD_ICACTIVER, WORDS_OF_SPIS, bits=0),
-    *_numbered("GICD_IPRIORITYR", 0x0400, GICD_IPRIORITYR, range(255), **dict.fromkeys(GICD_IPRIORITYR.fields, 0)),
-    *_numbered("GICD_ICFGR", 0x0C00, GICD_ICFGR, range(64)),
-    *_numbered("GICD_IGRPMODR", 0x0D00, GICD_IGRPMODR, WORDS_OF_SPIS, bits=0),
-    *_numbered("GICD_NSACR", 0x0E00, GICD_NSACR, range(64), bits=0),
-    *_numbered("GICD_INMIR", 0x0F80, GICD_INMIR, WORDS_OF_SPIS, bits=0),
-    *_numbered("GICD_IROUTER", 0x6000, GICD_IROUTER, range(FIRST_SPI, LAST_SPI + 1)),
+    *_numbered(0x0080, _one_bit_each("GICD_IGROUPR", "Group of SPIs"), WORDS_OF_SPIS),
+    *_numbered(0x0100, _one_bit_each("GICD_ISENABLER", "Enables of SPIs; 1 sets"), WORDS_OF_SPIS),
+    *_numbered(0x0180, _one_bit_each("GICD_ICENABLER", "Enables of SPIs; 1 clears"), WORDS_OF_SPIS),
+    *_numbered(0x0200, _one_bit_each("GICD_ISPENDR", "Pending SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
+    *_numbered(0x0280, _one_bit_each("GICD_ICPENDR", "Pending SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
+    *_numbered(0x0300, _one_bit_each("GICD_ISACTIVER", "Active SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
+    *_numbered(0x0380, _one_bit_each("GICD_ICACTIVER", "Active SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
+    *_numbered(0x0400, GICD_IPRIORITYR, range(255), **dict.fromkeys(GICD_IPRIORITYR.fields, 0)),
+    *_numbered(0x0C00, GICD_ICFGR, range(64)),
+    *_numbered(0x0D00, _one_bit_each("GICD_IGRPMODR", "Secure groups of SPIs; RAZ/WI"), WORDS_OF_SPIS, bits=0),
+    *_numbered(0x0E00, two_bits_each("GICD_NSACR", "Non-secure accesses to Secure SPIs; RAZ/WI"), range(64), bits=0),
+    *_numbered(0x0F80, _one_bit_each("GICD_INMIR", "SPIs that are non-maskable; RAZ/WI"), WORDS_OF_SPIS, bits=0),
+    *_numbered(0x6000, GICD_IROUTER, range(FIRST_SPI, LAST_SPI + 1)),
     *identification_registers("GICD"),
 )

@@ -14,6 +14,7 @@ from gicmodel.layouts.registers.register import (
     partidr,
     register32,
     register64,
+    statusr,
 )
 
 GITS_CTLR = register32(
@@ -65,17 +66,15 @@ GITS_MPIDR = register32(
     Bits("Aff1", 8, "Affinity level 1"),
     RES0(8),
 )
-GITS_STATUSR = register32(
+GITS_STATUSR = statusr(
     "GITS_STATUSR",
-    "ITS error report; a bit is cleared by writing 1",
-    RES0(22),
-    Bits("Syndrome", 4, "Cause of the unmapped MSI"),
-    Flag("Overflow", "Another unmapped MSI arrived while UMSI was set"),
-    Flag("UMSI", "An unmapped MSI arrived"),
-    Flag("WROD", "A read-only register was written"),
-    Flag("RWOD", "A write-only register was read"),
-    Flag("WRD", "A reserved location was written"),
-    Flag("RRD", "A reserved location was read"),
+    "ITS",
+    (
+        RES0(22),
+        Bits("Syndrome", 4, "Cause of the unmapped MSI"),
+        Flag("Overflow", "Another unmapped MSI arrived while UMSI was set"),
+        Flag("UMSI", "An unmapped MSI arrived"),
+    ),
 )
 GITS_UMSIR = register64(
     "GITS_UMSIR",

@@ -4,6 +4,8 @@
 Left out are the registers of extended PPIs, which the model has not.
 """
 
+from collections.abc import Mapping
+
 from gicmodel.config import FRAME_BYTES
 from gicmodel.layouts.declaration import IMPDEF, RES0, Address, Bits, Flag
 from gicmodel.layouts.layout import Layout
@@ -11,6 +13,7 @@ from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.register import (
     GICV4_1,
     INNER_CACHE,
+    NO_RESET,
     OUTER_CACHE,
     SHAREABILITY,
     Register,
@@ -21,6 +24,7 @@ from gicmodel.layouts.registers.register import (
     register32,
     register64,
     statusr,
+    two_bits_each,
 )
 
 _PENDING_TABLE = (
@@ -182,25 +186,13 @@ def _one_bit_each(name: str, doc: str) -> Layout:
     return register32(name, doc, Bits("PPI", 16, "Bit n: PPI 16 + n"), Bits("SGI", 16, "Bit n: SGI n"))
 
 
-def _two_bits_each(name: str, doc: str) -> Layout:
-    return register32(name, doc, Bits("bits", 32, "Bits 2x + 1 and 2x: interrupt 16 * n + x"))
-
-
 GICR_IGROUPR0 = _one_bit_each("GICR_IGROUPR0", "Group of SGIs and PPIs")
 GICR_ISENABLER0 = _one_bit_each("GICR_ISENABLER0", "Enables of SGIs and PPIs; 1 sets")
-GICR_ICENABLER0 = _one_bit_each("GICR_ICENABLER0", "Enables of SGIs and PPIs; 1 clears")
 GICR_ISPENDR0 = _one_bit_each("GICR_ISPENDR0", "Pending SGIs and PPIs; 1 sets")
-GICR_ICPENDR0 = _one_bit_each("GICR_ICPENDR0", "Pending SGIs and PPIs; 1 clears")
-GICR_ISACTIVER0 = _one_bit_each("GICR_ISACTIVER0", "Active SGIs and PPIs; 1 sets")
-GICR_ICACTIVER0 = _one_bit_each("GICR_ICACTIVER0", "Active SGIs and PPIs; 1 clears")
 GICR_IPRIORITYR = priorities("GICR_IPRIORITYR")
-GICR_ICFGR0 = _two_bits_each("GICR_ICFGR0", "RO: SGIs are edge-triggered (2)")
-GICR_ICFGR1 = _two_bits_each("GICR_ICFGR1", "PPIs that are level-sensitive (0) or edge-triggered (2)")
-GICR_IGRPMODR0 = _one_bit_each("GICR_IGRPMODR0", "Secure groups of SGIs and PPIs; RAZ/WI")
 GICR_NSACR = register32(
     "GICR_NSACR", "Non-secure generation of Secure SGIs; RAZ/WI", Bits("NS_access", 32, "Bits 2x + 1 and 2x: SGI x")
 )
-GICR_INMIR0 = _one_bit_each("GICR_INMIR0", "SGIs and PPIs that are non-maskable; RAZ/WI")
 
 PRIVATE_PRIORITIES, SGI_PRIORITIES = 8, 4
 """How many GICR_IPRIORITYR<n> there are, and how many of them are those of SGIs."""
@@ -236,22 +228,27 @@ REDISTRIBUTOR_REGISTERS = (
     Register("GICR_VSGIPENDR", VLPI_FRAME + 0x88, "RO", GICR_VSGIPENDR, GICV4_1),
 )
 
+
+def _of_sgi_frame(offset: int, layout: Layout, reset: Mapping[str, int] = NO_RESET) -> Register:
+    return Register(layout.name, SGI_FRAME + offset, "RW", layout, reset=reset)
+
+
 SGI_REGISTERS = (
-    Register("GICR_IGROUPR0", SGI_FRAME + 0x080, "RW", GICR_IGROUPR0),
-    Register("GICR_ISENABLER0", SGI_FRAME + 0x100, "RW", GICR_ISENABLER0, reset=_NONE),
-    Register("GICR_ICENABLER0", SGI_FRAME + 0x180, "RW", GICR_ICENABLER0),
-    Register("GICR_ISPENDR0", SGI_FRAME + 0x200, "RW", GICR_ISPENDR0),
-    Register("GICR_ICPENDR0", SGI_FRAME + 0x280, "RW", GICR_ICPENDR0),
-    Register("GICR_ISACTIVER0", SGI_FRAME + 0x300, "RW", GICR_ISACTIVER0, reset=_NONE),
-    Register("GICR_ICACTIVER0", SGI_FRAME + 0x380, "RW", GICR_ICACTIVER0, reset=_NONE),
+    _of_sgi_frame(0x080, GICR_IGROUPR0),
+    _of_sgi_frame(0x100, GICR_ISENABLER0, reset=_NONE),
+    _of_sgi_frame(0x180, _one_bit_each("GICR_ICENABLER0", "Enables of SGIs and PPIs; 1 clears")),
+    _of_sgi_frame(0x200, GICR_ISPENDR0),
+    _of_sgi_frame(0x280, _one_bit_each("GICR_ICPENDR0", "Pending SGIs and PPIs; 1 clears")),
+    _of_sgi_frame(0x300, _one_bit_each("GICR_ISACTIVER0", "Active SGIs and PPIs; 1 sets"), reset=_NONE),
+    _of_sgi_frame(0x380, _one_bit_each("GICR_ICACTIVER0", "Active SGIs and PPIs; 1 clears"), reset=_NONE),
     *(
         Register(f"GICR_IPRIORITYR{n}", SGI_FRAME + 0x400 + 4 * n, "RW", GICR_IPRIORITYR)
         for n in range(PRIVATE_PRIORITIES)
     ),
-    Register("GICR_ICFGR0", SGI_FRAME + 0xC00, "RW", GICR_ICFGR0),
-    Register("GICR_ICFGR1", SGI_FRAME + 0xC04, "RW", GICR_ICFGR1),
-    Register("GICR_IGRPMODR0", SGI_FRAME + 0xD00, "RW", GICR_IGRPMODR0),
-    Register("GICR_NSACR", SGI_FRAME + 0xE00, "RW", GICR_NSACR),
-    Register("GICR_INMIR0", SGI_FRAME + 0xF80, "RW", GICR_INMIR0, reset=_NONE),
+    _of_sgi_frame(0xC00, two_bits_each("GICR_ICFGR0", "RO: SGIs are edge-triggered (2)")),
+    _of_sgi_frame(0xC04, two_bits_each("GICR_ICFGR1", "PPIs that are level-sensitive (0) or edge-triggered (2)")),
+    _of_sgi_frame(0xD00, _one_bit_each("GICR_IGRPMODR0", "Secure groups of SGIs and PPIs; RAZ/WI")),
+    _of_sgi_frame(0xE00, GICR_NSACR),
+    _of_sgi_frame(0xF80, _one_bit_each("GICR_INMIR0", "SGIs and PPIs that are non-maskable; RAZ/WI"), reset=_NONE),
 )
 """The SGI_base frame. What each of these holds is not what was last written to it."""

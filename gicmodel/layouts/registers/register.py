@@ -10,7 +10,7 @@ from gicmodel.layouts.declaration import RES0, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
 
 GICV4_1 = ("4.1",)
-_NO_RESET: Mapping[str, int] = MappingProxyType({})
+NO_RESET: Mapping[str, int] = MappingProxyType({})
 
 # The attributes of the memory that a register points at.
 INNER_CACHE = Bits("InnerCache", 3, "Inner cacheability")
@@ -36,17 +36,12 @@ class Register(NamedTuple):
     access: Literal["RW", "RO", "WO"]
     layout: Layout
     architectures: tuple[str, ...] = ARCHITECTURES
-    reset: Mapping[str, int] = _NO_RESET
+    reset: Mapping[str, int] = NO_RESET
 
     @property
     def bits(self) -> int:
         """The width, 32 or 64."""
         return self.layout.bits
-
-    @property
-    def reset_value(self) -> int:
-        """The register after reset, its UNKNOWN fields zero."""
-        return self.layout.pack(**self.reset)
 
 
 def register32(name: str, doc: str, *subcons: Declared) -> Layout:
@@ -72,12 +67,12 @@ def iidr(name: str, of: str, revision: str = "Minor revision") -> Layout:
     )
 
 
-def statusr(name: str, of: str) -> Layout:
-    """The error report of a distributor or redistributor; that of an ITS begins with these bits too."""
+def statusr(name: str, of: str, above: tuple[Declared, ...] = (RES0(28),)) -> Layout:
+    """The error report of a distributor, redistributor or ITS; `above` is what bits 31 to 4 are."""
     return register32(
         name,
         f"{of} error report; a bit is cleared by writing 1",
-        RES0(28),
+        *above,
         Flag("WROD", "A read-only register was written"),
         Flag("RWOD", "A write-only register was read"),
         Flag("WRD", "A reserved location was written"),
@@ -92,6 +87,11 @@ def priorities(name: str) -> Layout:
         "Priorities of four interrupts",
         *(Bits(f"Priority_offset_{n}B", 8, f"Priority of interrupt 4 * register + {n}") for n in (3, 2, 1, 0)),
     )
+
+
+def two_bits_each(name: str, doc: str) -> Layout:
+    """Two bits for each of 16 interrupts."""
+    return register32(name, doc, Bits("bits", 32, "Bits 2x + 1 and 2x: interrupt 16 * n + x"))
 
 
 def mpamidr(name: str, of: str) -> Layout:

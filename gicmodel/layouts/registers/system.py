@@ -2,14 +2,11 @@
 """What a system register is besides its bits: its encoding in MRS and MSR instructions."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from gicmodel.layouts.declaration import RES0, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers.register import register64
-
-_NO_RESET: Mapping[str, int] = MappingProxyType({})
+from gicmodel.layouts.registers.register import NO_RESET, register64
 
 
 class SystemRegister(NamedTuple):
@@ -22,7 +19,7 @@ class SystemRegister(NamedTuple):
     encoding: int
     access: Literal["RW", "RO", "WO"]
     layout: Layout
-    reset: Mapping[str, int] = _NO_RESET
+    reset: Mapping[str, int] = NO_RESET
 
 
 def packed(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
