@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from click.exceptions import Exit
@@ -55,22 +57,32 @@ def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path 
     """
     before = read_saved(compare, bench_quantities, "bench") if compare else None
     choose_engine(None, math.inf)
-    try:
-        with Watcher(lines=not results.as_json) as watcher:
-            outcomes = run_all(names, quick, lambda name, done, total: watcher.progress("measuring", done, total, name))
-    except Interrupted as stop:
-        results.publish(document(stop.so_far), partial(_show, stop.so_far))
-        raise
-    except Unproven as error:
-        click.echo(f"gicmodel: {error}", err=True)
-        raise Exit(WRONG) from error
-    results.publish(document(outcomes), partial(_show, outcomes))
+
+    def publish(outcomes: Sequence[Outcome]) -> None:
+        results.publish(document(outcomes), partial(_show, outcomes))
+
+    with measuring(publish), Watcher(lines=not results.as_json) as watcher:
+        outcomes = run_all(names, quick, lambda name, done, total: watcher.progress("measuring", done, total, name))
+    publish(outcomes)
     if figure is not None:
         from gicmodel.benchmarks.figure import draw
 
         save_figure(figure, draw(outcomes))
     if before is not None:
         judge(changes(before, bench_quantities(document(outcomes))), results.as_json)
+
+
+@contextmanager
+def measuring(publish: Callable[[Any], None]) -> Iterator[None]:
+    """What is measured before Ctrl-C is published, too; of a wrong result is told, and Exit 1."""
+    try:
+        yield
+    except Interrupted as stop:
+        publish(stop.so_far)
+        raise
+    except Unproven as error:
+        click.echo(f"gicmodel: {error}", err=True)
+        raise Exit(WRONG) from error
 
 
 def judge(found: Sequence[Change], quiet: bool) -> None:

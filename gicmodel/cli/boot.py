@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import Real, ResultFile, SourceFile
+from gicmodel.cli.options import Parsed, Real, ResultFile, SourceFile, given
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.cli.terminal import Console
@@ -35,38 +34,29 @@ APPEND = "earlycon console=ttyAMA0"
 SAVED_SECONDS = 0.0
 """What machine code saves a Linux that boots: the PEs run in Unicorn, and their hooks are compiled on either engine."""
 _SHOWN = 10
-_OPTIONS = {"choices": "config"}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _MEMORY = range(4 << 20, (256 << 30) + 1, 1 << 20)
+OF_A_NEW_BOARD = ("initrd", "append", "cpus", "memory", "el2", "architecture", "choices", "trace")
+"""A board that goes on is as it was, and a trace is from power-on."""
 _TAIL = 1 << 12
 """How far back a match of --expect may begin before what is new."""
 
 
-class Size(click.ParamType[int]):
+def _size(text: str) -> int:
     """Bytes of RAM: a number with K, M or G."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        written = re.fullmatch(r"([0-9]{1,12})([KMG]?)", str(value).upper())
-        size = int(written[1]) * _UNITS[written[2]] if written else 0
-        if size not in _MEMORY:
-            self.fail(f"{value!r} is not from 4M to 256G, in whole MiB", param, ctx)
-        return size
+    written = re.fullmatch(r"([0-9]{1,12})([KMG]?)", text.upper())
+    size = int(written[1]) * _UNITS[written[2]] if written else 0
+    if size not in _MEMORY:
+        raise ValueError(f"{text!r} is not from 4M to 256G, in whole MiB")
+    return size
 
 
-class Pattern(click.ParamType["re.Pattern[bytes]"]):
+def _pattern(text: str) -> re.Pattern[bytes]:
     """A regular expression for what the console shows."""
-
-    name = "regex"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> re.Pattern[bytes]:
-        """Compile it."""
-        try:
-            return value if isinstance(value, re.Pattern) else re.compile(str(value).encode())
-        except re.error as error:
-            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
+    try:
+        return re.compile(text.encode())
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
 
 
 @click.command()
@@ -79,7 +69,7 @@ class Pattern(click.ParamType["re.Pattern[bytes]"]):
 )
 @click.option("--append", default=APPEND, show_default=True, metavar="TEXT", help="Command line of the kernel.")
 @click.option("--cpus", default=1, show_default=True, type=click.IntRange(1, 512), help="Number of PEs.")
-@click.option("--memory", default="512M", show_default=True, type=Size(), metavar="SIZE", help="RAM: 512M, 2G.")
+@click.option("--memory", default="512M", show_default=True, type=Parsed("size", _size), help="RAM: 512M, 2G.")
 @click.option("--el2", is_flag=True, help="Begin at EL2, so that a Linux has KVM.")
 @click.option(
     "--architecture", default="4.1", show_default=True, type=click.Choice(ARCHITECTURES), help="GIC of the board."
@@ -91,7 +81,7 @@ class Pattern(click.ParamType["re.Pattern[bytes]"]):
     metavar="FIELD=VALUE",
     help="A choice of the GIC, as gicmodel.config.GicConfig has it: caching=retain, commands_per_step=1, pta=true.",
 )
-@click.option("--expect", type=Pattern(), metavar="REGEX", help="End when the console shows it.")
+@click.option("--expect", type=Parsed("regex", _pattern), help="End when the console shows it.")
 @click.option("--timeout", type=Real(0), default=math.inf, metavar="SECONDS", help="End after so many seconds.")
 @click.option("--trace", metavar="FILE", type=ResultFile(), help="Write what `gicmodel replay` reads to FILE.")
 @click.option("--snapshot", metavar="FILE", type=ResultFile(), help="Write the whole board to FILE at the end.")
@@ -130,8 +120,8 @@ def command(
     """
     if (image is None) == (resume is None):
         raise click.UsageError("there must be either IMAGE or --resume FILE")
-    if resume is not None:
-        _refuse_given(ctx)
+    if resume is not None and (option := given(ctx, OF_A_NEW_BOARD)):
+        raise click.UsageError(f"--resume goes on with the board in the file: no {option}")
     config = _config(choices, architecture=architecture, redistributors=cpus)
     _require_extra()
     choose_engine(engine, SAVED_SECONDS, not no_progress)
@@ -142,7 +132,9 @@ def command(
             options = {"append": append, "memory_bytes": memory, "el2": el2, "send": console.send, "trace": write}
             board = started(image, initrd, config, **options)
         else:
-            board = resumed(resume, console)
+            from gicmodel.board.snapshot import load_board
+
+            board = load_board(resume, console.send)
         result = ran(board, console, timeout, expect, not no_progress)
     if snapshot is not None:
         from gicmodel.board.snapshot import save_board
@@ -169,13 +161,6 @@ def started(image: Path | None, initrd: Path | None, config: GicConfig, **option
 
     assert image is not None
     return powered_on(image, config, initrd=None if initrd is None else (initrd, read_initrd(initrd)), **options)
-
-
-def resumed(file: Path, console: Console) -> Board:
-    """The board in a file. Raises UnusableInput."""
-    from gicmodel.board.snapshot import load_board
-
-    return load_board(file, console.send)
 
 
 def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes] | None, bar: bool) -> Result:
@@ -259,13 +244,6 @@ def _show_counts(what: str, counts: dict[str, int]) -> None:
     if counts:
         total = sum(counts.values())
         say(f"{what}: {total} ({', '.join(f'{name} {count}' for name, count in sorted(counts.items()))})")
-
-
-def _refuse_given(ctx: click.Context) -> None:
-    """A board that goes on is as it was: options that say what it is like contradict it. A trace is from power-on."""
-    for name in ("initrd", "append", "cpus", "memory", "el2", "architecture", "choices", "trace"):
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--resume goes on with the board in the file: no --{_OPTIONS.get(name, name)}")
 
 
 def _require_extra() -> None:

@@ -7,9 +7,6 @@ The times below are CPU seconds of `gicmodel VERB --engine python` and `--engine
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
 from gicmodel.engine import ENGINES, Engine, asked, is_settled, settle
@@ -21,14 +18,13 @@ START_SECONDS = 0.5
 """What `gicmodel migrate` takes longer with all of them cached than on the Python engine: numba's import, mostly."""
 
 
-def engine_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--engine, for a verb that calls `choose_engine`."""
-    return click.option(
-        "--engine",
-        type=click.Choice(ENGINES),
-        help="compiled: machine code, compiled once. python: the same kernels as plain Python. auto: whichever is over "
-        "sooner. Without the option GICMODEL_ENGINE counts, then NUMBA_DISABLE_JIT, then it is auto.",
-    )(command)
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="compiled: machine code, compiled once. python: the same kernels as plain Python. auto: whichever is over "
+    "sooner. Without the option GICMODEL_ENGINE counts, then NUMBA_DISABLE_JIT, then it is auto.",
+)
+"""For a verb that calls `choose_engine`."""
 
 
 def choose_engine(option: str | None, saved_seconds: float, bar: bool = True) -> None:

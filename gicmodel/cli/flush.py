@@ -9,18 +9,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import click
-from click.exceptions import Exit
 
 from gicmodel.benchmarks.compare import changes, flush_quantities, read_saved
 from gicmodel.benchmarks.flush_points import PARTS, SPREADS, Flush, FlushPoint, points, varying
-from gicmodel.benchmarks.harness import Spread, Unproven
+from gicmodel.benchmarks.harness import Spread
 from gicmodel.benchmarks.report import machine
-from gicmodel.cli.bench import WRONG, compare_option, judge, megabytes
+from gicmodel.cli.bench import compare_option, judge, measuring, megabytes
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import FigureFile, Real, ResultFile
+from gicmodel.cli.options import FigureFile, Parsed, Real, ResultFile
 from gicmodel.cli.output import Results, json_options, print_table, save_figure, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.config import CHOICES
@@ -29,27 +28,17 @@ from gicmodel.images.files import replacing
 
 _NS, _GIGA, _MEGA = 1e9, 1e9, 1e6
 _PART_HEADS = ("unmap", "(clean)", "tables", "map", "(read)")
-_Value = TypeVar("_Value")
-
-
-class _Values(click.ParamType[tuple[_Value, ...]], Generic[_Value]):
-    """Values to sweep over, separated by commas."""
-
-    def __init__(self, of: click.ParamType[Any], metavar: str) -> None:
-        self._of, self.name = of, metavar
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[_Value, ...]:
-        """Each of them, once."""
-        if isinstance(value, tuple):
-            return value
-        return tuple(dict.fromkeys(self._of.convert(part.strip(), param, ctx) for part in str(value).split(",")))
 
 
 def _sweep(name: str, default: str, of: click.ParamType[Any], about: str) -> Callable[..., Any]:
+    """An option of values to sweep over, separated by commas."""
+
+    def each_once(text: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(of.convert(part.strip(), None, None) for part in text.split(",")))
+
     one = "|".join(map(str, of.choices)) if isinstance(of, click.Choice) else "N"
-    return click.option(
-        name, default=default, show_default=True, type=_Values(of, name), metavar=f"{one},..", help=about
-    )
+    values = Parsed(name, each_once)
+    return click.option(name, default=default, show_default=True, type=values, metavar=f"{one},..", help=about)
 
 
 def _choices(field: str) -> click.Choice[str]:
@@ -95,10 +84,13 @@ def command(
     chosen = points(**sweep)
     choose_engine(engine, math.inf, not no_progress)
     _check(chosen)
-    with Watcher(enabled=not no_progress) as watcher:
-        flushes = _measure_all(chosen, repeat, watcher, results)
-    document = _document(flushes)
-    results.publish(document, partial(_show, flushes))
+
+    def publish(flushes: Sequence[Flush]) -> None:
+        results.publish(_document(flushes), partial(_show, flushes))
+
+    with measuring(publish), Watcher(enabled=not no_progress) as watcher:
+        flushes = _measure_all(chosen, repeat, watcher)
+    publish(flushes)
     if csv_file is not None:
         _write_csv(csv_file, flushes)
     if figure is not None:
@@ -106,7 +98,7 @@ def command(
 
         save_figure(figure, draw(flushes))
     if before is not None:
-        judge(changes(before, flush_quantities(document)), results.as_json)
+        judge(changes(before, flush_quantities(_document(flushes))), results.as_json)
 
 
 def _check(chosen: Sequence[FlushPoint]) -> None:
@@ -120,8 +112,8 @@ def _check(chosen: Sequence[FlushPoint]) -> None:
             raise UnusableInput(f"a VM of {point.vcpus} vCPUs: {error}") from error
 
 
-def _measure_all(chosen: Sequence[FlushPoint], repeat: int, watcher: Watcher, results: Results) -> list[Flush]:
-    """One after the other; on Ctrl-C what was measured is shown."""
+def _measure_all(chosen: Sequence[FlushPoint], repeat: int, watcher: Watcher) -> list[Flush]:
+    """One after the other. Interrupted: by Ctrl-C; with what was measured."""
     from gicmodel.benchmarks.flush import measure_flush
 
     flushes: list[Flush] = []
@@ -136,13 +128,9 @@ def _measure_all(chosen: Sequence[FlushPoint], repeat: int, watcher: Watcher, re
             progress(0)
             flushes.append(measure_flush(point, repeat, progress))
     except KeyboardInterrupt as stop:
-        results.publish(_document(flushes), partial(_show, flushes))
         raise Interrupted(flushes) from stop
     except LinuxError as error:
         raise UnusableInput(f"a VM of {point.vcpus} vCPUs and {point.vlpis} vLPIs does not fit: {error}") from error
-    except Unproven as error:
-        click.echo(f"gicmodel: {error}", err=True)
-        raise Exit(WRONG) from error
     return flushes
 
 

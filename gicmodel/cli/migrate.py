@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
-from click.core import ParameterSource
 
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import Directory, Number, Real, SourceFile, as_one
+from gicmodel.cli.options import Directory, Number, Real, SourceFile, as_one, given
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted, LinuxError, UnusableInput
@@ -196,15 +194,8 @@ def _migrate(architecture: str, guest: VmSize | Saved, options: Options, progres
     else:
         what = f"{subject.path}: {what}"
     hosts = hosts_for(subject.vcpus, cast(Literal["4.0", "4.1"], architecture))
-    with _fitting(what):
-        return run_trial(hosts, subject, options, progress, saver)
-
-
-@contextmanager
-def _fitting(what: str) -> Iterator[None]:
-    """A VM that its hosts cannot carry is unusable input."""
     try:
-        yield
+        return run_trial(hosts, subject, options, progress, saver)
     except LinuxError as error:
         raise UnusableInput(f"{what} does not fit: {error}") from error
 
@@ -243,33 +234,21 @@ def _saved_seconds(vcpus: int, devices: int, vectors: int) -> float:
 
 
 def _saved(image: Path, base: int | None, registers: Path | None) -> Saved:
-    return image, read_image(image, base), read_registers(_registers_of(image, registers))
+    segments, place = read_image(image, base), registers or beside(image)
+    if place is None:
+        names = f"{image.name.partition('.')[0]}.toml nor {REGISTERS_NAME}"
+        raise UnusableInput(f"{image}: beside it is neither {names}; give its registers with --registers FILE")
+    return image, segments, read_registers(place)
 
 
 def _check_options(ctx: click.Context, image: Path | None, compare_policies: bool) -> None:
     """Refuse options that would be silently without effect."""
-    if image is None and (name := _given(ctx, OF_AN_IMAGE)):
-        raise UnusableInput(f"--{name} describes an IMAGE, and there is none")
-    if image is not None and (name := _given(ctx, MADE_UP)):
-        raise UnusableInput(f"--{name} is for a VM that is made up; the one in IMAGE is as it was saved")
-    if compare_policies and (name := _given(ctx, NOT_COMPARED)):
-        raise UnusableInput(f"--{name} is for one migration; --compare-policies makes many")
-
-
-def _given(ctx: click.Context, names: Sequence[str]) -> str | None:
-    """The first of these options that is on the command line, as it is written there."""
-    given = (name for name in names if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT)
-    return next((name.replace("_", "-") for name in given), None)
-
-
-def _registers_of(image: Path, registers: Path | None) -> Path:
-    if registers is not None:
-        return registers
-    path = beside(image)
-    if path is None:
-        names = f"{image.name.partition('.')[0]}.toml nor {REGISTERS_NAME}"
-        raise UnusableInput(f"{image}: beside it is neither {names}; give its registers with --registers FILE")
-    return path
+    if image is None and (option := given(ctx, OF_AN_IMAGE)):
+        raise UnusableInput(f"{option} describes an IMAGE, and there is none")
+    if image is not None and (option := given(ctx, MADE_UP)):
+        raise UnusableInput(f"{option} is for a VM that is made up; the one in IMAGE is as it was saved")
+    if compare_policies and (option := given(ctx, NOT_COMPARED)):
+        raise UnusableInput(f"{option} is for one migration; --compare-policies makes many")
 
 
 def _show(came_to: Verdict | PolicyComparison) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from gicmodel.errors import UnusableInput, number_in
 
@@ -23,19 +24,26 @@ _REGISTERS = "A TOML file, a snapshot, or the output of xp, md or devmem."
 _NODE = "Registers of the Nth Linux kernel found in the image, from 0."
 _VMLINUX = "Debug information of the image's kernel."
 FIGURES = (".svg", ".png", ".pdf")
+_Value = TypeVar("_Value")
 
 
-class Number(click.ParamType[int]):
-    """A number, decimal or with 0x."""
+class Parsed(click.ParamType[_Value], Generic[_Value]):
+    """What `parse` makes of an option's text; its ValueError says what is wrong with that."""
 
-    name = "number"
+    def __init__(self, name: str, parse: Callable[[str], _Value]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> _Value:
+        """Parse it."""
         try:
-            return number_in(str(value))
+            return self._parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+Number = partial(Parsed, "number", number_in)
+"""A number, decimal or with 0x."""
 
 
 class Real(click.FloatRange):
@@ -52,27 +60,26 @@ class Real(click.FloatRange):
 class SourceFile(click.Path):
     """A file that is read: what it holds is for whoever reads it to say."""
 
+    wanted = "file"
+
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path; pathlib takes an empty name, such as that of an unset variable, for the directory one is in."""
         if not value:
-            self.fail("an empty name is no file", param, ctx)
+            self.fail(f"an empty name is no {self.wanted}", param, ctx)
         return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
-class _Place(click.Path, ABC):
+class _Place(SourceFile, ABC):
     """Where a result goes. Nothing is made; what changes until then is found when it is written."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+    wanted = "place for a result"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path; pathlib takes an empty name, such as that of an unset variable, for the directory one is in."""
-        if not value:
-            self.fail("an empty name is no place for a result", param, ctx)
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        """The path, if there can be a result."""
+        path = super().convert(value, param, ctx)
         self.require(path)
         return path
 
@@ -89,11 +96,18 @@ class Directory(_Place):
         _check_directory(path, next(above for above in (path, *path.absolute().parents) if above.exists()))
 
 
+def given(ctx: click.Context, names: Iterable[str]) -> str | None:
+    """The first of these parameters that is on the command line, as it is written there."""
+    options = {param.name: param.opts[-1] for param in ctx.command.params}
+    found = (options[name] for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE)
+    return next(found, None)
+
+
 def refuse_overwriting(ctx: click.Context) -> None:
     """UnusableInput if a result would be written over a file that the command reads."""
-    given = [(param, path) for param in ctx.command.params for path in _paths(ctx.params.get(param.name or ""))]
-    sources = [path for param, path in given if not isinstance(param.type, _Place)]
-    for param, place in given:
+    named = [(param, path) for param in ctx.command.params for path in _paths(ctx.params.get(param.name or ""))]
+    sources = [path for param, path in named if not isinstance(param.type, _Place)]
+    for param, place in named:
         for source in sources if isinstance(param.type, _Place) else ():
             if place.exists() and source.exists() and place.samefile(source):
                 raise UnusableInput(f"{param.opts[-1]} {place}: would be written over {source}, which is read")

@@ -86,7 +86,10 @@ class Outline:
         if item.kind == "redistributors":
             one = self.found.redistributors[item.start]
             return f"redistributor {one.number}"
-        return _LABELS[item.kind](self, self._rows[item.kind][item.start])
+        row = self._rows[item.kind][item.start]
+        if item.kind == "memory":
+            return f"{row['address']:#x}: {self.regions.name(row)}"
+        return _LABELS[item.kind](row)
 
     def detail(self, item: Item) -> list[str]:
         """An item's values, its bytes, and what each of its bits says."""
@@ -205,49 +208,33 @@ def _values(view: View) -> list[str]:
     return [f"{column.name:<{width}}  {cell(column.plain(0, 1)[0])}" for column in view.columns]
 
 
-def _device(outline: Outline, row: np.void) -> str:
-    return f"device {row['DeviceID']:#x}: ITT at {row['ITT_addr']:#x}"
+def _way(row: np.void) -> str:
+    """Where an event leads to."""
+    if row["virtual"]:
+        return f"vINTID {row['INTID']} -> vPE {row['vPEID']}"
+    return f"INTID {row['INTID']} -> collection {row['ICID']}"
 
 
-def _event(outline: Outline, row: np.void) -> str:
-    way = f"vINTID {row['INTID']} -> vPE {row['vPEID']}"
-    if not row["virtual"]:
-        way = f"INTID {row['INTID']} -> collection {row['ICID']}"
-    return f"event {row['EventID']}: {way} -> redistributor {_target(row)}{' pending' if row['pending'] == 1 else ''}"
+def _target(row: np.void, unknown: str = "?") -> str:
+    return unknown if row["RDbase"] == UNKNOWN else str(row["RDbase"])
 
 
-def _target(row: np.void) -> str:
-    return "?" if row["RDbase"] == UNKNOWN else str(row["RDbase"])
+def _if_pending(row: np.void) -> str:
+    return " pending" if row["pending"] == 1 else ""
 
 
-def _vpe(outline: Outline, row: np.void) -> str:
-    resident = "" if row["resident"] == UNKNOWN else f", resident on {row['resident']}"
-    return f"vPE {row['vPEID']}: redistributor {_target(row)}{resident}"
-
-
-def _collection(outline: Outline, row: np.void) -> str:
-    return f"collection {row['ICID']}: redistributor {'-' if row['RDbase'] == UNKNOWN else row['RDbase']}"
-
-
-def _vsgi(outline: Outline, row: np.void) -> str:
-    return f"vSGI {row['vINTID']}{' pending' if row['pending'] == 1 else ''}"
-
-
-def _pending(outline: Outline, row: np.void) -> str:
-    events = "?" if row["events"] == UNKNOWN else row["events"]
-    return f"pending {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}: {events} events"
-
-
-def _region(outline: Outline, row: np.void) -> str:
-    return f"{row['address']:#x}: {outline.regions.name(row)}"
-
-
-_LABELS: dict[str, Callable[[Outline, np.void], str]] = {
-    "devices": _device,
-    "events": _event,
-    "vpes": _vpe,
-    "collections": _collection,
-    "vsgis": _vsgi,
-    "pending": _pending,
-    "memory": _region,
+_LABELS: dict[str, Callable[[np.void], str]] = {
+    "devices": lambda row: f"device {row['DeviceID']:#x}: ITT at {row['ITT_addr']:#x}",
+    "events": lambda row: f"event {row['EventID']}: {_way(row)} -> redistributor {_target(row)}{_if_pending(row)}",
+    "vpes": lambda row: (
+        f"vPE {row['vPEID']}: redistributor {_target(row)}"
+        + ("" if row["resident"] == UNKNOWN else f", resident on {row['resident']}")
+    ),
+    "collections": lambda row: f"collection {row['ICID']}: redistributor {_target(row, '-')}",
+    "vsgis": lambda row: f"vSGI {row['vINTID']}{_if_pending(row)}",
+    "pending": lambda row: (
+        f"pending {'vINTID' if row['virtual'] else 'INTID'} {row['INTID']}: "
+        f"{'?' if row['events'] == UNKNOWN else row['events']} events"
+    ),
 }
+"""A row of a table in one line."""

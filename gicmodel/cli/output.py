@@ -88,18 +88,9 @@ def say(text: str) -> None:
     print_lines(folded for line in text.split("\n") for folded in _folded(line, room()))
 
 
-def print_table(
-    names: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    right: Collection[int] = (),
-    indent: str = "",
-    styles: dict[str, dict[str, Any]] | None = None,
-) -> None:
-    """Print rows in columns, those of `right` aligned to the right; `styles` by the text of the first column.
-
-    A row is one line; on a terminal too narrow for it, it goes on below, from a column on: no value is broken.
-    """
-    print_lines(table_lines(names, rows, right, indent, styles))
+def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> None:
+    """Print `table_lines`."""
+    print_lines(table_lines(names, rows, right))
 
 
 def table_lines(
@@ -109,7 +100,11 @@ def table_lines(
     indent: str = "",
     styles: dict[str, dict[str, Any]] | None = None,
 ) -> Iterator[str]:
-    """The lines of `print_table`; the columns are as wide as each batch of rows needs them."""
+    """Rows in columns, those of `right` aligned to the right; `styles` by the text of the first column.
+
+    A row is one line; on a terminal too narrow for it, it goes on below, from a column on: no value is broken. The
+    columns are as wide as each batch of rows needs them.
+    """
     styles, coloured, columns = styles or {}, is_coloured(), room()
     widths = [len(name) for name in names]
     remaining = iter(rows)
