@@ -139,20 +139,19 @@ class _Elf:
         place = f"program header {number}"
         if size > in_memory:
             raise UnusableInput(f"{self.path}: {place}: p_filesz {size:#x} is above p_memsz {in_memory:#x}")
-        self._check_in_file(offset, size, place)
+        octets_at(f"{self.path}: {place}", self.contents, offset, size)
         check_addresses(f"{self.path}: {place}: p_paddr", address, in_memory)
         return address, offset, size
 
     def _read(self, dtype: np.dtype[np.void], offset: int, count: int, place: str) -> NDArray[np.void]:
-        size = count * dtype.itemsize
-        self._check_in_file(offset, size, place)
-        return self.contents[offset : offset + size].view(dtype)
+        return octets_at(f"{self.path}: {place}", self.contents, offset, count * dtype.itemsize).view(dtype)
 
-    def _check_in_file(self, offset: int, size: int, place: str) -> None:
-        if offset + size > self.contents.size:
-            raise UnusableInput(
-                f"{self.path}: {place}: {size:#x} bytes at offset {offset:#x} exceed the file's {self.contents.size:#x}"
-            )
+
+def octets_at(what: str, contents: NDArray[np.uint8], offset: int, size: int) -> NDArray[np.uint8]:
+    """Bytes of a file. Raises UnusableInput, which begins with `what`, if it does not have them."""
+    if offset + size > contents.size:
+        raise UnusableInput(f"{what}: {size:#x} bytes at offset {offset:#x} exceed the file's {contents.size:#x}")
+    return contents[offset : offset + size]
 
 
 def check_addresses(what: str, address: int, size: int) -> None:

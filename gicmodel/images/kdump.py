@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gicmodel.errors import UnusableInput
 from gicmodel.images.codecs import unpacked
 from gicmodel.images.dump import Addresses, Octets, groups
+from gicmodel.images.elf import octets_at
 from gicmodel.images.segments import mapped
 from gicmodel.memory import ADDRESS_BITS
 
@@ -53,10 +54,17 @@ _PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)
 _NOTES = 1 << 24
 """Bytes of notes at most: a few hundred for each CPU."""
 _BATCH = 1 << 20
+MOST_RUNS = 1 << 20
+"""Runs of pages that one vmcore may have here."""
+_PAGES_KEPT = 256
+_NONE = np.empty(0, np.uint8)
 
 
-class Kdump:
-    """The front of a vmcore, given as its mapped bytes. Raises UnusableInput for one that cannot be read."""
+class Vmcore:
+    """A vmcore, given as its mapped bytes, and the pages that were unpacked last.
+
+    Raises UnusableInput for one that cannot be read.
+    """
 
     def __init__(self, path: Path, contents: Octets) -> None:
         self.path = path
@@ -71,6 +79,7 @@ class Kdump:
         size = blocks // 2 * self.page_bytes
         self.bitmap = self._bytes(start + size, size, "its bitmap")
         self._check_pages(start + blocks * self.page_bytes)
+        self.page = lru_cache(_PAGES_KEPT)(self._unpack)
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Runs of pages that the file holds: the number of the first, and of the one after the last."""
@@ -86,10 +95,11 @@ class Kdump:
         if first is not None:
             yield first, 8 * self.bitmap.size
 
-    def page(self, number: int) -> bytes:
+    def _unpack(self, number: int) -> Octets:
         """The bytes of the page of descriptor `number`. Raises ValueError for damaged ones."""
         offset, size, flags = (int(self._descriptors[name][number]) for name in ("offset", "size", "flags"))
-        return unpacked(self.contents[offset : offset + size].tobytes(), flags, self.page_bytes)
+        page = unpacked(self.contents[offset : offset + size].tobytes(), flags, self.page_bytes)
+        return np.frombuffer(page, np.uint8)
 
     def _check_header(self) -> None:
         header = self.header
@@ -135,17 +145,7 @@ class Kdump:
         return self._bytes(offset, count * dtype.itemsize, what).view(dtype)
 
     def _bytes(self, offset: int, size: int, what: str) -> Octets:
-        if offset + size > self.contents.size:
-            raise UnusableInput(
-                f"{self.path}: {what}: {size:#x} bytes at offset {offset:#x} exceed the file's {self.contents.size:#x}"
-            )
-        return self.contents[offset : offset + size]
-
-
-MOST_RUNS = 1 << 20
-"""Runs of pages that one vmcore may have here."""
-_PAGES_KEPT = 256
-_NONE = np.empty(0, np.uint8)
+        return octets_at(f"{self.path}: {what}", self.contents, offset, size)
 
 
 class Pages:
@@ -187,31 +187,14 @@ class Pages:
             raise UnusableInput(f"{self._vmcore.path}: {where}: {error}") from error
 
 
-class Vmcore:
-    """A vmcore, and the pages that were unpacked last."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        self.path = path
-        self._front = Kdump(path, mapped(file, path))
-        self.page_bytes = self._front.page_bytes
-        self.page = lru_cache(_PAGES_KEPT)(self._unpack)
-
-    def runs(self) -> Iterator[Pages]:
-        """The runs of pages that the file holds, by address."""
-        offset = 0
-        for number, (first, end) in enumerate(self._front.runs()):
-            if number == MOST_RUNS:
-                raise UnusableInput(f"{self.path}: its bitmap has more than {MOST_RUNS} runs of pages")
-            yield Pages(self, first * self.page_bytes, end * self.page_bytes, offset)
-            offset += (end - first) * self.page_bytes
-
-    def _unpack(self, number: int) -> Octets:
-        return np.frombuffer(self._front.page(number), np.uint8)
-
-
 def pages_in(file: IO[bytes], path: Path) -> list[Pages]:
-    """The pages that an open vmcore holds. Raises UnusableInput."""
-    runs = list(Vmcore(file, path).runs())
+    """The runs of pages that an open vmcore holds, by address. Raises UnusableInput."""
+    vmcore, runs, offset = Vmcore(path, mapped(file, path)), list[Pages](), 0
+    for first, end in vmcore.runs():
+        if len(runs) == MOST_RUNS:
+            raise UnusableInput(f"{path}: its bitmap has more than {MOST_RUNS} runs of pages")
+        runs.append(Pages(vmcore, first * vmcore.page_bytes, end * vmcore.page_bytes, offset))
+        offset += runs[-1].end - runs[-1].address
     if not runs:
         raise UnusableInput(f"{path}: is a kdump without pages")
     return runs

@@ -18,7 +18,7 @@ from gicmodel.cli import UNUSABLE, main
 from gicmodel.errors import UnusableInput
 from gicmodel.images import codecs
 from gicmodel.images.dump import ABSENT
-from gicmodel.images.kdump import Kdump
+from gicmodel.images.kdump import Vmcore
 from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import Segment, read_image
 from gicmodel.images.sources import read_dump
@@ -97,7 +97,7 @@ def test_a_packed_vmcore(tmp_path, vmcore):
 
 @given(frames=st.sets(st.integers(0, 200), min_size=1), batch=st.integers(1, 4))
 def test_runs_are_those_of_the_bits(frames, batch):
-    front = Kdump(Path("vmcore"), np.frombuffer(kdump(dict.fromkeys(frames, bytes(PAGE))), np.uint8))
+    front = Vmcore(Path("vmcore"), np.frombuffer(kdump(dict.fromkeys(frames, bytes(PAGE))), np.uint8))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gicmodel.images.kdump._BATCH", batch)
         assert [frame for run in front.runs() for frame in range(*run)] == sorted(frames)
