@@ -15,7 +15,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.segments import Segment
 
 ABSENT = -1
-"""The file offset of an address that the dump does not hold."""
+"""The file offset of an address that the dump does not hold, or of bytes that are at no place of the file."""
 
 _PIECE = 1 << 26
 """Bytes of one piece: those of a packed dump are unpacked together."""

@@ -40,6 +40,13 @@ def opened_whole(path: Path) -> IO[bytes]:
         return path.open("rb") if in_place else _copy_of(path)
 
 
+def start_of(file: IO[bytes], path: Path, count: int) -> bytes:
+    """The first `count` bytes of an open file, wherever its position is; fewer if it has no more."""
+    with refusing(path):
+        file.seek(0)
+        return file.read(count)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` when the block ends well; packed as its suffix says.

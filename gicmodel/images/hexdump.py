@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.files import refusing
+from gicmodel.images.dump import ABSENT
+from gicmodel.images.files import start_of
 from gicmodel.images.segments import Segment
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
-NO_PLACE = -1
-"""The offset of bytes that are at no place of the file as they are."""
 MAX_TEXT, MAX_BYTES = 1 << 28, 1 << 30
 _ENOUGH = 4
 """How many lines of that kind make a hexdump."""
@@ -61,9 +61,7 @@ def is_hexdump(start: bytes) -> bool:
 
 def segments_in(file: IO[bytes], path: Path, base: int | None) -> list[Segment]:
     """The RAM of an open hexdump; `base` is added to its addresses. Raises UnusableInput."""
-    with refusing(path):
-        file.seek(0)
-        text = file.read(MAX_TEXT + 1)
+    text = start_of(file, path, MAX_TEXT + 1)
     if len(text) > MAX_TEXT:
         raise UnusableInput(f"{path}: is a hexdump of more than {MAX_TEXT:#x} characters")
     rows = list(_rows(path, text))
@@ -157,21 +155,13 @@ def _pieces(path: Path, rows: list[_Row | None], as_numbers: bool, base: int) ->
 
 def _joined(path: Path, pieces: list[tuple[int, bytes]]) -> Iterator[Segment]:
     """Neighbouring pieces as one."""
-    start, end = -1, -1
-    parts: list[bytes] = []
-    for address, octets in pieces:
+    if not pieces:
+        raise UnusableInput(f"{path}: is a hexdump without bytes")
+    ends = [-1, *(address + len(octets) for address, octets in pieces)]
+    for (address, _), end in zip(pieces, ends, strict=False):
         if address < end:
             raise UnusableInput(f"{path}: is a hexdump that has {address:#x} twice")
-        if address != end:
-            if parts:
-                yield _segment(start, parts)
-            start, parts = address, []
-        parts.append(octets)
-        end = address + len(octets)
-    if not parts:
-        raise UnusableInput(f"{path}: is a hexdump without bytes")
-    yield _segment(start, parts)
-
-
-def _segment(start: int, parts: list[bytes]) -> Segment:
-    return Segment(start, np.frombuffer(b"".join(parts), np.uint8), NO_PLACE)
+    starts = [n for n, (address, _) in enumerate(pieces) if address != ends[n]]
+    for first, last in pairwise([*starts, len(pieces)]):
+        octets = b"".join(octets for _, octets in pieces[first:last])
+        yield Segment(pieces[first][0], np.frombuffer(octets, np.uint8), ABSENT)

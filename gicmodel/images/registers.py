@@ -38,14 +38,9 @@ MAX_DOTS = 16
 """Dots on a line that is no comment. tomllib's work and memory grow with the square of the parts of a dotted key."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_PAIR = re.compile(
-    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base|base)=(?P<value>\w+)", re.ASCII
-)
-_LISTED = re.compile(
-    r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base|base)(?:\s*[=:]\s*|\s+)"
-    r"(?:0[xX])?(?P<value>[0-9a-fA-F]{1,16})",
-    re.ASCII,
-)
+_NAMED = r"(?P<unit>GITS|GICR|GICD)(?P<number>[0-9]{0,4})_(?P<name>[A-Z0-9]+|RD_base|base)"
+_PAIR = re.compile(_NAMED + r"=(?P<value>\w+)", re.ASCII)
+_LISTED = re.compile(_NAMED + r"(?:\s*[=:]\s*|\s+)(?:0[xX])?(?P<value>[0-9a-fA-F]{1,16})", re.ASCII)
 _KNOWN = {entry.name for entry in REGISTERS} | {f"{unit}_{name}" for unit, name in BASES.items()}
 _COLLECTIONS: dict[type, str] = {dict: "a table", list: "an array"}
 """What is not shown: it may be nested more deeply than Python can print."""
@@ -91,7 +86,7 @@ def from_pairs(pairs: Iterable[str]) -> Registers:
     registers: Registers = {}
     for pair in pairs:
         match = _PAIR.fullmatch(pair)
-        if match is None or f"{match['unit']}_{match['name']}" not in _KNOWN:
+        if match is None or not _is_known(match):
             raise UnusableInput(
                 f"{pair!r} is not NAME=VALUE with a register's name, such as GITS0_BASER0=0xf9070000...{_close(pair)}"
             )
@@ -101,9 +96,16 @@ def from_pairs(pairs: Iterable[str]) -> Registers:
             raise UnusableInput(f"{pair!r}: {match['value']!r} is not a number") from error
         if value >= 1 << 64:
             raise UnusableInput(f"{pair!r} is not a value of 64 bits")
-        frame = match["unit"] if match["unit"] == "GICD" else f"{match['unit']}{int(match['number'] or 0)}"
-        registers.setdefault(frame, {})[match["name"]] = Given(value, PAIRS)
+        registers.setdefault(_frame(match), {})[match["name"]] = Given(value, PAIRS)
     return registers
+
+
+def _is_known(match: re.Match[str]) -> bool:
+    return f"{match['unit']}_{match['name']}" in _KNOWN
+
+
+def _frame(match: re.Match[str]) -> str:
+    return match["unit"] if match["unit"] == "GICD" else f"{match['unit']}{int(match['number'] or 0)}"
 
 
 def _close(pair: str) -> str:
@@ -155,14 +157,12 @@ def _listed(contents: bytes) -> Registers | None:
     registers: Registers = {}
     for line in contents.decode("ascii", "replace").splitlines():
         text = line.partition("#")[0].strip()
+        if not text:
+            continue
         match = _LISTED.fullmatch(text)
-        if match is None and text:
+        if match is None or not _is_known(match):
             return None
-        if match is not None:
-            if f"{match['unit']}_{match['name']}" not in _KNOWN:
-                return None
-            frame = match["unit"] if match["unit"] == "GICD" else f"{match['unit']}{int(match['number'] or 0)}"
-            registers.setdefault(frame, {})[match["name"]] = int(match["value"], 16)
+        registers.setdefault(_frame(match), {})[match["name"]] = int(match["value"], 16)
     return registers or None
 
 

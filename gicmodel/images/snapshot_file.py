@@ -13,13 +13,14 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.config import FRAME_BYTES
 from gicmodel.errors import UnusableInput
+from gicmodel.images.dump import ABSENT, Dump, overlaid, with_zeros
 from gicmodel.images.files import MAX_UNPACKED, opened_whole, refusing, replacing
 from gicmodel.images.registers import RD_BASE, Registers, check_registers, given
 from gicmodel.images.segments import Segment
@@ -28,8 +29,6 @@ from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 KIND, VERSION = "gicmodel snapshot", 3
 _LEGIBLE = (2, VERSION)
 """Versions whose registers and RAM can be read; what else the machine holds is where it is in `VERSION` alone."""
-NO_OFFSET = -1
-"""The offset of a segment whose bytes are at no place in the file."""
 _SLOT = ("tag", "id_bits", "held", "bits")
 """Of a pending table that a redistributor may hold: its address with bit 0 set, its width, whether, and the bits."""
 _ID_BITS = range(14, 25)
@@ -150,21 +149,12 @@ def _redistributor_addresses(config: Mapping[str, Any]) -> Iterator[tuple[str, i
             yield f"GICR{number}", first + number * size
 
 
-class Ram(NamedTuple):
-    """The RAM of a machine: a window of `size` bytes from physical `base`, and what of it was written, by address.
+def dump_in(file: IO[bytes], path: Path) -> Dump:
+    """The RAM of the machine in an open file, whose offsets count bytes of the array `pages`. Raises UnusableInput.
 
-    Offsets of `segments` count bytes of the array `pages`. `held` are the pending tables whose bits redistributors hold
-    instead of RAM, by the addresses where they belong, or None if the file does not tell.
+    A snapshot has all that was ever written: the rest of RAM is zero, and not absent. Where the file tells of pending
+    tables that redistributors hold instead of RAM, these are where to look for pending bits.
     """
-
-    base: int
-    size: int
-    segments: list[Segment]
-    held: list[Segment] | None
-
-
-def ram_in(file: IO[bytes], path: Path) -> Ram:
-    """The RAM of the machine in an open file. Raises UnusableInput."""
     with _reading(file, path) as (header, archive):
         base, size = header["base"], header["size"]
         if base < 0 or size <= 0 or base % PAGE_BYTES or size % PAGE_BYTES or base + size > 1 << ADDRESS_BITS:
@@ -177,7 +167,8 @@ def ram_in(file: IO[bytes], path: Path) -> Ram:
         Segment(base + int(at[run[0]]) * PAGE_BYTES, pages[run[0] : run[-1] + 1].reshape(-1), int(run[0]) * PAGE_BYTES)
         for run in runs
     ]
-    return Ram(base, size, segments, held)
+    ram = with_zeros(segments, base, size)
+    return Dump(ram, None if held is None else Dump(overlaid(ram, held)))
 
 
 def _held_tables(header: dict[str, Any], archive: Arrays, base: int, end: int) -> list[Segment] | None:
@@ -192,7 +183,7 @@ def _held_tables(header: dict[str, Any], archive: Arrays, base: int, end: int) -
         raise ValueError(f"the columns of slots are {columns!r}")
     found: list[Segment] = []
     for row in slots[(slots[:, tag] & np.uint64(1) == 1) & (slots[:, held] == 1)]:
-        table = Segment(int(row[tag]) & ~1, _pending_table(row[bits:], int(row[id_bits])), NO_OFFSET)
+        table = Segment(int(row[tag]) & ~1, _pending_table(row[bits:], int(row[id_bits])), ABSENT)
         if table.address < base or table.end > end:
             raise ValueError(f"a pending table at {table.address:#x} of {table.data.size:#x} bytes is not in RAM")
         found.append(table)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images import flattened, hexdump, registers
-from gicmodel.images.dump import Dump, overlaid, with_zeros
-from gicmodel.images.files import opened_whole, refusing
+from gicmodel.images.dump import Dump
+from gicmodel.images.files import opened_whole, start_of
 from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment, mapped, segments_in
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
@@ -72,15 +72,12 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
                 raise UnusableInput(f"{path}: is a flattened kdump in a flattened kdump")
             return dump_in(plain, path)
     if start.startswith(_ZIP):
-        from gicmodel.images.snapshot_file import ram_in
+        from gicmodel.images import snapshot_file
 
-        # A snapshot has all that was ever written: the rest of RAM is zero, and not absent.
-        ram = ram_in(file, path)
-        runs = with_zeros(ram.segments, ram.base, ram.size)
-        return Dump(runs, None if ram.held is None else Dump(overlaid(runs, ram.held)))
+        return snapshot_file.dump_in(file, path)
     if start.startswith(_LIME):
         return Dump(list(_ranges(path, mapped(file, path))))
-    if hexdump.is_hexdump(_start(file, path)):
+    if hexdump.is_hexdump(start_of(file, path, PAGE_BYTES)):
         return Dump(hexdump.segments_in(file, path, base))
     return Dump(segments_in(file, path, base))
 
@@ -109,15 +106,7 @@ def registers_in(file: IO[bytes], path: Path) -> Registers:
 
 
 def _head(file: IO[bytes], path: Path) -> bytes:
-    with refusing(path):
-        file.seek(0)
-        return file.read(max(map(len, (_LIME, _ZIP, _KDUMP, flattened.MAGIC, *_UNREADABLE))))
-
-
-def _start(file: IO[bytes], path: Path) -> bytes:
-    with refusing(path):
-        file.seek(0)
-        return file.read(PAGE_BYTES)
+    return start_of(file, path, max(map(len, (_LIME, _ZIP, _KDUMP, flattened.MAGIC, *_UNREADABLE))))
 
 
 def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:

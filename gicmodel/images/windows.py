@@ -17,8 +17,8 @@ import numpy as np
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images import hexdump
-from gicmodel.images.dump import Dump
-from gicmodel.images.files import refusing
+from gicmodel.images.dump import ABSENT, Dump
+from gicmodel.images.files import start_of
 from gicmodel.images.registers import BASES, Given, Registers
 from gicmodel.images.segments import Segment
 from gicmodel.layouts.registers.by_name import register
@@ -45,16 +45,12 @@ _CHATTER = ("/dev/mem opened", "Memory mapped at address")
 
 def window_in(file: IO[bytes], path: Path) -> Dump | None:
     """What an open file of such text shows, by address; None for a file of another kind. Raises UnusableInput."""
-    with refusing(path):
-        file.seek(0)
-        start = file.read(PAGE_BYTES)
+    start = start_of(file, path, PAGE_BYTES)
     if hexdump.is_hexdump(start):
         return Dump(hexdump.segments_in(file, path, None))
     if b"devmem" not in start and not start.lstrip().startswith(_CHATTER[0].encode()):
         return None
-    with refusing(path):
-        file.seek(0)
-        text = file.read(_MOST_TEXT + 1)
+    text = start_of(file, path, _MOST_TEXT + 1)
     if len(text) > _MOST_TEXT:
         raise UnusableInput(f"{path}: has more than {_MOST_TEXT:#x} bytes, so it is no output of devmem")
     return Dump(list(_values(path, text.decode("ascii", "replace"))))
@@ -118,7 +114,7 @@ def _values(path: Path, text: str) -> Iterator[Segment]:
     if not seen:
         raise UnusableInput(f"{path}: no line of it is a value that devmem read")
     for address, octets in seen.items():
-        yield Segment(address, np.frombuffer(octets, np.uint8), hexdump.NO_PLACE)
+        yield Segment(address, np.frombuffer(octets, np.uint8), ABSENT)
 
 
 def _asked(path: Path, number: int, match: re.Match[str]) -> tuple[int, int]:

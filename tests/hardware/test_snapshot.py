@@ -264,7 +264,7 @@ def test_registers_and_ram_of_version_2_can_still_be_read(tmp_path, good):
     (tmp_path / "old").write_bytes(changed(good, header=header(version=2)))
     with (tmp_path / "old").open("rb") as file:
         assert snapshot_file.registers_in(file, tmp_path / "old")["GITS0"]
-        assert snapshot_file.ram_in(file, tmp_path / "old").segments
+        assert snapshot_file.dump_in(file, tmp_path / "old").segments
     assert "of version 3, or is damaged: it says 'gicmodel snapshot' version 2" in refused(
         tmp_path / "old", (tmp_path / "old").read_bytes()
     )

@@ -20,8 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.files import opened
@@ -187,11 +188,11 @@ Event = (
 
 
 class Form(NamedTuple):
-    """One event's text: its template, the template as a pattern, and what builds the event from line and values."""
+    """One event's text: its template, the template as a pattern, and what builds the event from `line` and values."""
 
     template: str
     pattern: re.Pattern[str]
-    build: Callable[[int, dict[str, Any]], Event]
+    build: Callable[..., Event]
 
     @property
     def names(self) -> list[str]:
@@ -206,7 +207,7 @@ _DECIMAL = {"size", "secure", "V", "D", "group"}
 """Numbers that QEMU prints without 0x."""
 
 
-def _form(template: str, build: Callable[[int, dict[str, Any]], Event]) -> Form:
+def _form(template: str, build: Callable[..., Event]) -> Form:
     parts = re.split(r"\{(\w+)\}", template)
     parts[::2] = map(re.escape, parts[::2])
     parts[1::2] = [f"(?P<{name}>{_PLACEHOLDERS.get(name, _NUMBER)})" for name in parts[1::2]]
@@ -221,24 +222,16 @@ def event_line(event: str, **values: int | str) -> str:
     return f"{event} {FORMS[event].template.format_map(written)}"
 
 
-def _event(kind: Callable[..., Event]) -> Callable[[int, dict[str, Any]], Event]:
-    return lambda line, values: kind(line, **values)
+def _quiet(name: str) -> Callable[..., Event]:
+    return lambda line, **_: Quiet(line, name)
 
 
-def _quiet(name: str) -> Callable[[int, dict[str, int]], Event]:
-    return lambda line, numbers: Quiet(line, name)
+def _table_access(name: str) -> Callable[..., Event]:
+    return lambda line, **_: TableAccess(line, name, name.endswith("_fault"))
 
 
-def _table_access(name: str) -> Callable[[int, dict[str, int]], Event]:
-    return lambda line, numbers: TableAccess(line, name, name.endswith("_fault"))
-
-
-def _command(mnemonic: str) -> Callable[[int, dict[str, int]], Event]:
-    return lambda line, numbers: Command(line, mnemonic, numbers)
-
-
-def _acknowledge(line: int, numbers: dict[str, int], group: int, virtual: bool) -> Event:
-    return Acknowledge(line, numbers["cpu"], numbers["intid"], group, virtual)
+def _command(mnemonic: str) -> Callable[..., Event]:
+    return lambda line, **operands: Command(line, mnemonic, operands)
 
 
 _COMMANDS = {
@@ -282,67 +275,51 @@ _TABLE_ACCESSES = {
     "gicv3_its_vte_read_fault": "GICv3 ITS: vPE Table read for vPEID {vPEID}: faulted",
 }
 
+_ACCESS = "offset {offset} data {data} size {size} secure {secure}"
+_READ = "offset {offset} size {size} secure {secure}"
 _QUIET = {
     "gicv3_its_badread": "GICv3 ITS read: offset {offset} size {size}: error",
     "gicv3_its_badwrite": "GICv3 ITS write: offset {offset} data {data} size {size}: error",
-    "gicv3_redist_badread": "GICv3 redistributor {cpu} read: offset {offset} size {size} secure {secure}: error",
-    "gicv3_redist_badwrite": (
-        "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}: error"
-    ),
+    "gicv3_redist_badread": f"GICv3 redistributor {{cpu}} read: {_READ}: error",
+    "gicv3_redist_badwrite": f"GICv3 redistributor {{cpu}} write: {_ACCESS}: error",
     "gicv3_redist_set_irq": "GICv3 redistributor {cpu} interrupt {irq} level changed to {level}",
     "gicv3_redist_send_sgi": "GICv3 redistributor {cpu} pending SGI {irq}",
-    "gicv3_dist_read": "GICv3 distributor read: offset {offset} data {data} size {size} secure {secure}",
-    "gicv3_dist_badread": "GICv3 distributor read: offset {offset} size {size} secure {secure}: error",
-    "gicv3_dist_write": "GICv3 distributor write: offset {offset} data {data} size {size} secure {secure}",
-    "gicv3_dist_badwrite": "GICv3 distributor write: offset {offset} data {data} size {size} secure {secure}: error",
+    "gicv3_dist_read": f"GICv3 distributor read: {_ACCESS}",
+    "gicv3_dist_badread": f"GICv3 distributor read: {_READ}: error",
+    "gicv3_dist_write": f"GICv3 distributor write: {_ACCESS}",
+    "gicv3_dist_badwrite": f"GICv3 distributor write: {_ACCESS}: error",
     "gicv3_dist_set_irq": "GICv3 distributor interrupt {irq} level changed to {level}",
 }
 
-FORMS: dict[str, Form] = {
-    "gicv3_its_write": _form(
-        "GICv3 ITS write: offset {offset} data {data} size {size}",
-        _event(ItsWrite),
-    ),
-    "gicv3_its_read": _form(
-        "GICv3 ITS read: offset {offset} data {data} size {size}",
-        _event(ItsRead),
-    ),
-    "gicv3_redist_write": _form(
-        "GICv3 redistributor {cpu} write: offset {offset} data {data} size {size} secure {secure}",
-        _event(RedistributorWrite),
-    ),
-    "gicv3_redist_read": _form(
-        "GICv3 redistributor {cpu} read: offset {offset} data {data} size {size} secure {secure}",
-        _event(RedistributorRead),
-    ),
-    "gicv3_its_translation_write": _form(
+_EVENTS: dict[str, tuple[str, Callable[..., Event]]] = {
+    "gicv3_its_write": ("GICv3 ITS write: offset {offset} data {data} size {size}", ItsWrite),
+    "gicv3_its_read": ("GICv3 ITS read: offset {offset} data {data} size {size}", ItsRead),
+    "gicv3_redist_write": (f"GICv3 redistributor {{cpu}} write: {_ACCESS}", RedistributorWrite),
+    "gicv3_redist_read": (f"GICv3 redistributor {{cpu}} read: {_ACCESS}", RedistributorRead),
+    "gicv3_its_translation_write": (
         "GICv3 ITS TRANSLATER write: offset {offset} data {data} size {size} requester_id {requester_id}",
-        _event(Msi),
+        Msi,
     ),
-    "gicv3_its_cmd_unknown": _form(
-        "GICv3 ITS: unknown command {opcode}",
-        _event(UnknownCommand),
-    ),
-    "gicv3_its_process_command": _form(
-        "GICv3 ITS: processing command at offset {slot}: {opcode}",
-        _event(ProcessCommand),
-    ),
-    "gicv3_icc_iar0_read": _form(
+    "gicv3_its_cmd_unknown": ("GICv3 ITS: unknown command {opcode}", UnknownCommand),
+    "gicv3_its_process_command": ("GICv3 ITS: processing command at offset {slot}: {opcode}", ProcessCommand),
+    "gicv3_icc_iar0_read": (
         "GICv3 ICC_IAR0 read cpu {cpu} value {intid}",
-        lambda line, numbers: _acknowledge(line, numbers, group=0, virtual=False),
+        partial(Acknowledge, group=0, virtual=False),
     ),
-    "gicv3_icc_iar1_read": _form(
+    "gicv3_icc_iar1_read": (
         "GICv3 ICC_IAR1 read cpu {cpu} value {intid}",
-        lambda line, numbers: _acknowledge(line, numbers, group=1, virtual=False),
+        partial(Acknowledge, group=1, virtual=False),
     ),
-    "gicv3_icv_iar_read": _form(
+    "gicv3_icv_iar_read": (
         "GICv3 ICV_IAR{group} read cpu {cpu} value {intid}",
-        lambda line, numbers: _acknowledge(line, numbers, group=numbers["group"], virtual=True),
+        partial(Acknowledge, virtual=True),
     ),
-    "gicmodel_gic": _form("GICv3 RAM {base} to {end}, GIC {choices}", _event(Model)),
-    "gicmodel_ram": _form("GICv3 RAM write: address {address} data {data} words {words}", _event(Ram)),
-    "gicmodel_its_packet": _form("GICv3 ITS: packet {dw0} {dw1} {dw2} {dw3}", _event(Packet)),
+    "gicmodel_gic": ("GICv3 RAM {base} to {end}, GIC {choices}", Model),
+    "gicmodel_ram": ("GICv3 RAM write: address {address} data {data} words {words}", Ram),
+    "gicmodel_its_packet": ("GICv3 ITS: packet {dw0} {dw1} {dw2} {dw3}", Packet),
 }
+
+FORMS = {name: _form(template, build) for name, (template, build) in _EVENTS.items()}
 FORMS |= {
     f"gicv3_its_cmd_{mnemonic.lower()}": _form(f"GICv3 ITS: command {template}", _command(mnemonic))
     for mnemonic, template in _COMMANDS.items()
@@ -415,7 +392,8 @@ def _parse(path: Path, line: int, text: str) -> Iterator[Event | Glued]:
     match = form.pattern.fullmatch(rest)
     if match is None:
         raise UnusableInput(f"{path}: line {line}: {name} must read {form.template!r}, not {_shown(rest)!r}")
-    yield form.build(line, {key: text if key == "choices" else int(text, 0) for key, text in match.groupdict().items()})
+    values = {key: text if key == "choices" else int(text, 0) for key, text in match.groupdict().items()}
+    yield form.build(line=line, **values)
 
 
 def _shown(text: str) -> str:
