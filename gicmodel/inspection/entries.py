@@ -19,81 +19,41 @@ Keys = NDArray[np.uint64]
 _HIGH, _LOW = np.uint64(32), np.uint64(0xFFFF_FFFF)
 _VIRTUAL, _TARGET = np.uint64(60), np.uint64(0xFFF_FFFF)
 
-_PLACE = [("address", np.int64), ("offset", np.int64)]
+_PLACE = ", address i8, offset i8"
 
-DEVICES = np.dtype(
-    [
-        ("its", np.int16),
-        ("DeviceID", np.uint32),
-        ("ITT_addr", np.int64),
-        ("Size", np.uint8),
-        ("next", np.uint16),
-        *_PLACE,
-    ],
-    align=True,
-)
+
+def _rows(columns: str, align: bool = False) -> np.dtype[np.void]:
+    """Rows of columns, each with its type as NumPy writes it."""
+    return np.dtype([(name, kind) for name, kind in map(str.split, columns.split(","))], align=align)
+
+
+DEVICES = _rows("its i2, DeviceID u4, ITT_addr i8, Size u1, next u2" + _PLACE, align=True)
 """`Size` is the number of EventID bits, minus one."""
 
-EVENTS = np.dtype(
-    [
-        *(
-            ("its", np.int16),
-            ("DeviceID", np.uint32),
-            ("EventID", np.uint32),
-            ("INTID", np.uint32),
-            ("virtual", np.bool_),
-        ),
-        *(("ICID", np.uint16), ("vPEID", np.uint16), ("Doorbell", np.int64), ("next", np.uint16)),
-        *(("RDbase", np.int64), ("configuration", np.int16), ("pending", np.int8)),
-        *_PLACE,
-    ],
+EVENTS = _rows(
+    "its i2, DeviceID u4, EventID u4, INTID u4, virtual ?, ICID u2, vPEID u2, Doorbell i8, next u2, "
+    "RDbase i8, configuration i2, pending i1" + _PLACE,
     align=True,
 )
 """RDbase is the target's redistributor, `configuration` the LPI's byte, `pending` 0 or 1; they and the Doorbell may be
 UNKNOWN."""
 
-COLLECTIONS = np.dtype([("its", np.int16), ("ICID", np.uint32), ("RDbase", np.int64), *_PLACE])
+COLLECTIONS = _rows("its i2, ICID u4, RDbase i8" + _PLACE)
 """RDbase is UNKNOWN for a collection that is listed without a redistributor."""
 
-VPES = np.dtype(
-    [
-        *(
-            ("its", np.int16),
-            ("vPEID", np.uint32),
-            ("RDbase", np.int64),
-            ("VPT_addr", np.int64),
-            ("VPT_size", np.uint8),
-        ),
-        *(
-            ("VCONF_addr", np.int64),
-            ("Default_Doorbell", np.int64),
-            ("DoorbellArmed", np.bool_),
-            ("resident", np.int32),
-        ),
-        *_PLACE,
-    ]
+VPES = _rows(
+    "its i2, vPEID u4, RDbase i8, VPT_addr i8, VPT_size u1, VCONF_addr i8, Default_Doorbell i8, DoorbellArmed ?, "
+    "resident i4" + _PLACE
 )
 """`VPT_size` is the number of vINTID bits, minus one; `resident` the redistributor that has the vPE, or UNKNOWN."""
 
-PENDING_TABLE = np.dtype(
-    [
-        *(("virtual", np.bool_), ("target", np.int64), ("address", np.int64), ("id_bits", np.int64)),
-        ("configuration", np.int64),
-    ]
-)
+PENDING_TABLE = _rows("virtual ?, target i8, address i8, id_bits i8, configuration i8")
 """The pending table of redistributor or vPE `target`, its width, and the address of the configuration table."""
 
-PENDING = np.dtype(
-    [
-        *(("virtual", np.bool_), ("target", np.int64), ("INTID", np.uint32), ("configuration", np.int16)),
-        *(("events", np.int64), *_PLACE),
-    ]
-)
+PENDING = _rows("virtual ?, target i8, INTID u4, configuration i2, events i8" + _PLACE)
 """A pending bit: of redistributor or vPE `target`; `events` counts the events that map to it, or is UNKNOWN."""
 
-VSGIS = np.dtype(
-    [("vPEID", np.uint32), ("vINTID", np.uint8), ("pending", np.int8), ("configuration", np.int16), *_PLACE]
-)
+VSGIS = _rows("vPEID u4, vINTID u1, pending i1, configuration i2" + _PLACE)
 """A vSGI of a vPE; `pending` is 0 or 1, `configuration` the byte in the format's own layout; both may be UNKNOWN."""
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +34,10 @@ class Command:
 
 @dataclass(frozen=True)
 class Queue:
-    """An ITS's queue. `creadr` and `cwriter` are byte offsets, None if not given; `waiting` counts commands."""
+    """An ITS's queue, with the commands around where it stands.
+
+    `creadr` and `cwriter` are byte offsets, None if not given.
+    """
 
     its: int
     address: int
@@ -41,13 +45,25 @@ class Queue:
     creadr: int | None
     cwriter: int | None
     stalled: bool
-    waiting: int | None
-    commands: list[Command]
+    commands: Sequence[Command] = ()
 
     @property
     def stalled_command(self) -> Command | None:
         """The command at which processing stopped, if it did."""
         return next((command for command in self.commands if command.state == "stalled"), None)
+
+    @property
+    def waiting(self) -> int | None:
+        """How many commands wait; None if the registers do not tell."""
+        if self.creadr is None or self.cwriter is None or max(self.creadr, self.cwriter) >= self.size:
+            return None
+        return (self.cwriter - self.creadr) % self.size // COMMAND_BYTES
+
+    @property
+    def centre(self) -> int | None:
+        """The slot that execution has come to, without CREADR CWRITER's; None if that is none of the queue."""
+        offset = self.cwriter if self.creadr is None else self.creadr
+        return offset if self.inside(offset) else None
 
     def inside(self, offset: int | None) -> bool:
         """Whether an offset, if known, is one of the queue's slots."""
@@ -60,47 +76,33 @@ def read_queue(dump: Dump, frames: Frames, its: int, architecture: str) -> Queue
     cbaser = frames.want(frame, "CBASER", "the command queue cannot be decoded")
     if cbaser is None or not cbaser["Valid"]:
         return None
-    address, size = cbaser["Physical_Address"], (cbaser["Size"] + 1) * PAGE_BYTES
     reads = frames.want(frame, "CREADR", "which commands were executed")
     writes = frames.want(frame, "CWRITER", "which commands wait")
-    creadr = None if reads is None else reads["Offset"]
-    cwriter = None if writes is None else writes["Offset"]
-    stalled = reads is not None and bool(reads["Stalled"])
-    waiting = None
-    if creadr is not None and cwriter is not None and max(creadr, cwriter) < size:
-        waiting = (cwriter - creadr) % size // COMMAND_BYTES
-    centre = cwriter if creadr is None else creadr
-    commands: list[Command] = []
-    if centre is not None and centre < size:
-        after = AFTER if waiting is None else min(AFTER, waiting)
-        commands = _commands(dump, address, size, centre, range(-BEFORE, after), architecture, waiting, stalled)
-    return Queue(its, address, size, creadr, cwriter, stalled, waiting, commands)
+    queue = Queue(
+        its,
+        cbaser["Physical_Address"],
+        (cbaser["Size"] + 1) * PAGE_BYTES,
+        None if reads is None else reads["Offset"],
+        None if writes is None else writes["Offset"],
+        reads is not None and bool(reads["Stalled"]),
+    )
+    if queue.centre is None:
+        return queue
+    after = AFTER if queue.waiting is None else min(AFTER, queue.waiting)
+    return replace(queue, commands=_commands(dump, queue, range(-BEFORE, after), architecture))
 
 
 def whole_ring(dump: Dump, queue: Queue, architecture: str) -> list[Command]:
     """Every slot of a queue that is not zero, from the oldest on."""
-    centre = queue.cwriter if queue.creadr is None else queue.creadr
-    if centre is None or centre >= queue.size:
-        centre = 0
     waiting = queue.waiting or 0
-    slots = range(waiting - queue.size // COMMAND_BYTES, waiting)
-    found = _commands(dump, queue.address, queue.size, centre, slots, architecture, queue.waiting, queue.stalled)
+    found = _commands(dump, queue, range(waiting - queue.size // COMMAND_BYTES, waiting), architecture)
     return [command for command in found if command.words is None or any(command.words)]
 
 
-def _commands(
-    dump: Dump,
-    address: int,
-    size: int,
-    centre: int,
-    slots: range,
-    architecture: str,
-    waiting: int | None,
-    stalled: bool,
-) -> list[Command]:
-    """The commands of slots counted from the one at `centre`; without `waiting` nobody knows which were executed."""
-    places = [(n, (centre + n * COMMAND_BYTES) % size) for n in slots]
-    return [_command(dump, address, slot, _state(n, stalled, waiting), architecture) for n, slot in places]
+def _commands(dump: Dump, queue: Queue, slots: range, architecture: str) -> list[Command]:
+    """The commands of slots counted from the one at `centre`."""
+    places = [(n, ((queue.centre or 0) + n * COMMAND_BYTES) % queue.size) for n in slots]
+    return [_command(dump, queue.address, slot, _state(queue, n), architecture) for n, slot in places]
 
 
 def ring(dump: Dump, queue: Queue) -> tuple[list[tuple[int, tuple[int, ...]]], bool]:
@@ -109,11 +111,10 @@ def ring(dump: Dump, queue: Queue) -> tuple[list[tuple[int, tuple[int, ...]]], b
     Without CREADR all are taken as executed. Linux allocates a queue of zeros: where one is left none was overwritten.
     An empty queue does not tell that nothing is mapped: the commands may have stood in another one.
     """
-    end = queue.cwriter if queue.creadr is None else queue.creadr
-    if end is None or end >= queue.size:
+    if queue.centre is None:
         return [], False
     waiting = (queue.waiting or 0) * COMMAND_BYTES
-    slots = queue.address + (end + waiting + np.arange(0, queue.size - waiting, COMMAND_BYTES)) % queue.size
+    slots = queue.address + (queue.centre + waiting + np.arange(0, queue.size - waiting, COMMAND_BYTES)) % queue.size
     octets, held = dump.gather(slots, COMMAND_BYTES)
     used = np.asarray(octets.any(axis=1))
     rows, words = np.flatnonzero(used).tolist(), octets.view("<u8").tolist()
@@ -121,12 +122,12 @@ def ring(dump: Dump, queue: Queue) -> tuple[list[tuple[int, tuple[int, ...]]], b
     return [(int(slots[row]), tuple(words[row])) for row in rows], whole
 
 
-def _state(distance: int, stalled: bool, waiting: int | None) -> str:
-    if waiting is None:
+def _state(queue: Queue, distance: int) -> str:
+    if queue.waiting is None:
         return "unknown"
     if distance < 0:
         return "done"
-    return "stalled" if stalled and distance == 0 else "waiting"
+    return "stalled" if queue.stalled and distance == 0 else "waiting"
 
 
 def _command(dump: Dump, address: int, slot: int, state: str, architecture: str) -> Command:

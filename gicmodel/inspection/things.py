@@ -24,15 +24,11 @@ from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 _LOW = 0xFFFF_FFFF
 
 
-def _every(keys: Keys) -> NDArray[np.bool_]:
-    return np.ones(keys.size, np.bool_)
-
-
 class Things(NamedTuple):
     """Things by key (uint64, [n], no key twice), the value of each (int64, [n]), and how both are told.
 
-    `tells` says of keys (any of them not in the column) whether the dump shows that there is no such thing. `lacks` is
-    what keeps it from telling that of every key; empty if nothing does.
+    `lacks` is what keeps the dump from telling of every key that there is no such thing; None if nothing does. `tells`
+    says of keys (any of them not in the column) whether the dump shows that.
     """
 
     kind: str
@@ -40,23 +36,40 @@ class Things(NamedTuple):
     values: NDArray[np.int64]
     subject: Callable[[int], str]
     value: Callable[[int], str]
-    tells: Callable[[Keys], NDArray[np.bool_]] = _every
-    lacks: str = ""
+    lacks: gaps.Gap
+    tells: Callable[[Keys], NDArray[np.bool_]]
+
+
+def _things(
+    kind: str,
+    keys: Keys,
+    values: NDArray[np.integer],
+    subject: Callable[[int], str],
+    value: Callable[[int], str],
+    lacks: gaps.Gap = None,
+    tells: Callable[[Keys], NDArray[np.bool_]] | None = None,
+) -> Things:
+    """Things, of those with one key the first; of every other one the dump tells alike, unless `tells` is given."""
+    keys, first = np.unique(keys.astype(np.uint64), return_index=True)
+    return Things(kind, keys, values[first].astype(np.int64), subject, value, lacks, tells or _alike(lacks is None))
+
+
+def _alike(tells: bool) -> Callable[[Keys], NDArray[np.bool_]]:
+    return lambda missing: np.full(missing.size, tells)
 
 
 def events(found: Inspection, its: int) -> Things:
     """The events of an ITS, by device and event: what each maps to."""
     rows = found.events[found.events["its"] == its]
     target = np.where(rows["virtual"], rows["vPEID"], rows["ICID"]).astype(np.int64)
-    values = rows["virtual"].astype(np.int64) << 48 | target << 32 | rows["INTID"].astype(np.int64)
-    return Things(
+    return _things(
         "mapping",
         event_keys(rows),
-        values,
+        rows["virtual"].astype(np.int64) << 48 | target << 32 | rows["INTID"].astype(np.int64),
         lambda key: f"device {key >> 32:#x} event {key & _LOW}",
         _event_value,
-        lambda missing: _tells_events(found, its, missing >> np.uint64(32)),
         _lacks_events(found, its),
+        lambda missing: _tells_events(found, its, missing >> np.uint64(32)),
     )
 
 
@@ -67,39 +80,16 @@ def _event_value(value: int) -> str:
 
 def collections(found: Inspection, its: int) -> Things:
     """The collections of an ITS: the redistributor of each."""
-    rows = found.collections[found.collections["its"] == its]
-    _, first = np.unique(rows["ICID"], return_index=True)
-    rows = rows[first]
-    keys = rows["ICID"].astype(np.uint64)
-    return Things(
-        "mapping",
-        keys,
-        rows["RDbase"],
-        lambda key: f"collection {key}",
-        _rdbase,
-        _all_or_none(not _lacks_collections(found, its)),
-        _lacks_collections(found, its),
-    )
+    rows, unit = found.collections[found.collections["its"] == its], _its(found, its)
+    lacks = f"no register of GITS{its} is known" if unit is None else gaps.table(found, unit, "collection")
+    return _things("mapping", rows["ICID"], rows["RDbase"], lambda key: f"collection {key}", _rdbase, lacks)
 
 
 def vpes(found: Inspection) -> Things:
     """The vPEs: the redistributor of each."""
-    _, first = np.unique(found.vpes["vPEID"], return_index=True)
-    rows = found.vpes[first]
-    keys = rows["vPEID"].astype(np.uint64)
     # KVM gives no guest vPEs of its own.
-    lacks = "" if found.profile.collection_list else gaps.vpes(found) or ""
-    return Things("mapping", keys, rows["RDbase"], lambda key: f"vPE {key}", _rdbase, _all_or_none(not lacks), lacks)
-
-
-def _no_event(found: Inspection, mapped: Keys) -> Callable[[Keys], NDArray[np.bool_]]:
-    """An interrupt without an event has no configuration; one with an event and none lacks its byte."""
-    every = _tells_all_events(found)
-    return lambda missing: every & ~np.isin(missing, mapped)
-
-
-def _all_or_none(tells: bool) -> Callable[[Keys], NDArray[np.bool_]]:
-    return lambda missing: np.full(missing.size, tells)
+    lacks = None if found.profile.collection_list else gaps.vpes(found)
+    return _things("mapping", found.vpes["vPEID"], found.vpes["RDbase"], lambda key: f"vPE {key}", _rdbase, lacks)
 
 
 def _rdbase(value: int) -> str:
@@ -109,39 +99,41 @@ def _rdbase(value: int) -> str:
 def configuration(found: Inspection) -> Things:
     """The interrupts that events map to: the configuration byte of each."""
     rows = found.events
-    every = interrupt_keys(rows["virtual"], np.where(rows["virtual"], rows["vPEID"], 0), rows["INTID"])
-    known = rows["configuration"] >= 0
-    rows, keys = rows[known], every[known]
-    keys, first = np.unique(keys, return_index=True)
-    values = rows["configuration"][first].astype(np.int64)
-    return Things(
+    keys = interrupt_keys(rows["virtual"], np.where(rows["virtual"], rows["vPEID"], 0), rows["INTID"])
+    return _configured(found, keys, rows["configuration"], _interrupt_name)
+
+
+def _configured(
+    found: Inspection, mapped: Keys, configuration: NDArray[np.int16], subject: Callable[[int], str]
+) -> Things:
+    """Of mapped interrupts those whose configuration byte is known.
+
+    An interrupt without an event has no configuration; one with an event and none lacks its byte.
+    """
+    known, every = configuration >= 0, _tells_all_events(found)
+    return _things(
         "configuration",
-        keys,
-        values,
-        _interrupt_name,
+        mapped[known],
+        configuration[known],
+        subject,
         _configuration_value,
-        _no_event(found, every),
-        _unconfigured(known),
+        None if known.all() else f"the configuration of {int((~known).sum())} interrupts is not known",
+        lambda missing: every & ~np.isin(missing, mapped),
     )
-
-
-def _unconfigured(known: NDArray[np.bool_]) -> str:
-    return "" if known.all() else f"the configuration of {int((~known).sum())} interrupts is not known"
 
 
 def pending(found: Inspection) -> Things:
     """The pending interrupts."""
     rows = found.pending
-    keys = np.unique(interrupt_keys(rows["virtual"], rows["target"], rows["INTID"]))
-    return Things(
-        "pending",
-        keys,
-        np.ones(keys.size, np.int64),
-        _interrupt_name,
-        lambda value: "pending",
-        lambda missing: _tells_pending(found, *interrupts_of(missing)),
-        gaps.pending(found) or "",
-    )
+    keys = interrupt_keys(rows["virtual"], rows["target"], rows["INTID"])
+    return _pending(found, keys, _interrupt_name, lambda missing: _tells_pending(found, *interrupts_of(missing)))
+
+
+def _pending(
+    found: Inspection, keys: Keys, subject: Callable[[int], str], tells: Callable[[Keys], NDArray[np.bool_]]
+) -> Things:
+    ones = np.ones(keys.size, np.int64)
+    return _things("pending", keys, ones, subject, lambda value: "pending", gaps.pending(found), tells)
 
 
 def tables(found: Inspection) -> Things:
@@ -149,10 +141,8 @@ def tables(found: Inspection) -> Things:
     regions = Regions(found)
     rows = regions.rows[regions.rows["kind"] != LEVEL2]
     keys = rows["kind"].astype(np.uint64) << np.uint64(40) | rows["owner"].astype(np.uint64)
-    keys, first = np.unique(keys, return_index=True)
-    rows = rows[first]
-    names = dict(zip(keys.tolist(), map(regions.name, rows), strict=True))
-    return Things("table", keys, rows["address"], lambda key: names[key], hex)
+    names = dict(zip(keys.tolist()[::-1], map(regions.name, rows[::-1]), strict=True))
+    return _things("table", keys, rows["address"], lambda key: names[key], hex)
 
 
 def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[list[Things], list[Things]]:
@@ -161,10 +151,10 @@ def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[l
     A guest has interrupts that are not forwarded; they are none of the host's business and left out.
     """
     forwarded = host.events[host.events["virtual"] & np.isin(host.events["vPEID"], list(order))]
-    vcpus = _vcpus(order, forwarded["vPEID"])
+    vcpus = _numbers(order, forwarded["vPEID"])
     mapped, first = np.unique(interrupt_keys(True, vcpus, forwarded["INTID"]), return_index=True)
     bits = host.pending[host.pending["virtual"] & np.isin(host.pending["target"], list(order))]
-    set_in_vpts = interrupt_keys(True, _vcpus(order, bits["target"]), bits["INTID"])
+    set_in_vpts = interrupt_keys(True, _numbers(order, bits["target"]), bits["INTID"])
     own = interrupt_keys(True, guest.events["RDbase"], guest.events["INTID"])
     own, second = np.unique(own, return_index=True)
     mine = np.isin(own, mapped)
@@ -173,13 +163,12 @@ def vlpis(host: Inspection, guest: Inspection, order: dict[int, int]) -> tuple[l
     vpe_of = {vcpu: vpe for vpe, vcpu in order.items()}
 
     def in_vpts(missing: Keys) -> NDArray[np.bool_]:
-        _, target, intids = interrupts_of(missing)
-        vpe_ids = np.array([vpe_of[vcpu] for vcpu in target.tolist()], np.int64)
-        return _tells_pending(host, np.ones(missing.size, np.bool_), vpe_ids, intids)
+        virtual, target, intids = interrupts_of(missing)
+        return _tells_pending(host, virtual, _numbers(vpe_of, target), intids)
 
     def in_tables(missing: Keys) -> NDArray[np.bool_]:
-        _, target, intids = interrupts_of(missing)
-        return _tells_pending(guest, np.zeros(missing.size, np.bool_), target, intids)
+        virtual, target, intids = interrupts_of(missing)
+        return _tells_pending(guest, ~virtual, target, intids)
 
     return (
         _sides(host, mapped, forwarded["configuration"][first], set_in_vpts, in_vpts),
@@ -194,50 +183,27 @@ def _sides(
     pending: Keys,
     tells: Callable[[Keys], NDArray[np.bool_]],
 ) -> list[Things]:
-    pending = np.unique(pending)
-    known = configuration >= 0
-    ones = np.ones(mapped.size, np.int64), np.ones(pending.size, np.int64)
-    values = configuration[known].astype(np.int64)
+    ones, every = np.ones(mapped.size, np.int64), _alike(_tells_all_events(found))
+    lacks = "; ".join(filter(None, (_lacks_events(found, unit.number) for unit in found.its)))
     return [
-        Things(
-            "mapping",
-            mapped,
-            ones[0],
-            _vlpi_name,
-            lambda value: "mapped",
-            _all_or_none(_tells_all_events(found)),
-            "; ".join(filter(None, (_lacks_events(found, unit.number) for unit in found.its))),
-        ),
-        Things(
-            "configuration",
-            mapped[known],
-            values,
-            _vlpi_name,
-            _configuration_value,
-            _no_event(found, mapped),
-            _unconfigured(known),
-        ),
-        Things("pending", pending, ones[1], _vlpi_name, lambda value: "pending", tells, gaps.pending(found) or ""),
+        _things("mapping", mapped, ones, _vlpi_name, lambda value: "mapped", lacks, every),
+        _configured(found, mapped, configuration, _vlpi_name),
+        _pending(found, pending, _vlpi_name, tells),
     ]
 
 
-def _vcpus(order: dict[int, int], vpe_ids: NDArray[np.integer]) -> NDArray[np.int64]:
-    return np.array([order[vpe] for vpe in vpe_ids.tolist()], np.int64)
+def _numbers(of: dict[int, int], ids: NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.array([of[number] for number in ids.tolist()], np.int64)
 
 
 def _interrupt_name(key: int) -> str:
-    virtual, target, intid = _interrupt(key)
+    virtual, target, intid = interrupts_of(np.array(key, np.uint64))
     return f"vINTID {intid} of vPE {target}" if virtual else f"INTID {intid} of redistributor {target}"
 
 
 def _vlpi_name(key: int) -> str:
-    _, target, intid = _interrupt(key)
+    _, target, intid = interrupts_of(np.array(key, np.uint64))
     return f"vLPI {intid} of vCPU {target}"
-
-
-def _interrupt(key: int) -> tuple[bool, int, int]:
-    virtual, target, intid = interrupts_of(np.array([key], np.uint64))
-    return bool(virtual[0]), int(target[0]), int(intid[0])
 
 
 def _configuration_value(value: int) -> str:
@@ -245,14 +211,11 @@ def _configuration_value(value: int) -> str:
     return f"{'enabled' if fields['Enable'] else 'disabled'}, priority {fields['Priority']:#x}"
 
 
-Told = NDArray[np.bool_]
-
-
 def _its(found: Inspection, its: int) -> Its | None:
     return next((unit for unit in found.its if unit.number == its), None)
 
 
-def _tells_events(found: Inspection, its: int, device_ids: NDArray[np.uint64]) -> Told:
+def _tells_events(found: Inspection, its: int, device_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Of each device, whether an event of it that is not among the decoded ones is not mapped."""
     unit, ids = _its(found, its), device_ids.astype(np.int64)
     if unit is None or unit.doubts:
@@ -262,14 +225,14 @@ def _tells_events(found: Inspection, its: int, device_ids: NDArray[np.uint64]) -
     return ~np.where(mapped, unread, gaps.unsure(found, unit, "device", ids))
 
 
-def _lacks_events(found: Inspection, its: int) -> str:
-    """What keeps a dump from telling every event of an ITS; empty if nothing does."""
+def _lacks_events(found: Inspection, its: int) -> gaps.Gap:
+    """What keeps a dump from telling every event of an ITS."""
     unit = _its(found, its)
     if unit is None:
         return f"no register of GITS{its} is known"
     if unit.doubts:
         return f"what is told of {unit.frame} is doubtful (mapping-doubtful)"
-    return gaps.table(found, unit, "device") or gaps.events_of(found, unit) or ""
+    return gaps.table(found, unit, "device") or gaps.events_of(found, unit)
 
 
 def _tells_all_events(found: Inspection) -> bool:
@@ -277,12 +240,9 @@ def _tells_all_events(found: Inspection) -> bool:
     return gaps.events(found) is None and gaps.collections(found) is None
 
 
-def _lacks_collections(found: Inspection, its: int) -> str:
-    unit = _its(found, its)
-    return f"no register of GITS{its} is known" if unit is None else gaps.table(found, unit, "collection") or ""
-
-
-def _tells_pending(found: Inspection, virtual: Told, target: NDArray[np.int64], intids: NDArray[np.int64]) -> Told:
+def _tells_pending(
+    found: Inspection, virtual: NDArray[np.bool_], target: NDArray[np.int64], intids: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Of each interrupt of a vPE, if `virtual`, or redistributor `target`, whether its bit can be read ([n] each).
 
     That of a vPE that is not mapped has none to be read, which tells as much; nor has an INTID beyond its table.
