@@ -26,8 +26,7 @@ from gicmodel.fuzzing.programs.universe import (
     mapping_commands,
     mnemonics,
     reserved_bits,
-    with_its_itt,
-    with_its_tables,
+    tie,
     words,
 )
 from gicmodel.lab.geometry import Geometry
@@ -109,12 +108,7 @@ def _as_strategy(value: object) -> SearchStrategy[Any]:
 @cache
 def _valid(universe: Universe, mnemonic: str) -> SearchStrategy[Command]:
     pools = {name: st.sampled_from(universe.valid(mnemonic, name)) for name in command_fields(universe, mnemonic)}
-    command: SearchStrategy[Command] = st.tuples(st.just(mnemonic), st.fixed_dictionaries(pools))
-    if mnemonic == "VMAPP":
-        return command.map(lambda drawn: with_its_tables(universe, drawn))
-    if mnemonic == "MAPD" and not universe.shared_itts:
-        return command.map(lambda drawn: with_its_itt(universe, drawn))
-    return command
+    return st.fixed_dictionaries(pools).map(lambda fields: tie(universe, mnemonic, fields))
 
 
 def _limited(universe: Universe, mnemonic: str) -> list[str]:

@@ -6,14 +6,13 @@ Nothing here looks at what the hardware does. Commands meet each other's mapping
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.fuzzing.programs.hardware import EVENTS
-from gicmodel.fuzzing.programs.interrupts import InterruptEvents, Kind, Kinds
+from gicmodel.fuzzing.programs.interrupts import Draw, InterruptEvents, Kind, Kinds
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
 from gicmodel.fuzzing.programs.universe import (
     Universe,
@@ -64,7 +63,7 @@ def draw_steps(
         steps += commands_for(its, packets)
         if random.random() < _RECOVERED_SHARE:
             steps.append(Event("recover", (its,)))
-        steps += chain.from_iterable(events.some(int(random.integers(_EVENTS_BETWEEN))))
+        steps += events.some(int(random.integers(_EVENTS_BETWEEN)))
         steps += others.some(interrupts)
     return steps
 
@@ -107,14 +106,10 @@ def draw_fields(
     """The fields of `count` commands of one kind."""
     names = command_fields(universe, mnemonic)
     fields = {name: _values(random, universe, mnemonic, name, count) for name in names}
-    if mnemonic == "VMAPP":
-        # Two vPEs with one VPT are not what software does.
-        index = _index_of(universe.vpeids, fields["vPEID"])
-        fields["VPT_addr"] = np.array(universe.vpts, np.uint64)[index]
-        if "VCONF_addr" in fields:
-            fields["VCONF_addr"] = np.array(universe.vconfs, np.uint64)[index % len(universe.vconfs)]
-    if mnemonic == "MAPD" and not universe.shared_itts:
-        fields["ITT_addr"] = np.array(universe.itts, np.uint64)[_index_of(universe.device_ids, fields["DeviceID"])]
+    if tied := universe.tied(mnemonic):
+        (first, pool), *others = tied.items()
+        index = _index_of(pool, fields[first])
+        fields |= {name: np.array(values, np.uint64)[index] for name, values in others}
     return fields
 
 
@@ -163,19 +158,12 @@ def _runs(random: np.random.Generator, packets: list[list[int]]) -> Iterable[lis
         packets = packets[length:]
 
 
-class Events:
+class Events(Kinds):
     """Draws events for a universe."""
 
     def __init__(self, random: np.random.Generator, universe: Universe) -> None:
-        self._random = random
         self._universe = universe
-        config = universe.config
-        self._kinds = Kinds([*self._physical(), *(self._virtual() if config.virtual else ())])
-
-    def some(self, count: int) -> Iterator[list[Event]]:
-        """`count` times an event, or a few that belong together."""
-        for draw in self._kinds.some(self._random, count):
-            yield draw()
+        super().__init__(random, [*self._physical(), *(self._virtual() if universe.config.virtual else ())])
 
     def value(self, name: str) -> int:
         """A value of an event's field."""
@@ -205,13 +193,7 @@ class Events:
             yield 1.0, self._invalidate
             yield 0.5, self._some("allocate", 1, "Default_Doorbell")
 
-    def _pick(self, pool: tuple[int, ...]) -> int:
-        return pool[int(self._random.integers(len(pool)))]
-
-    def _chance(self, share: float) -> int:
-        return int(self._random.random() < share)
-
-    def _some(self, verb: str, count: int = 1, *first: str) -> Callable[[], list[Event]]:
+    def _some(self, verb: str, count: int = 1, *first: str) -> Draw:
         """What draws so many events of a kind; of each, the fields `first` before the others."""
         return lambda: [self._one(verb, first) for _ in range(count)]
 

@@ -35,47 +35,57 @@ Kind = tuple[float, Draw]
 
 
 class Kinds:
-    """Kinds of events to choose from."""
+    """Draws events of some kinds."""
 
-    def __init__(self, kinds: Sequence[Kind]) -> None:
+    def __init__(self, random: np.random.Generator, kinds: Sequence[Kind]) -> None:
+        self._random = random
         self._draws = [draw for _, draw in kinds]
         shares = np.cumsum([weight for weight, _ in kinds])
         self._upto = shares / shares[-1]
 
-    def some(self, random: np.random.Generator, count: int) -> list[Draw]:
-        """What draws each of `count` events: as `random.choice` with weights, which first looks at these each time."""
-        return [self._draws[kind] for kind in self._upto.searchsorted(random.random(count), side="right").tolist()]
+    def some(self, count: int) -> Iterator[Event]:
+        """`count` times an event, or a few that belong together.
+
+        Kinds are chosen as by `random.choice` with weights, which first looks at these each time.
+        """
+        for kind in self._upto.searchsorted(self._random.random(count), side="right").tolist():
+            yield from self._draws[kind]()
+
+    def _pick(self, pool: Sequence[int]) -> int:
+        return pool[int(self._random.integers(len(pool)))]
+
+    def _chance(self, share: float) -> int:
+        return int(self._random.random() < share)
 
 
-class InterruptEvents:
+class InterruptEvents(Kinds):
     """Draws events for a universe's machine."""
 
     def __init__(self, random: np.random.Generator, universe: Universe) -> None:
-        self._random = random
         self._config = config = universe.config
         spis = (32, 33, 63, 64, FIRST_SPI + config.spis - 1) if config.spis else ()
         self._private = (0, 3, 15, 16, 20, 31, config.maintenance_intid)
         self._wired = (*self._private, *dict.fromkeys(spis))
         self._vintids = (1, 5, 20, 40, FIRST_LPI, FIRST_LPI + 1, 3, 15, 1021)
         self._ended = (*self._wired, FIRST_LPI, FIRST_LPI + 1, 1019, 1021, 1023, 4000, 1 << config.intid_bits)
-        kinds: list[Kind] = [
+        kinds = [
             (5.0, self._input),
             (2.0, self._sgi),
-            (5.0, self._take),
-            (4.0, self._take_virtual),
+            (5.0, self._taking("take")),
+            (4.0, self._taking("take_virtual")),
             (3.0, self._list_register),
             (1.5, self._end),
             (1.5, self._register),
             (1.0, self._priority),
-            (1.0, self._control),
+            (1.0, lambda: [self._of_interface("ICC")]),
             (1.0, self._hypervisor),
-            (1.0, self._guest),
+            (1.0, lambda: [self._of_interface("ICV")]),
             (0.5, self._read),
             (0.3, self._route),
             (0.2, self._distributor),
             (0.2, self._sleep),
         ]
-        self._kinds = Kinds(kinds)
+        super().__init__(random, kinds)
 
     def boot(self) -> Iterator[Event]:
         """Enable every interrupt of the pools, in either group, and both CPU interfaces of each PE."""
@@ -91,19 +101,6 @@ class InterruptEvents:
                 yield Event(f"write_{name}", (rd, value))
             yield self._system("ICH_HCR_EL2", rd, En=1)
             yield self._system("ICH_VMCR_EL2", rd, VPMR=0xFF, VENG0=1, VENG1=1)
-
-    def some(self, count: int) -> Iterator[Event]:
-        """`count` times an event, or a few that belong together."""
-        for draw in self._kinds.some(self._random, count):
-            yield from draw()
-
-    # Draws.
-
-    def _pick(self, pool: Sequence[int]) -> int:
-        return pool[int(self._random.integers(len(pool)))]
-
-    def _chance(self, share: float) -> int:
-        return int(self._random.random() < share)
 
     def _rd(self) -> int:
         return int(self._random.integers(self._config.redistributors))
@@ -134,11 +131,9 @@ class InterruptEvents:
         elsewhere = {"Aff1": 1} if self._chance(0.1) else {"RS": 1} if self._chance(0.1) else {}
         return [self._system(name, self._rd(), INTID=self._pick((0, 3, 15)), **targets, **elsewhere)]
 
-    def _take(self) -> list[Event]:
-        return [Event("take", (self._rd(), self._chance(0.7), self._pick((0, 1, 1, 2)))) for _ in range(2)]
-
-    def _take_virtual(self) -> list[Event]:
-        return [Event("take_virtual", (self._rd(), self._chance(0.7), self._pick((0, 1, 1, 2)))) for _ in range(2)]
+    def _taking(self, verb: str) -> Draw:
+        """What draws two of those that take an interrupt."""
+        return lambda: [Event(verb, (self._rd(), self._chance(0.7), self._pick((0, 1, 1, 2)))) for _ in range(2)]
 
     def _end(self) -> list[Event]:
         interface = ("ICC", "ICV")[self._chance(0.5)]
@@ -170,15 +165,9 @@ class InterruptEvents:
     def _priority(self) -> list[Event]:
         return [Event("set_priority", (self._rd(), self._pick(self._wired), self._pick(_PRIORITIES)))]
 
-    def _control(self) -> list[Event]:
-        return [self._of_interface("ICC", self._rd())]
-
-    def _guest(self) -> list[Event]:
-        return [self._of_interface("ICV", self._rd())]
-
-    def _of_interface(self, interface: str, rd: int) -> Event:
+    def _of_interface(self, interface: str) -> Event:
         """A register that says how interrupts are signalled."""
-        group = self._chance(0.5)
+        rd, group = self._rd(), self._chance(0.5)
         name, value = (
             ("PMR", self._pick(_MASKS)),
             (f"BPR{group}", int(self._random.integers(8))),

@@ -7,7 +7,9 @@ last that is in range, and values that only fit the field.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle, islice
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.program import CommandWords
@@ -49,14 +51,6 @@ class Universe:
     vpts: Pool = (0x8900_0000, 0x8901_0000, 0x8902_0000)
     vconfs: Pool = (0x8A00_0000, 0x8A01_0000)
     shared_itts: bool = True
-    _pools: dict[str, Pool] = field(init=False, repr=False, compare=False)
-    _boundaries: dict[str, Pool] = field(init=False, repr=False, compare=False)
-    _events: dict[str, Pool] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_pools", self._valid_pools())
-        object.__setattr__(self, "_boundaries", self._boundary_pools())
-        object.__setattr__(self, "_events", self._event_pools())
 
     def valid(self, mnemonic: str, name: str) -> Pool:
         """Values of field `name` of a command that do not make it an error by themselves."""
@@ -67,6 +61,18 @@ class Universe:
     def boundary(self, mnemonic: str, name: str) -> Pool:
         """Values at and beyond the limits of field `name`, as far as its bits can hold them."""
         return self._fitting(mnemonic, name, self._boundaries.get(name, ()))
+
+    def tied(self, mnemonic: str) -> dict[str, Pool]:
+        """Fields of a command that go together, the first of which says where in their pools the others' values are.
+
+        Two vPEs with one VPT are not what software does; two devices with one ITT are, unless ITEs are retained.
+        """
+        if mnemonic == "VMAPP":
+            vconfs = {"VCONF_addr": tuple(islice(cycle(self.vconfs), len(self.vpeids)))} if self.config.v41 else {}
+            return {"vPEID": self.vpeids, "VPT_addr": self.vpts, **vconfs}
+        if mnemonic == "MAPD" and not self.shared_itts:
+            return {"DeviceID": self.device_ids, "ITT_addr": self.itts}
+        return {}
 
     def of_event(self, name: str) -> Pool:
         """Values of a field of an event, in range or hardly out of it; none of a flag."""
@@ -90,7 +96,8 @@ class Universe:
         last = (1 << self.config.intid_bits) - 1
         return tuple(dict.fromkeys((FIRST_LPI, FIRST_LPI + 1, FIRST_LPI + 64, (1 << 14) - 1, last)))
 
-    def _valid_pools(self) -> dict[str, Pool]:
+    @cached_property
+    def _pools(self) -> dict[str, Pool]:
         config = self.config
         bases = tuple(config.rdbase(number) for number in range(config.redistributors))
         doorbells = (NO_DOORBELL, FIRST_LPI, FIRST_LPI + 2)
@@ -114,7 +121,8 @@ class Universe:
             "Priority": (0, 0xA, 0xF),
         }
 
-    def _boundary_pools(self) -> dict[str, Pool]:
+    @cached_property
+    def _boundaries(self) -> dict[str, Pool]:
         config = self.config
         outside = (config.redistributors, 0x1_0000, (1 << 36) - 1)
         bases = (*outside, config.rdbase(config.redistributors), config.rdbase(0) + 1) if config.pta else outside
@@ -136,7 +144,8 @@ class Universe:
             "Doorbell": intids,
         }
 
-    def _event_pools(self) -> dict[str, Pool]:
+    @cached_property
+    def _events(self) -> dict[str, Pool]:
         config, vpeids = self.config, self.vpeids
         return {
             "its": tuple(range(config.its)),
@@ -223,20 +232,13 @@ def mapping_commands(universe: Universe, alloc: bool = True) -> list[Command]:
     return physical + [("MAPTI", each) for each in events] + _mapping_vpes(universe, alloc)
 
 
-def with_its_itt(universe: Universe, command: Command) -> Command:
-    """A MAPD whose ITT is that of its DeviceID."""
-    mnemonic, fields = command
-    return mnemonic, fields | {"ITT_addr": universe.itts[universe.device_ids.index(fields["DeviceID"])]}
-
-
-def with_its_tables(universe: Universe, command: Command) -> Command:
-    """A VMAPP whose tables are those of its vPEID: two vPEs with one VPT are not what software does."""
-    mnemonic, fields = command
-    index = universe.vpeids.index(fields["vPEID"])
-    tables = {"VPT_addr": universe.vpts[index]}
-    if universe.config.architecture == "4.1":
-        tables["VCONF_addr"] = universe.vconfs[index % len(universe.vconfs)]
-    return mnemonic, fields | tables
+def tie(universe: Universe, mnemonic: str, fields: dict[str, int]) -> Command:
+    """A command with these fields, of which those that are tied go together."""
+    if tied := universe.tied(mnemonic):
+        first = next(iter(tied))
+        place = tied[first].index(fields[first])
+        fields = fields | {name: pool[place] for name, pool in tied.items()}
+    return mnemonic, fields
 
 
 def _mapping_vpes(universe: Universe, alloc: bool) -> list[Command]:
@@ -254,8 +256,7 @@ def _mapping_vpes(universe: Universe, alloc: bool) -> list[Command]:
         {"DeviceID": device, "EventID": 1, "vINTID": FIRST_LPI + index, "vPEID": vpeid, "Doorbell": NO_DOORBELL}
         for index, (device, vpeid) in enumerate(zip(universe.device_ids, universe.vpeids, strict=False))
     ]
-    mapped = [with_its_tables(universe, ("VMAPP", vpe)) for vpe in vpes]
-    return mapped + [("VMAPTI", event) for event in events]
+    return [tie(universe, "VMAPP", vpe) for vpe in vpes] + [("VMAPTI", event) for event in events]
 
 
 def _low_and_last(entries: int, bits: int, low: int) -> Pool:

@@ -61,6 +61,6 @@ def test_an_event_that_the_hardware_overlooks_is_noticed(
 def test_kinds_are_chosen_as_numpy_chooses() -> None:
     shares = [3.0, 0.5, 1.0, 0.2]
     weights = np.array(shares) / sum(shares)
-    kinds = Kinds([(share, lambda number=number: [Event(str(number), ())]) for number, share in enumerate(shares)])
-    drawn = [event.verb for draw in kinds.some(np.random.default_rng(1), 500) for event in draw()]
+    draws = [(share, lambda number=number: [Event(str(number), ())]) for number, share in enumerate(shares)]
+    drawn = [event.verb for event in Kinds(np.random.default_rng(1), draws).some(500)]
     assert drawn == [str(kind) for kind in np.random.default_rng(1).choice(len(shares), 500, p=weights)]
