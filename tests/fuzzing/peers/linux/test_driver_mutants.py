@@ -110,9 +110,9 @@ def test_hardware_that_is_never_quiescent_again(driver_peer: LinuxDriver, monkey
 
     monkeypatch.setattr(Its, "read", broken)
     port = PortHost(HostMachine(GicConfig()))
-    port.boot()
-    port.add_device(0, 1, 4)
-    assert port.request(0, 1, 2, 3) == 3
+    port.do("boot")
+    port.do("add_device", 0, 1, 4)
+    assert port.do("request", 0, 1, 2, 3) == 3
     plan = Plan(seed=1, commands=WITHIN, architecture="3")
     findings = (run_chunk(driver_peer, plan, chunk).finding for chunk in range(plan.chunks(driver_peer)))
     found = next(finding for finding in findings if finding is not None)

@@ -11,7 +11,7 @@ from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.finding import Plan, divergence_of, generate, hunt
 from gicmodel.fuzzing.peers.linux import source
-from gicmodel.fuzzing.peers.linux.driver import expected
+from gicmodel.fuzzing.peers.linux.driver import sense
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.programs.text import format_program, parse_program, write_program
 from gicmodel.jit import COMPILED
@@ -49,7 +49,7 @@ def test_a_difference_is_shrunk_saved_and_reproduced(
 ):
     """What is known of GICv4.0 without VMOVP on one ITS for all."""
     with monkeypatch.context() as patch:
-        patch.setattr(expected, "KNOWN_BUGS", False)
+        patch.setattr(sense, "KNOWN_BUGS", False)
         found = hunt(driver_peer, Plan(seed=3, commands=4000, architecture="4.0"))
         assert found is not None
         assert len(found.program.steps) <= 8

@@ -4,7 +4,7 @@
 import pytest
 
 from gicmodel.fuzzing.finding import divergence_of
-from gicmodel.fuzzing.peers.linux.driver import expected
+from gicmodel.fuzzing.peers.linux.driver import sense
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.peers.linux.kvm.peer import AgainstLinux, LinuxKvm
 from gicmodel.fuzzing.programs.text import parse_program
@@ -85,7 +85,7 @@ def difference(peer: LinuxDriver, steps: str, config: str = "", late: int = 0) -
 
 @pytest.fixture
 def unspared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expected, "KNOWN_BUGS", False)
+    monkeypatch.setattr(sense, "KNOWN_BUGS", False)
 
 
 @pytest.mark.usefixtures("unspared")
@@ -138,7 +138,7 @@ def test_vpes_are_mapped_anew_to_the_first_cpu(
     """Before 6.12. Found by a campaign of 1,000,000 operations of 6.1's driver."""
     late = 1 if steps == SECOND_ITS else 0
     assert difference(driver_peer, steps, f"vmovp=0 {config}", late) == "None"
-    monkeypatch.setattr(expected, "KNOWN_BUGS", False)
+    monkeypatch.setattr(sense, "KNOWN_BUGS", False)
     old = driver_peer.source.is_before(6, 12)
     assert difference(driver_peer, steps, f"vmovp=0 {config}", late) == (wrong if old else "None")
 
@@ -172,7 +172,7 @@ def test_a_doorbell_rings_for_the_next_owner_of_its_lpi(driver_peer: LinuxDriver
     program = parse_program(HOST.format(config="", late=0) + ended + next_owner, "this test")
     comparison = driver_peer.start(program.machine)
     comparison.run(program.steps)
-    ((_, intids),) = comparison.linux.interrupts().items()
+    ((_, intids),) = comparison.linux.do("interrupts").items()
     assert intids == [comparison.expected.devices[0, 1][0].intid]
     comparison.close()
 
@@ -201,5 +201,5 @@ def test_a_late_gic_misses_the_inv_for_a_doorbell_that_waits(driver_peer: LinuxD
     )
     program = parse_program(header + steps, "this test")
     assert divergence_of(driver_peer, program) is None
-    monkeypatch.setattr(expected, "KNOWN_BUGS", False)
+    monkeypatch.setattr(sense, "KNOWN_BUGS", False)
     assert str(divergence_of(driver_peer, program)).startswith("what request leaves out: INV of DeviceID 0x0 EventID 0")

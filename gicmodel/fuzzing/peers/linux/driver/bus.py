@@ -14,19 +14,18 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Bus
 from gicmodel.lab.late import LateGic
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
-from gicmodel.layouts.registers.by_name import RegisterFrame, register
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 READ = CFUNCTYPE(c_uint64, c_uint64, c_int)
 WRITE = CFUNCTYPE(None, c_uint64, c_uint64, c_int)
 RELAX = CFUNCTYPE(None)
-_FRAME_SHIFT = 16
 _CBASER, _CWRITER = register("GITS_CBASER").offset, register("GITS_CWRITER").offset
 
 
-class HostBus:
-    """A GIC over `memory`, at the addresses of `hardware.bus.Bus`.
+class HostBus(Bus):
+    """A GIC over `memory`, and its bus.
 
     `written` has what was written, commands as their text, if `records`. An exception of the model cannot pass through
     C: it is kept in `raised`.
@@ -35,42 +34,20 @@ class HostBus:
     def __init__(self, machine: HostMachine, memory: GuestMemory, records: bool = False) -> None:
         self.gic = Gic(machine.config, memory)
         self.late = LateGic(self.gic) if machine.late else None
-        self.bus = Bus(self.gic)
+        super().__init__(self.late or self.gic)
         self.written: list[str] = []
         self.raised: BaseException | None = None
         self._records = records
         self._queue_ends: dict[str, int] = {}
         self._arrival: tuple[int, Callable[[], None]] | None = None
-        faces: list[RegisterFrame] = [self.gic.distributor, *self._redistributors, *self._its]
-        names = ["GICD", *(f"GICR{n}" for n in range(machine.config.redistributors))]
-        names += (f"GITS{n}" for n in range(machine.config.its))
-        self._frames: dict[int, tuple[str, int, RegisterFrame]] = {}
-        for name, face in zip(names, faces, strict=True):
-            region = next(each for each in self.bus.regions if each.name == name)
-            for base in range(region.base, region.base + region.size, 1 << _FRAME_SHIFT):
-                self._frames[base >> _FRAME_SHIFT] = name, region.base, face
         self.callbacks: list[Any] = [READ(self._kept(self.read, 0)), WRITE(self._kept(self.write, None))]
         self.callbacks.append(RELAX(self._kept(self.relax, None)))
 
-    @property
-    def _redistributors(self) -> list[Any]:
-        return self.late.redistributors if self.late else self.gic.redistributors
-
-    @property
-    def _its(self) -> list[Any]:
-        return self.late.its if self.late else self.gic.its
-
-    def read(self, address: int, size: int) -> int:
-        """A read. KeyError: there is nothing."""
-        _, base, face = self._frames[address >> _FRAME_SHIFT]
-        return int(face.read(address - base, size))
-
-    def write(self, address: int, value: int, size: int) -> None:
-        """A write; errors as of `read`."""
-        name, base, face = self._frames[address >> _FRAME_SHIFT]
+    def write(self, address: int, value: int, size: int, *, device_id: int = 0) -> None:
+        """A write of a register."""
         if self._records:
-            self._record(name, address - base, value)
-        face.write(address - base, value, size)
+            self._record(address, value, size)
+        super().write(address, value, size, device_id=device_id)
 
     def relax(self) -> None:
         """Time passes: a poll of the driver."""
@@ -96,13 +73,15 @@ class HostBus:
         written, self.written = self.written, []
         return written
 
-    def _record(self, name: str, offset: int, value: int) -> None:
-        if name.startswith("GITS") and offset == _CWRITER:
-            self._record_commands(name, GITS_CWRITER.unpack(value)["Offset"])
+    def _record(self, address: int, value: int, size: int) -> None:
+        region = self.region(address, size)
+        offset = address - region.base
+        if region.its is not None and offset == _CWRITER:
+            self._record_commands(region.name, GITS_CWRITER.unpack(value)["Offset"])
             return
-        if name.startswith("GITS") and offset == _CBASER:
-            self._queue_ends[name] = 0
-        self.written.append(f"{name}+{offset:#x} {value:#x}")
+        if region.its is not None and offset == _CBASER:
+            self._queue_ends[region.name] = 0
+        self.written.append(f"{region.name}+{offset:#x} {value:#x}")
 
     def _record_commands(self, name: str, end: int) -> None:
         queue = GITS_CBASER.unpack(self.gic.its[int(name.removeprefix("GITS"))].read(_CBASER, 8))

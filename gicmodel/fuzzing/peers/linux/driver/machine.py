@@ -15,16 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.hardware import choices_of, config_of
 from gicmodel.fuzzing.programs.notation import Notation, numbers
-from gicmodel.fuzzing.programs.program import Program
+from gicmodel.fuzzing.programs.program import Event, Program
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
 MOST_VMS, MOST_VCPUS, MOST_VECTORS, MOST_COMMANDS, MOST_POLLS = 4, 8, 16, 16, 64
 _FLAG = range(2)
+EventKey = tuple[int, int, int]
+"""ITS, DeviceID, EventID."""
+VpeKey = tuple[int, int]
+"""VM, vCPU."""
 _EVENT = ("its", "DeviceID", "EventID")
 _VPE = ("vm", "vcpu")
 _DEFAULTS = GicConfig()
@@ -124,3 +128,32 @@ class HostNotation(Notation[HostMachine]):
 
 
 NOTATION = HostNotation()
+
+_OPERATIONS = {
+    **NOTATION.events,
+    **{"take_doorbell": _VPE, "vpt": _VPE, "cpu_of": _EVENT},
+    **dict.fromkeys(("unmap_vpes", "map_vpes"), ("vm",)),
+}
+"""The events of programs; what KVM does at a doorbell and for a save, and what is looked at."""
+
+
+class Things(Protocol):
+    """What operations are about, as a host or who follows it has it."""
+
+    def event(self, its: int, device_id: int, number: int) -> Any: ...
+
+    def vpe(self, vm: int, vcpu: int) -> Any: ...
+
+    def vm(self, number: int) -> Any: ...
+
+
+def operands(step: Event, things: Things) -> list[Any]:
+    """The values of an operation, with the event of a device, the vPE or the VM that they name in their place."""
+    fields, values = _OPERATIONS[step.verb], list(step.values)
+    if fields == ("vm",):
+        return [things.vm(*values)]
+    for names, find in ((_VPE, things.vpe), (_EVENT, things.event)):
+        if names[-1] in fields:
+            named = slice(at := fields.index(names[0]), at + len(names))
+            values[named] = [find(*values[named])]
+    return values

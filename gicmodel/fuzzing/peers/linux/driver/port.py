@@ -8,24 +8,22 @@ is in `MEANT`.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from gicmodel.driver.errors import DriverError
+from gicmodel.fuzzing.peers.linux.driver.as_expected import INTERRUPTS, AsExpected
 from gicmodel.fuzzing.peers.linux.driver.draw import draw_machine, draw_steps
-from gicmodel.fuzzing.peers.linux.driver.expected import Expected
 from gicmodel.fuzzing.peers.linux.driver.host import Host, HostFailure
 from gicmodel.fuzzing.peers.linux.driver.linux_host import LinuxHost
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.peers.linux.driver.port_host import PortHost
 from gicmodel.fuzzing.peers.linux.source import KernelSource
-from gicmodel.fuzzing.peers.peer import Comparison, Divergence
-from gicmodel.fuzzing.programs.program import Event, Program, Step
+from gicmodel.fuzzing.peers.peer import Divergence
+from gicmodel.fuzzing.programs.program import Event, Program
 from gicmodel.layouts.registers.by_name import register
 
 MEANT = {
@@ -47,98 +45,50 @@ _WITH_ADDRESS = {("GICR", register(name, "4.0").offset): name for name in ("GICR
 _ADDRESS_BITS = 0xF_FFFF_FFFF_F000
 
 
-class BesideThePort(Comparison):
-    """Linux and the port, step by step. Steps that make no sense where they stand, or are `MEANT`, are left out."""
+class BesideThePort(AsExpected):
+    """Linux and the port, step by step: what they return and write. Steps that are `MEANT` are left out."""
 
     def __init__(self, machine: HostMachine, source: KernelSource) -> None:
-        self.expected = Expected(machine)
         self.linux = LinuxHost(machine, source, records=True)
         self.port = PortHost(machine, records=True)
-        self.outcomes = Counter()
-        for host in (self.linux, self.port):
-            host.boot()
+        super().__init__(machine, [self.linux, self.port])
+        for host in self.hosts:
+            host.do("boot")
             host.bus.take_written()
-
-    def run(self, steps: Sequence[Step]) -> None:
-        """Results and streams of every step."""
-        for step in steps:
-            if isinstance(step, Event) and step.verb not in MEANT and self.expected.makes_sense(step):
-                self._step(step)
-
-    def check(self) -> None:
-        """What is pending for every vPE."""
-        for key, vpe in self.expected.vpes():
-            for host in (self.linux, self.port):
-                if (pending := host.pending(*key)) != sorted(vpe.pending):
-                    raise Divergence(f"pending for vCPU {key[1]}", f"is {pending}", f"should be {sorted(vpe.pending)}")
 
     def close(self) -> None:
         """Unload Linux."""
         self.linux.close()
 
-    def _step(self, step: Event) -> None:
-        verb, values = step
-        self.outcomes[verb, "OK"] += 1
-        if self.expected.takes_interrupts_before(verb):
-            self._step(Event("interrupts", ()))
-        for before in self._first(step):
-            self._both(before)
-        if verb == "save":
-            self._save(*values)
-        else:
-            result = self._both(step)
-            follow = self.expected.raised if verb == "raise" else getattr(self.expected, verb)
-            rang = follow(result, *values)
-            for vpe in rang or ():
-                self._both(Event("take_doorbell", vpe))
+    def _makes_sense(self, step: Event) -> bool:
+        return step.verb not in MEANT and super()._makes_sense(step)
 
-    def _first(self, step: Event) -> list[Event]:
-        """KVM ends forwarding and vSGIs before a VM; an interrupt that is freed is unmasked.
+    def _first_interrupts(self) -> None:
+        self._step(INTERRUPTS)
 
-        Linux' irq core does not mask what is masked; the port's `lpis.deactivate` always disables.
-        """
-        verb, values = step
-        first: list[Event] = []
-        if verb == "free" and self.expected.makes_sense(unmask := Event("mask", (*values, 0))):
-            first = [unmask]
-        if verb == "end_vm":
-            first = [Event("unforward", event) for event in self.expected.forwarded_to(*values)]
-            first += (Event("end_vsgi", (*values, *vsgi)) for vsgi in self.expected.vsgis_of(*values))
-        for each in first:
-            getattr(self.expected, each.verb)(0, *each.values)
-        return first
+    def _free(self, step: Event) -> None:
+        """Linux' irq core does not mask what is masked; the port's `lpis.deactivate` always disables."""
+        if self.sense.makes_sense(unmask := Event("mask", (*step.values, 0))):
+            self._plain(unmask)
+        self._plain(step)
 
-    def _save(self, vm: int) -> None:
-        vcpus = range(len(self.expected.vms[vm].vpes))
-        self._both(Event("unmap_vpes", (vm,)), "save")
-        tables = [self.linux.pending_in_ram(vm, vcpu) for vcpu in vcpus]
-        self._both(Event("map_vpes", (vm,)), "save")
-        self.expected.saved(tables, vm)
-
-    def _both(self, step: Event, verb: str = "") -> Any:
-        """Let both do it; what they write and return must be the same."""
-        linux = self._do(self.linux, step, 0)
-        port = self._do(self.port, step, linux)
-        _agree(f"result of {step.verb}", linux, port)
-        streams = (_comparable(host.bus.take_written(), verb or step.verb) for host in (self.linux, self.port))
-        _compare_streams(verb or step.verb, *streams)
+    def _all(self, verb: str, *values: int) -> Any:
+        """Let both do it; what they write and return must be the same. The port's caller chooses the CPU, as Linux."""
+        linux = _do(self.linux, verb, *values)
+        port = _do(self.port, verb, *values, *([linux] if verb == "request" else []))
+        if linux != port:
+            raise Divergence(f"result of {verb}", f"Linux {linux}", f"port {port}")
+        part_of = "save" if verb in ("unmap_vpes", "map_vpes") else verb
+        streams = (_comparable(host.bus.take_written(), part_of) for host in self.hosts)
+        _compare_streams(part_of, *streams)
         return linux
 
-    def _do(self, host: Host, step: Event, chosen: Any) -> Any:
-        verb, values = step
-        try:
-            if verb == "request":
-                its, device_id, event_id = values
-                return host.request(its, device_id, event_id, chosen)
-            if verb == "raise":
-                return host.raised(*values)
-            if verb == "take":
-                cpu = self.expected.vpe((values[0], values[1])).cpu
-                assert cpu is not None
-                return host.taken_by_guest(cpu)
-            return getattr(host, verb)(*values)
-        except (HostFailure, DriverError) as failure:
-            raise Divergence(f"the driver's {verb}", f"{type(host).__name__}: {failure}") from None
+
+def _do(host: Host, verb: str, *values: int) -> Any:
+    try:
+        return host.do(verb, *values)
+    except (HostFailure, DriverError) as failure:
+        raise Divergence(f"the driver's {verb}", f"{type(host).__name__}: {failure}") from None
 
 
 def _comparable(written: list[str], verb: str) -> list[str]:
@@ -167,11 +117,6 @@ def _compare_streams(verb: str, linux: list[str], port: list[str]) -> None:
         f"{name} {side[at] if at < len(side) else 'nothing more'}" for name, side in (("Linux", linux), ("port", port))
     )
     raise Divergence(f"what {verb} writes", f"number {at}", *sides)
-
-
-def _agree(what: str, linux: object, port: object) -> None:
-    if linux != port:
-        raise Divergence(what, f"Linux {linux}", f"port {port}")
 
 
 class LinuxPort(LinuxDriver):

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
 from gicmodel.fuzzing.peers.linux.driver.bus import HostBus
@@ -13,139 +16,128 @@ from gicmodel.hardware.bus import Frames
 _VPE_ID_BITS = 16
 """GICv4.0 has no GICD_TYPER2: Linux' ITS_MAX_VPEID_BITS."""
 
+DeviceEvent = tuple[ItsDevice, int]
+
 
 class PortHost(Host):
-    """The port's side."""
+    """The port's side. `request` needs the CPU, which its caller chooses."""
 
-    def boot(self) -> int:
-        """Power on."""
+    def _operation(self, verb: str) -> Callable[..., Any]:
+        operation: Callable[..., Any] = getattr(self, f"_{verb}")
+        return operation
+
+    def event(self, its: int, device_id: int, number: int) -> DeviceEvent:
+        """The device, and the EventID."""
+        return self._devices[its, device_id], number
+
+    def vpe(self, vm: int, vcpu: int) -> ItsVpe:
+        """The port's."""
+        return self._vms[vm].vpes[vcpu]
+
+    def vm(self, number: int) -> ItsVm:
+        """The port's."""
+        return self._vms[number]
+
+    def _boot(self) -> None:
         self.new_bus()
         self._driver = _driver_of(self.bus, self.machine)
         self._driver.probe()
         self._devices: dict[tuple[int, int], ItsDevice] = {}
         self._vms: dict[int, ItsVm] = {}
-        return 0
 
     # Devices.
 
-    def add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
+    def _add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
         self._devices[its, device_id] = device = self._driver.lpis.create_device(device_id, vectors, its)
         return [device.lpi_base + event for event in range(vectors)]
 
-    def remove_device(self, its: int, device_id: int) -> int:
+    def _remove_device(self, its: int, device_id: int) -> None:
         self._driver.lpis.free_device(self._devices.pop((its, device_id)))
-        return 0
 
-    def request(self, its: int, device_id: int, event_id: int, cpu: int) -> int:
-        self._driver.lpis.activate(self._devices[its, device_id], event_id, cpu)
+    def _request(self, event: DeviceEvent, cpu: int) -> int:
+        self._driver.lpis.activate(*event, cpu)
         return cpu
 
-    def free(self, its: int, device_id: int, event_id: int) -> int:
-        self._driver.lpis.deactivate(self._devices[its, device_id], event_id)
-        return 0
+    def _free(self, event: DeviceEvent) -> None:
+        self._driver.lpis.deactivate(*event)
 
-    def affinity(self, its: int, device_id: int, event_id: int, cpu: int) -> int:
-        self._driver.lpis.set_affinity(self._devices[its, device_id], event_id, cpu)
+    def _affinity(self, event: DeviceEvent, cpu: int) -> int:
+        self._driver.lpis.set_affinity(*event, cpu)
         return cpu
 
-    def mask(self, its: int, device_id: int, event_id: int, masked: int) -> int:
+    def _mask(self, event: DeviceEvent, masked: int) -> None:
         lpis = self._driver.lpis
-        (lpis.mask if masked else lpis.unmask)(self._devices[its, device_id], event_id)
-        return 0
+        (lpis.mask if masked else lpis.unmask)(*event)
 
-    def set_pending(self, its: int, device_id: int, event_id: int, pending: int) -> int:
-        self._driver.lpis.set_irqchip_state(self._devices[its, device_id], event_id, bool(pending))
-        return 0
+    def _set_pending(self, event: DeviceEvent, pending: int) -> None:
+        self._driver.lpis.set_irqchip_state(*event, bool(pending))
 
     # Virtual machines.
 
-    def begin_vm(self, vm: int, vcpus: int) -> list[int]:
+    def _begin_vm(self, vm: int, vcpus: int) -> list[int]:
         self._vms[vm] = self._driver.vpes.create_vm(vcpus)
         return [vpe.doorbell_intid for vpe in self._vms[vm].vpes]
 
-    def end_vm(self, vm: int) -> int:
-        self._driver.vpes.destroy_vm(self._vms.pop(vm))
-        return 0
+    def _end_vm(self, vm: ItsVm) -> None:
+        self._driver.vpes.destroy_vm(vm)
 
-    def unmap_vpes(self, vm: int) -> int:
-        self._driver.vpes.deactivate(*self._vms[vm].vpes)
-        return 0
+    def _unmap_vpes(self, vm: ItsVm) -> None:
+        self._driver.vpes.deactivate(*vm.vpes)
 
-    def map_vpes(self, vm: int) -> int:
-        self._driver.vpes.activate(*self._vms[vm].vpes)
-        return 0
+    def _map_vpes(self, vm: ItsVm) -> None:
+        self._driver.vpes.activate(*vm.vpes)
 
-    def vpt(self, vm: int, vcpu: int) -> int:
-        return self._vpe(vm, vcpu).vpt_page
+    def _vpt(self, vpe: ItsVpe) -> int:
+        return vpe.vpt_page
 
-    def cpu_of_vpe(self, vm: int, vcpu: int) -> int:
-        return self._vpe(vm, vcpu).col_idx
+    def _forward(self, event: DeviceEvent, vpe: ItsVpe, vintid: int, byte: int) -> None:
+        self._driver.vlpis.map(*event, vpe.vm, vpe.vm.vpes.index(vpe), vintid, byte)
 
-    def forward(self, its: int, device_id: int, event_id: int, vm: int, vcpu: int, vintid: int, byte: int) -> int:
-        self._driver.vlpis.map(self._devices[its, device_id], event_id, self._vms[vm], vcpu, vintid, byte)
-        return 0
+    def _unforward(self, event: DeviceEvent) -> None:
+        self._driver.vlpis.unmap(*event)
 
-    def unforward(self, its: int, device_id: int, event_id: int) -> int:
-        self._driver.vlpis.unmap(self._devices[its, device_id], event_id)
-        return 0
+    def _configure(self, event: DeviceEvent, byte: int, inv: int) -> None:
+        self._driver.vlpis.prop_update(*event, byte, bool(inv))
 
-    def configure(self, its: int, device_id: int, event_id: int, byte: int, inv: int) -> int:
-        self._driver.vlpis.prop_update(self._devices[its, device_id], event_id, byte, bool(inv))
-        return 0
-
-    def load(self, vm: int, vcpu: int, cpu: int, group0: int) -> int:
-        vpe, vpes = self._vpe(vm, vcpu), self._driver.vpes
+    def _load(self, vpe: ItsVpe, cpu: int, group0: int) -> None:
+        vpes = self._driver.vpes
         vpes.set_affinity(vpe, cpu)
         vpes.schedule(vpe, cpu, vgrp0=bool(group0))
         if not self.machine.config.v41:
             self._driver.doorbells.clear(vpe)
         vpes.commit(vpe)
-        return 0
 
-    def put(self, vm: int, vcpu: int, doorbell: int) -> int:
-        vpe = self._vpe(vm, vcpu)
+    def _put(self, vpe: ItsVpe, doorbell: int) -> int:
         self._driver.vpes.deschedule(vpe, bool(doorbell))
         return int(vpe.pending_last)
 
-    def take_doorbell(self, vm: int, vcpu: int) -> int:
+    def _take_doorbell(self, vpe: ItsVpe) -> None:
         if not self.machine.config.v41:
-            self._driver.doorbells.mask(self._vpe(vm, vcpu))
-        return 0
+            self._driver.doorbells.mask(vpe)
 
-    def invall(self, vm: int, vcpu: int) -> int:
-        self._driver.vpes.invall(self._vpe(vm, vcpu))
-        return 0
+    def _invall(self, vpe: ItsVpe) -> None:
+        self._driver.vpes.invall(vpe)
 
     # vSGIs.
 
-    def begin_vsgi(self, vm: int, vcpu: int, sgi: int, enabled: int, group: int, byte: int) -> int:
-        self._driver.vsgis.configure(self._vpe(vm, vcpu), sgi, bool(enabled), group, byte)
-        return 0
+    def _begin_vsgi(self, vpe: ItsVpe, sgi: int, enabled: int, group: int, byte: int) -> None:
+        self._driver.vsgis.configure(vpe, sgi, bool(enabled), group, byte)
 
-    def end_vsgi(self, vm: int, vcpu: int, sgi: int) -> int:
-        self._driver.vsgis.deactivate(self._vpe(vm, vcpu), sgi)
-        return 0
+    def _end_vsgi(self, vpe: ItsVpe, sgi: int) -> None:
+        self._driver.vsgis.deactivate(vpe, sgi)
 
-    def set_vsgi(self, vm: int, vcpu: int, sgi: int, group: int, byte: int) -> int:
-        vpe = self._vpe(vm, vcpu)
+    def _set_vsgi(self, vpe: ItsVpe, sgi: int, group: int, byte: int) -> None:
         self._driver.vsgis.configure(vpe, sgi, vpe.sgi_config[sgi].enabled, group, byte)
-        return 0
 
-    def enable_vsgi(self, vm: int, vcpu: int, sgi: int, enabled: int) -> int:
-        vpe = self._vpe(vm, vcpu)
+    def _enable_vsgi(self, vpe: ItsVpe, sgi: int, enabled: int) -> None:
         config = vpe.sgi_config[sgi]
         self._driver.vsgis.configure(vpe, sgi, bool(enabled), config.group, config.priority)
-        return 0
 
-    def set_vsgi_pending(self, vm: int, vcpu: int, sgi: int, pending: int) -> int:
-        self._driver.vsgis.set_pending(self._vpe(vm, vcpu), sgi, bool(pending))
-        return 0
+    def _set_vsgi_pending(self, vpe: ItsVpe, sgi: int, pending: int) -> None:
+        self._driver.vsgis.set_pending(vpe, sgi, bool(pending))
 
-    def vsgi_pending(self, vm: int, vcpu: int, sgi: int) -> int:
-        return int(self._driver.vsgis.get_pending(self._vpe(vm, vcpu), sgi))
-
-    def _vpe(self, vm: int, vcpu: int) -> ItsVpe:
-        return self._vms[vm].vpes[vcpu]
+    def _vsgi_pending(self, vpe: ItsVpe, sgi: int) -> int:
+        return int(self._driver.vsgis.get_pending(vpe, sgi))
 
 
 class _Registers:
@@ -153,13 +145,13 @@ class _Registers:
 
     def __init__(self, bus: HostBus, machine: HostMachine) -> None:
         config = machine.config
-        self.its = [Frames(bus, bus.bus.base(f"GITS{n}")) for n in range(config.its)]
-        self.redistributors = [Frames(bus, bus.bus.base(f"GICR{n}")) for n in range(config.redistributors)]
+        self.its = [Frames(bus, bus.base(f"GITS{n}")) for n in range(config.its)]
+        self.redistributors = [Frames(bus, bus.base(f"GICR{n}")) for n in range(config.redistributors)]
 
 
 def _driver_of(bus: HostBus, machine: HostMachine) -> GicDriver:
     config = machine.config
-    bases = [bus.bus.base(f"GICR{n}") for n in range(config.redistributors)]
+    bases = [bus.base(f"GICR{n}") for n in range(config.redistributors)]
     return GicDriver(
         _Registers(bus, machine),
         PageAllocator(bus.gic.memory, RAM_BASE, RAM_BASE + PART_BYTES),

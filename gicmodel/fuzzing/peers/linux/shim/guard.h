@@ -48,4 +48,10 @@ static void faulted(int number)
 	_result; \
 })
 
+/* What the library's user may ask for; its body follows. */
+#define OPERATION(name, parameters, arguments) \
+	static long do_##name parameters; \
+	API long host_##name parameters { return guarded(do_##name arguments); } \
+	static long do_##name parameters
+
 #endif

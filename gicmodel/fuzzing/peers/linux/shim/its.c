@@ -171,7 +171,7 @@ static int start_cpu(int cpu)
 }
 
 /* gic_init_bases, as far as it is about LPIs. */
-static int boot(u64 distributor, u64 redistributors)
+static int boot_first(u64 distributor, u64 redistributors)
 {
 	static struct redist_region region;
 	int error;
@@ -201,11 +201,6 @@ static int boot(u64 distributor, u64 redistributors)
 	return error ? error : its_cpu_init();
 }
 
-API long host_boot(u64 distributor, u64 redistributors)
-{
-	return guarded(boot(distributor, redistributors));
-}
-
 static int plug(int cpu)
 {
 	int error = start_cpu(cpu);
@@ -213,15 +208,29 @@ static int plug(int cpu)
 	return error ? error : its_cpu_init();
 }
 
-/* A CPU comes up, for the first time or once more. */
+/* All CPUs; then the first one runs. */
+OPERATION(boot, (u64 distributor, u64 redistributors), (distributor, redistributors))
+{
+	int error = boot_first(distributor, redistributors);
+
+	for (int cpu = 1; !error && cpu < nr_cpu_ids; cpu++)
+		error = plug(cpu);
+	shim_cpu = 0;
+	return error;
+}
+
+/* A CPU comes up once more. */
 API long host_plug(int cpu)
 {
 	return guarded(plug(cpu));
 }
 
-/* irq_migrate_all_off_this_cpu: each interrupt goes to one of the CPUs that are left. */
-static int unplug(int cpu)
+/*
+ * A CPU goes down, and another runs. irq_migrate_all_off_this_cpu: each interrupt goes to one of the CPUs that are left.
+ */
+OPERATION(unplug, (int cpu, int other), (cpu, other))
 {
+	shim_cpu = other;
 	clear_bit(cpu, shim_online.bits);
 	for (unsigned int irq = 1; irq < irqs_end; irq++) {
 		struct irq_desc *desc = irqs + irq;
@@ -234,20 +243,8 @@ static int unplug(int cpu)
 	return 0;
 }
 
-/* A CPU goes down, and another runs. */
-API long host_unplug(int cpu, int other)
-{
-	shim_cpu = other;
-	return guarded(unplug(cpu));
-}
-
-/* The CPU that runs what comes next. */
-API void host_run_on(int cpu)
-{
-	shim_cpu = cpu;
-}
-
-static int suspend(void)
+/* To sleep, and awake again, with the power of the GIC on. */
+OPERATION(suspend, (void), ())
 {
 #ifdef SYSCORE_HAS_DATA
 	int error = its_save_disable(NULL);
@@ -261,12 +258,6 @@ static int suspend(void)
 		its_restore_enable();
 #endif
 	return error;
-}
-
-/* To sleep, and awake again, with the power of the GIC on. */
-API long host_suspend(void)
-{
-	return guarded(suspend());
 }
 
 /* Is all that is free still as it was? A complaint says no. */
@@ -306,7 +297,8 @@ static struct irq_domain *domain_of(struct its_node *its)
 	return known[i].domain;
 }
 
-static int add_device(u64 base, u32 device_id, int vectors, int *found)
+/* A PCI device with MSI-X: the interrupts of its vectors. */
+OPERATION(add_device, (u64 base, u32 device_id, int vectors, int *found), (base, device_id, vectors, found))
 {
 	struct irq_domain *domain = domain_of(its_at(base));
 	msi_alloc_info_t info = { .scratchpad[0].ul = device_id };
@@ -319,13 +311,7 @@ static int add_device(u64 base, u32 device_id, int vectors, int *found)
 	return error;
 }
 
-/* A PCI device with MSI-X: the interrupts of its vectors. */
-API long host_add_device(u64 base, u32 device_id, int vectors, int *found)
-{
-	return guarded(add_device(base, device_id, vectors, found));
-}
-
-static int remove_device(const int *which, int vectors)
+OPERATION(remove_device, (const int *which, int vectors), (which, vectors))
 {
 	msi_alloc_info_t info = { .scratchpad[0].ptr = irq_get_irq_data(which[0])->chip_data };
 	struct irq_domain *domain = irqs[which[0]].irq_data.domain;
@@ -336,50 +322,6 @@ static int remove_device(const int *which, int vectors)
 	its_msi_domain_ops.msi_teardown(domain, &info);
 #endif
 	return 0;
-}
-
-API long host_remove_device(const int *which, int vectors)
-{
-	return guarded(remove_device(which, vectors));
-}
-
-API long host_request(int irq)
-{
-	return guarded(request(irq));
-}
-
-API long host_free(int irq)
-{
-	return guarded((release(irq), 0));
-}
-
-API long host_mask(int irq, bool masked)
-{
-	return guarded((masked ? mask_irq(irqs + irq) : unmask_irq(irqs + irq), 0));
-}
-
-API long host_set_affinity(int irq, int cpu)
-{
-	return guarded(irq_set_affinity(irq, cpumask_of(cpu)));
-}
-
-/* INT and CLEAR; of a vSGI GITS_SGIR and VSGI. */
-API long host_set_pending(int irq, bool pending)
-{
-	return guarded(irq_set_irqchip_state(irq, IRQCHIP_STATE_PENDING, pending));
-}
-
-static long get_pending(int irq)
-{
-	bool pending = false;
-	int error = irq_get_irqchip_state(irq, IRQCHIP_STATE_PENDING, &pending);
-
-	return error ? error : pending;
-}
-
-API long host_get_pending(int irq)
-{
-	return guarded(get_pending(irq));
 }
 
 API u32 host_intid(int irq)
@@ -396,27 +338,45 @@ API int host_cpu_of(int irq)
 	return device->event_map.col_map[its_get_event_id(data)];
 }
 
+/* The CPU that it goes to. */
+OPERATION(request, (int irq), (irq))
+{
+	int error = request(irq);
+
+	return error ? error : host_cpu_of(irq);
+}
+
+API long host_free(int irq)
+{
+	return guarded((release(irq), 0));
+}
+
+API long host_mask(int irq, bool masked)
+{
+	return guarded((masked ? mask_irq(irqs + irq) : unmask_irq(irqs + irq), 0));
+}
+
+/* The CPU that it goes to now. */
+OPERATION(affinity, (int irq, int cpu), (irq, cpu))
+{
+	int error = irq_set_affinity(irq, cpumask_of(cpu));
+
+	return error ? error : host_cpu_of(irq);
+}
+
+/* INT and CLEAR. */
+API long host_set_pending(int irq, bool pending)
+{
+	return guarded(irq_set_irqchip_state(irq, IRQCHIP_STATE_PENDING, pending));
+}
+
 /* ---- virtual machines: what KVM asks for ---- */
 
 #define DOORBELL_FLAGS (IRQ_NOAUTOEN | IRQ_DISABLE_UNLAZY | IRQ_NO_BALANCING)
 
-static int request_doorbell(struct its_vpe *vpe)
-{
-	/* vgic_v4_init: GICv4.1's are always on. */
-	irq_set_status_flags(vpe->irq, gic_rdists->has_rvpeid ? DOORBELL_FLAGS & ~IRQ_NOAUTOEN : DOORBELL_FLAGS);
-	return request(vpe->irq);
-}
+/* A vPE, and the CPU that it has been loaded on. */
+struct vcpu { struct its_vpe vpe; int cpu; };
 
-static int begin_vm(struct its_vm *vm)
-{
-	int error = its_alloc_vcpu_irqs(vm);
-
-	for (int i = 0; !error && i < vm->nr_vpes; i++)
-		error = request_doorbell(vm->vpes[i]);
-	return error;
-}
-
-/* vgic_v4_init: a VM with vPEs, all mapped unless that is put off. */
 API struct its_vm *host_new_vm(int vpes)
 {
 	struct its_vm *vm = calloc(1, sizeof(*vm));
@@ -424,16 +384,41 @@ API struct its_vm *host_new_vm(int vpes)
 	vm->nr_vpes = vpes;
 	vm->vpes = calloc(vpes, sizeof(*vm->vpes));
 	for (int i = 0; i < vpes; i++)
-		vm->vpes[i] = calloc(1, sizeof(**vm->vpes));
+		vm->vpes[i] = calloc(1, sizeof(struct vcpu));
 	return vm;
 }
 
-API long host_begin_vm(struct its_vm *vm)
+API struct its_vpe *host_vpe(struct its_vm *vm, int vcpu)
 {
-	return guarded(begin_vm(vm));
+	return vm->vpes[vcpu];
 }
 
-static int end_vm(struct its_vm *vm)
+API u32 host_doorbell(struct its_vpe *vpe)
+{
+	return vpe->vpe_db_lpi;
+}
+
+API long host_vpt(struct its_vpe *vpe)
+{
+	return page_to_phys(vpe->vpt_page);
+}
+
+/* vgic_v4_init: vPEs, all mapped unless that is put off. GICv4.1's doorbells are always on. */
+OPERATION(begin_vm, (struct its_vm *vm), (vm))
+{
+	int error = its_alloc_vcpu_irqs(vm);
+
+	for (int i = 0; !error && i < vm->nr_vpes; i++) {
+		int irq = vm->vpes[i]->irq;
+
+		irq_set_status_flags(irq, gic_rdists->has_rvpeid ? DOORBELL_FLAGS & ~IRQ_NOAUTOEN : DOORBELL_FLAGS);
+		error = request(irq);
+	}
+	return error;
+}
+
+/* vgic_v4_teardown. */
+OPERATION(end_vm, (struct its_vm *vm), (vm))
 {
 	for (int i = 0; i < vm->nr_vpes; i++) {
 		irq_clear_status_flags(vm->vpes[i]->irq, DOORBELL_FLAGS);
@@ -443,56 +428,50 @@ static int end_vm(struct its_vm *vm)
 	return 0;
 }
 
-/* vgic_v4_teardown. */
-API long host_end_vm(struct its_vm *vm)
+/* unmap_all_vpes of a save: flags stay. */
+OPERATION(unmap_vpes, (struct its_vm *vm), (vm))
 {
-	return guarded(end_vm(vm));
+	for (int i = 0; i < vm->nr_vpes; i++)
+		release(vm->vpes[i]->irq);
+	return 0;
 }
 
-/* unmap_all_vpes and map_all_vpes of a save, for one vPE: its flags stay. */
-API long host_unmap_vpe(struct its_vm *vm, int vcpu)
+/* map_all_vpes of a save. */
+OPERATION(map_vpes, (struct its_vm *vm), (vm))
 {
-	return guarded((release(vm->vpes[vcpu]->irq), 0));
+	int error = 0;
+
+	for (int i = 0; !error && i < vm->nr_vpes; i++)
+		error = request(vm->vpes[i]->irq);
+	return error;
 }
 
-API long host_map_vpe(struct its_vm *vm, int vcpu)
+/* vgic_v4_load on a CPU, which runs from here on. */
+OPERATION(load, (struct its_vpe *vpe, int cpu, bool group0), (vpe, cpu, group0))
 {
-	return guarded(request(vm->vpes[vcpu]->irq));
-}
+	int error;
 
-/* vPEID, doorbell, VPT, configuration table, the CPU where it is mapped, pending_last. */
-API void host_vpe(struct its_vm *vm, int vcpu, u64 *values)
-{
-	struct its_vpe *vpe = vm->vpes[vcpu];
-
-	memcpy(values, (u64[]){ vpe->vpe_id, vpe->vpe_db_lpi, page_to_phys(vpe->vpt_page), page_to_phys(vm->vprop_page),
-			vpe->col_idx, vpe->pending_last }, 6 * sizeof(u64));
-}
-
-/* vgic_v4_load on the CPU that runs. */
-static int load(struct its_vpe *vpe, bool group0, bool group1)
-{
-	int error = irq_set_affinity(vpe->irq, cpumask_of(smp_processor_id()));
-
+	shim_cpu = container_of(vpe, struct vcpu, vpe)->cpu = cpu;
+	error = irq_set_affinity(vpe->irq, cpumask_of(cpu));
 	if (!error)
-		error = its_make_vpe_resident(vpe, group0, group1);
+		error = its_make_vpe_resident(vpe, group0, true);
 	if (!error && !gic_rdists->has_rvpeid)
 		error = irq_set_irqchip_state(vpe->irq, IRQCHIP_STATE_PENDING, false);
 	return error ? error : its_commit_vpe(vpe);
 }
 
-API long host_load(struct its_vm *vm, int vcpu, bool group0, bool group1)
+/* Is anything pending? */
+OPERATION(put, (struct its_vpe *vpe, bool doorbell), (vpe, doorbell))
 {
-	return guarded(load(vm->vpes[vcpu], group0, group1));
-}
+	int error;
 
-API long host_put(struct its_vm *vm, int vcpu, bool doorbell)
-{
-	return guarded(its_make_vpe_non_resident(vm->vpes[vcpu], doorbell));
+	shim_cpu = container_of(vpe, struct vcpu, vpe)->cpu;
+	error = its_make_vpe_non_resident(vpe, doorbell);
+	return error ? error : vpe->pending_last;
 }
 
 /* vgic_v4_doorbell_handler: of GICv4.0 once is enough. */
-static int take_doorbell(struct its_vpe *vpe)
+OPERATION(take_doorbell, (struct its_vpe *vpe), (vpe))
 {
 	if (!gic_rdists->has_rvpeid)
 		disable_irq_nosync(vpe->irq);
@@ -500,28 +479,18 @@ static int take_doorbell(struct its_vpe *vpe)
 	return 0;
 }
 
-API long host_take_doorbell(struct its_vm *vm, int vcpu)
+API long host_invall(struct its_vpe *vpe)
 {
-	return guarded(take_doorbell(vm->vpes[vcpu]));
+	return guarded(its_invall_vpe(vpe));
 }
 
-API long host_invall(struct its_vm *vm, int vcpu)
-{
-	return guarded(its_invall_vpe(vm->vpes[vcpu]));
-}
-
-static int forward(int irq, struct its_vm *vm, int vcpu, u32 vintid, u8 properties)
+OPERATION(forward, (int irq, struct its_vpe *vpe, u32 vintid, u8 properties), (irq, vpe, vintid, properties))
 {
 	struct its_vlpi_map map = {
-		.vm = vm, .vpe = vm->vpes[vcpu], .vintid = vintid, .properties = properties, .db_enabled = true,
+		.vm = vpe->its_vm, .vpe = vpe, .vintid = vintid, .properties = properties, .db_enabled = true,
 	};
 
 	return its_map_vlpi(irq, &map);
-}
-
-API long host_forward(int irq, struct its_vm *vm, int vcpu, u32 vintid, u8 properties)
-{
-	return guarded(forward(irq, vm, vcpu, vintid, properties));
 }
 
 API long host_unforward(int irq)
@@ -529,48 +498,57 @@ API long host_unforward(int irq)
 	return guarded((its_unmap_vlpi(irq), 0));
 }
 
-API long host_set_property(int irq, u8 properties, bool inv)
+API long host_configure(int irq, u8 properties, bool inv)
 {
 	return guarded(its_prop_update_vlpi(irq, properties, inv));
 }
 
-/* ---- vSGIs: vgic_v4_enable_vsgis, vgic_v4_disable_vsgis ---- */
+/* ---- vSGIs ---- */
 
-API int host_vsgi(struct its_vm *vm, int vcpu, int sgi)
+static int irq_of(struct its_vpe *vpe, int sgi)
 {
-	return irq_find_mapping(vm->vpes[vcpu]->sgi_domain, sgi);
+	return irq_find_mapping(vpe->sgi_domain, sgi);
 }
 
-static int begin_vsgi(int irq, bool enabled, bool group, u8 priority)
+/* vgic_v4_enable_vsgis. */
+OPERATION(begin_vsgi, (struct its_vpe *vpe, int sgi, bool enabled, bool group, u8 priority),
+	  (vpe, sgi, enabled, group, priority))
 {
-	struct irq_data *data = irq_get_irq_data(irq);
-	struct its_vpe *vpe = irq_data_get_irq_chip_data(data);
-
-	vpe->sgi_config[data->hwirq].enabled = enabled;
-	vpe->sgi_config[data->hwirq].group = group;
-	vpe->sgi_config[data->hwirq].priority = priority;
-	return irq_domain_activate_irq(data, false);
+	vpe->sgi_config[sgi].enabled = enabled;
+	vpe->sgi_config[sgi].group = group;
+	vpe->sgi_config[sgi].priority = priority;
+	return irq_domain_activate_irq(irq_get_irq_data(irq_of(vpe, sgi)), false);
 }
 
-API long host_begin_vsgi(int irq, bool enabled, bool group, u8 priority)
+/* vgic_v4_disable_vsgis. */
+API long host_end_vsgi(struct its_vpe *vpe, int sgi)
 {
-	return guarded(begin_vsgi(irq, enabled, group, priority));
+	return guarded((irq_domain_deactivate_irq(irq_get_irq_data(irq_of(vpe, sgi))), 0));
 }
 
-API long host_end_vsgi(int irq)
+API long host_set_vsgi(struct its_vpe *vpe, int sgi, bool group, u8 priority)
 {
-	return guarded((irq_domain_deactivate_irq(irq_get_irq_data(irq)), 0));
-}
-
-API long host_set_vsgi(int irq, bool group, u8 priority)
-{
-	return guarded(its_prop_update_vsgi(irq, priority, group));
+	return guarded(its_prop_update_vsgi(irq_of(vpe, sgi), priority, group));
 }
 
 /* What enable_irq and disable_irq come to, which count. */
-API long host_enable_vsgi(int irq, bool enabled)
+API long host_enable_vsgi(struct its_vpe *vpe, int sgi, bool enabled)
 {
-	struct irq_data *data = irq_get_irq_data(irq);
+	struct irq_data *data = irq_get_irq_data(irq_of(vpe, sgi));
 
 	return guarded(((enabled ? data->chip->irq_unmask : data->chip->irq_mask)(data), 0));
+}
+
+/* GITS_SGIR and VSGI. */
+API long host_set_vsgi_pending(struct its_vpe *vpe, int sgi, bool pending)
+{
+	return guarded(irq_set_irqchip_state(irq_of(vpe, sgi), IRQCHIP_STATE_PENDING, pending));
+}
+
+OPERATION(vsgi_pending, (struct its_vpe *vpe, int sgi), (vpe, sgi))
+{
+	bool pending = false;
+	int error = irq_get_irqchip_state(irq_of(vpe, sgi), IRQCHIP_STATE_PENDING, &pending);
+
+	return error ? error : pending;
 }
