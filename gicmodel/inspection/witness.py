@@ -6,16 +6,17 @@ The witness is the kernel whose dump it is, by its own structures, or else the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.images.dump import Dump
+from gicmodel.images.dump import Addresses, Dump
 from gicmodel.inspection import doubts
 from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import EVENTS, UNKNOWN, VPES, event_keys, table
+from gicmodel.inspection.entries import EVENTS, UNKNOWN, event_keys, table
 from gicmodel.inspection.its import KINDS, Its, Subject
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.queue import Queue, ring
@@ -27,68 +28,59 @@ from gicmodel.layouts.its_tables import NO_DOORBELL
 Row = dict[str, int | bool]
 Event = tuple[int, int]
 """DeviceID and EventID."""
+_Lacking = Sequence[Callable[[NDArray[np.int64]], Addresses]]
+"""Of each table where the dump lacks the entries of identifiers."""
 
 
+@dataclass
 class Witnesses:
     """Who tells of each ITS what its tables do not; `heard` are those that were asked, by ITS.
 
     All are found when the first is asked, as of one ITS something may speak against what is told of another.
     """
 
-    def __init__(
-        self,
-        dump: Dump,
-        units: list[Its],
-        architecture: str,
-        queues: list[Queue],
-        redistributors: list[Redistributor],
-        rdbases: RDbases,
-        kernel: KernelView | None,
-    ) -> None:
-        self._dump = dump
-        self._units = units
-        self._architecture = architecture
-        self._queues = {queue.its: queue for queue in queues}
-        self._redistributors = redistributors
-        self._of_cpu = {one.number: one.processor_number for one in redistributors}
-        self._rdbases = rdbases
-        self._kernel = kernel
-        self._found: dict[int, Witness] | None = None
-        self.heard: dict[int, Witness] = {}
+    dump: Dump
+    units: list[Its]
+    architecture: str
+    queues: list[Queue]
+    redistributors: list[Redistributor]
+    rdbases: RDbases
+    kernel: KernelView | None
+    heard: dict[int, Witness] = field(default_factory=dict)
 
     def of(self, unit: Its) -> Witness | None:
         """The witness of an ITS, if there is one."""
-        if self._found is None:
-            self._found = self._examined()
-        if unit.number in self._found:
-            self.heard[unit.number] = self._found[unit.number]
+        if unit.number in self._examined:
+            self.heard[unit.number] = self._examined[unit.number]
         return self.heard.get(unit.number)
 
+    @cached_property
     def _examined(self) -> dict[int, Witness]:
         """The witnesses of all ITSs, with what speaks against them."""
-        taken = [*doubts.taken_by(self._units, self._queues.values(), self._redistributors)]
+        taken = [*doubts.taken_by(self.units, self.queues, self.redistributors)]
         found: dict[int, Witness] = {}
-        for unit in self._units:
+        for unit in self.units:
             if said := [*self._said(unit)]:
                 found[unit.number] = doubts.agreed(*said) if len(said) > 1 else said[0]
-                doubts.doubt_memory(found[unit.number], self._dump, unit, taken)
-        if len(found) == len(self._units) and not any(unit.may_map_vpes for unit in self._units):
-            doubts.doubt_configuration(self._dump, [*found.values()], self._redistributors)
+                doubts.doubt_memory(found[unit.number], self.dump, unit, taken)
+        if len(found) == len(self.units) and not any(unit.may_map_vpes for unit in self.units):
+            doubts.doubt_configuration(self.dump, [*found.values()], self.redistributors)
         return found
 
     def _said(self, unit: Its) -> Iterator[Witness]:
         """What the kernel tells of an ITS, and what the commands in its queue do."""
-        if self._kernel is not None and unit.number in self._kernel.devices:
-            found = of_kernel(self._kernel, unit, self._architecture)
+        if self.kernel is not None and unit.number in self.kernel.devices:
+            found = of_kernel(self.kernel, unit, self.architecture)
+            of_cpu = {one.number: one.processor_number for one in self.redistributors}
             for row in found.targets():
-                row["RDbase"] = self._of_cpu.get(row["RDbase"], UNKNOWN)
+                row["RDbase"] = of_cpu.get(row["RDbase"], UNKNOWN)
             yield found
-        queue = self._queues.get(unit.number)
-        if queue is not None and self._dump.held(queue.address, queue.size):
-            found = of_queue(self._dump, queue, self._architecture)
-            for row in found.targets():
-                row["RDbase"] = self._rdbases.number(row["RDbase"], unit.pta)
-            yield found
+        for queue in self.queues:
+            if queue.its == unit.number and self.dump.held(queue.address, queue.size):
+                found = of_queue(self.dump, queue, self.architecture)
+                for row in found.targets():
+                    row["RDbase"] = self.rdbases.number(row["RDbase"], unit.pta)
+                yield found
 
 
 @dataclass
@@ -122,21 +114,35 @@ class Witness:
             for subject, text in self.doubts.items()
             if (subject.event, subject.vpe) == (None, None) and subject.device not in shown
         }
-        unit.devices = self._added(dump, unit, "device", unit.devices, self.devices)
-        unit.collections = self._added(dump, unit, "collection", unit.collections, self.collections)
+        lacking = {kind: [partial(unit.lacking, dump, kind)] for kind in KINDS if unit.maps(kind)}
+        unit.devices = self._added(dump, unit, "device", unit.devices, self.devices, lacking.get("device", []))
+        unit.collections = self._added(
+            dump, unit, "collection", unit.collections, self.collections, lacking.get("collection", [])
+        )
+
+    def tell_vpes(self, dump: Dump, unit: Its, shown: NDArray[np.void], tables: list[ItsTable]) -> NDArray[np.void]:
+        """The vPEs that `tables` show, and those that they do not."""
+        found = self._added(dump, unit, "vpe", shown, self.vpes, [partial(table.lacking, dump) for table in tables])
+        added = found["vPEID"][~among(found["vPEID"], shown["vPEID"].tolist())].tolist()
+        unit.doubts |= {one: self.doubts[one] for one in (Subject(vpe=vpe) for vpe in added) if one in self.doubts}
+        return found
 
     def _added(
-        self, dump: Dump, unit: Its, kind: str, shown: NDArray[np.void], rows: dict[int, Row]
+        self, dump: Dump, unit: Its, kind: str, shown: NDArray[np.void], rows: dict[int, Row], lacking: _Lacking
     ) -> NDArray[np.void]:
+        """The entries that are shown, and those of the others for which a table lacks memory, if there is a table."""
         dtype, identifier = KINDS[kind]
         entries = unit.tables.get(kind)
         places = dict(zip(entries.ids.tolist(), entries.addresses.tolist(), strict=True)) if entries else {}
         told = _rows(dump, dtype, unit, ({"address": places.get(key, UNKNOWN), **row} for key, row in rows.items()))
         hidden = ~among(told[identifier], shown[identifier].tolist())
-        if unit.maps(kind):
-            hidden &= unit.lacking(dump, kind, told[identifier].astype(np.int64)) != UNKNOWN
-        self._note(unit, kind, bool(among(shown[identifier], rows).all()))
-        return _ordered(np.concatenate([shown, told[hidden]]), identifier)
+        if lacking:
+            hidden &= np.any([of(told[identifier].astype(np.int64)) != UNKNOWN for of in lacking], axis=0)
+        # Who does not know what the tables show does not know all.
+        if kind in self.whole and among(shown[identifier], rows).all():
+            unit.told[kind] = self.source
+        found = np.concatenate([shown, told[hidden]])
+        return found[np.argsort(found[identifier], kind="stable")]
 
     def tell_events(self, dump: Dump, unit: Its, entry_bytes: int | None) -> None:
         """Put events where the tables of devices do not show them; with no `entry_bytes` their format is not known."""
@@ -166,35 +172,11 @@ class Witness:
             place = UNKNOWN if itt == UNKNOWN or entry_bytes is None else itt + event * entry_bytes
             yield {"address": place, "RDbase": UNKNOWN, "configuration": UNKNOWN, "pending": UNKNOWN, **row}
 
-    def tell_vpes(self, dump: Dump, unit: Its, shown: NDArray[np.void], tables: list[ItsTable]) -> NDArray[np.void]:
-        """The vPEs that `tables` show, and those that they do not."""
-        told = _rows(dump, VPES, unit, self.vpes.values())
-        hidden = ~among(told["vPEID"], shown["vPEID"].tolist())
-        if tables:
-            ids = told["vPEID"].astype(np.int64)
-            hidden &= np.any([entries.lacking(dump, ids) != UNKNOWN for entries in tables], axis=0)
-        unit.doubts |= {
-            Subject(vpe=vpe): self.doubts[Subject(vpe=vpe)]
-            for vpe in told["vPEID"][hidden].tolist()
-            if Subject(vpe=vpe) in self.doubts
-        }
-        self._note(unit, "vpe", bool(among(shown["vPEID"], self.vpes).all()))
-        return _ordered(np.concatenate([shown, told[hidden]]), "vPEID")
-
-    def _note(self, unit: Its, kind: str, knows_shown: bool) -> None:
-        """Note that all is told. Who does not know what the tables show does not know all."""
-        if kind in self.whole and knows_shown:
-            unit.told[kind] = self.source
-
 
 def _rows(dump: Dump, dtype: np.dtype[np.void], unit: Its, rows: Iterable[Row]) -> NDArray[np.void]:
     found = np.concatenate([np.empty(0, dtype), *(table(dtype, 1, its=unit.number, **row) for row in rows)])
     found["offset"] = dump.offsets(found["address"])
     return found
-
-
-def _ordered(rows: NDArray[np.void], identifier: str) -> NDArray[np.void]:
-    return rows[np.argsort(rows[identifier], kind="stable")]
 
 
 def of_kernel(view: KernelView, unit: Its, architecture: str) -> Witness:
@@ -216,13 +198,8 @@ def of_kernel(view: KernelView, unit: Its, architecture: str) -> Witness:
             row = {"DeviceID": device.device_id, "EventID": event.event_id, "INTID": event.intid}
             row |= {"ICID": event.cpu, "Doorbell": NO_DOORBELL}
             if event.vpe is not None and event.vintid is not None:
-                row |= {
-                    "INTID": event.vintid,
-                    "virtual": True,
-                    "vPEID": event.vpe.vpe_id,
-                    "ICID": 0,
-                    "Doorbell": of_event,
-                }
+                row |= {"INTID": event.vintid, "virtual": True, "vPEID": event.vpe.vpe_id, "ICID": 0}
+                row["Doorbell"] = of_event
             else:
                 witness.collections[event.cpu] = _collection(event.cpu, event.cpu)
             witness.events[device.device_id, event.event_id] = row
@@ -247,13 +224,10 @@ def of_queue(dump: Dump, queue: Queue, architecture: str) -> Witness:
             mnemonic, fields = decode_command(words, architecture)
         except ValueError:
             continue
-        _EFFECTS.get(mnemonic, _nothing)(witness, fields, address)
+        if mnemonic in _EFFECTS:
+            _EFFECTS[mnemonic](witness, fields, address)
     witness.managed = set(witness.devices) if whole else set()
     return witness
-
-
-def _nothing(witness: Witness, fields: dict[str, int], address: int) -> None:
-    pass
 
 
 def _mapd(witness: Witness, fields: dict[str, int], address: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -210,7 +210,7 @@ class Vmlinux:
         mask = common.effective_affinity if has_effective else common.affinity
         # cpumask_var_t is a pointer, or with CONFIG_CPUMASK_OFFSTACK=n an array of one.
         pointer = mask.read_() if mask.type_.kind == self._drgn.TypeKind.POINTER else mask[0].address_of_()
-        return ",".join(map(_range, _runs(self._bits(pointer, self._possible()))))
+        return _ranges(self._bits(pointer, self._possible()))
 
     def _possible(self) -> int:
         """The CPUs that there can be: what a mask has beyond is other memory, as it is allocated for these."""
@@ -285,14 +285,8 @@ def _members(of: Any, base: int, depth: int = 0) -> Iterator[tuple[str, int]]:
             yield from _members(member.type, base + member.bit_offset // 8, depth + 1)
 
 
-def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """The first and the last of neighbouring numbers."""
-    first = 0
-    for row in range(1, len(numbers) + 1):
-        if row == len(numbers) or numbers[row] != numbers[row - 1] + 1:
-            yield numbers[first], numbers[row - 1]
-            first = row
-
-
-def _range(run: tuple[int, int]) -> str:
-    return f"{run[0]}-{run[1]}" if run[0] != run[1] else str(run[0])
+def _ranges(numbers: list[int]) -> str:
+    """Numbers, ascending, as Linux writes them: 0-3,8."""
+    groups = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
+    runs = ([number for _, number in run] for _, run in groups)
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

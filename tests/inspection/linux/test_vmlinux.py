@@ -207,3 +207,10 @@ def test_damaged_memory_is_a_view_or_a_refusal(places):
         return
     find(found)
     paths_of(found, found.events)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [([], ""), ([3], "3"), ([0, 1, 2, 3, 8], "0-3,8"), ([1, 3, 5, 6], "1,3,5-6"), ([62, 63], "62-63")]
+)
+def test_cpus_are_written_as_linux_does(cpus, text):
+    assert module._ranges(cpus) == text
