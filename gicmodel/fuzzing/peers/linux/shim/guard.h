@@ -51,7 +51,7 @@ static void faulted(int number)
 /* What the library's user may ask for; its body follows. */
 #define OPERATION(name, parameters, arguments) \
 	static long do_##name parameters; \
-	API long host_##name parameters { return guarded(do_##name arguments); } \
+	API long name parameters { return guarded(do_##name arguments); } \
 	static long do_##name parameters
 
 #endif

@@ -209,7 +209,7 @@ static int plug(int cpu)
 }
 
 /* All CPUs; then the first one runs. */
-OPERATION(boot, (u64 distributor, u64 redistributors), (distributor, redistributors))
+OPERATION(host_boot, (u64 distributor, u64 redistributors), (distributor, redistributors))
 {
 	int error = boot_first(distributor, redistributors);
 
@@ -228,7 +228,7 @@ API long host_plug(int cpu)
 /*
  * A CPU goes down, and another runs. irq_migrate_all_off_this_cpu: each interrupt goes to one of the CPUs that are left.
  */
-OPERATION(unplug, (int cpu, int other), (cpu, other))
+OPERATION(host_unplug, (int cpu, int other), (cpu, other))
 {
 	shim_cpu = other;
 	clear_bit(cpu, shim_online.bits);
@@ -244,7 +244,7 @@ OPERATION(unplug, (int cpu, int other), (cpu, other))
 }
 
 /* To sleep, and awake again, with the power of the GIC on. */
-OPERATION(suspend, (void), ())
+OPERATION(host_suspend, (void), ())
 {
 #ifdef SYSCORE_HAS_DATA
 	int error = its_save_disable(NULL);
@@ -298,7 +298,7 @@ static struct irq_domain *domain_of(struct its_node *its)
 }
 
 /* A PCI device with MSI-X: the interrupts of its vectors. */
-OPERATION(add_device, (u64 base, u32 device_id, int vectors, int *found), (base, device_id, vectors, found))
+OPERATION(host_add_device, (u64 base, u32 device_id, int vectors, int *found), (base, device_id, vectors, found))
 {
 	struct irq_domain *domain = domain_of(its_at(base));
 	msi_alloc_info_t info = { .scratchpad[0].ul = device_id };
@@ -311,7 +311,7 @@ OPERATION(add_device, (u64 base, u32 device_id, int vectors, int *found), (base,
 	return error;
 }
 
-OPERATION(remove_device, (const int *which, int vectors), (which, vectors))
+OPERATION(host_remove_device, (const int *which, int vectors), (which, vectors))
 {
 	msi_alloc_info_t info = { .scratchpad[0].ptr = irq_get_irq_data(which[0])->chip_data };
 	struct irq_domain *domain = irqs[which[0]].irq_data.domain;
@@ -339,7 +339,7 @@ API int host_cpu_of(int irq)
 }
 
 /* The CPU that it goes to. */
-OPERATION(request, (int irq), (irq))
+OPERATION(host_request, (int irq), (irq))
 {
 	int error = request(irq);
 
@@ -357,7 +357,7 @@ API long host_mask(int irq, bool masked)
 }
 
 /* The CPU that it goes to now. */
-OPERATION(affinity, (int irq, int cpu), (irq, cpu))
+OPERATION(host_affinity, (int irq, int cpu), (irq, cpu))
 {
 	int error = irq_set_affinity(irq, cpumask_of(cpu));
 
@@ -404,7 +404,7 @@ API long host_vpt(struct its_vpe *vpe)
 }
 
 /* vgic_v4_init: vPEs, all mapped unless that is put off. GICv4.1's doorbells are always on. */
-OPERATION(begin_vm, (struct its_vm *vm), (vm))
+OPERATION(host_begin_vm, (struct its_vm *vm), (vm))
 {
 	int error = its_alloc_vcpu_irqs(vm);
 
@@ -418,7 +418,7 @@ OPERATION(begin_vm, (struct its_vm *vm), (vm))
 }
 
 /* vgic_v4_teardown. */
-OPERATION(end_vm, (struct its_vm *vm), (vm))
+OPERATION(host_end_vm, (struct its_vm *vm), (vm))
 {
 	for (int i = 0; i < vm->nr_vpes; i++) {
 		irq_clear_status_flags(vm->vpes[i]->irq, DOORBELL_FLAGS);
@@ -429,7 +429,7 @@ OPERATION(end_vm, (struct its_vm *vm), (vm))
 }
 
 /* unmap_all_vpes of a save: flags stay. */
-OPERATION(unmap_vpes, (struct its_vm *vm), (vm))
+OPERATION(host_unmap_vpes, (struct its_vm *vm), (vm))
 {
 	for (int i = 0; i < vm->nr_vpes; i++)
 		release(vm->vpes[i]->irq);
@@ -437,7 +437,7 @@ OPERATION(unmap_vpes, (struct its_vm *vm), (vm))
 }
 
 /* map_all_vpes of a save. */
-OPERATION(map_vpes, (struct its_vm *vm), (vm))
+OPERATION(host_map_vpes, (struct its_vm *vm), (vm))
 {
 	int error = 0;
 
@@ -447,7 +447,7 @@ OPERATION(map_vpes, (struct its_vm *vm), (vm))
 }
 
 /* vgic_v4_load on a CPU, which runs from here on. */
-OPERATION(load, (struct its_vpe *vpe, int cpu, bool group0), (vpe, cpu, group0))
+OPERATION(host_load, (struct its_vpe *vpe, int cpu, bool group0), (vpe, cpu, group0))
 {
 	int error;
 
@@ -461,7 +461,7 @@ OPERATION(load, (struct its_vpe *vpe, int cpu, bool group0), (vpe, cpu, group0))
 }
 
 /* Is anything pending? */
-OPERATION(put, (struct its_vpe *vpe, bool doorbell), (vpe, doorbell))
+OPERATION(host_put, (struct its_vpe *vpe, bool doorbell), (vpe, doorbell))
 {
 	int error;
 
@@ -471,7 +471,7 @@ OPERATION(put, (struct its_vpe *vpe, bool doorbell), (vpe, doorbell))
 }
 
 /* vgic_v4_doorbell_handler: of GICv4.0 once is enough. */
-OPERATION(take_doorbell, (struct its_vpe *vpe), (vpe))
+OPERATION(host_take_doorbell, (struct its_vpe *vpe), (vpe))
 {
 	if (!gic_rdists->has_rvpeid)
 		disable_irq_nosync(vpe->irq);
@@ -484,7 +484,7 @@ API long host_invall(struct its_vpe *vpe)
 	return guarded(its_invall_vpe(vpe));
 }
 
-OPERATION(forward, (int irq, struct its_vpe *vpe, u32 vintid, u8 properties), (irq, vpe, vintid, properties))
+OPERATION(host_forward, (int irq, struct its_vpe *vpe, u32 vintid, u8 properties), (irq, vpe, vintid, properties))
 {
 	struct its_vlpi_map map = {
 		.vm = vpe->its_vm, .vpe = vpe, .vintid = vintid, .properties = properties, .db_enabled = true,
@@ -511,7 +511,7 @@ static int irq_of(struct its_vpe *vpe, int sgi)
 }
 
 /* vgic_v4_enable_vsgis. */
-OPERATION(begin_vsgi, (struct its_vpe *vpe, int sgi, bool enabled, bool group, u8 priority),
+OPERATION(host_begin_vsgi, (struct its_vpe *vpe, int sgi, bool enabled, bool group, u8 priority),
 	  (vpe, sgi, enabled, group, priority))
 {
 	vpe->sgi_config[sgi].enabled = enabled;
@@ -545,7 +545,7 @@ API long host_set_vsgi_pending(struct its_vpe *vpe, int sgi, bool pending)
 	return guarded(irq_set_irqchip_state(irq_of(vpe, sgi), IRQCHIP_STATE_PENDING, pending));
 }
 
-OPERATION(vsgi_pending, (struct its_vpe *vpe, int sgi), (vpe, sgi))
+OPERATION(host_vsgi_pending, (struct its_vpe *vpe, int sgi), (vpe, sgi))
 {
 	bool pending = false;
 	int error = irq_get_irqchip_state(irq_of(vpe, sgi), IRQCHIP_STATE_PENDING, &pending);

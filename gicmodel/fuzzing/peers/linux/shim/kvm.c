@@ -215,7 +215,8 @@ API struct kvm *vm_create(int nr_vcpus, int nr_its, int host, u64 base, u64 byte
 	return kvm;
 }
 
-static long initialise(struct kvm *kvm)
+/* KVM_DEV_ARM_VGIC_CTRL_INIT (vgic_init). */
+OPERATION(vm_initialise, (struct kvm *kvm), (kvm))
 {
 	int error = 0;
 
@@ -234,13 +235,7 @@ static long initialise(struct kvm *kvm)
 	return error;
 }
 
-/* KVM_DEV_ARM_VGIC_CTRL_INIT (vgic_init). */
-API long vm_initialise(struct kvm *kvm)
-{
-	return guarded(initialise(kvm));
-}
-
-static long destroy(struct kvm *kvm)
+OPERATION(vm_destroy, (struct kvm *kvm), (kvm))
 {
 	for (int i = 0; i < atomic_read(&kvm->online_vcpus); i++)
 		vgic_flush_pending_lpis(kvm->vcpus[i]);
@@ -264,11 +259,6 @@ static long destroy(struct kvm *kvm)
 	}
 	free(kvm);
 	return 0;
-}
-
-API long vm_destroy(struct kvm *kvm)
-{
-	return guarded(destroy(kvm));
 }
 
 /* ---- the guest ---- */
@@ -397,7 +387,7 @@ API long vm_sync(struct kvm *kvm, int vcpu)
 }
 
 /* The INTIDs that software would put into the list registers of a vCPU, of which there is no end. */
-API int vm_deliverable(struct kvm *kvm, int vcpu, u32 *intids)
+static int deliverable(struct kvm *kvm, int vcpu, u32 *intids)
 {
 	struct vgic_irq *irq;
 	int n = 0;
@@ -408,7 +398,8 @@ API int vm_deliverable(struct kvm *kvm, int vcpu, u32 *intids)
 	return n;
 }
 
-static long take(struct kvm *kvm, int number, u32 *intids)
+/* Every vCPU has been out of its guest, and the guest of one takes all that it is given. Returns how many INTIDs. */
+OPERATION(vm_take, (struct kvm *kvm, int number, u32 *intids), (kvm, number, intids))
 {
 	struct kvm_vcpu *vcpu = kvm->vcpus[number];
 	struct vgic_irq *irq;
@@ -416,7 +407,7 @@ static long take(struct kvm *kvm, int number, u32 *intids)
 
 	for (int i = 0; i < atomic_read(&kvm->online_vcpus); i++)
 		vgic_prune_ap_list(kvm->vcpus[i]);
-	n = vm_deliverable(kvm, number, intids);
+	n = deliverable(kvm, number, intids);
 	list_for_each_entry(irq, &vcpu->arch.vgic_cpu.ap_list_head, ap_list)
 		if (vgic_target_oracle(irq) == vcpu)
 			irq->pending_latch = false;
@@ -424,13 +415,8 @@ static long take(struct kvm *kvm, int number, u32 *intids)
 	return n;
 }
 
-/* Every vCPU has been out of its guest, and the guest of one takes all that it is given. Returns how many INTIDs. */
-API long vm_take(struct kvm *kvm, int vcpu, u32 *intids)
-{
-	return guarded(take(kvm, vcpu, intids));
-}
-
-static long load(struct kvm *kvm, int vcpu)
+/* KVM_RUN of a vCPU that is out. */
+OPERATION(vm_load, (struct kvm *kvm, int vcpu), (kvm, vcpu))
 {
 	int error = 0;
 
@@ -447,13 +433,8 @@ static long load(struct kvm *kvm, int vcpu)
 	return error;
 }
 
-/* KVM_RUN of a vCPU that is out. */
-API long vm_load(struct kvm *kvm, int vcpu)
-{
-	return guarded(load(kvm, vcpu));
-}
-
-static long put(struct kvm *kvm, int vcpu, bool wfi)
+/* A vCPU that runs stops. */
+OPERATION(vm_put, (struct kvm *kvm, int vcpu, bool wfi), (kvm, vcpu, wfi))
 {
 	kvm->running--;
 	vgic_prune_ap_list(kvm->vcpus[vcpu]);
@@ -461,12 +442,6 @@ static long put(struct kvm *kvm, int vcpu, bool wfi)
 	vgic_v4_put(kvm->vcpus[vcpu]);
 	kvm->vcpus[vcpu]->in_wfi = false;
 	return 0;
-}
-
-/* A vCPU that runs stops. */
-API long vm_put(struct kvm *kvm, int vcpu, bool wfi)
-{
-	return guarded(put(kvm, vcpu, wfi));
 }
 
 /* ---- forwarding ---- */
