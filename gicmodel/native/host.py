@@ -135,8 +135,8 @@ class Host:
     def _read_sysreg(self, pe: int, encoding: int, guest: int) -> int:
         self._access(f"{_guest_of(guest)}PE {pe} reads {_system_register_name(encoding, guest)}")
         value = self._cpu(pe).read(encoding, virtual=bool(guest))
-        if encoding in _IAR and value != SPURIOUS:
-            self.taken.append(Taken(pe, value, bool(guest)))
+        if encoding in _IAR:
+            self._taken(pe, value, virtual=bool(guest))
         self.gic.step()
         return value
 
@@ -152,14 +152,14 @@ class Host:
             self.gic.distributor.set_line(intid, bool(level))
 
     def _acknowledge(self, pe: int) -> int:
-        return self._take(pe, virtual=False)
+        self._access(f"PE {pe} acknowledges")
+        return self._taken(pe, self._cpu(pe).acknowledge(), virtual=False)
 
     def _acknowledge_virtual(self, pe: int) -> int:
-        return self._take(pe, virtual=True)
+        self._access(f"PE {pe} acknowledges for its vPE")
+        return self._taken(pe, self._cpu(pe).acknowledge_virtual(), virtual=True)
 
-    def _take(self, pe: int, *, virtual: bool) -> int:
-        self._access(f"PE {pe} acknowledges{' for its vPE' if virtual else ''}")
-        intid = self._cpu(pe).acknowledge_virtual() if virtual else self._cpu(pe).acknowledge()
+    def _taken(self, pe: int, intid: int, *, virtual: bool) -> int:
         if intid != SPURIOUS:
             self.taken.append(Taken(pe, intid, virtual))
         return intid
@@ -214,24 +214,14 @@ class Host:
             "its_count": len(self.gic.its),
         }
         host.ram = ffi.cast("void *", memory.octets.ctypes.data)
-        calls: dict[str, Callable[..., int | None]] = {
-            "read": self._read,
-            "write": self._write,
-            "device_write": self._device_write,
-            "read_sysreg": self._read_sysreg,
-            "write_sysreg": self._write_sysreg,
-            "set_line": self._set_line,
-            "acknowledge": self._acknowledge,
-            "acknowledge_virtual": self._acknowledge_virtual,
-            "wait": self._wait,
-            "done": lambda operation: self._done(ffi, operation),
-        }
+        functions = {"done": lambda operation: self._done(ffi, operation)}
         kept = []
-        for name, function in calls.items():
-            signature = ffi.typeof(getattr(host, name))
-            nothing = None if signature.result.kind == "void" else 0
-            kept.append(ffi.callback(signature, self._guarded(function, nothing)))
-            setattr(host, name, kept[-1])
+        for name, member in ffi.typeof("struct gic_host").fields:
+            if member.type.kind == "function":
+                nothing = None if member.type.result.kind == "void" else 0
+                function = functions.get(name) or getattr(self, f"_{name}")
+                kept.append(ffi.callback(member.type, self._guarded(function, nothing)))
+                setattr(host, name, kept[-1])
         return kept
 
     def _guarded(self, function: Callable[..., int | None], nothing: int | None) -> Callable[..., int | None]:

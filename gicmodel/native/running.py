@@ -22,7 +22,7 @@ import gicmodel
 from gicmodel.config import GicConfig
 from gicmodel.engine import VARIABLE, Engine, asked
 from gicmodel.errors import UnusableInput, one_line
-from gicmodel.fuzzing.peers.linux.build import compiler
+from gicmodel.fuzzing.peers.linux.build import compiler, run_tool
 
 SECONDS = 20.0
 """How long a driver may take, on each of the two GICs."""
@@ -38,7 +38,6 @@ ACCESSES, FORKED, TEXT, LAST_BYTES = 0, 8, 9, mmap.PAGESIZE
 process that it forked has made one; what it did last, as text that ends with a zero byte."""
 _START_SECONDS = 100.0
 """A process ends its driver itself, once that has had its time; one that does not is killed this much later."""
-_COMPILER_SECONDS = 300
 _FLAGS = ("-shared", "-fPIC", "-g", "-O1", "-Wall", f"-I{INCLUDE}")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx")
 
@@ -129,13 +128,7 @@ def compiled(source: Path, directory: Path) -> Path:
     """A shared object of a C file, made in that directory; warnings go to standard error. UnusableInput if not."""
     library = directory / f"{source.stem}.so"
     command = [compiler(), *_FLAGS, *shlex.split(os.environ.get("CFLAGS", "")), str(source), "-o", str(library)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILER_SECONDS, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UnusableInput(f"{command[0]}: {error}") from None
-    if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line or "undefined" in line), done.stderr)
-        raise UnusableInput(f"{source}: does not compile: {said.strip()}")
+    done = run_tool(command, f"{source}: does not compile")
     sys.stderr.write(done.stderr)
     return library
 

@@ -25,7 +25,7 @@ _INCLUDED = re.compile(r"^\s*#\s*include\s*<([\w./-]+)>", re.MULTILINE)
 _FLAGS = (
     "-std=gnu11 -O1 -g -fPIC -fno-strict-aliasing -fwrapv -fms-extensions -fvisibility=hidden -Werror=implicit"
 ).split()
-_SECONDS = 300
+_SECONDS, _MOST_SAID = 300, 300
 _TYPE = "struct "
 _OF_THE_SYSTEM = frozenset({"linux/errno.h"})
 """Headers of Linux that the C library includes."""
@@ -73,6 +73,21 @@ def compiler() -> str:
     return found
 
 
+def run_tool(command: list[str], blame: str, most: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a compiler, or what comes with it.
+
+    Raises UnusableInput if it cannot be run; if it fails, beginning with `blame`, with its error in `most` characters.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnusableInput(f"{command[0]}: {error}") from None
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if "error" in line or "undefined" in line), done.stderr)
+        raise UnusableInput(f"{blame}: {said.strip()[:most]}")
+    return done
+
+
 def definition(text: str, name: str) -> str:
     """A function, or a type "struct ...", cut out of a C file in the kernel's style. UnusableInput if there is none."""
     function = rf"^[a-z][^;={{}}]*?\b{name}\([^;{{}}]*\)\n\{{\n.*?^\}}\n"
@@ -113,6 +128,10 @@ def _headers_to_make(source: KernelSource) -> set[str]:
     return {name for name in included if name not in taken | _OF_THE_SYSTEM}
 
 
+def _run(source: KernelSource, command: list[str]) -> str:
+    return run_tool(command, f"{source.where}: Linux {source.version} does not compile here", _MOST_SAID).stdout
+
+
 def _undefined(source: KernelSource, objects: Path) -> list[str]:
     names = _run(source, ["nm", "--undefined-only", "--format=just-symbols", str(objects)]).split()
     libc = ctypes.CDLL(None)
@@ -123,17 +142,6 @@ def _stubs(names: Iterable[str]) -> str:
     """Functions of the kernel's that the files refer to, and that are never called: to call one is the end."""
     lines = [f'void *{name}(void) {{ shim_die(-10000, "{name}"); return 0; }}' for name in names]
     return "\n".join(["void shim_die(int, const char *);", *lines]) + "\n"
-
-
-def _run(source: KernelSource, command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UnusableInput(f"{command[0]}: {error}") from None
-    if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line or "undefined" in line), done.stderr)
-        raise UnusableInput(f"{source.where}: Linux {source.version} does not compile here: {said.strip():.300}")
-    return done.stdout
 
 
 def _write(path: Path, octets: bytes) -> Path:
