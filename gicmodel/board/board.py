@@ -18,11 +18,11 @@ import numpy as np
 
 from gicmodel.board import addresses, pci, psci, timers
 from gicmodel.board.cells import BOARD, FIRST_ROW, PE, PE_WORDS, Cells, row_at
-from gicmodel.board.cpu import CannotGoOn, Cpu, forgotten_interrupts
+from gicmodel.board.cpu import CannotGoOn, Cpu, affinity_of, forgotten_interrupts
 from gicmodel.board.device import Device, check_map
 from gicmodel.board.device_tree import DeviceTree, pair
 from gicmodel.board.encodings import FREQUENCY
-from gicmodel.board.frames import ITS, Frames, describe_gic, windows
+from gicmodel.board.frames import ITS, GicFrames, describe_gic, windows
 from gicmodel.board.interface import Interface
 from gicmodel.board.pci import Msix
 from gicmodel.board.pl011 import Pl011
@@ -33,7 +33,6 @@ from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.lines import Line
-from gicmodel.hardware.redistributor import affinity
 from gicmodel.memory import ExternalAbort, GuestMemory
 
 QUANTUM, LONG_QUANTUM = 20_000, 1_000_000
@@ -83,12 +82,12 @@ class Board:
         self.gic = gic
         self.memory = gic.memory
         self.bus = Bus(gic, its_base=addresses.ITS_BASE)
-        self.watch = Watch(gic, None if trace is None else Trace(gic, trace))
+        self.watch = Watch(gic) if trace is None else Trace(gic, trace)
         self.cells: Cells = np.zeros(FIRST_ROW + PE_WORDS * config.redistributors, np.uint64)
         self.cells[BOARD.pes], self.cells[BOARD.el2] = config.redistributors, el2
         self.cells[BOARD.pfr0] = _pfr0(config, el2)
         self.cells[BOARD.row] = row_at(0)
-        self.frames = Frames(self.bus, self.watch, self._soon)
+        self.frames = GicFrames(self.bus, self.watch, self._soon)
         self.uart = Pl011(addresses.UART_BASE, addresses.UART_INTID, send, self._spi(addresses.UART_INTID))
         self.smmu = Smmu(addresses.SMMU_BASE, addresses.SMMU_INTIDS[0], self.memory)
         self.function = Msix(PCI_DEVICE, PCI_VECTORS, self.message)
@@ -267,8 +266,7 @@ class Board:
     def _describe_cpus(self, tree: DeviceTree) -> None:
         tree.node("/cpus", {"#address-cells": 1, "#size-cells": 0})
         for number in range(self.config.redistributors):
-            aff1, aff0 = affinity(number)
-            reg = aff1 << 8 | aff0
+            reg = affinity_of(number)
             tree.node(
                 f"/cpus/cpu@{reg:x}",
                 {"device_type": "cpu", "compatible": "arm,cortex-a72", "reg": reg, "enable-method": "psci"},

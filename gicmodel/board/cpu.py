@@ -68,9 +68,8 @@ class Cpu:
     """A PE. `is_waiting`: it has executed WFI, and no interrupt has woken it since."""
 
     def __init__(self, number: int, memory: GuestMemory, devices: Sequence[Device], cells: Cells, *, el2: bool) -> None:
-        aff1, aff0 = affinity(number)
         self.number = number
-        self.mpidr = _MPIDR_RES1 | aff1 << 8 | aff0
+        self.mpidr = _MPIDR_RES1 | affinity_of(number)
         self.is_on = self.is_waiting = False
         self.el2 = el2
         self.exceptions = 0
@@ -300,6 +299,12 @@ class Cpu:
         if not found:
             raise CannotGoOn(f"PE {self.number} cannot go on at {self.pc:#x}: {error}") from error
         return found[0]
+
+
+def affinity_of(number: int) -> int:
+    """MPIDR_EL1.Aff1 and Aff0 of a PE, where they are in that register."""
+    aff1, aff0 = affinity(number)
+    return aff1 << 8 | aff0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import ctypes
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
 
 import unicorn
 from unicorn import arm64_const as arm64
@@ -50,42 +50,23 @@ _CODE = 0x1000
 _EC_SVC64, _IL = 0x15, 1 << 25
 
 
-class Library:
-    """The functions of libunicorn, each without argument types: ctypes passes what it is given."""
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL(binding.uclib._name)
-        for name, symbol in SYMBOLS.items():
-            try:
-                setattr(self, name, getattr(library, symbol))
-            except AttributeError:
-                raise UnusableInput(f"unicorn {VERSION} in {binding.uclib._name} lacks {symbol}: {_ADVICE}") from None
-
-    enter_exception: Any
-    take_interrupt: Any
-    rebuild_flags: Any
-    flush_tlb: Any
-    flush_code: Any
-    drop_code: Any
-    reg_read: Any
-    reg_write: Any
-    stop: Any
-    page_of: Any
-    read_virtual: Any
-    add_hook: Any
-
-
 _ADVICE = f"the board needs the wheel of {VERSION} on PyPI: pip install 'gicmodel[board]'"
 
 
 @cache
-def library() -> Library:
-    """libunicorn, checked. Raises UnusableInput for another release, or one built in another way."""
+def library() -> SimpleNamespace:
+    """The functions of libunicorn by their names in `SYMBOLS`, each without argument types: they get what ctypes gives.
+
+    Raises UnusableInput for another release, or one built in another way.
+    """
     if unicorn.__version__ != VERSION:
         raise UnusableInput(f"unicorn {unicorn.__version__} is installed: {_ADVICE}")
-    found = Library()
+    exported = ctypes.CDLL(binding.uclib._name)
+    missing = [symbol for symbol in SYMBOLS.values() if not hasattr(exported, symbol)]
+    if missing:
+        raise UnusableInput(f"unicorn {VERSION} in {binding.uclib._name} lacks {missing[0]}: {_ADVICE}")
     _prove_syndrome()
-    return found
+    return SimpleNamespace(**{name: getattr(exported, symbol) for name, symbol in SYMBOLS.items()})
 
 
 class CpuState:
@@ -112,7 +93,7 @@ class CpuState:
         self._target_el = ctypes.c_uint32.from_address(env + _ENV_TARGET_EL)
 
     def raise_exception(self, index: int, syndrome: int, address: int, target_el: int) -> None:
-        """Say which exception `Library.enter_exception` has to enter: QEMU's EXCP_*, ESR and FAR."""
+        """Say which exception `enter_exception` has to enter: QEMU's EXCP_*, ESR and FAR."""
         self._index.value = index
         self._syndrome.value = syndrome
         self._vaddress.value = address

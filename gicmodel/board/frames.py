@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gicmodel.board.device_tree import DeviceTree, Value, interrupt, pair
 from gicmodel.board.watch import Watch
 from gicmodel.config import FRAME_BYTES, GicConfig
-from gicmodel.hardware.bus import Bus
+from gicmodel.hardware.bus import Bus, Frames
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.its import ITS_REGISTERS
 from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
@@ -35,7 +35,7 @@ class _Half(NamedTuple):
     value: int
 
 
-class Frames:
+class GicFrames:
     """All frames of a `Bus`, and the latest lower half.
 
     A store of 64 bits comes as two of 32, the lower half first. Of a register with 64 bits it is held back until the
@@ -90,27 +90,19 @@ class Frames:
             self.bus.write(address, value, size, device_id=device_id)
 
 
-class Window:
+class Window(Frames):
     """A part of the GIC's frames that lies together."""
 
-    def __init__(self, frames: Frames, base: int, size: int) -> None:
+    def __init__(self, frames: GicFrames, base: int, size: int) -> None:
+        super().__init__(frames, base)
         self.base = base
         self.size = size
-        self._frames = frames
-
-    def read(self, offset: int, size: int) -> int:
-        """A register, by its offset in this part."""
-        return self._frames.read(self.base + offset, size)
-
-    def write(self, offset: int, value: int, size: int) -> None:
-        """A register, by its offset in this part."""
-        self._frames.write(self.base + offset, value, size)
 
     def describe(self, tree: DeviceTree) -> None:
         """`describe_gic` does it for all parts at once."""
 
 
-def windows(frames: Frames) -> list[Window]:
+def windows(frames: GicFrames) -> list[Window]:
     """The parts: frames that follow each other without a gap are one."""
     parts: list[list[int]] = []
     for region in frames.bus.regions:

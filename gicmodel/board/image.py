@@ -52,13 +52,6 @@ class Program(NamedTuple):
     end: int
 
 
-class Loaded(NamedTuple):
-    """What is in RAM: where software begins, and what X0 holds then."""
-
-    entry: int
-    tree: int
-
-
 def read_program(path: Path, ram: int) -> Program:
     """The program in a file, for a RAM that begins at `ram`. Raises UnusableInput."""
     data = _unpacked(path, read_file(path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Protocol
+
+from gicmodel.board.cpu import Cpu
 
 VERSION_1_1 = 0x1_0001
 _SMC64 = 1 << 30
@@ -31,19 +32,7 @@ class Power(Enum):
     STANDBY = auto()
 
 
-class Pe(Protocol):
-    """What PSCI needs of a processing element."""
-
-    @property
-    def mpidr(self) -> int: ...
-
-    @property
-    def is_on(self) -> bool: ...
-
-    def power_on(self, entry: int, context: int) -> None: ...
-
-
-def call(pes: Sequence[Pe], arguments: Sequence[int]) -> int | Power:
+def call(pes: Sequence[Cpu], arguments: Sequence[int]) -> int | Power:
     """What a call with the function in W0 and parameters in X1 to X3 returns, or asks of the board."""
     function = arguments[0] & 0xFFFF_FFFF
     plain = function & ~_SMC64
@@ -53,13 +42,13 @@ def call(pes: Sequence[Pe], arguments: Sequence[int]) -> int | Power:
     return asked if asked is not None else _ANSWERS[plain](pes, arguments)
 
 
-def _features(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
+def _features(pes: Sequence[Cpu], arguments: Sequence[int]) -> int:
     function = arguments[1] & 0xFFFF_FFFF
     known = function & ~_SMC64 in _WITH_SMC64 or function in _FUNCTIONS
     return _SUCCESS if known else _NOT_SUPPORTED
 
 
-def _cpu_on(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
+def _cpu_on(pes: Sequence[Cpu], arguments: Sequence[int]) -> int:
     pe = _find(pes, arguments[1])
     if pe is None:
         return _INVALID_PARAMETERS
@@ -69,19 +58,19 @@ def _cpu_on(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
     return _SUCCESS
 
 
-def _affinity_info(pes: Sequence[Pe], arguments: Sequence[int]) -> int:
+def _affinity_info(pes: Sequence[Cpu], arguments: Sequence[int]) -> int:
     pe = _find(pes, arguments[1])
     if pe is None:
         return _INVALID_PARAMETERS
     return _IS_ON if pe.is_on else _IS_OFF
 
 
-def _find(pes: Sequence[Pe], affinity: int) -> Pe | None:
+def _find(pes: Sequence[Cpu], affinity: int) -> Cpu | None:
     return next((pe for pe in pes if pe.mpidr & _AFFINITY == affinity & _AFFINITY), None)
 
 
 _POWER = {_SYSTEM_OFF: Power.OFF, _SYSTEM_RESET: Power.RESET, _CPU_OFF: Power.PE_OFF, _CPU_SUSPEND: Power.STANDBY}
-_ANSWERS: dict[int, Callable[[Sequence[Pe], Sequence[int]], int]] = {
+_ANSWERS: dict[int, Callable[[Sequence[Cpu], Sequence[int]], int]] = {
     _PSCI_VERSION: lambda pes, arguments: VERSION_1_1,
     _MIGRATE_INFO_TYPE: lambda pes, arguments: _NO_TRUSTED_OS,
     _PSCI_FEATURES: _features,

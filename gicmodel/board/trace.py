@@ -8,14 +8,16 @@ QEMU does. A packet line stands before a command whose own line does not tell al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from gicmodel.board.cpu import affinity_of
 from gicmodel.board.queue import Queue, decoded
 from gicmodel.board.traced_ram import TracedRam
+from gicmodel.board.watch import Watch
 from gicmodel.config import FRAME_BYTES
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
-from gicmodel.hardware.redistributor import affinity
 from gicmodel.images.qemu_trace.events import event_line
 from gicmodel.images.qemu_trace.packets import command_lines
 from gicmodel.layouts.commands import COMMAND_BYTES
@@ -27,8 +29,8 @@ from gicmodel.layouts.registers.redistributor import SGI_FRAME, VLPI_FRAME
 _CBASER, _CWRITER, _TRANSLATER = (register(f"GITS_{name}").offset for name in ("CBASER", "CWRITER", "TRANSLATER"))
 
 
-class Trace:
-    """Writes the trace of a GIC, line by line, as it is told what happens to it.
+class Trace(Watch):
+    """Counts, and writes the trace of a GIC, line by line.
 
     Raises:
         UnusableInput: the GIC has several ITSs, between which QEMU's trace does not tell.
@@ -39,6 +41,7 @@ class Trace:
             raise UnusableInput(
                 f"a trace is of a GIC with one ITS: its lines do not say which of {len(gic.its)} they mean"
             )
+        super().__init__(gic)
         self._write = write
         self._architecture = gic.config.architecture
         self._queue = Queue(gic, 0)
@@ -49,16 +52,27 @@ class Trace:
         """Writes of GITS_CWRITER, each with the offset at which the ITS has to arrive."""
         self._tell("gicmodel_gic", base=gic.memory.base, end=gic.memory.end, choices=" ".join(gic.config.choices))
 
-    def read(self, region: Region, offset: int, value: int, size: int) -> None:
+    def reads(self, region: Region, offset: int, value: int, size: int) -> None:
         """Software has read a register."""
         self._write(_access("read", region, offset, value, size))
 
-    def write(self, region: Region, offset: int, value: int, size: int, device_id: int) -> None:
-        """Software, or a device, is about to write a register."""
+    @contextmanager
+    def writing(self, region: Region, offset: int, value: int, size: int, device_id: int) -> Iterator[None]:
+        """In the block software, or a device, writes a register."""
         line = _access("write", region, offset, value, size, device_id)
-        if not _is_of_lpis(region, offset):
-            self._write(line)
-            return
+        with super().writing(region, offset, value, size, device_id):
+            if not _is_of_lpis(region, offset):
+                self._write(line)
+                yield
+                return
+            self._tell_write(region, offset, value, line)
+            yield
+            if region.its is not None and offset in (_CBASER, _CBASER + 4):
+                self._creadr = self._queue.registers("CREADR")["Offset"]
+            self._settle()
+            self._busy = True
+
+    def _tell_write(self, region: Region, offset: int, value: int, line: str) -> None:
         end = self._creadr
         if region.its is not None and offset == _CWRITER:
             fields = GITS_CWRITER.unpack(value)
@@ -70,33 +84,25 @@ class Trace:
         else:
             self._write(line)
 
-    def written(self, region: Region, offset: int) -> None:
-        """The write has been done."""
-        if _is_of_lpis(region, offset):
-            if region.its is not None and offset in (_CBASER, _CBASER + 4):
-                self._creadr = self._queue.registers("CREADR")["Offset"]
-            self._settle()
-            self._busy = True
-
     def acknowledged(self, pe: int, intid: int, group: int, virtual: bool) -> None:
         """A PE has read ICC_IAR<group> or ICV_IAR<group>."""
+        super().acknowledged(pe, intid, group, virtual)
         if virtual:
-            self._tell("gicv3_icv_iar_read", group=group, cpu=_affinity(pe), intid=intid)
+            self._tell("gicv3_icv_iar_read", group=group, cpu=affinity_of(pe), intid=intid)
         else:
-            self._tell(f"gicv3_icc_iar{group}_read", cpu=_affinity(pe), intid=intid)
+            self._tell(f"gicv3_icc_iar{group}_read", cpu=affinity_of(pe), intid=intid)
         if intid >= FIRST_LPI:
             self._ram.settle()
 
-    def before_step(self) -> None:
-        """The GIC goes on by a step."""
+    def step(self) -> int:
+        """Let the GIC go on by a step; how many commands it has executed."""
         if self._busy:
             self._tell_ram()
-
-    def stepped(self) -> None:
-        """It has."""
+        executed = super().step()
         if self._busy:
             self._settle()
             self._busy = self._creadr != self._queue.registers("CWRITER")["Offset"]
+        return executed
 
     def _tell(self, event: str, **values: int | str) -> None:
         self._write(event_line(event, **values))
@@ -148,15 +154,10 @@ def _access(kind: str, region: Region, offset: int, value: int, size: int, devic
         return event_line(f"gicv3_its_{kind}", offset=offset, data=value, size=size)
     if region.name == "GICD":
         return event_line(f"gicv3_dist_{kind}", offset=offset, data=value, size=size, secure=0)
-    cpu = _affinity(int(region.name.removeprefix("GICR")))
+    cpu = affinity_of(int(region.name.removeprefix("GICR")))
     return event_line(f"gicv3_redist_{kind}", cpu=cpu, offset=offset, data=value, size=size, secure=0)
 
 
 def _is_of_lpis(region: Region, offset: int) -> bool:
     """Whether a register may have the hardware look at tables in RAM."""
     return region.name != "GICD" and (region.its is not None or not SGI_FRAME <= offset < VLPI_FRAME)
-
-
-def _affinity(pe: int) -> int:
-    aff1, aff0 = affinity(pe)
-    return aff1 << 8 | aff0

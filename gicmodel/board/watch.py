@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from gicmodel.board.queue import UNKNOWN, Queue, decoded
-from gicmodel.board.trace import Trace
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -31,13 +30,9 @@ _DOORBELLS = {
 
 
 class Watch:
-    """Counts by kind. `interrupts`: acknowledged ones, by (kind, PE). `doorbells`: the INTIDs that commands gave.
+    """Counts by kind. `interrupts`: acknowledged ones, by (kind, PE). `doorbells`: the INTIDs that commands gave."""
 
-    What happens goes into the `trace`, too, if there is one.
-    """
-
-    def __init__(self, gic: Gic, trace: Trace | None = None) -> None:
-        self.trace = trace
+    def __init__(self, gic: Gic) -> None:
         self.commands: Counter[str] = Counter()
         self.interrupts: Counter[tuple[str, int]] = Counter()
         self.residencies: Counter[int] = Counter()
@@ -46,9 +41,7 @@ class Watch:
         self.doorbells: set[int] = set()
 
     def reads(self, region: Region, offset: int, value: int, size: int) -> None:
-        """Software has read a register."""
-        if self.trace is not None:
-            self.trace.read(region, offset, value, size)
+        """Software has read a register, which counts for nothing."""
 
     @contextmanager
     def writing(self, region: Region, offset: int, value: int, size: int, device_id: int) -> Iterator[None]:
@@ -57,27 +50,16 @@ class Watch:
             self._count_commands(region, GITS_CWRITER.unpack(value)["Offset"])
         elif offset in (_VPENDBASER, _VPENDBASER + 4) and region.name.startswith("GICR"):
             self._vpendbaser(region, value << (0 if size == 8 or offset == _VPENDBASER else 32))
-        if self.trace is not None:
-            self.trace.write(region, offset, value, size, device_id)
         yield
-        if self.trace is not None:
-            self.trace.written(region, offset)
 
     def acknowledged(self, pe: int, intid: int, group: int, virtual: bool) -> None:
         """A PE has read ICC_IAR<group> or ICV_IAR<group>."""
         if intid not in _SPECIAL:
             self.interrupts[("virtual " if virtual else "") + self._kind(intid, virtual), pe] += 1
-        if self.trace is not None:
-            self.trace.acknowledged(pe, intid, group, virtual)
 
     def step(self) -> int:
         """Let the GIC go on by a step; how many commands it has executed."""
-        if self.trace is not None:
-            self.trace.before_step()
-        executed = self._gic.step()
-        if self.trace is not None:
-            self.trace.stepped()
-        return executed
+        return self._gic.step()
 
     def message(self, device_id: int, data: int) -> None:
         """A device has sent an MSI."""
