@@ -48,7 +48,10 @@ def load_board(path: Path, send: Callable[[int], None], trace: Callable[[str], o
             raise UnusableInput(f"{path}: is a snapshot of a GIC and its RAM only: there are no processors in it")
         board = Board(restored(header, archive), el2=_typed(about, "el2", bool), send=send, trace=trace)
         board.make_cpus()
-        _restore(board, about, archive[_CELLS], archive[_CONTEXT])
+        try:
+            _restore(board, about, archive[_CELLS], archive[_CONTEXT])
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"the state of a device: {error!r}") from error
     return board
 
 

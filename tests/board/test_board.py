@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -176,6 +177,26 @@ def test_a_pe_in_an_impossible_state_is_refused(tmp_path: Path, array: str, at: 
     with pytest.raises(UnusableInput, match=says) as refused:
         load_board(damaged(tmp_path, array, {at: value}), lambda octet: None)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "state"),
+    [
+        ("function", {}),
+        ("function", {"space": 1, "table": "", "pending": 0}),
+        ("smmu", {"0x20": None}),
+        ("smmu", {"0x20": math.inf}),
+        ("uart", {"registers": {"0x38": []}, "raw_interrupts": 0, "received": []}),
+    ],
+)
+def test_devices_in_a_state_that_is_none_are_refused(tmp_path: Path, device: str, state: dict[str, object]) -> None:
+    save_board(Booted(*programs.power_off()).board, tmp_path / "good.npz")
+    arrays = dict(np.load(tmp_path / "good.npz"))
+    header = json.loads(arrays["header"].tobytes())
+    header["board"][device] = state
+    np.savez(tmp_path / "bad.npz", **arrays | {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)})
+    with pytest.raises(UnusableInput, match=r"bad\.npz: is no gicmodel snapshot of version 3, or is damaged: "):
+        load_board(tmp_path / "bad.npz", lambda octet: None)
 
 
 def test_pointers_of_another_process_are_not_taken(tmp_path: Path) -> None:
