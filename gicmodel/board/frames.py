@@ -10,22 +10,13 @@ from gicmodel.board.device_tree import DeviceTree, Value, interrupt, pair
 from gicmodel.board.watch import Watch
 from gicmodel.config import FRAME_BYTES, GicConfig
 from gicmodel.hardware.bus import Bus, Frames
-from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
-from gicmodel.layouts.registers.its import ITS_REGISTERS
-from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS
+from gicmodel.layouts.registers.by_name import REGISTERS
 
 HALF = 4
 ITS, GIC = "its", "gic"
 """Labels of nodes."""
-_WIDE = {
-    frame: {register.offset for register in registers if register.bits == 64}
-    for frame, registers in (
-        ("GICD", DISTRIBUTOR_REGISTERS),
-        ("GICR", REDISTRIBUTOR_REGISTERS),
-        ("GITS", ITS_REGISTERS),
-    )
-}
-"""Offsets of the registers with 64 bits."""
+_WIDE = {(entry.name.partition("_")[0], entry.offset) for entry in REGISTERS if entry.bits == 64}
+"""Unit and offset of the registers with 64 bits."""
 
 
 class _Half(NamedTuple):
@@ -78,7 +69,7 @@ class GicFrames:
 
     def _is_lower_half(self, address: int) -> bool:
         region = self.bus.region(address, HALF)
-        return address - region.base in _WIDE[region.name.rstrip("0123456789")]
+        return (region.name.rstrip("0123456789"), address - region.base) in _WIDE
 
     def message(self, device_id: int, address: int, data: int) -> None:
         """A device's write of 32 bits."""

@@ -14,8 +14,11 @@ from gicmodel.hardware import CpuInterface, Gic, UndefinedRegister
 from gicmodel.layouts.registers.by_name import encoding
 from gicmodel.layouts.registers.system import packed
 
-_GROUP0 = {encoding(f"ICC_{name}_EL1") for name in ("IAR0", "EOIR0", "HPPIR0", "BPR0", "AP0R0", "IGRPEN0")}
-_GROUP1 = {encoding(f"ICC_{name}_EL1") for name in ("IAR1", "EOIR1", "HPPIR1", "BPR1", "AP1R0", "IGRPEN1")}
+_GROUP = {
+    encoding(f"ICC_{name.format(group)}_EL1"): group
+    for group in (0, 1)
+    for name in ("IAR{}", "EOIR{}", "HPPIR{}", "BPR{}", "AP{}R0", "IGRPEN{}")
+}
 _COMMON = {encoding(f"ICC_{name}_EL1") for name in ("PMR", "CTLR", "DIR", "RPR")}
 _SGIS = {encoding(f"ICC_{name}_EL1") for name in ("SGI0R", "SGI1R", "ASGI1R")}
 _SRE_EL1, _SRE_EL2, _DIR = (encoding(f"ICC_{name}") for name in ("SRE_EL1", "SRE_EL2", "DIR_EL1"))
@@ -23,8 +26,8 @@ _HCR = packed(3, 4, 12, 11, 0)
 """ICH_HCR_EL2."""
 _ACKNOWLEDGES = {encoding(f"ICC_IAR{group}_EL1"): group for group in (0, 1)}
 _SRE_ENABLE = 1 << 3
-_TC, _TALL0, _TALL1, _TDIR = 1 << 10, 1 << 11, 1 << 12, 1 << 14
-"""ICH_HCR_EL2."""
+_TC, _TALL, _TDIR = 1 << 10, (1 << 11, 1 << 12), 1 << 14
+"""ICH_HCR_EL2, TALL0 and TALL1 by group."""
 _UNDEFINED, _TRAP = (Verdict.UNDEFINED, 0), (Verdict.TRAP_TO_EL2, 0)
 _EL_OF_OP1 = {0: 1, 4: 2}
 """op1 of an encoding -> the lowest exception level that may use it."""
@@ -61,10 +64,8 @@ class Interface:
 
 def _is_virtual(hcr: int, encoding: int) -> bool:
     """Whether an access at EL1 is one of ICV_*: HCR_EL2 routes the group's interrupts to EL2."""
-    if encoding in _GROUP0:
-        return bool(hcr & HCR_FMO)
-    if encoding in _GROUP1:
-        return bool(hcr & HCR_IMO)
+    if encoding in _GROUP:
+        return bool(hcr & (HCR_FMO, HCR_IMO)[_GROUP[encoding]])
     return encoding in _COMMON and bool(hcr & (HCR_FMO | HCR_IMO))
 
 
@@ -75,8 +76,6 @@ def _is_trapped(interface: CpuInterface, hcr: int, encoding: int) -> bool:
     if encoding == _SRE_EL1:
         return not interface.read(_SRE_EL2) & _SRE_ENABLE
     traps = interface.read(_HCR)
-    if encoding in _GROUP0:
-        return bool(traps & _TALL0)
-    if encoding in _GROUP1:
-        return bool(traps & _TALL1)
+    if encoding in _GROUP:
+        return bool(traps & _TALL[_GROUP[encoding]])
     return encoding in _COMMON and bool(traps & _TC or (encoding == _DIR and traps & _TDIR))

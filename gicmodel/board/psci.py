@@ -12,10 +12,6 @@ VERSION_1_1 = 0x1_0001
 _SMC64 = 1 << 30
 _PSCI_VERSION, _CPU_SUSPEND, _CPU_OFF, _CPU_ON, _AFFINITY_INFO = range(0x8400_0000, 0x8400_0005)
 _MIGRATE_INFO_TYPE, _SYSTEM_OFF, _SYSTEM_RESET, _PSCI_FEATURES = 0x8400_0006, 0x8400_0008, 0x8400_0009, 0x8400_000A
-_FUNCTIONS = {
-    *(_PSCI_VERSION, _CPU_SUSPEND, _CPU_OFF, _CPU_ON, _AFFINITY_INFO),
-    *(_MIGRATE_INFO_TYPE, _SYSTEM_OFF, _SYSTEM_RESET, _PSCI_FEATURES),
-}
 _WITH_SMC64 = {_CPU_SUSPEND, _CPU_ON, _AFFINITY_INFO}
 _SUCCESS, _NOT_SUPPORTED, _INVALID_PARAMETERS, _ALREADY_ON = 0, -1, -2, -4
 _IS_ON, _IS_OFF = 0, 1
@@ -38,8 +34,7 @@ def call(pes: Sequence[Cpu], arguments: Sequence[int]) -> int | Power:
     plain = function & ~_SMC64
     if plain not in _FUNCTIONS or (function & _SMC64 and plain not in _WITH_SMC64):
         return _NOT_SUPPORTED
-    asked = _POWER.get(plain)
-    return asked if asked is not None else _ANSWERS[plain](pes, arguments)
+    return _FUNCTIONS[plain](pes, arguments)
 
 
 def _features(pes: Sequence[Cpu], arguments: Sequence[int]) -> int:
@@ -69,11 +64,14 @@ def _find(pes: Sequence[Cpu], affinity: int) -> Cpu | None:
     return next((pe for pe in pes if pe.mpidr & _AFFINITY == affinity & _AFFINITY), None)
 
 
-_POWER = {_SYSTEM_OFF: Power.OFF, _SYSTEM_RESET: Power.RESET, _CPU_OFF: Power.PE_OFF, _CPU_SUSPEND: Power.STANDBY}
-_ANSWERS: dict[int, Callable[[Sequence[Cpu], Sequence[int]], int]] = {
+_FUNCTIONS: dict[int, Callable[[Sequence[Cpu], Sequence[int]], int | Power]] = {
     _PSCI_VERSION: lambda pes, arguments: VERSION_1_1,
-    _MIGRATE_INFO_TYPE: lambda pes, arguments: _NO_TRUSTED_OS,
-    _PSCI_FEATURES: _features,
+    _CPU_SUSPEND: lambda pes, arguments: Power.STANDBY,
+    _CPU_OFF: lambda pes, arguments: Power.PE_OFF,
     _CPU_ON: _cpu_on,
     _AFFINITY_INFO: _affinity_info,
+    _MIGRATE_INFO_TYPE: lambda pes, arguments: _NO_TRUSTED_OS,
+    _SYSTEM_OFF: lambda pes, arguments: Power.OFF,
+    _SYSTEM_RESET: lambda pes, arguments: Power.RESET,
+    _PSCI_FEATURES: _features,
 }
