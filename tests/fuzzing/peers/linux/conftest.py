@@ -10,10 +10,11 @@ import pytest
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
 from gicmodel.fuzzing.peers.linux.driver.port import LinuxPort
 from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
+from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
 from gicmodel.fuzzing.peers.linux.source import newest_installed
 from tests.conftest import missing
 
-P = TypeVar("P", LinuxDriver, LinuxKvm, LinuxPort)
+P = TypeVar("P", bound=LinuxPeer)
 
 
 def built(peer: P) -> P:

@@ -8,20 +8,20 @@ hardware retains and puts off what it may; free memory is poisoned.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gicmodel.fuzzing.peers.linux.build import built, compiler
+from gicmodel.fuzzing.peers.linux.build import Recipe
 from gicmodel.fuzzing.peers.linux.driver.as_expected import INTERRUPTS, AsExpected
 from gicmodel.fuzzing.peers.linux.driver.draw import draw_machine, draw_steps
 from gicmodel.fuzzing.peers.linux.driver.host import HostFailure
 from gicmodel.fuzzing.peers.linux.driver.linux_host import LinuxHost
 from gicmodel.fuzzing.peers.linux.driver.machine import NOTATION, HostMachine, HostNotation
 from gicmodel.fuzzing.peers.linux.driver.recipe import ITS
-from gicmodel.fuzzing.peers.linux.source import KernelSource, source_for
-from gicmodel.fuzzing.peers.peer import Divergence, Peer
+from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
+from gicmodel.fuzzing.peers.linux.source import KernelSource
+from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.program import Event, Program, Step
 from gicmodel.layouts.registers.by_name import register
 
@@ -113,29 +113,13 @@ class OnHardware(AsExpected):
         self.expected.follow(step, {each: self.linux.do("cpu_of", *each.key) for each in leaving})
 
 
-class LinuxDriver(Peer):
+class LinuxDriver(LinuxPeer):
     """The ITS driver of a kernel's source."""
 
     name: ClassVar[str] = "linux-driver"
+    recipe: ClassVar[Recipe] = ITS
     notation: ClassVar[HostNotation] = NOTATION
     chunk: ClassVar[int] = 1000
-
-    def __init__(self, linux_source: Path | None = None) -> None:
-        self._where = linux_source
-
-    def made_of(self, linux_source: Path | None) -> LinuxDriver:
-        """One of this source."""
-        return type(self)(linux_source)
-
-    def require(self) -> None:
-        """A source, and a compiler for it."""
-        compiler()
-        built(self.source, ITS)
-
-    @property
-    def source(self) -> KernelSource:
-        """The kernel's source; errors as `source_for`."""
-        return source_for(self._where)
 
     def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:
         """A host's life."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from gicmodel.fuzzing.peers.linux.build import built, compiler
+from gicmodel.fuzzing.peers.linux.build import Recipe
 from gicmodel.fuzzing.peers.linux.kvm.differences import explained, name, seen, without_ppis
 from gicmodel.fuzzing.peers.linux.kvm.draw import draw_machine, draw_steps
 from gicmodel.fuzzing.peers.linux.kvm.linux_vm import LinuxVm
@@ -22,8 +21,9 @@ from gicmodel.fuzzing.peers.linux.kvm.machine import NOTATION, RAM_BASE, KvmNota
 from gicmodel.fuzzing.peers.linux.kvm.model_vm import ModelVm
 from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
 from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, State, Vm
-from gicmodel.fuzzing.peers.linux.source import KernelSource, source_for
-from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Peer
+from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
+from gicmodel.fuzzing.peers.linux.source import KernelSource
+from gicmodel.fuzzing.peers.peer import Comparison, Divergence
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 from gicmodel.kvm import KvmBehaviour
 from gicmodel.layouts.commands import COMMAND_BYTES
@@ -196,29 +196,13 @@ def _hexadecimal(value: object) -> str:
     return hex(value) if isinstance(value, int) and value > 9 else str(value)
 
 
-class LinuxKvm(Peer):
+class LinuxKvm(LinuxPeer):
     """KVM of a kernel's source: the model behaves as the release that it is of."""
 
     name: ClassVar[str] = "linux-kvm"
+    recipe: ClassVar[Recipe] = VGIC
     notation: ClassVar[KvmNotation] = NOTATION
     chunk: ClassVar[int] = 2000
-
-    def __init__(self, linux_source: Path | None = None) -> None:
-        self._where = linux_source
-
-    def made_of(self, linux_source: Path | None) -> LinuxKvm:
-        """One of this source."""
-        return type(self)(linux_source)
-
-    def require(self) -> None:
-        """A source, and a compiler for it."""
-        compiler()
-        built(self.source, VGIC)
-
-    @property
-    def source(self) -> KernelSource:
-        """The kernel's source; errors as `source_for`."""
-        return source_for(self._where)
 
     @property
     def behaviour(self) -> KvmBehaviour:
