@@ -20,6 +20,9 @@ RAM_BASE, PART_BYTES = 0x8000_0000, 64 << 20
 PARTS = 16
 """Kernels that can run one after the other without memory of an earlier one."""
 
+_OF_NO_DRIVER = ("raise", "interrupts", "take")
+"""What devices, CPUs and guests do by themselves."""
+
 
 class HostFailure(Exception):
     """The driver has refused an operation, or died of it."""
@@ -44,10 +47,8 @@ class Host(ABC):
         Raises:
             HostFailure, DriverError: the driver has refused it.
         """
-        of_no_driver: dict[str, Callable[..., Any]]
-        of_no_driver = {"raise": self._raise, "interrupts": self._interrupts, "take": self._take}
-        if verb in of_no_driver:
-            return of_no_driver[verb](*values)
+        if verb in _OF_NO_DRIVER:
+            return getattr(self, f"_{verb}")(*values)
         result = self._operation(verb)(*operands(Event(verb, values), self))
         return 0 if result is None else result
 
@@ -68,7 +69,7 @@ class Host(ABC):
         """A GIC just reset, and RAM just powered on."""
         self.bus = HostBus(self.machine, GuestMemory(RAM_BASE, PARTS * PART_BYTES), self._records)
 
-    # Devices, CPUs and guests, which no driver is asked about.
+    # What is `_OF_NO_DRIVER`, and what there is to see.
 
     def _raise(self, its: int, device_id: int, event_id: int) -> bool:
         return self.bus.gic.its[its].translate(device_id, event_id) == 0

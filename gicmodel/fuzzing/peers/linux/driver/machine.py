@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Protocol
 
 from gicmodel.config import GicConfig
@@ -149,11 +150,16 @@ class Things(Protocol):
 
 def operands(step: Event, things: Things) -> list[Any]:
     """The values of an operation, with the event of a device, the vPE or the VM that they name in their place."""
-    fields, values = _OPERATIONS[step.verb], list(step.values)
-    if fields == ("vm",):
-        return [things.vm(*values)]
-    for names, find in ((_VPE, things.vpe), (_EVENT, things.event)):
-        if names[-1] in fields:
-            named = slice(at := fields.index(names[0]), at + len(names))
-            values[named] = [find(*values[named])]
+    values: list[Any] = list(step.values)
+    for named, kind in _named(step.verb):
+        values[named] = [getattr(things, kind)(*values[named])]
     return values
+
+
+@cache
+def _named(verb: str) -> list[tuple[slice, str]]:
+    """Where an operation's values name what kind of thing; the last one first."""
+    fields = _OPERATIONS[verb]
+    kinds = {"vm": fields} if fields == ("vm",) else {"vpe": _VPE, "event": _EVENT}
+    places = {kind: fields.index(names[0]) for kind, names in kinds.items() if names[-1] in fields}
+    return [(slice(at, at + len(kinds[kind])), kind) for kind, at in places.items()]
