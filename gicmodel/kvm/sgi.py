@@ -15,6 +15,7 @@ SGI = np.dtype(
         ("priority", np.uint8),
         ("pending_latch", np.bool_),
         ("hw", np.bool_),
+        ("irq_disabled", np.bool_),
     ]
 )
 
@@ -25,6 +26,8 @@ _PRIORITY_MASK = 0xF8
 class Sgis:
     """`rows` is a structured array of `SGI`, [vCPUs, 16]. Where `hw` is set, the GIC has the pending state.
 
+    `irq_disabled` is IRQD_IRQ_DISABLED of the host interrupt that a vSGI is to Linux: set from its making on.
+
     A method that reaches the GIC raises KvmError with the host driver's errno.
     """
 
@@ -32,6 +35,7 @@ class Sgis:
         self.rows = np.zeros((nr_vcpus, VSGIS), SGI)
         self.rows["enabled"] = True
         self.rows["group"] = 1
+        self.rows["irq_disabled"] = True
         self.vlpis: Vlpis | None = None
         """The vPEs, on a GICv4.1 host."""
 
@@ -71,10 +75,16 @@ class Sgis:
         self.rows["pending_latch"][vcpu, number] = pending
 
     def enable(self, vcpu: int, number: int, enabled: bool) -> None:
-        """Enable or disable an SGI."""
-        self.rows["enabled"][vcpu, number] = enabled
-        if self.rows["hw"][vcpu, number]:
+        """Enable or disable an SGI.
+
+        The GIC hears of it only when that changes, and its host interrupt, which vSGIs that begin enabled do not
+        (kernel/irq/manage.c): the first disable is lost (docs/found-in-linux.md).
+        """
+        row = self.rows[vcpu, number]
+        if row["hw"] and row["enabled"] != enabled and row["irq_disabled"] == enabled:
+            row["irq_disabled"] = not enabled
             self._configure_in_gic(vcpu, number, enabled)
+        row["enabled"] = enabled
 
     def set_group(self, vcpu: int, number: int, group: int) -> None:
         """Put an SGI into Group 0 or 1."""

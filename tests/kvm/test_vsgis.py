@@ -130,7 +130,8 @@ def test_vsgis_are_delivered_by_the_gic_once(guest):
 
 def test_the_guest_configures_vsgis(guest):
     guest.use_vsgis()
-    guest.write(1, "ICENABLER0", 0xFFFF)
+    for name in ("ICENABLER0", "ISENABLER0", "ICENABLER0"):
+        guest.write(1, name, 0xFFFF)
     guest.write(1, "IPRIORITYR0", 0x20304050)
     for number in (0, 1, 2):
         guest.write(1, "ISPENDR0", 1 << number)

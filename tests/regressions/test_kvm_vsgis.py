@@ -139,3 +139,32 @@ def test_before_6_17_nothing_is_chosen_before_init():
     vgic.init()
     vgic.distributor.user_write(TYPER2, vgic.distributor.user_read(TYPER2))
     assert refusal(vgic.distributor.user_write, TYPER2, 0) == "EINVAL"
+
+
+ISENABLER0, ICENABLER0 = register("GICR_ISENABLER0").offset, register("GICR_ICENABLER0").offset
+
+
+def test_a_host_interrupt_of_a_vsgi_counts_its_disables():
+    """The model disabled in the GIC at once; what Linux does was seen on 6.1.0-56 (docs/found-in-linux.md)."""
+    host, vgic = booted()
+    redistributor = vgic.redistributors[0]
+    redistributor.write(ICENABLER0, 1 << 5, 4)
+    vgic.send_sgi(0, 5)
+    assert not redistributor.read(ICENABLER0, 4) & 1 << 5
+    assert first_interrupt(host, vgic) == 5
+    redistributor.write(ISENABLER0, 1 << 5, 4)
+    redistributor.write(ICENABLER0, 1 << 5, 4)
+    vgic.send_sgi(0, 5)
+    assert first_interrupt(host, vgic) == 1023
+
+
+def test_what_userspace_has_disabled_a_guest_does_not_disable_in_the_gic():
+    """The model did."""
+    host, vgic = booted()
+    redistributor = vgic.redistributors[0]
+    for offset in (ICENABLER0, ISENABLER0):
+        redistributor.write(offset, 1 << 5, 4)
+    redistributor.user_write(ICENABLER0, 1 << 5)
+    redistributor.write(ICENABLER0, 1 << 5, 4)
+    vgic.send_sgi(0, 5)
+    assert first_interrupt(host, vgic) == 5

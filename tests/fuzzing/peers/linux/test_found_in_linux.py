@@ -47,6 +47,40 @@ def test_forwarding_an_lpi_that_has_no_target(peer: LinuxKvm):
     assert died.linux.died_at == "its_map_vlpi"
 
 
+VSGIS = """gicmodel fuzz program, version 1
+against linux-kvm
+vm architecture=4.1 vcpus=1 its=1 vsgis=1
+
+dist_write offset=0 value=0 size=4
+dist_write offset=0 value=0x102 size=4
+"""
+ENABLE_3, DISABLE_3 = (f"rd_write rd=0 offset={offset:#x} value=8 size=4\n" for offset in (0x10100, 0x10180))
+
+
+def vsgi_3(peer: LinuxKvm, steps: str) -> tuple[int, int]:
+    """Whether SGI 3 is enabled to Linux, and as vSGI, after steps that Linux and the model take alike."""
+    program = parse_program(VSGIS + steps, "this test")
+    comparison = peer.start(program.machine)
+    comparison.run(program.steps)
+    comparison.check()
+    enabled, *_, there, _ = comparison.linux.state()["SGIs"][0][3]
+    return enabled, there
+
+
+def test_the_first_disable_of_a_vsgi_is_lost(peer: LinuxKvm):
+    assert vsgi_3(peer, "") == (1, 1)
+    assert vsgi_3(peer, DISABLE_3) == (0, 1)
+    assert vsgi_3(peer, DISABLE_3 + ENABLE_3 + DISABLE_3) == (0, 0)
+
+
+def test_an_enable_is_lost_of_an_sgi_that_was_disabled_in_software(peer: LinuxKvm):
+    in_software = "dist_write offset=0 value=0 size=4\ndist_write offset=0 value=2 size=4\n"
+    anew = "dist_write offset=0 value=0 size=4\ndist_write offset=0 value=0x102 size=4\n"
+    steps = DISABLE_3 + ENABLE_3 + in_software + DISABLE_3 + anew
+    assert vsgi_3(peer, steps) == (0, 0)
+    assert vsgi_3(peer, steps + ENABLE_3) == (1, 0)
+
+
 def test_userspace_asks_for_vsgis_that_the_cpus_do_not_have(peer: LinuxKvm):
     """Before 6.17: GICD_CTLR.nASSGIreq, and the first run of a vCPU."""
     went = after(peer, "dist_user_write offset=0 word=0x102\nload vcpu=0")

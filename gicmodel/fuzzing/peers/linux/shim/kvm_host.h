@@ -20,7 +20,8 @@ struct page { u8 bytes[SHIM_VINTIDS / 8]; };
 
 struct shim_irq {
 	struct irq_desc desc;
-	bool mapped, enabled, pending, active;
+	bool mapped, pending, active;
+	unsigned int depth;
 	struct its_vlpi_map map;
 	struct its_vpe *vpe;
 };
@@ -156,8 +157,10 @@ static void shim_new_host(void)
 	memset(shim_irqs, 0, sizeof(shim_irqs));
 	memset(shim_asked, 0, sizeof(shim_asked));
 	memset(shim_bytes, 0, sizeof(shim_bytes));
-	for (int irq = 0; irq < SHIM_IRQS; irq++)
+	for (int irq = 0; irq < SHIM_IRQS; irq++) {
 		shim_irqs[irq].desc.irq_data.hwirq = irq;
+		shim_irqs[irq].depth = 1;
+	}
 }
 
 int its_alloc_vcpu_irqs(struct its_vm *vm)
@@ -248,24 +251,26 @@ static void shim_enable(unsigned int irq, bool enabled)
 {
 	if (shim_is_vsgi(irq))
 		shim_irqs[irq].vpe->sgi_config[(irq - SHIM_FIRST_VSGI) % 16].enabled = enabled;
-	shim_irqs[irq].enabled = enabled;
 }
 
+/* Disables count, from 1 on, and the driver hears of the first and of the end of the last. */
 void enable_irq(unsigned int irq)
 {
-	shim_enable(irq, true);
+	if (WARN_ON(!shim_irqs[irq].depth))
+		return;
+	if (!--shim_irqs[irq].depth)
+		shim_enable(irq, true);
 }
 
 void disable_irq_nosync(unsigned int irq)
 {
-	shim_enable(irq, false);
+	if (!shim_irqs[irq].depth++)
+		shim_enable(irq, false);
 }
 
 bool irqd_irq_disabled(struct irq_data *data)
 {
-	if (shim_is_vsgi(data->hwirq))
-		return !shim_irqs[data->hwirq].vpe->sgi_config[(data->hwirq - SHIM_FIRST_VSGI) % 16].enabled;
-	return !shim_irqs[data->hwirq].enabled;
+	return shim_irqs[data->hwirq].depth;
 }
 
 int irq_set_affinity(unsigned int irq, const void *mask)
