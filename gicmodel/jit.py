@@ -3,6 +3,7 @@
 
 import typing
 from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,6 +59,14 @@ def direct(function: _Function, *arguments: object) -> _Function:
         _DIRECT[kind] = dispatcher.get_overload(types)
     entry: _Function = _DIRECT[kind]
     return entry
+
+
+def bound(function: Callable[..., Any], *samples: object) -> cached_property[Callable[..., Any]]:
+    """An attribute: the `direct` kernel for its owner's `_place`, a machine and perhaps a number, and more arguments.
+
+    It is called with the latter alone, which must be of the types of `samples`.
+    """
+    return cached_property(lambda owner: partial(direct(function, *owner._place, *samples), *owner._place))
 
 
 _DIRECT: dict[Any, Any] = {}

@@ -98,12 +98,6 @@ class KernelCache:
         """The directory."""
         return str(self._directory)
 
-    def enable(self) -> None:
-        """It always is."""
-
-    def disable(self) -> None:
-        """Nobody does."""
-
     def flush(self) -> None:
         """Nothing here is ever stale."""
 

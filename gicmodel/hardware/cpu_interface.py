@@ -3,33 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
-from typing import Any
-
 import numpy as np
 
-from gicmodel.config import PRIORITY_BITS, GicConfig
+from gicmodel.config import GicConfig
 from gicmodel.errors import whole
 from gicmodel.hardware.kernels import cpu, cpu_interface
 from gicmodel.hardware.kernels.delivery import clear_lpi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at
 from gicmodel.hardware.register_face import WORD_BITS, Handler, field_mask, word_at
-from gicmodel.hardware.virtual_interface import LEAST_BPR0, LEAST_BPR1, VirtualInterface
-from gicmodel.jit import direct
+from gicmodel.hardware.virtual_interface import (
+    LEAST_BPR0,
+    LEAST_BPR1,
+    PRIORITIES,
+    VirtualInterface,
+    own_registers,
+    word,
+)
+from gicmodel.jit import bound
 from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS, encoding
 from gicmodel.layouts.registers.cpu_interface import (
-    ICC_AP0R0_EL1,
     ICC_BPR0_EL1,
     ICC_CTLR_EL1,
-    ICC_EOIR1_EL1,
     ICC_IGRPEN1_EL1,
     ICC_SRE_EL1,
     ICC_SRE_EL2,
 )
 
-_BINARY_POINT, _P, _INTID = (field_mask(layout) for layout in (ICC_BPR0_EL1, ICC_AP0R0_EL1, ICC_EOIR1_EL1))
-_PRIORITY_MASK = 0xFF << 8 - PRIORITY_BITS & 0xFF
+_BINARY_POINT = field_mask(ICC_BPR0_EL1)
 _CTLR_MASK = ICC_CTLR_EL1.pack(EOImode=1, CBPR=1)
 _CBPR = ICC_CTLR_EL1.pack(CBPR=1)
 _ENABLE = ICC_IGRPEN1_EL1.pack(Enable=1)
@@ -50,9 +50,14 @@ class CpuInterface:
     as GICR_VPENDBASER enables their groups.
     """
 
+    _acknowledge = bound(cpu_interface.acknowledge_group, np.uint64(0))
+    _highest = bound(cpu_interface.highest_of_group, np.uint64(0))
+    _end = bound(cpu_interface.end_interrupt, np.uint64(0), np.uint64(0))
+    _end_activity = bound(cpu_interface.end_activity, np.uint64(0))
+
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
         self._machine = machine
-        self._number = number
+        self._place = machine, number
         self.virtual = VirtualInterface(config, machine, number)
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._state[RD.icc_bpr0], self._state[RD.icc_bpr1] = LEAST_BPR0, LEAST_BPR1
@@ -87,54 +92,35 @@ class CpuInterface:
 
     def acknowledge(self) -> int:
         """Take the most urgent pending LPI, lowest INTID first among equals; 1023 for none."""
-        return int(cpu.acknowledge(self._machine, self._number))
+        return int(cpu.acknowledge(*self._place))
 
     def acknowledge_virtual(self) -> int:
         """Take the most urgent vSGI or vLPI of the resident vPE; 1023 for none."""
-        return int(cpu.acknowledge_virtual(self._machine, self._number))
+        return int(cpu.acknowledge_virtual(*self._place))
 
     def pending(self) -> int:
         """What `acknowledge` would return."""
-        return int(cpu.highest_lpi(self._machine, self._number))
+        return int(cpu.highest_lpi(*self._place))
 
     def pending_virtual(self) -> int:
         """What `acknowledge_virtual` would return."""
-        return int(cpu.highest_virtual(self._machine, self._number))
+        return int(cpu.highest_virtual(*self._place))
 
     def take(self, intid: int) -> bool:
         """Acknowledge this LPI, out of turn; whether it was pending. A replayed trace says which one was taken.
 
         ValueError: the INTID has not 64 bits.
         """
-        return bool(clear_lpi(self._machine, self._number, np.uint64(whole(intid, "an INTID")))[1])
+        return bool(clear_lpi(*self._place, np.uint64(whole(intid, "an INTID")))[1])
 
     def take_virtual(self, vintid: int) -> bool:
         """Acknowledge this interrupt of the resident vPE, out of turn; whether it was pending. Errors as above."""
-        return bool(cpu.take_virtual(self._machine, self._number, np.uint64(whole(vintid, "a vINTID"))))
+        return bool(cpu.take_virtual(*self._place, np.uint64(whole(vintid, "a vINTID"))))
 
-    @cached_property
-    def _acknowledge(self) -> Callable[..., Any]:
-        return direct(cpu_interface.acknowledge_group, self._machine, self._number, np.uint64(0))
-
-    @cached_property
-    def _highest(self) -> Callable[..., Any]:
-        return direct(cpu_interface.highest_of_group, self._machine, self._number, np.uint64(0))
-
-    @cached_property
-    def _end(self) -> Callable[..., Any]:
-        return direct(cpu_interface.end_interrupt, self._machine, self._number, np.uint64(0), np.uint64(0))
-
-    def _set(self, place: int, value: int) -> None:
+    def set_word(self, place: int, value: int) -> None:
+        """Write a word of state; what is signalled follows."""
         self._state[place] = value
         self._state[RD.stirred] = 1
-
-    def _read_rpr(self) -> int:
-        return int(
-            cpu_interface.running_priority(np.uint64(self._state[RD.icc_ap0r]), np.uint64(self._state[RD.icc_ap1r]))
-        )
-
-    def _write_dir(self, value: int) -> None:
-        cpu_interface.end_activity(self._machine, self._number, np.uint64(value & _INTID))
 
     def _read_bpr1(self) -> int:
         """With CBPR = 1 that of Group 0, and one more, as Group 1 cuts priorities one bit lower."""
@@ -145,10 +131,10 @@ class CpuInterface:
     def _write_bpr1(self, value: int) -> None:
         """Ignored with CBPR = 1."""
         if not self._state[RD.icc_ctlr] & _CBPR:
-            self._set(RD.icc_bpr1, max(value & _BINARY_POINT, LEAST_BPR1))
+            self.set_word(RD.icc_bpr1, max(value & _BINARY_POINT, LEAST_BPR1))
 
     def _write_bpr0(self, value: int) -> None:
-        self._set(RD.icc_bpr0, max(value & _BINARY_POINT, LEAST_BPR0))
+        self.set_word(RD.icc_bpr0, max(value & _BINARY_POINT, LEAST_BPR0))
 
     def _write_igrpen(self, place: int, value: int) -> None:
         """SPIs that may go to any PE go where their group is enabled."""
@@ -156,26 +142,11 @@ class CpuInterface:
         self._machine.chip[DIST_AT + DIST.stirred] = 1
 
     def _write_sgi(self, both_groups: bool, value: int) -> None:
-        cpu_interface.generate_sgi(self._machine, self._number, np.uint64(value), both_groups)
+        cpu_interface.generate_sgi(*self._place, np.uint64(value), both_groups)
 
 
-def _word(place: int, mask: int) -> Handler:
-    """A register that is the bits `mask` of the word at `place`."""
-    return Handler(word_at(place), lambda cpu, value: cpu._set(place, value & mask))
-
-
-def _of_group(group: int) -> dict[str, Handler]:
-    """The registers of interrupts of one group."""
-    number, place = np.uint64(group), RD.icc_igrpen0 + group
-    return {
-        f"ICC_IAR{group}_EL1": Handler(lambda cpu: cpu._acknowledge(cpu._machine, cpu._number, number)),
-        f"ICC_HPPIR{group}_EL1": Handler(lambda cpu: cpu._highest(cpu._machine, cpu._number, number)),
-        f"ICC_EOIR{group}_EL1": Handler(
-            write=lambda cpu, value: cpu._end(cpu._machine, cpu._number, number, np.uint64(value & _INTID))
-        ),
-        f"ICC_AP{group}R0_EL1": _word(RD.icc_ap0r + group, _P),
-        f"ICC_IGRPEN{group}_EL1": Handler(word_at(place), lambda cpu, value: cpu._write_igrpen(place, value)),
-    }
+def _igrpen(place: int) -> Handler:
+    return Handler(word_at(place), lambda cpu, value: cpu._write_igrpen(place, value))
 
 
 def _always(value: int) -> Handler:
@@ -190,16 +161,15 @@ def _sgi(both_groups: bool) -> Handler:
 _HANDLERS: dict[int, Handler] = {
     encoding(name): handler
     for name, handler in {
-        **_of_group(0),
-        **_of_group(1),
-        "ICC_PMR_EL1": _word(RD.icc_pmr, _PRIORITY_MASK),
-        "ICC_RPR_EL1": Handler(CpuInterface._read_rpr),
-        "ICC_DIR_EL1": Handler(write=CpuInterface._write_dir),
+        **own_registers("ICC", RD.icc_ap0r),
+        "ICC_IGRPEN0_EL1": _igrpen(RD.icc_igrpen0),
+        "ICC_IGRPEN1_EL1": _igrpen(RD.icc_igrpen1),
+        "ICC_PMR_EL1": word(RD.icc_pmr, PRIORITIES),
         "ICC_BPR0_EL1": Handler(word_at(RD.icc_bpr0), CpuInterface._write_bpr0),
         "ICC_BPR1_EL1": Handler(CpuInterface._read_bpr1, CpuInterface._write_bpr1),
         "ICC_CTLR_EL1": Handler(
             lambda cpu: cpu._state[RD.icc_ctlr] | cpu.virtual.features,
-            lambda cpu, value: cpu._set(RD.icc_ctlr, value & _CTLR_MASK),
+            lambda cpu, value: cpu.set_word(RD.icc_ctlr, value & _CTLR_MASK),
         ),
         "ICC_SRE_EL1": _always(_SRE_EL1),
         "ICC_SRE_EL2": _always(_SRE_EL2),

@@ -6,8 +6,7 @@ There is one Security state (GICD_CTLR.DS = 1), and affinity routing is always o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from gicmodel.config import FIRST_SPI, GicConfig
@@ -18,20 +17,19 @@ from gicmodel.hardware.kernels.state import DIST, DIST_AT, DIST_WORDS, Machine
 from gicmodel.hardware.register_face import (
     Accesses,
     Handler,
-    RegisterFace,
+    MachineFace,
     accesses_of,
     changed,
     field_mask,
     fixed,
     word_at,
 )
-from gicmodel.jit import direct
+from gicmodel.jit import bound
 from gicmodel.layouts.registers.distributor import (
     GICD_CTLR,
     GICD_IIDR,
     GICD_IROUTER,
     GICD_SETSPI_NSR,
-    GICD_STATUSR,
     GICD_TYPER,
     GICD_TYPER2,
     LAST_SPI,
@@ -45,12 +43,16 @@ _NASSGIREQ, _RWP = GICD_CTLR.pack(nASSGIreq=1), GICD_CTLR.pack(RWP=1)
 _IROUTER_MASK = field_mask(GICD_IROUTER)
 
 
-class Distributor(RegisterFace):
+class Distributor(MachineFace):
     """The distributor."""
+
+    STATUSR = DIST.statusr
+    _set_spi = bound(set_spi, 0, False)
+    _message_spi = bound(message_spi, 0, False)
 
     def __init__(self, config: GicConfig, machine: Machine) -> None:
         self.config = config
-        self._machine = machine
+        self._place = (machine,)
         self._state = machine.chip.data[DIST_AT : DIST_AT + DIST_WORDS]
         self._constants = _constants(config)
         super().__init__(_accesses(config.architecture))
@@ -58,7 +60,7 @@ class Distributor(RegisterFace):
     def set_line(self, intid: int, level: bool) -> None:
         """An SPI's input goes high or low. ValueError: there is no such SPI."""
         spi = whole(intid, "Distributor.set_line: the SPI", FIRST_SPI, FIRST_SPI + self.config.spis - 1)
-        self._set_spi(self._machine, spi, bool(level))
+        self._set_spi(spi, bool(level))
 
     def step(self) -> None:
         """Finish what writes have begun that GICD_CTLR.RWP stands for."""
@@ -73,15 +75,8 @@ class Distributor(RegisterFace):
         if self.config.commands_per_step is not None:
             self._state[DIST.ctlr] |= _RWP
 
-    @cached_property
-    def _set_spi(self) -> Callable[..., Any]:
-        return direct(set_spi, self._machine, 0, False)
-
     def _has(self, intid: int) -> bool:
         return FIRST_SPI <= intid < FIRST_SPI + self.config.spis
-
-    def _note(self, statusr_bit: int, offset: int) -> None:
-        self._state[DIST.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
         return self._state[DIST.ctlr] | _ALWAYS
@@ -95,14 +90,11 @@ class Distributor(RegisterFace):
         if was & ~value & _GROUPS:
             self.note_disabled()
 
-    def _write_statusr(self, value: int) -> None:
-        self._state[DIST.statusr] &= ~(value & field_mask(GICD_STATUSR))
-
     def _write_message(self, pending: bool, value: int) -> None:
         """No effect on what is no SPI."""
         intid = GICD_SETSPI_NSR.unpack(value)["INTID"]
         if self._has(intid):
-            message_spi(self._machine, intid, pending)
+            self._message_spi(intid, pending)
 
     def _write_router(self, intid: int, value: int) -> None:
         if self._has(intid):
@@ -113,7 +105,7 @@ class Distributor(RegisterFace):
         **interrupt_handlers("GICD", DIST, WORDS_OF_SPIS),
         **{f"GICD_NSACR{n}": RAZ_WI for n in range(2 * len(WORDS_OF_SPIS))},
         "GICD_CTLR": Handler(_read_ctlr, _write_ctlr),
-        "GICD_STATUSR": Handler(word_at(DIST.statusr), _write_statusr),
+        "GICD_STATUSR": Handler(word_at(DIST.statusr), MachineFace._clear_statusr),
         "GICD_SETSPI_NSR": Handler(write=lambda face, value: face._write_message(True, value)),
         "GICD_CLRSPI_NSR": Handler(write=lambda face, value: face._write_message(False, value)),
         "GICD_SETSPI_SR": Handler(write=RAZ_WI.write),

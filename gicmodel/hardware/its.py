@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, cached_property
-from typing import Any, ClassVar
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,14 +20,14 @@ from gicmodel.hardware.register_face import (
     MPAM_SIZES,
     Accesses,
     Handler,
-    RegisterFace,
+    MachineFace,
     accesses_of,
     changed,
     field_mask,
     fixed,
     word_at,
 )
-from gicmodel.jit import direct
+from gicmodel.jit import bound
 from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.identification import ARM, ITS_PART, identification
@@ -64,13 +63,18 @@ def _baser(number: int) -> Handler:
     return Handler(word_at(ITS.baser + number), lambda its, value: its.write_baser(number, value))
 
 
-class Its(RegisterFace):
+class Its(MachineFace):
     """One ITS."""
+
+    STATUSR = ITS.statusr
+    _run_queue = bound(run_queue, MOST_COMMANDS)
+    _translate = bound(translate, np.uint64(0), np.uint64(0))
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
         self.config = config
         self.number = number
         self._machine = machine
+        self._place = machine, number
         self._state = machine.chip.data[its_at(number) : its_at(number) + ITS_WORDS]
         self._constants = _constants(config, number)
         self._types = _table_types(config)
@@ -96,7 +100,7 @@ class Its(RegisterFace):
         ValueError: the DeviceID or the EventID has not 64 bits.
         """
         device, event = whole(device_id, "a DeviceID"), whole(event_id, "an EventID")
-        return int(self._translate(self._machine, self.number, np.uint64(device), np.uint64(event)))
+        return int(self._translate(np.uint64(device), np.uint64(event)))
 
     def translate_many(self, device_ids: ArrayLike, event_ids: ArrayLike) -> int:
         """Writes of GITS_TRANSLATER in order, given as arrays of one length; how many were not dropped.
@@ -114,7 +118,7 @@ class Its(RegisterFace):
         """A write of Enabled takes effect, then execute at most `commands` commands; how many were executed."""
         self._state[ITS.busy] = 0
         budget = whole(commands, "Its.step: the number of commands", 0, MOST_COMMANDS)
-        return int(self._run_queue(self._machine, self.number, budget))
+        return int(self._run_queue(budget))
 
     def write(self, offset: int, value: int, size: int = 8, *, device_id: int = 0) -> None:
         """A bus write; `device_id` comes with a write of GITS_TRANSLATER, which also takes 16 bits."""
@@ -122,14 +126,6 @@ class Its(RegisterFace):
             self.translate(device_id, whole(value, "Its.write: the value") & ((1 << (8 * size)) - 1))
         else:
             super().write(offset, value, size)
-
-    @cached_property
-    def _run_queue(self) -> Callable[..., Any]:
-        return direct(run_queue, self._machine, self.number, MOST_COMMANDS)
-
-    @cached_property
-    def _translate(self) -> Callable[..., Any]:
-        return direct(translate, self._machine, self.number, np.uint64(0), np.uint64(0))
 
     @property
     def _enabled(self) -> bool:
@@ -139,9 +135,6 @@ class Its(RegisterFace):
     def _fixed(self) -> bool:
         """Enabled = 1 or Quiescent = 0: to write GITS_CBASER or GITS_BASER<n> is UNPREDICTABLE, and ignored."""
         return self._enabled or bool(self._state[ITS.busy])
-
-    def _note(self, statusr_bit: int, offset: int) -> None:
-        self._state[ITS.statusr] |= statusr_bit
 
     def _read_ctlr(self) -> int:
         s = self._state
@@ -212,7 +205,7 @@ class Its(RegisterFace):
 
     def _run(self) -> None:
         if self.config.commands_per_step is None:
-            self._run_queue(self._machine, self.number, MOST_COMMANDS)
+            self._run_queue(MOST_COMMANDS)
 
     HANDLERS: ClassVar[dict[str, Handler]] = {
         **fixed("GITS_TYPER", "GITS_IIDR", "GITS_MPAMIDR", "GITS_MPIDR", *identification("GITS", 0, ITS_PART)),

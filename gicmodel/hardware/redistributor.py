@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, cached_property
-from typing import Any, ClassVar
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,18 +15,19 @@ from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_h
 from gicmodel.hardware.kernels import redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.inputs import set_ppi
+from gicmodel.hardware.kernels.pending import forget_configuration
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at, set_resident, table_words
 from gicmodel.hardware.register_face import (
     MPAM_SIZES,
     Accesses,
     Handler,
-    RegisterFace,
+    MachineFace,
     accesses_of,
     field_mask,
     fixed,
     word_at,
 )
-from gicmodel.jit import direct
+from gicmodel.jit import bound
 from gicmodel.layouts.its_tables import VPE_CONFIGURATION
 from gicmodel.layouts.registers.identification import ARM, REDISTRIBUTOR_PART, identification
 from gicmodel.layouts.registers.redistributor import (
@@ -40,7 +40,6 @@ from gicmodel.layouts.registers.redistributor import (
     GICR_PENDBASER,
     GICR_PROPBASER,
     GICR_SETLPIR,
-    GICR_STATUSR,
     GICR_SYNCR,
     GICR_TYPER,
     GICR_VPENDBASER,
@@ -67,7 +66,7 @@ _ASLEEP = GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1)
 _SLEEP = GICR_WAKER.pack(ProcessorSleep=1)
 _BUSY = GICR_VSGIPENDR.pack(Busy=1)
 _DIRTY = GICR_VPENDBASER.pack(Dirty=1)
-_STATUSR_MASK, _PARTIDR_MASK = field_mask(GICR_STATUSR), field_mask(GICR_PARTIDR)
+_PARTIDR_MASK = field_mask(GICR_PARTIDR)
 _PROPBASER_MASK, _PENDBASER_MASK = field_mask(GICR_PROPBASER), field_mask(GICR_PENDBASER)
 _VPROPBASER_V40_MASK = field_mask(GICR_VPROPBASER_V40)
 _VPROPBASER_MASK = field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
@@ -75,14 +74,20 @@ _INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
 _DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
 
 
-class Redistributor(RegisterFace):
+class Redistributor(MachineFace):
     """One redistributor."""
+
+    STATUSR = RD.statusr
+    _enable = bound(redistributor.write_enable, False)
+    _schedule = bound(redistributor.write_vpendbaser, np.uint64(0))
+    _set_ppi = bound(set_ppi, 0, False)
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
         self.config = config
         self.number = number
         self.cpu = CpuInterface(config, machine, number)
         self._machine = machine
+        self._place = machine, number
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._constants = _constants(config, number)
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
@@ -111,18 +116,6 @@ class Redistributor(RegisterFace):
             self._state[word] = 0
         self._state[RD.vsgipendr] &= ~_BUSY
 
-    @cached_property
-    def _enable(self) -> Callable[..., Any]:
-        return direct(redistributor.write_enable, self._machine, self.number, False)
-
-    @cached_property
-    def _schedule(self) -> Callable[..., Any]:
-        return direct(redistributor.write_vpendbaser, self._machine, self.number, np.uint64(0))
-
-    @cached_property
-    def _set_ppi(self) -> Callable[..., Any]:
-        return direct(set_ppi, self._machine, self.number, 0, False)
-
     @property
     def _stepping(self) -> bool:
         return self.config.commands_per_step is not None
@@ -136,9 +129,6 @@ class Redistributor(RegisterFace):
         """EnableLPIs = 1, or RWP = 1: to write GICR_PROPBASER or GICR_PENDBASER is UNPREDICTABLE, and ignored."""
         return self._lpis_enabled or bool(self._state[RD.rwp] & LPIS_PENDING)
 
-    def _note(self, statusr_bit: int, offset: int) -> None:
-        self._state[RD.statusr] |= statusr_bit
-
     def _read_ctlr(self) -> int:
         fixed = GICR_CTLR.pack(CES=self.config.ces, IR=self.config.invalidation_registers)
         return self._state[RD.ctlr] | fixed | (_RWP if self._state[RD.rwp] else 0)
@@ -146,7 +136,7 @@ class Redistributor(RegisterFace):
     def _write_ctlr(self, value: int) -> None:
         """EnableLPIs 0 to 1 loads the pending table, 1 to 0 writes it back; the latter only with GICR_CTLR.CES = 1."""
         if value & _ENABLE_LPIS or self.config.ces:
-            self._enable(self._machine, self.number, bool(value & _ENABLE_LPIS))
+            self._enable(bool(value & _ENABLE_LPIS))
 
     def implemented(self, register: int) -> int:
         """There is every SGI and PPI."""
@@ -159,10 +149,7 @@ class Redistributor(RegisterFace):
     def set_line(self, intid: int, level: bool) -> None:
         """A PPI's input, 16 to 31, goes high or low. ValueError: there is no such PPI."""
         ppi = whole(intid, "Redistributor.set_line: the PPI", FIRST_PPI, FIRST_SPI - 1)
-        self._set_ppi(self._machine, self.number, ppi, bool(level))
-
-    def _write_statusr(self, value: int) -> None:
-        self._state[RD.statusr] &= ~(value & _STATUSR_MASK)
+        self._set_ppi(ppi, bool(level))
 
     def _write_waker(self, value: int) -> None:
         """ChildrenAsleep follows ProcessorSleep at once. SPIs that may go to any PE go to one that is awake."""
@@ -206,7 +193,7 @@ class Redistributor(RegisterFace):
         if target["V"] and self.config.v41:
             redistributor.invalidate_all_vlpis(self._machine, self.number, np.uint64(target["vPEID"]))
         else:
-            redistributor.invalidate_all_lpis(self._machine, self.number)
+            forget_configuration(self._machine, self.number)
         self._state[RD.busy] = self._stepping
 
     def _read_syncr(self) -> int:
@@ -232,7 +219,7 @@ class Redistributor(RegisterFace):
         return self._state[RD.vpendbaser] | (_DIRTY if self._state[RD.dirty] else 0)
 
     def _write_vpendbaser(self, value: int) -> None:
-        self._schedule(self._machine, self.number, np.uint64(value & self._vpendbaser_mask))
+        self._schedule(np.uint64(value & self._vpendbaser_mask))
 
     def _write_vsgir(self, value: int) -> None:
         """Ignored while a query is running."""
@@ -247,7 +234,7 @@ class Redistributor(RegisterFace):
         "GICR_ICFGR0": Handler(lambda face: _SGIS_ARE_EDGES, lambda face, value: None),
         "GICR_NSACR": RAZ_WI,
         "GICR_CTLR": Handler(_read_ctlr, _write_ctlr),
-        "GICR_STATUSR": Handler(word_at(RD.statusr), _write_statusr),
+        "GICR_STATUSR": Handler(word_at(RD.statusr), MachineFace._clear_statusr),
         "GICR_WAKER": Handler(word_at(RD.waker), _write_waker),
         "GICR_PARTIDR": Handler(word_at(RD.partidr), _write_partidr),
         "GICR_SETLPIR": Handler(write=_write_setlpir),

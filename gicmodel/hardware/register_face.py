@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from gicmodel.errors import whole
 from gicmodel.layouts.layout import Layout
@@ -24,6 +24,7 @@ READ_RESERVED, WRITE_RESERVED, READ_OF_WO, WRITE_OF_RO = (
     GITS_STATUSR.pack(**{name: 1}) for name in ("RRD", "WRD", "RWOD", "WROD")
 )
 """GITS_STATUSR, GICR_STATUSR and GICD_STATUSR share these bits."""
+_REFUSED = READ_RESERVED | WRITE_RESERVED | READ_OF_WO | WRITE_OF_RO
 MPAM_SIZES = {"PMGmax": 1, "PARTIDmax": 63}
 """The fields of GITS_MPAMIDR and GICR_MPAMIDR."""
 
@@ -106,6 +107,20 @@ class RegisterFace:
 
     def _note(self, statusr_bit: int, offset: int) -> None:
         """The access at `offset` is refused, for the reason that STATUSR has this bit for."""
+
+
+class MachineFace(RegisterFace):
+    """Registers that the hardware keeps: in `_state`, words of the machine, of which STATUSR notes what was refused."""
+
+    STATUSR: ClassVar[int]
+    _state: memoryview
+
+    def _note(self, statusr_bit: int, offset: int) -> None:
+        self._state[self.STATUSR] |= statusr_bit
+
+    def _clear_statusr(self, value: int) -> None:
+        """A bit is cleared by writing 1."""
+        self._state[self.STATUSR] &= ~(value & _REFUSED)
 
 
 def check_size(size: int) -> None:

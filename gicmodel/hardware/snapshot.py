@@ -19,6 +19,8 @@ from gicmodel.images.snapshot_file import Arrays, reading, sparse, write_snapsho
 from gicmodel.layouts.lpi_tables import table_bytes
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
 
+_ARRAYS = "chip", "slots", "configuration"
+"""Of `Machine`: all but RAM and its pages."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -63,16 +65,13 @@ def _config(choices: dict[str, Any]) -> GicConfig:
 
 
 def _machine_arrays(machine: Machine) -> dict[str, NDArray[Any]]:
-    words, slots = np.flatnonzero(machine.chip), np.flatnonzero(machine.slots.any(axis=1))
-    bytes_read = np.flatnonzero(machine.configuration.any(axis=1))
-    return {
-        "chip_at": words,
-        "chip": machine.chip[words],
-        "slots_at": slots,
-        "slots": machine.slots[slots],
-        "configuration_at": bytes_read,
-        "configuration": machine.configuration[bytes_read],
-    }
+    """The rows of each array that are not zero, and where they are."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in _ARRAYS:
+        array = getattr(machine, name)
+        at = np.flatnonzero(array if array.ndim == 1 else array.any(axis=1))
+        arrays |= {f"{name}_at": at, name: array[at]}
+    return arrays
 
 
 def _ram_arrays(memory: GuestMemory) -> dict[str, NDArray[Any]]:
@@ -87,7 +86,7 @@ def _restore_machine(gic: Gic, archive: Arrays) -> None:
     machine = gic.machine
     fixed = np.arange(len(CONFIG)) != CONFIG.log_count
     configured = machine.chip[: len(CONFIG)][fixed]
-    for name in ("chip", "slots", "configuration"):
+    for name in _ARRAYS:
         array = getattr(machine, name)
         array[array.nonzero()[0]] = 0
         at, rows = sparse(archive, name, array.shape, array.dtype)

@@ -7,7 +7,6 @@ Which accesses of a guest trap to EL2 instead (HCR_EL2, ICH_HCR_EL2.TC, TALL0, T
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from gicmodel.hardware.kernels import virtual_interface
 from gicmodel.hardware.kernels.cpu_interface import running_priority
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at
 from gicmodel.hardware.register_face import Handler, field_mask, word_at
-from gicmodel.jit import direct
+from gicmodel.jit import bound
 from gicmodel.layouts.registers.by_name import encoding
+from gicmodel.layouts.registers.cpu_interface import ICC_EOIR1_EL1
 from gicmodel.layouts.registers.virtual_interface import (
     GUEST_INTERFACE_REGISTERS,
     HYPERVISOR_REGISTERS,
@@ -34,9 +34,9 @@ LEAST_BPR0 = 7 - PRIORITY_BITS
 LEAST_BPR1 = LEAST_BPR0 + 1
 """The least binary points, and their resets: no bit of a priority is a subpriority (IHI0069, Priority grouping)."""
 MOST_BPR = 7
-_PRIORITIES = 0xFF << 8 - PRIORITY_BITS & 0xFF
-_ACTIVE = field_mask(ICH_AP0R0_EL2)
-_INTIDS = (1 << 24) - 1
+PRIORITIES = 0xFF << 8 - PRIORITY_BITS & 0xFF
+ACTIVE = field_mask(ICH_AP0R0_EL2)
+INTIDS = field_mask(ICC_EOIR1_EL1)
 _CONTROLS = field_mask(ICH_HCR_EL2, without=("DVIM", "TSEI"))
 _VSGI_EOI_COUNT = ICH_HCR_EL2.pack(vSGIEOICount=1)
 _LISTED = field_mask(ICH_LR_EL2, without=("NMI", "Priority", "vINTID"))
@@ -46,9 +46,14 @@ _VMCR = {name: (int(field.shift), int(field.mask)) for name, field in ICH_VMCR_E
 class VirtualInterface:
     """The registers of the virtual CPU interface of the PE of redistributor `number`."""
 
+    _acknowledge = bound(virtual_interface.acknowledge_virtual_of_group, np.uint64(0))
+    _highest = bound(virtual_interface.highest_virtual_of_group, np.uint64(0))
+    _end = bound(virtual_interface.end_virtual, np.uint64(0), np.uint64(0))
+    _end_activity = bound(virtual_interface.end_virtual_activity, np.uint64(0))
+    _drive_maintenance = bound(virtual_interface.drive_maintenance)
+
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
-        self._machine = machine
-        self._number = number
+        self._place = machine, number
         self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
         self._state[RD.ich_vmcr] = ICH_VMCR_EL2.pack(VBPR0=LEAST_BPR0, VBPR1=LEAST_BPR1, VFIQEn=1)
         common = {"A3V": 1, "PRIbits": PRIORITY_BITS - 1, "IDbits": config.intid_bits > 16}
@@ -60,7 +65,7 @@ class VirtualInterface:
         absent = range(config.list_registers, MOST_LIST_REGISTERS)
         self._absent = {encoding(f"ICH_LR{place}_EL2") for place in absent}
         self._controls = _CONTROLS & ~(0 if config.v41 else _VSGI_EOI_COUNT)
-        self._listed = _LISTED | ICH_LR_EL2.pack(Priority=_PRIORITIES, vINTID=(1 << config.intid_bits) - 1)
+        self._listed = _LISTED | ICH_LR_EL2.pack(Priority=PRIORITIES, vINTID=(1 << config.intid_bits) - 1)
 
     def find(self, register: int, virtual: bool) -> Handler | None:
         """What accesses to the system register of this encoding do; None if it is none of this interface.
@@ -72,27 +77,10 @@ class VirtualInterface:
         handler = _OF_GUESTS.get(register) if virtual else None
         return handler or _OF_HYPERVISORS.get(register)
 
-    def lines(self) -> tuple[bool, bool]:
-        """Whether a virtual IRQ, and whether a virtual FIQ, is signalled to the vPE."""
-        lines = int(virtual_interface.virtual_lines(self._machine, self._number))
-        return bool(lines & int(virtual_interface.VIRQ)), bool(lines & int(virtual_interface.VFIQ))
-
-    @cached_property
-    def _acknowledge(self) -> Callable[..., Any]:
-        return direct(virtual_interface.acknowledge_virtual_of_group, self._machine, self._number, np.uint64(0))
-
-    @cached_property
-    def _end(self) -> Callable[..., Any]:
-        return direct(virtual_interface.end_virtual, self._machine, self._number, np.uint64(0), np.uint64(0))
-
-    @cached_property
-    def _drive_maintenance(self) -> Callable[..., Any]:
-        return direct(virtual_interface.drive_maintenance, self._machine, self._number)
-
     def set_word(self, place: int, value: int) -> None:
         """Write a word of state; the maintenance interrupt and what is signalled follow."""
         self._state[place] = value
-        self._drive_maintenance(self._machine, self._number)
+        self._drive_maintenance()
 
     def field(self, name: str) -> int:
         """A field of ICH_VMCR_EL2."""
@@ -106,7 +94,7 @@ class VirtualInterface:
 
     def _write_vmcr(self, value: int) -> None:
         fields = ICH_VMCR_EL2.unpack(value)
-        fields["VPMR"] &= _PRIORITIES
+        fields["VPMR"] &= PRIORITIES
         fields["VBPR0"] = max(fields["VBPR0"], LEAST_BPR0)
         fields["VBPR1"] = max(fields["VBPR1"], LEAST_BPR1)
         self.set_word(RD.ich_vmcr, ICH_VMCR_EL2.pack(**fields | {"VFIQEn": 1, "VAckCtl": 0}))
@@ -128,37 +116,39 @@ class VirtualInterface:
         self.set_field("VEOIM", fields["EOImode"])
         self.set_field("VCBPR", fields["CBPR"])
 
-    def _read_rpr(self) -> int:
-        active = (np.uint64(self._state[RD.ich_ap0r + group]) for group in (0, 1))
-        return int(running_priority(*active))
 
-    def _write_dir(self, value: int) -> None:
-        virtual_interface.end_virtual_activity(self._machine, self._number, np.uint64(value & _INTIDS))
+def word(place: int, mask: int) -> Handler:
+    """A register that is the bits `mask` of the word at `place`."""
+    return Handler(word_at(place), lambda face, value: face.set_word(place, value & mask))
 
-    def asked(self, kernel: Callable[..., Any], *arguments: object) -> int:
-        """What a kernel says of this interface."""
-        return int(kernel(self._machine, self._number, *arguments))
+
+def own_registers(which: str, active: int) -> dict[str, Handler]:
+    """ICC_* or ICV_* that take and end interrupts: active priorities are in the words `active` and `active` + 1."""
+    return (
+        _of_group(which, 0, active)
+        | _of_group(which, 1, active + 1)
+        | {
+            f"{which}_DIR_EL1": Handler(write=lambda face, value: face._end_activity(np.uint64(value & INTIDS))),
+            f"{which}_RPR_EL1": Handler(
+                lambda face: int(running_priority(*map(np.uint64, face._state[active : active + 2])))
+            ),
+        }
+    )
+
+
+def _of_group(which: str, group: int, active: int) -> dict[str, Handler]:
+    number = np.uint64(group)
+    return {
+        f"{which}_IAR{group}_EL1": Handler(lambda face: face._acknowledge(number)),
+        f"{which}_HPPIR{group}_EL1": Handler(lambda face: face._highest(number)),
+        f"{which}_EOIR{group}_EL1": Handler(write=lambda face, value: face._end(number, np.uint64(value & INTIDS))),
+        f"{which}_AP{group}R0_EL1": word(active, ACTIVE),
+    }
 
 
 def _of_vmcr(name: str) -> Handler:
     """A register that is a field of ICH_VMCR_EL2."""
     return Handler(lambda face: face.field(name), lambda face, value: face.set_field(name, value))
-
-
-def _of_group(group: int) -> dict[str, Handler]:
-    """The registers of interrupts of one group."""
-    number, active = np.uint64(group), RD.ich_ap0r + group
-    priorities = Handler(word_at(active), lambda face, value: face.set_word(active, value & _ACTIVE))
-    return {
-        f"ICH_AP{group}R0_EL2": priorities,
-        f"ICV_AP{group}R0_EL1": priorities,
-        f"ICV_IAR{group}_EL1": Handler(lambda face: face._acknowledge(face._machine, face._number, number)),
-        f"ICV_HPPIR{group}_EL1": Handler(lambda face: face.asked(virtual_interface.highest_virtual_of_group, number)),
-        f"ICV_EOIR{group}_EL1": Handler(
-            write=lambda face, value: face._end(face._machine, face._number, number, np.uint64(value & _INTIDS))
-        ),
-        f"ICV_IGRPEN{group}_EL1": _of_vmcr(f"VENG{group}"),
-    }
 
 
 def _list_register(place: int) -> Handler:
@@ -168,12 +158,13 @@ def _list_register(place: int) -> Handler:
 
 def _kernel(kernel: Callable[..., Any]) -> Handler:
     """A read-only register that a kernel works out."""
-    return Handler(lambda face: face.asked(kernel))
+    return Handler(lambda face: kernel(*face._place))
 
 
 _HANDLERS: dict[str, Handler] = {
-    **_of_group(0),
-    **_of_group(1),
+    **own_registers("ICV", RD.ich_ap0r),
+    **{f"ICV_IGRPEN{group}_EL1": _of_vmcr(f"VENG{group}") for group in (0, 1)},
+    **{f"ICH_AP{group}R0_EL2": word(RD.ich_ap0r + group, ACTIVE) for group in (0, 1)},
     "ICH_HCR_EL2": Handler(word_at(RD.ich_hcr), lambda face, value: face.set_word(RD.ich_hcr, value & face._controls)),
     "ICH_VTR_EL2": Handler(lambda face: face._vtr),
     "ICH_MISR_EL2": _kernel(virtual_interface.maintenance),
@@ -184,8 +175,6 @@ _HANDLERS: dict[str, Handler] = {
     "ICV_BPR0_EL1": _of_vmcr("VBPR0"),
     "ICV_BPR1_EL1": Handler(VirtualInterface._read_bpr1, VirtualInterface._write_bpr1),
     "ICV_CTLR_EL1": Handler(VirtualInterface._read_ctlr, VirtualInterface._write_ctlr),
-    "ICV_RPR_EL1": Handler(VirtualInterface._read_rpr),
-    "ICV_DIR_EL1": Handler(write=VirtualInterface._write_dir),
 }
 _SGIS = ("ICC_SGI0R_EL1", "ICC_SGI1R_EL1", "ICC_ASGI1R_EL1")
 _OF_HYPERVISORS = {

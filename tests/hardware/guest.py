@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest with its list registers, vSGIs and vLPI, and what its hypervisor sees."""
 
+from gicmodel.hardware import Line
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import encoding, system_register
 from gicmodel.layouts.registers.its import GITS_SGIR
@@ -69,7 +70,7 @@ class Guest(Bench):
 
     def lines(self) -> str:
         """What the PE sees for its vPE."""
-        return "".join(name for name, level in zip(("VIRQ", "VFIQ"), self.cpu.virtual.lines(), strict=True) if level)
+        return "".join(line.name for line in (Line.VIRQ, Line.VFIQ) if self.gic.line(0, line))
 
     def misr(self) -> set[str]:
         """Why there would be a maintenance interrupt."""

@@ -68,13 +68,11 @@ def acknowledge(m: Machine, rd: Index) -> Word:
 
 @kernel
 def resident_entry(m: Machine, rd: Index) -> Packet:
-    """The configuration entry of the vPE resident on this redistributor (GICv4.1); all zero for none."""
+    """The configuration entry of the vPE resident on this redistributor (GICv4.1); one that is not valid for none."""
     vpendbaser = m.chip[rd_at(rd) + RD.vpendbaser]
-    if get(vpendbaser, VALID) == ONE:
-        reason, entry = read_vpe_configuration(m, rd, get(vpendbaser, VPE_ID))
-        if reason == OK and get(entry[0], VPE_VALID) == ONE:
-            return entry
-    return NOTHING
+    if get(vpendbaser, VALID) != ONE:
+        return NOTHING
+    return read_vpe_configuration(m, rd, get(vpendbaser, VPE_ID))[1]
 
 
 @kernel

@@ -13,7 +13,7 @@ from gicmodel.hardware.kernels.configuration import configuration_byte, is_enabl
 from gicmodel.hardware.kernels.pending import FIRST_LPI_WORD, next_pending, pending_word, table_bytes
 from gicmodel.hardware.kernels.ram import covers
 from gicmodel.hardware.kernels.state import SLOT, Index, Machine, Truth, Word
-from gicmodel.hardware.kernels.words import ONE, ZERO, get, lowest_bit
+from gicmodel.hardware.kernels.words import BYTES_SHIFT, ONE, ZERO, byte_of, get, lowest_bit
 from gicmodel.jit import kernel
 from gicmodel.layouts import lpi_tables
 from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS
@@ -29,8 +29,6 @@ VSGI_ENABLE, VSGI_GROUP, VSGI_PRIORITY = (VSGI_CONFIGURATION[name] for name in (
 VSGI_COUNT = np.uint64(VSGIS)
 VSGI_MASK = np.uint64((1 << VSGIS) - 1)
 VSGI_FIRST_BYTE = np.uint64(VSGI_CONFIGURATION_BYTE)
-BYTES_IN_WORD_SHIFT, BYTE_IN_WORD, BITS_SHIFT = np.uint64(3), np.uint64(7), np.uint64(3)
-BYTE_MASK = np.uint64(0xFF)
 
 
 @kernel
@@ -43,7 +41,7 @@ def table_readable(m: Machine, slot: Index, base: Word, id_bits: Word) -> Truth:
 def best_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) -> tuple[Word, Word]:
     """(INTID, priority) of the most urgent enabled pending LPI of a table, or (1023, 0x100)."""
     best, best_priority = SPURIOUS, NO_PRIORITY
-    end = np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)
+    end = np.int64(table_bytes(id_bits) >> BYTES_SHIFT)
     index = next_pending(m, slot, base, np.int64(FIRST_LPI_WORD), end)
     while index < end:
         word = pending_word(m, slot, base, index)
@@ -60,7 +58,7 @@ def best_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) ->
 @kernel
 def any_enabled_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: Word) -> Truth:
     """Whether some pending LPI of a table is enabled."""
-    end = np.int64(table_bytes(id_bits) >> BYTES_IN_WORD_SHIFT)
+    end = np.int64(table_bytes(id_bits) >> BYTES_SHIFT)
     index = next_pending(m, slot, base, np.int64(FIRST_LPI_WORD), end)
     while index < end:
         word = pending_word(m, slot, base, index)
@@ -77,8 +75,7 @@ def any_enabled_lpi(m: Machine, slot: Index, base: Word, table: Word, id_bits: W
 def vsgi_configuration(m: Machine, slot: Index, base: Word, vsgi: Word) -> Word:
     """The configuration byte of a vSGI, from the first KiB of the VPT."""
     position = VSGI_FIRST_BYTE + vsgi
-    word = pending_word(m, slot, base, np.int64(position >> BYTES_IN_WORD_SHIFT))
-    return (word >> ((position & BYTE_IN_WORD) << BITS_SHIFT)) & BYTE_MASK
+    return byte_of(pending_word(m, slot, base, np.int64(position >> BYTES_SHIFT)), position)
 
 
 @kernel

@@ -17,7 +17,6 @@ from gicmodel.hardware.kernels.state import (
     DIST_AT,
     INTIDS,
     INTIDS_IN_WORD,
-    PRIORITIES_IN_WORD,
     RD,
     Index,
     Machine,
@@ -26,7 +25,7 @@ from gicmodel.hardware.kernels.state import (
     rd_at,
     stir,
 )
-from gicmodel.hardware.kernels.words import ONE, ZERO, get, lowest_bit
+from gicmodel.hardware.kernels.words import BYTES_SHIFT, ONE, ZERO, byte_of, get, lowest_bit
 from gicmodel.jit import kernel
 from gicmodel.layouts.registers.distributor import GICD_CTLR, GICD_IROUTER
 from gicmodel.layouts.registers.redistributor import GICR_WAKER
@@ -36,8 +35,6 @@ TO_ANY_PE = GICD_IROUTER["Interrupt_Routing_Mode"]
 AFF3, AFF2, AFF1, AFF0 = (GICD_IROUTER[f"Aff{level}"] for level in (3, 2, 1, 0))
 PROCESSOR_SLEEP = GICR_WAKER["ProcessorSleep"]
 CPUS_IN_CLUSTER = np.uint64(16)
-BYTE_MASK = np.uint64(0xFF)
-BITS_SHIFT, BYTE_IN_WORD = np.uint64(3), np.uint64(PRIORITIES_IN_WORD - 1)
 WORDS = INTIDS // INTIDS_IN_WORD
 
 
@@ -165,8 +162,7 @@ def of_groups(igroup: Word, group0: Word, group1: Word) -> Word:
 @kernel
 def byte_at(m: Machine, place: Index, intid: Word) -> Word:
     """The priority of an interrupt, of the words from `place` on."""
-    word = m.chip[place + np.int64(intid >> BITS_SHIFT)]
-    return (word >> ((intid & BYTE_IN_WORD) << BITS_SHIFT)) & BYTE_MASK
+    return byte_of(m.chip[place + np.int64(intid >> BYTES_SHIFT)], intid)
 
 
 @kernel

@@ -6,10 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.hardware.kernels.cpu_interface import GROUP0, lowest_of, signalled_group
-from gicmodel.hardware.kernels.highest import NO_GROUP
+from gicmodel.hardware.kernels.cpu_interface import GROUP0, GROUP1, lowest_of, signalled_group
 from gicmodel.hardware.kernels.state import CONFIG, DIST, DIST_AT, RD, Index, Machine, Word, rd_at, stir
-from gicmodel.hardware.kernels.virtual_interface import virtual_lines
+from gicmodel.hardware.kernels.virtual_interface import signalled_virtual_group
 from gicmodel.hardware.kernels.words import ZERO
 from gicmodel.jit import kernel
 
@@ -19,15 +18,19 @@ VIRTUAL_SHIFT = np.uint64(2)
 
 
 @kernel
+def line_of(group: Word) -> Word:
+    """By what a PE is told of an interrupt: FIQ of Group 0, IRQ of Group 1, nothing of 2, which is none."""
+    if group == GROUP0:
+        return FIQ
+    if group == GROUP1:
+        return IRQ
+    return ZERO
+
+
+@kernel
 def lines_of(m: Machine, rd: Index) -> Word:
     """The lines of a PE that are high, as bits: IRQ, FIQ, VIRQ, VFIQ."""
-    group = signalled_group(m, rd)
-    physical = ZERO
-    if group != NO_GROUP:
-        physical = IRQ
-        if group == GROUP0:
-            physical = FIQ
-    return physical | (virtual_lines(m, rd) << VIRTUAL_SHIFT)
+    return line_of(signalled_group(m, rd)) | (line_of(signalled_virtual_group(m, rd)) << VIRTUAL_SHIFT)
 
 
 @kernel

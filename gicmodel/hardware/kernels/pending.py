@@ -36,13 +36,12 @@ from gicmodel.hardware.kernels.state import (
     Word,
     retains,
 )
-from gicmodel.hardware.kernels.words import ALL_ONES, ONE, ZERO, lowest_bit
+from gicmodel.hardware.kernels.words import ALL_ONES, BYTES_SHIFT, ONE, ZERO, lowest_bit
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.lpi_tables import BIT_MASK, FIRST_LPI, WORD_SHIFT
 
 FIRST_LPI_ID = np.uint64(FIRST_LPI)
 FIRST_LPI_WORD = FIRST_LPI // 64
-BYTES_SHIFT = np.uint64(3)
 LINE_WORDS_SHIFT = np.uint64(LINE_WORDS.bit_length() - 1)
 FIRST_BITS_COLUMN = np.uint64(SLOT.bits)
 LINE_BYTES, HALF_LINE_BYTES = np.uint64(LINE_WORDS * 8), np.uint64(LINE_WORDS * 4)

@@ -75,14 +75,13 @@ from gicmodel.hardware.kernels.tables import (
     write_dte,
     write_ite,
 )
-from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put, replace
+from gicmodel.hardware.kernels.words import BYTES_SHIFT, ONE, ZERO, get, operand, put, replace
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import MAPC, MAPD, MAPTI, MOVALL
 
 DEVICE_ID, EVENT_ID, PINTID, ICID = (MAPTI[name] for name in ("DeviceID", "EventID", "pINTID", "ICID"))
 SIZE, ITT_ADDR, VALID = MAPD["Size"], MAPD["ITT_addr"], MAPD["V"]
 RDBASE, RDBASE2 = MAPC["RDbase"], MOVALL["RDbase2"]
-BYTES_SHIFT = np.uint64(3)
 
 
 @inlined

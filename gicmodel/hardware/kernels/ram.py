@@ -7,19 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Truth, Word
-from gicmodel.hardware.kernels.words import ONE, ZERO
+from gicmodel.hardware.kernels.words import ONE, ZERO, byte_of
 from gicmodel.jit import kernel
 from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 
 STORED = np.uint8(DIRTY | WRITTEN)
 PAGE_SHIFT = np.uint64(PAGE_BYTES.bit_length() - 1)
 WORD_SHIFT = np.uint64(3)
-BYTE_IN_WORD = np.uint64(7)
 HALF_SHIFT, HALF_BITS = np.uint64(2), np.uint64(32)
 TWO, THREE, EIGHT = np.uint64(2), np.uint64(3), np.uint64(8)
-BITS_SHIFT = np.uint64(3)
 MASK32 = np.uint64(0xFFFF_FFFF)
-MASK8 = np.uint64(0xFF)
 
 
 @kernel
@@ -103,7 +100,7 @@ def half_index(m: Machine, address: Word) -> Word:
 @kernel
 def load8(m: Machine, address: Word) -> Word:
     """The byte at any address."""
-    return (load64(m, address) >> ((address & BYTE_IN_WORD) << BITS_SHIFT)) & MASK8
+    return byte_of(load64(m, address), address)
 
 
 @kernel

@@ -89,7 +89,7 @@ def write_vpendbaser(m: Machine, rd: Index, value: Word) -> None:
     if now and v41:
         value = schedule(m, rd, value)
     elif now:
-        value = schedule_v40(m, rd, value)
+        value = replace(value, V40_PENDING_LAST, ONE)
     elif was and v41:
         value = deschedule(m, rd, value)
     elif was:
@@ -125,12 +125,6 @@ def same_group(m: Machine, rd: Index, other: Index) -> Truth:
     """Whether two redistributors share tables (GICR_TYPER.CommonLPIAff); `other` comes from RAM and need not exist."""
     exists = other < np.int64(m.chip[CONFIG.redistributors])
     return exists and m.chip[rd_at(rd) + RD.group] == m.chip[rd_at(other) + RD.group]
-
-
-@kernel
-def schedule_v40(m: Machine, rd: Index, value: Word) -> Word:
-    """Valid 0 to 1 in GICv4.0: the VPT and the configuration table are those of the two registers."""
-    return replace(value, V40_PENDING_LAST, ONE)
 
 
 @kernel
@@ -183,7 +177,10 @@ LPIS_PENDING, ENABLES_PENDING = np.uint64(1), np.uint64(2)
 
 @kernel
 def write_enable(m: Machine, rd: Index, enable: Truth) -> None:
-    """A write of GICR_CTLR.EnableLPIs; 0 to 1 while RWP = 1 is UNPREDICTABLE, and ignored."""
+    """A write of GICR_CTLR.EnableLPIs; 0 to 1 while RWP = 1 is UNPREDICTABLE, and ignored.
+
+    1 to 0 writes the pending table back, and keeps nothing.
+    """
     r = rd_at(rd)
     was = get(m.chip[r + RD.ctlr], ENABLE_LPIS) == ONE
     if enable and not was and m.chip[r + RD.rwp] & LPIS_PENDING == ZERO:
@@ -191,7 +188,8 @@ def write_enable(m: Machine, rd: Index, enable: Truth) -> None:
         enable_lpis(m, rd)
     elif was and not enable:
         m.chip[r + RD.ctlr] = ZERO
-        disable_lpis(m, rd)
+        m.chip[r + RD.lpi_limit] = ZERO
+        release(m, rd, True)
         if m.chip[CONFIG.stepping] == ONE:
             m.chip[r + RD.rwp] |= LPIS_PENDING
 
@@ -221,23 +219,10 @@ def limit_lpis(m: Machine, rd: Index) -> None:
 
 
 @kernel
-def disable_lpis(m: Machine, rd: Index) -> None:
-    """EnableLPIs 1 to 0: write the pending table back and keep nothing."""
-    m.chip[rd_at(rd) + RD.lpi_limit] = ZERO
-    release(m, rd, True)
-
-
-@kernel
 def invalidate_lpi(m: Machine, rd: Index, intid: Word) -> None:
     """GICR_INVLPIR with V = 0."""
     if is_lpi(m, intid):
         forget_byte(m, rd, intid)
-
-
-@kernel
-def invalidate_all_lpis(m: Machine, rd: Index) -> None:
-    """GICR_INVALLR with V = 0."""
-    forget_configuration(m, rd)
 
 
 @kernel

@@ -26,10 +26,6 @@ from gicmodel.hardware.kernels.errors import (
     VIRTUALID_OOR,
 )
 from gicmodel.hardware.kernels.highest import (
-    BITS_SHIFT,
-    BYTE_IN_WORD,
-    BYTE_MASK,
-    BYTES_IN_WORD_SHIFT,
     VSGI_ENABLE,
     VSGI_FIRST_BYTE,
     VSGI_GROUP,
@@ -52,7 +48,17 @@ from gicmodel.hardware.kernels.lookup import (
 from gicmodel.hardware.kernels.pending import clean, pending_word, write_pending_word
 from gicmodel.hardware.kernels.state import CONFIG, DESCHEDULE, Index, Machine, Packet, Truth, Word
 from gicmodel.hardware.kernels.tables import ITE_VALID, NO_DOORBELL_ID, VPE_VPT_ADDR, vpe_out_of_range, write_ite
-from gicmodel.hardware.kernels.words import ONE, get, operand, put, replace
+from gicmodel.hardware.kernels.words import (
+    BITS_SHIFT,
+    BYTE_IN_WORD,
+    BYTE_MASK,
+    BYTES_SHIFT,
+    ONE,
+    get,
+    operand,
+    put,
+    replace,
+)
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import VMAPTI, VMOVI, VSGI
 from gicmodel.layouts.its_tables import INTTYPE_VIRTUAL
@@ -188,7 +194,7 @@ def store_vsgi_configuration(m: Machine, entry: Packet, vsgi_id: Word, byte: Wor
     if unlikely(reason != OK):
         return reason
     position = VSGI_FIRST_BYTE + vsgi_id
-    index = np.int64(position >> BYTES_IN_WORD_SHIFT)
+    index = np.int64(position >> BYTES_SHIFT)
     shift = (position & BYTE_IN_WORD) << BITS_SHIFT
     word = pending_word(m, slot, base, index) & ~(BYTE_MASK << shift)
     write_pending_word(m, slot, base, index, word | (byte << shift))

@@ -52,7 +52,6 @@ GROUP1_ENABLED_IE, GROUP1_DISABLED_IE = ICH_HCR_EL2["VGrp1EIE"], ICH_HCR_EL2["VG
 MISR_EOI, MISR_U, MISR_LRENP, MISR_NP = (ICH_MISR_EL2[name] for name in ("EOI", "U", "LRENP", "NP"))
 MISR_GROUP0_ENABLED, MISR_GROUP0_DISABLED = ICH_MISR_EL2["VGrp0E"], ICH_MISR_EL2["VGrp0D"]
 MISR_GROUP1_ENABLED, MISR_GROUP1_DISABLED = ICH_MISR_EL2["VGrp1E"], ICH_MISR_EL2["VGrp1D"]
-VIRQ, VFIQ = np.uint64(1), np.uint64(2)
 
 
 # Which interrupt.
@@ -124,14 +123,12 @@ def is_signalled(m: Machine, rd: Index, priority: Word, group: Word) -> Truth:
 
 
 @kernel
-def virtual_lines(m: Machine, rd: Index) -> Word:
-    """The interrupt that is signalled to the vPE: VIRQ (Group 1), VFIQ (Group 0), or 0."""
+def signalled_virtual_group(m: Machine, rd: Index) -> Word:
+    """The group of the interrupt that is signalled to the vPE, or 2 for none."""
     _, _, priority, group = highest_virtual_interrupt(m, rd)
-    if group == NO_GROUP or not is_signalled(m, rd, priority, group):
-        return ZERO
-    if group == GROUP0:
-        return VFIQ
-    return VIRQ
+    if group != NO_GROUP and is_signalled(m, rd, priority, group):
+        return group
+    return NO_GROUP
 
 
 @kernel

@@ -11,6 +11,10 @@ from gicmodel.layouts.layout import Field
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+BYTES_SHIFT, BYTE_IN_WORD = np.uint64(3), np.uint64(7)
+"""Byte n of an array is byte n & BYTE_IN_WORD of word n >> BYTES_SHIFT."""
+BITS_SHIFT, BYTE_MASK = np.uint64(3), np.uint64(0xFF)
+"""From bytes to bits."""
 
 
 @kernel
@@ -35,6 +39,12 @@ def replace(word: Word, field: Field, value: Word) -> Word:
 def operand(packet: Packet, field: Field) -> Word:
     """A field of a 32-byte command."""
     return get(packet[field.word], field)
+
+
+@kernel
+def byte_of(word: Word, position: Word) -> Word:
+    """Of an array of bytes the one at a position, from the word that it is in."""
+    return (word >> ((position & BYTE_IN_WORD) << BITS_SHIFT)) & BYTE_MASK
 
 
 @kernel
