@@ -57,7 +57,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Literal, Self, TypeGuard, get_args
+from typing import Literal, Self, TypeGuard, get_args, get_origin, get_type_hints
 
 Architecture = Literal["3", "4.0", "4.1"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
@@ -79,16 +79,6 @@ MOST_COMMANDS = (1 << 63) - 1
 MOST_CACHED = 1 << 32
 """Bytes that pending bits and configuration bytes may take, so that any `GicConfig` can be built on any host."""
 
-CHOICES: dict[str, tuple[object, ...]] = {
-    "architecture": ARCHITECTURES,
-    "command_errors": ("ignore", "stall"),
-    "caching": ("none", "retain"),
-    "vpt_writeback": ("unmap", "deschedule", "immediate"),
-    "pending_writeback": ("disable", "immediate"),
-    "individual_doorbell": ("edge", "every"),
-    "discard_unmapped": ("remove", "refuse"),
-    "baser_page_bytes": (0x1000, 0x4000, 0x1_0000),
-}
 _RANGES: dict[str, tuple[int, int]] = {
     "its": (1, 16),
     "redistributors": (1, 512),
@@ -312,6 +302,12 @@ class GicConfig:
     def rdbase(self, number: int) -> int:
         """What names a redistributor in a command, as GITS_TYPER.PTA has it."""
         return self.redistributor_frames(number) // FRAME_BYTES if self.pta else number
+
+
+CHOICES: dict[str, tuple[object, ...]] = {
+    name: get_args(hint) for name, hint in get_type_hints(GicConfig).items() if get_origin(hint) is Literal
+} | {"baser_page_bytes": (0x1000, 0x4000, 0x1_0000)}
+"""The values of each field that has only a few."""
 
 
 def power_of_two(number: int) -> int:

@@ -6,8 +6,8 @@ There is one Security state (GICD_CTLR.DS = 1), and affinity routing is always o
 
 from __future__ import annotations
 
-from functools import cache, partial
-from typing import Any, ClassVar
+from functools import cache
+from typing import ClassVar
 
 from gicmodel.config import FIRST_SPI, GicConfig
 from gicmodel.errors import whole
@@ -114,11 +114,7 @@ class Distributor(MachineFace):
 
 
 def _router(intid: int) -> Handler:
-    return Handler(word_at(DIST.router + intid), partial(_write_router, intid))
-
-
-def _write_router(intid: int, face: Any, value: int) -> None:
-    face._write_router(intid, value)
+    return Handler(word_at(DIST.router + intid), lambda face, value: face._write_router(intid, value))
 
 
 @cache

@@ -174,7 +174,11 @@ def write_dir(gic: Interrupts, pe: int, f: Fields) -> None:
 
 
 def generate(gic: Interrupts, pe: int, groups: frozenset[int], f: Fields) -> None:
-    """Make an SGI pending at each target where it is of one of the groups."""
+    """Make an SGI pending at each target where it is of one of the groups.
+
+    ICC_SGI0R_EL1 and, as there is no other Security state to speak of, ICC_ASGI1R_EL1 reach those of Group 0 only,
+    ICC_SGI1R_EL1 those of either group, as with one Security state (Linux arch/arm64/kvm/sys_regs.c).
+    """
     if f["IRM"]:
         targets = {target for target in range(len(gic.pes)) if target != pe}
     else:
@@ -185,16 +189,6 @@ def generate(gic: Interrupts, pe: int, groups: frozenset[int], f: Fields) -> Non
         bank = gic.pes[target].bank
         if int(f["INTID"] in bank.group1) in groups:
             bank.latched.add(f["INTID"])
-
-
-def write_sgi0r(gic: Interrupts, pe: int, f: Fields) -> None:
-    """ICC_SGI0R_EL1 and ICC_ASGI1R_EL1, which has no other Security state to speak of: Group 0 SGIs only."""
-    generate(gic, pe, frozenset({0}), f)
-
-
-def write_sgi1r(gic: Interrupts, pe: int, f: Fields) -> None:
-    """ICC_SGI1R_EL1: an SGI of either group, as with one Security state (Linux arch/arm64/kvm/sys_regs.c)."""
-    generate(gic, pe, BOTH_GROUPS, f)
 
 
 # Registers that both interfaces have, which say how interrupts are signalled.
@@ -279,7 +273,7 @@ READS: dict[str, Read] = reads_of(PHYSICAL) | {
 WRITES: dict[str, Write] = writes_of(PHYSICAL) | {
     "ICC_SRE_EL1": lambda gic, pe, f: None,
     "ICC_SRE_EL2": lambda gic, pe, f: None,
-    "ICC_SGI0R_EL1": write_sgi0r,
-    "ICC_ASGI1R_EL1": write_sgi0r,
-    "ICC_SGI1R_EL1": write_sgi1r,
+    "ICC_SGI0R_EL1": lambda gic, pe, f: generate(gic, pe, frozenset({0}), f),
+    "ICC_ASGI1R_EL1": lambda gic, pe, f: generate(gic, pe, frozenset({0}), f),
+    "ICC_SGI1R_EL1": lambda gic, pe, f: generate(gic, pe, BOTH_GROUPS, f),
 }

@@ -11,27 +11,30 @@ from gicmodel.layouts.registers.register import register64
 from gicmodel.layouts.registers.system import (
     SystemRegister,
     active_priorities_register,
-    binary_point_register,
     control_register,
-    enable_register,
-    intid_register,
     packed,
-    priority_register,
 )
 
-ICC_PMR_EL1 = priority_register("ICC_PMR_EL1", "Only interrupts that are more urgent are signalled")
-ICC_IAR0_EL1 = intid_register("ICC_IAR0_EL1", "A read acknowledges a Group 0 interrupt")
-ICC_EOIR0_EL1 = intid_register("ICC_EOIR0_EL1", "A write ends a Group 0 interrupt")
-ICC_HPPIR0_EL1 = intid_register("ICC_HPPIR0_EL1", "The most urgent pending interrupt, if it is of Group 0")
-ICC_BPR0_EL1 = binary_point_register("ICC_BPR0_EL1", "Preemption by Group 0 interrupts")
+# What registers of one field have.
+_INTID = RES0(40), Bits("INTID", 24, "The interrupt, 1023 for none")
+_PRIORITY = RES0(56), Bits("Priority", 8, "Lower values are more urgent")
+_BINARY_POINT = RES0(61), Bits("BinaryPoint", 3, "How many low bits do not count for preemption")
+_ENABLE = RES0(63), Flag("Enable", "Interrupts of the group are signalled")
+
+ICC_PMR_EL1 = register64("ICC_PMR_EL1", "Only interrupts that are more urgent are signalled", *_PRIORITY)
+ICC_IAR0_EL1 = register64("ICC_IAR0_EL1", "A read acknowledges a Group 0 interrupt", *_INTID)
+ICC_EOIR0_EL1 = register64("ICC_EOIR0_EL1", "A write ends a Group 0 interrupt", *_INTID)
+ICC_HPPIR0_EL1 = register64("ICC_HPPIR0_EL1", "The most urgent pending interrupt, if it is of Group 0", *_INTID)
+ICC_BPR0_EL1 = register64("ICC_BPR0_EL1", "Preemption by Group 0 interrupts", *_BINARY_POINT)
 ICC_AP0R0_EL1 = active_priorities_register("ICC_AP0R0_EL1", "Active priorities of Group 0")
 ICC_AP1R0_EL1 = active_priorities_register("ICC_AP1R0_EL1", "Active priorities of Group 1")
-ICC_DIR_EL1 = intid_register("ICC_DIR_EL1", "A write deactivates an interrupt, if ICC_CTLR_EL1.EOImode is 1")
-ICC_RPR_EL1 = priority_register("ICC_RPR_EL1", "Running priority: that of the most urgent active interrupt, 0xff: idle")
-ICC_IAR1_EL1 = intid_register("ICC_IAR1_EL1", "A read acknowledges a Group 1 interrupt")
-ICC_EOIR1_EL1 = intid_register("ICC_EOIR1_EL1", "A write ends a Group 1 interrupt")
-ICC_HPPIR1_EL1 = intid_register("ICC_HPPIR1_EL1", "The most urgent pending interrupt, if it is of Group 1")
-ICC_BPR1_EL1 = binary_point_register("ICC_BPR1_EL1", "Preemption by Group 1 interrupts")
+ICC_DIR_EL1 = register64("ICC_DIR_EL1", "A write deactivates an interrupt, if ICC_CTLR_EL1.EOImode is 1", *_INTID)
+_RUNNING = "Running priority: that of the most urgent active interrupt, 0xff: idle"
+ICC_RPR_EL1 = register64("ICC_RPR_EL1", _RUNNING, *_PRIORITY)
+ICC_IAR1_EL1 = register64("ICC_IAR1_EL1", "A read acknowledges a Group 1 interrupt", *_INTID)
+ICC_EOIR1_EL1 = register64("ICC_EOIR1_EL1", "A write ends a Group 1 interrupt", *_INTID)
+ICC_HPPIR1_EL1 = register64("ICC_HPPIR1_EL1", "The most urgent pending interrupt, if it is of Group 1", *_INTID)
+ICC_BPR1_EL1 = register64("ICC_BPR1_EL1", "Preemption by Group 1 interrupts", *_BINARY_POINT)
 ICC_CTLR_EL1 = control_register(
     "ICC_CTLR_EL1",
     "CPU interface control",
@@ -57,8 +60,8 @@ ICC_SRE_EL1 = _sre("ICC_SRE_EL1", "How EL1 accesses the CPU interface", RES0(61)
 ICC_SRE_EL2 = _sre(
     "ICC_SRE_EL2", "How EL2 accesses the CPU interface", RES0(60), Flag("Enable", "EL1 may access ICC_SRE_EL1")
 )
-ICC_IGRPEN0_EL1 = enable_register("ICC_IGRPEN0_EL1", "Enable of Group 0")
-ICC_IGRPEN1_EL1 = enable_register("ICC_IGRPEN1_EL1", "Enable of Group 1")
+ICC_IGRPEN0_EL1 = register64("ICC_IGRPEN0_EL1", "Enable of Group 0", *_ENABLE)
+ICC_IGRPEN1_EL1 = register64("ICC_IGRPEN1_EL1", "Enable of Group 1", *_ENABLE)
 
 
 def _sgi(name: str, doc: str) -> Layout:

@@ -5,8 +5,6 @@ Left out are the registers of a distributor without affinity routing (GICD_ITARG
 GICD_SPENDSGIR<n>) and those of extended SPIs, which the model has not.
 """
 
-from collections.abc import Iterable
-
 from gicmodel.config import FIRST_SPI
 from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.layout import Layout
@@ -15,6 +13,7 @@ from gicmodel.layouts.registers.register import (
     GICV4_1,
     Register,
     iidr,
+    numbered,
     priorities,
     register32,
     register64,
@@ -95,10 +94,6 @@ GICD_IROUTER = register64(
 )
 
 
-def _numbered(first: int, layout: Layout, numbers: Iterable[int], **reset: int) -> tuple[Register, ...]:
-    return tuple(Register(f"{layout.name}{n}", first + layout.bytes * n, "RW", layout, reset=reset) for n in numbers)
-
-
 WORDS_OF_SPIS = range(32)
 """The n of registers with a bit for each interrupt below 1024; those for SGIs and PPIs, n = 0, are RAZ/WI here."""
 LAST_SPI = 1019
@@ -113,18 +108,18 @@ DISTRIBUTOR_REGISTERS = (
     Register("GICD_CLRSPI_NSR", 0x0048, "WO", GICD_CLRSPI_NSR),
     Register("GICD_SETSPI_SR", 0x0050, "WO", GICD_SETSPI_SR),
     Register("GICD_CLRSPI_SR", 0x0058, "WO", GICD_CLRSPI_SR),
-    *_numbered(0x0080, _one_bit_each("GICD_IGROUPR", "Group of SPIs"), WORDS_OF_SPIS),
-    *_numbered(0x0100, _one_bit_each("GICD_ISENABLER", "Enables of SPIs; 1 sets"), WORDS_OF_SPIS),
-    *_numbered(0x0180, _one_bit_each("GICD_ICENABLER", "Enables of SPIs; 1 clears"), WORDS_OF_SPIS),
-    *_numbered(0x0200, _one_bit_each("GICD_ISPENDR", "Pending SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
-    *_numbered(0x0280, _one_bit_each("GICD_ICPENDR", "Pending SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
-    *_numbered(0x0300, _one_bit_each("GICD_ISACTIVER", "Active SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
-    *_numbered(0x0380, _one_bit_each("GICD_ICACTIVER", "Active SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
-    *_numbered(0x0400, GICD_IPRIORITYR, range(255), **dict.fromkeys(GICD_IPRIORITYR.fields, 0)),
-    *_numbered(0x0C00, GICD_ICFGR, range(64)),
-    *_numbered(0x0D00, _one_bit_each("GICD_IGRPMODR", "Secure groups of SPIs; RAZ/WI"), WORDS_OF_SPIS, bits=0),
-    *_numbered(0x0E00, two_bits_each("GICD_NSACR", "Non-secure accesses to Secure SPIs; RAZ/WI"), range(64), bits=0),
-    *_numbered(0x0F80, _one_bit_each("GICD_INMIR", "SPIs that are non-maskable; RAZ/WI"), WORDS_OF_SPIS, bits=0),
-    *_numbered(0x6000, GICD_IROUTER, range(FIRST_SPI, LAST_SPI + 1)),
+    *numbered(0x0080, _one_bit_each("GICD_IGROUPR", "Group of SPIs"), WORDS_OF_SPIS),
+    *numbered(0x0100, _one_bit_each("GICD_ISENABLER", "Enables of SPIs; 1 sets"), WORDS_OF_SPIS),
+    *numbered(0x0180, _one_bit_each("GICD_ICENABLER", "Enables of SPIs; 1 clears"), WORDS_OF_SPIS),
+    *numbered(0x0200, _one_bit_each("GICD_ISPENDR", "Pending SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
+    *numbered(0x0280, _one_bit_each("GICD_ICPENDR", "Pending SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
+    *numbered(0x0300, _one_bit_each("GICD_ISACTIVER", "Active SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
+    *numbered(0x0380, _one_bit_each("GICD_ICACTIVER", "Active SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
+    *numbered(0x0400, GICD_IPRIORITYR, range(255), **dict.fromkeys(GICD_IPRIORITYR.fields, 0)),
+    *numbered(0x0C00, GICD_ICFGR, range(64)),
+    *numbered(0x0D00, _one_bit_each("GICD_IGRPMODR", "Secure groups of SPIs; RAZ/WI"), WORDS_OF_SPIS, bits=0),
+    *numbered(0x0E00, two_bits_each("GICD_NSACR", "Non-secure accesses to Secure SPIs; RAZ/WI"), range(64), bits=0),
+    *numbered(0x0F80, _one_bit_each("GICD_INMIR", "SPIs that are non-maskable; RAZ/WI"), WORDS_OF_SPIS, bits=0),
+    *numbered(0x6000, GICD_IROUTER, range(FIRST_SPI, LAST_SPI + 1)),
     *identification_registers("GICD"),
 )

@@ -19,6 +19,7 @@ from gicmodel.layouts.registers.register import (
     Register,
     iidr,
     mpamidr,
+    numbered,
     partidr,
     priorities,
     register32,
@@ -241,10 +242,7 @@ SGI_REGISTERS = (
     _of_sgi_frame(0x280, _one_bit_each("GICR_ICPENDR0", "Pending SGIs and PPIs; 1 clears")),
     _of_sgi_frame(0x300, _one_bit_each("GICR_ISACTIVER0", "Active SGIs and PPIs; 1 sets"), reset=_NONE),
     _of_sgi_frame(0x380, _one_bit_each("GICR_ICACTIVER0", "Active SGIs and PPIs; 1 clears"), reset=_NONE),
-    *(
-        Register(f"GICR_IPRIORITYR{n}", SGI_FRAME + 0x400 + 4 * n, "RW", GICR_IPRIORITYR)
-        for n in range(PRIVATE_PRIORITIES)
-    ),
+    *numbered(SGI_FRAME + 0x400, GICR_IPRIORITYR, range(PRIVATE_PRIORITIES)),
     _of_sgi_frame(0xC00, two_bits_each("GICR_ICFGR0", "RO: SGIs are edge-triggered (2)")),
     _of_sgi_frame(0xC04, two_bits_each("GICR_ICFGR1", "PPIs that are level-sensitive (0) or edge-triggered (2)")),
     _of_sgi_frame(0xD00, _one_bit_each("GICR_IGRPMODR0", "Secure groups of SGIs and PPIs; RAZ/WI")),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a memory-mapped register is besides its bits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -42,6 +42,11 @@ class Register(NamedTuple):
     def bits(self) -> int:
         """The width, 32 or 64."""
         return self.layout.bits
+
+
+def numbered(first: int, layout: Layout, numbers: Iterable[int], **reset: int) -> tuple[Register, ...]:
+    """Registers n of a layout; number 0 is, or would be, at offset `first`."""
+    return tuple(Register(f"{layout.name}{n}", first + layout.bytes * n, "RW", layout, reset=reset) for n in numbers)
 
 
 def register32(name: str, doc: str, *subcons: Declared) -> Layout:

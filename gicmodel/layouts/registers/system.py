@@ -27,26 +27,6 @@ def packed(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
     return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
 
 
-def intid_register(name: str, doc: str) -> Layout:
-    """A register that takes or gives one INTID."""
-    return register64(name, doc, RES0(40), Bits("INTID", 24, "The interrupt, 1023 for none"))
-
-
-def priority_register(name: str, doc: str) -> Layout:
-    """A register of one priority."""
-    return register64(name, doc, RES0(56), Bits("Priority", 8, "Lower values are more urgent"))
-
-
-def binary_point_register(name: str, doc: str) -> Layout:
-    """A register that says where a priority is cut into group priority and subpriority."""
-    return register64(name, doc, RES0(61), Bits("BinaryPoint", 3, "How many low bits do not count for preemption"))
-
-
-def enable_register(name: str, doc: str) -> Layout:
-    """A register that enables one group."""
-    return register64(name, doc, RES0(63), Flag("Enable", "Interrupts of the group are signalled"))
-
-
 def control_register(name: str, doc: str, interface: str, *masks: Declared) -> Layout:
     """ICC_CTLR_EL1 or ICV_CTLR_EL1; `masks` is what bits 7 to 2 are."""
     return register64(
