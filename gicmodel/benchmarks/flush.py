@@ -15,15 +15,12 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.benchmarks import peers
-from gicmodel.benchmarks.flush_points import PARTS, Flush, FlushPoint
+from gicmodel.benchmarks.flush_points import MEASURED, PARTS, Flush, FlushPoint
 from gicmodel.benchmarks.harness import PeakMemory, no_collection, require, spread_of, timed
-from gicmodel.benchmarks.machines import HOST_CPUS
+from gicmodel.benchmarks.machines import HOST_CPUS, GuestTables
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
-from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
-from gicmodel.kvm.pending_tables import write_pending_tables
-from gicmodel.layouts.lpi_tables import intids_of, table_bytes
+from gicmodel.layouts.lpi_tables import intids_of
 from gicmodel.layouts.registers.by_name import RegisterFrame
 from gicmodel.migration.guest import Spread as GuestSpread
 from gicmodel.migration.guest import in_runs, in_turn, new_virtual_machine
@@ -54,56 +51,40 @@ class _TimedFrame:
         self._watch.seconds += perf_counter() - start
 
 
-class Flushing:
+class Flushing(GuestTables):
     """A VM at a point, stopped."""
 
     def __init__(self, point: FlushPoint) -> None:
         self.point = point
         host = Host("host", config_of(point), port=self._watched)
-        self.vm = new_virtual_machine(host, point.vcpus, *point.devices, spread=_spread(point))
-        self.dist, self.driver = self.vm.vgic.dist, host.driver
-        self.vm.run_vcpus()
-        self._workload = Workload(self.vm)
+        vm = new_virtual_machine(host, point.vcpus, *point.devices, spread=_spread(point))
+        vm.run_vcpus()
+        self._workload = Workload(vm)
         self._pending = self._chosen(list(self._workload.targets))
         self._workload.fire(self._pending)
-        self.vm.pause_vcpus()
-        # The guest's tables are of that many bits, whatever the VPTs are of.
-        self.bytes = table_bytes(INTERRUPT_ID_BITS_ITS)
-        self._tables = np.array(self.dist.pending_tables)
+        vm.pause_vcpus()
+        super().__init__(vm)
 
     def prepare(self) -> None:
         """The guest's tables hold nothing, and the redistributors hold the pending bits, not yet written back."""
-        for table in self._tables.tolist():
-            self.vm.memory.zero(table, self.bytes)
-        if not self.driver.gic.is_v4:
-            return
-        for number, device in enumerate(self.vm.devices):
+        self.clear()
+        for number, device in enumerate(self.vm.devices if self.vlpis else ()):
             events = np.array([vector for of, vector in self._pending if of == number], np.int64)
             if len(events):
                 for pending in (False, True):
-                    self.driver.lpis.set_irqchip_state(device.its_device, events, pending)
+                    self.vm.host.driver.lpis.set_irqchip_state(device.its_device, events, pending)
 
     def flush(self, lpi_by_lpi: bool) -> dict[str, float]:
         """The seconds of each part, and of the whole."""
-        if not self.driver.gic.is_v4:
-            tables = timed(None, partial(write_pending_tables, self.dist, None, lpi_by_lpi))
+        write = partial(self.write, lpi_by_lpi)
+        if self.vlpis is None:
+            tables = timed(None, write)
             return {"tables": tables, "whole": tables}
-        vlpis = self.dist.vlpis
-        unmap, clean = self._timed_hardware(partial(vlpis.unmap_vpes, vlpis.vm.vpes))
-        tables = timed(None, partial(write_pending_tables, self.dist, vlpis, lpi_by_lpi))
-        map_, read = self._timed_hardware(partial(vlpis.map_vpes, vlpis.vm.vpes))
+        unmap, clean = self._timed_hardware(partial(self.vlpis.unmap_vpes, self.vpes))
+        tables = timed(None, write)
+        map_, read = self._timed_hardware(partial(self.vlpis.map_vpes, self.vpes))
         times = (unmap, clean, tables, map_, read)
         return dict(zip(PARTS, times, strict=True)) | {"whole": unmap + tables + map_}
-
-    def copy(self) -> Callable[[], object]:
-        """memcpy between the places of the VPTs and of the guest's tables; on GICv3 among the latter."""
-        guest, vm = self.vm.memory, self.vm.vgic.its_vm
-        targets = (self._tables - guest.base) // 8
-        if vm is None:
-            return partial(peers.copy_tables, guest.words, targets, guest.words, targets[::-1].copy(), self.bytes // 8)
-        host = self.vm.host.memory
-        sources = (np.array([vpe.vpt_page for vpe in vm.vpes]) - host.base) // 8
-        return partial(peers.copy_tables, guest.words, targets, host.words, sources, self.bytes // 8)
 
     def prove(self) -> None:
         """Unproven unless batch and loop write the bits that are pending, and no other."""
@@ -116,8 +97,8 @@ class Flushing:
     def _saved(self) -> set[tuple[int, int]]:
         return {
             (vcpu, intid)
-            for vcpu, table in enumerate(self._tables.tolist())
-            for intid in intids_of(np.frombuffer(self.vm.memory.read(table, self.bytes), np.uint8)).tolist()
+            for vcpu, octets in enumerate(self.octets())
+            for intid in intids_of(np.frombuffer(octets, np.uint8)).tolist()
         }
 
     def _watched(self, gic: Gic) -> _Stopwatch:
@@ -166,10 +147,8 @@ def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None
             times["memcpy"] = timed(None, copy)
             rounds.append(times)
             progress(number + 1)
-    spreads = {name: spread_of([times[name] for times in rounds]) for name in rounds[0]}
-    parts = {name: spreads[name] for name in PARTS if name in spreads}
-    size = flushing.bytes * point.vcpus
-    return Flush(point, spreads["whole"], parts, spreads["loop"], spreads["memcpy"], size, peak.octets())
+    seconds = {name: spread_of([times[name] for times in rounds]) for name in MEASURED if name in rounds[0]}
+    return Flush(point, seconds, flushing.bytes * point.vcpus, peak.octets())
 
 
 def _spread(point: FlushPoint) -> GuestSpread:

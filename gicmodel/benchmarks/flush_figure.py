@@ -32,8 +32,9 @@ def draw(flushes: Sequence[Flush]) -> Any:
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for name, flush in zip(names, flushes, strict=True):
         per_vlpi = _NS / flush.point.vlpis
-        axis.hlines(name, flush.whole.low * per_vlpi, flush.whole.high * per_vlpi, color="black")
-        axis.plot([flush.loop.median * per_vlpi], [name], "k|", markersize=14)
+        whole = flush.seconds["whole"]
+        axis.hlines(name, whole.low * per_vlpi, whole.high * per_vlpi, color="black")
+        axis.plot([flush.seconds["loop"].median * per_vlpi], [name], "k|", markersize=14)
     axis.invert_yaxis()
     axis.set_xlabel("ns a vLPI (black line: quartiles; tick: with KVM's loop, LPI by LPI)")
     axis.legend(fontsize="small")
@@ -42,7 +43,7 @@ def draw(flushes: Sequence[Flush]) -> Any:
 
 def _slices(flush: Flush) -> dict[str, float]:
     """The medians of the parts, in ns a vLPI."""
-    parts = {name: spread.median * _NS / flush.point.vlpis for name, spread in flush.parts.items()}
+    parts = {name: spread.median * _NS / flush.point.vlpis for name, spread in flush.seconds.items()}
     clean, read = parts.get("clean", 0.0), parts.get("read", 0.0)
     driver = parts.get("unmap", 0.0) - clean, parts.get("map", 0.0) - read
     return dict(zip(_COLOURS, (driver[0], clean, parts["tables"], read, driver[1]), strict=True))

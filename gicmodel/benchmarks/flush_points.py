@@ -16,6 +16,8 @@ SpreadName = Literal["in-turn", "runs", "random"]
 SPREADS: tuple[SpreadName, ...] = get_args(SpreadName)
 PARTS = ("unmap", "clean", "tables", "map", "read")
 """`clean` is what of `unmap` the GIC takes, `read` what of `map`; the rest is the driver's. GICv3 has only `tables`."""
+MEASURED = ("whole", *PARTS, "loop", "memcpy")
+"""The whole flush, its parts, KVM's loop in place of the batch in an otherwise equal flush, and memcpy of as much."""
 
 
 class FlushPoint(NamedTuple):
@@ -46,38 +48,29 @@ class FlushPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Flush:
-    """What was measured at a point, in seconds: the whole flush, each of PARTS, KVM's loop in place of the batch in an
-    otherwise equal flush, and memcpy of as many bytes of tables. `peak_bytes` as of `report.Outcome`."""
+    """The seconds of each of MEASURED at a point. `peak_bytes` as of `report.Outcome`."""
 
     point: FlushPoint
-    whole: Spread
-    parts: dict[str, Spread]
-    loop: Spread
-    memcpy: Spread
+    seconds: dict[str, Spread]
     table_bytes: int
     peak_bytes: int | None
 
     @property
     def vlpis_per_second(self) -> float:
         """At the median."""
-        return self.point.vlpis / self.whole.median
+        return self.point.vlpis / self.seconds["whole"].median
 
     @property
     def bytes_per_second(self) -> float:
         """Of the guest's tables, at the median."""
-        return self.table_bytes / self.whole.median
-
-    @property
-    def spreads(self) -> dict[str, Spread]:
-        """All that was measured, by name."""
-        return {"whole": self.whole, **self.parts, "loop": self.loop, "memcpy": self.memcpy}
+        return self.table_bytes / self.seconds["whole"].median
 
     def to_json(self) -> dict[str, Any]:
         """A document; times in seconds a flush."""
         return {
             **self.point._asdict(),
             "table_bytes": self.table_bytes,
-            "seconds": {name: spread._asdict() for name, spread in self.spreads.items()},
+            "seconds": {name: spread._asdict() for name, spread in self.seconds.items()},
             "vlpis_per_second": self.vlpis_per_second,
             "bytes_per_second": self.bytes_per_second,
             "peak_bytes": self.peak_bytes,

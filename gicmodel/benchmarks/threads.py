@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.benchmarks.harness import Benchmark, Case, Side, require
+from gicmodel.benchmarks.harness import Benchmark, Case, Side, Work, require
 from gicmodel.benchmarks.translater import MESSAGES, QUICK_MESSAGES
 from gicmodel.benchmarks.vpt import Cleaning, Vpes
 from gicmodel.config import GicConfig
@@ -49,49 +50,43 @@ class Messages:
         require(len(pending_physical(self.host.gic, 0)) == DEVICES * self.events, "pending LPIs")
 
 
-@contextmanager
-def build(quick: bool) -> Iterator[Case]:
-    """The messages of two GICs in two threads, and one GIC's after the other's."""
+def messages(quick: bool) -> AbstractContextManager[Case]:
+    """The messages of two GICs."""
     gics = [Messages(QUICK_MESSAGES if quick else MESSAGES // THREADS, seed) for seed in range(THREADS)]
-    count = sum(DEVICES * gic.events * BURSTS for gic in gics)
-
-    def prove() -> None:
-        for gic in gics:
-            gic.prove()
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        yield Case(
-            Side("two threads", lambda: list(pool.map(Messages.translate, gics)), count),
-            Side("one thread", lambda: list(map(Messages.translate, gics)), count),
-            "message",
-            prove,
-        )
+    return in_threads(gics, Messages.translate, sum(DEVICES * gic.events * BURSTS for gic in gics), "message")
 
 
-@contextmanager
-def clean(vpes: Vpes, quick: bool) -> Iterator[Case]:
-    """The dirty VPTs of two GICs cleaned in two threads, and one GIC's after the other's."""
+def cleaning(vpes: Vpes, quick: bool) -> AbstractContextManager[Case]:
+    """The dirty VPTs of two GICs cleaned."""
     gics = [Cleaning(vpes.smaller(quick)) for _ in range(THREADS)]
-    size = sum(gic.expected.nbytes for gic in gics)
 
     def prepare() -> None:
         for gic in gics:
             gic.prepare()
 
+    return in_threads(gics, Cleaning.clean, sum(gic.expected.nbytes for gic in gics), "byte", prepare)
+
+
+@contextmanager
+def in_threads(
+    gics: Sequence[Any], work: Callable[[Any], None], size: int, unit: str, prepare: Work | None = None
+) -> Iterator[Case]:
+    """The work of the GICs in a thread each, and one GIC's after the other's."""
+
     def prove() -> None:
         for gic in gics:
             gic.prove()
 
     with ThreadPoolExecutor(THREADS) as pool:
         yield Case(
-            Side("two threads", lambda: list(pool.map(Cleaning.clean, gics)), size, prepare),
-            Side("one thread", lambda: list(map(Cleaning.clean, gics)), size, prepare),
-            "byte",
+            Side("two threads", lambda: list(pool.map(work, gics)), size, prepare),
+            Side("one thread", lambda: list(map(work, gics)), size, prepare),
+            unit,
             prove,
         )
 
 
 BENCHMARKS = (
-    Benchmark("GITS_TRANSLATER, two GICs", build),
-    Benchmark("VPT clean, two GICs", partial(clean, Vpes(32, 20))),
+    Benchmark("GITS_TRANSLATER, two GICs", messages),
+    Benchmark("VPT clean, two GICs", partial(cleaning, Vpes(32, 20))),
 )

@@ -49,6 +49,8 @@ class Messages:
             event["EventID"][order].astype(np.uint64),
         )
         self.bare = self.board.memory.words[: (VPTS - RAM_BASE) // 8].copy()
+        first = (PENDING - RAM_BASE) // 8
+        self.bare_pending = self.bare[first : first + REDISTRIBUTORS * PENDING_STRIDE // 8]
         self._tables = np.array([DEVICE_TABLE, COLLECTION_TABLE, PENDING, PENDING_STRIDE], np.uint64)
 
     def prepare(self) -> None:
@@ -62,8 +64,7 @@ class Messages:
 
     def prepare_bare(self) -> None:
         """Nothing pending in the peer's RAM."""
-        first = (PENDING - RAM_BASE) // 8
-        self.bare[first : first + REDISTRIBUTORS * PENDING_STRIDE // 8] = 0
+        self.bare_pending[:] = 0
 
     def translate_bare(self) -> None:
         """The peer."""
@@ -78,10 +79,8 @@ class Messages:
         self.translate_bare()
         for rd in range(REDISTRIBUTORS):
             self.board.redistributors[rd].write("GICR_CTLR", 0)
-        length = REDISTRIBUTORS * PENDING_STRIDE
-        first = (PENDING - RAM_BASE) // 8
-        bare = self.bare[first : first + length // 8].tobytes()
-        require(any(bare) and self.board.memory.read(PENDING, length) == bare, "pending tables")
+        bare = self.bare_pending.tobytes()
+        require(any(bare) and self.board.memory.read(PENDING, len(bare)) == bare, "pending tables")
 
 
 def restart_lpis(board: Lab, rd: int) -> None:

@@ -6,15 +6,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gicmodel.benchmarks.compare import changes, flush_quantities, read_saved
-from gicmodel.benchmarks.flush_points import PARTS, SPREADS, Flush, FlushPoint, points, varying
+from gicmodel.benchmarks.flush_points import MEASURED, PARTS, SPREADS, Flush, FlushPoint, points, varying
 from gicmodel.benchmarks.harness import Spread
 from gicmodel.benchmarks.report import machine
 from gicmodel.cli.bench import compare_option, judge, measuring, megabytes
@@ -157,16 +158,17 @@ def _show(flushes: Sequence[Flush]) -> None:
 
 def _row(flush: Flush, differ: Sequence[str]) -> tuple[str, ...]:
     per_vlpi = _NS / flush.point.vlpis
-    whole = flush.whole
+    seconds = flush.seconds
+    whole = seconds["whole"]
     return (
         *(str(getattr(flush.point, field)) for field in differ),
         _ns(whole.median * per_vlpi),
         f"{_ns(whole.low * per_vlpi)} .. {_ns(whole.high * per_vlpi)}",
-        *(_time(flush.parts.get(part), per_vlpi) for part in PARTS),
+        *(_time(seconds.get(part), per_vlpi) for part in PARTS),
         f"{flush.vlpis_per_second / _MEGA:.3g}",
         f"{flush.bytes_per_second / _GIGA:.3g}",
-        _time(flush.loop, per_vlpi),
-        _time(flush.memcpy, per_vlpi),
+        _time(seconds["loop"], per_vlpi),
+        _time(seconds["memcpy"], per_vlpi),
         megabytes(flush.peak_bytes),
     )
 
@@ -182,17 +184,12 @@ def _ns(value: float) -> str:
 def _write_csv(path: Path, flushes: Sequence[Flush]) -> None:
     """The point, then medians and quartiles in seconds. UnusableInput if it cannot be written."""
     text = io.StringIO()
-    names = ["whole", *PARTS, "loop", "memcpy"]
+    none = ("",) * len(Spread._fields)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [*FlushPoint._fields, "table_bytes", "peak_bytes", *(f"{name}_{q}" for name in names for q in Spread._fields)]
-    )
+    quartiles = (f"{name}_{quartile}" for name in MEASURED for quartile in Spread._fields)
+    writer.writerow([*FlushPoint._fields, "table_bytes", "peak_bytes", *quartiles])
     for flush in flushes:
-        writer.writerow([*flush.point, flush.table_bytes, flush.peak_bytes, *_cells(flush.spreads, names)])
+        spreads = chain.from_iterable(flush.seconds.get(name, none) for name in MEASURED)
+        writer.writerow([*flush.point, flush.table_bytes, flush.peak_bytes, *spreads])
     with replacing(path) as target:
         target.write(text.getvalue().encode())
-
-
-def _cells(spreads: dict[str, Spread], names: Sequence[str]) -> Iterator[Any]:
-    for name in names:
-        yield from spreads.get(name, ("",) * len(Spread._fields))

@@ -15,7 +15,7 @@ import click
 
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli.engine import choose_engine, engine_option
-from gicmodel.cli.options import Directory, Real
+from gicmodel.cli.options import EXISTING, Directory, Real
 from gicmodel.cli.output import Results, json_options, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.config import ARCHITECTURES
@@ -57,7 +57,7 @@ AGREED, DIFFERENT = 0, 1
 @json_options
 @click.option(
     "--reproduce",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING,
     metavar="FILE",
     help="Run one saved program instead, and show its steps up to the one after which the two differ.",
 )

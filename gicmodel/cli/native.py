@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gicmodel.cli.options import Real
+from gicmodel.cli.options import EXISTING, Real
 from gicmodel.cli.output import Results, json_options, say
 from gicmodel.config import ARCHITECTURES, Architecture
 from gicmodel.errors import UnusableInput
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("driver", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("driver", type=EXISTING)
 @click.option("--entry", default=ENTRY, show_default=True, metavar="NAME", help="The function int NAME(void) to run.")
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), default=DEFAULT.architecture, show_default=True)
 @click.option("--redistributors", type=int, default=DEFAULT.redistributors, show_default=True, help="One for each PE.")

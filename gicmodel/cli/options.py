@@ -72,6 +72,10 @@ class SourceFile(click.Path):
         return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
+EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""A file that is there."""
+
+
 class _Place(SourceFile, ABC):
     """Where a result goes. Nothing is made; what changes until then is found when it is written."""
 

@@ -11,6 +11,7 @@ import click
 
 from gicmodel.cli import UNUSABLE
 from gicmodel.cli.engine import choose_engine, engine_option
+from gicmodel.cli.options import EXISTING
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 
 _SHOWN = 8
 _STATUS = {"equal": 0, "different": 1, "partial": UNUSABLE}
-_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(name="replay")
-@click.argument("trace", type=_EXISTING)
-@click.option("--compare", "image", type=_EXISTING, help="RAM at the end of the trace: an ELF core, or a snapshot.")
-@click.option("--registers", type=_EXISTING, help="Registers then: a TOML file, or a snapshot; compared, too.")
+@click.argument("trace", type=EXISTING)
+@click.option("--compare", "image", type=EXISTING, help="RAM at the end of the trace: an ELF core, or a snapshot.")
+@click.option("--registers", type=EXISTING, help="Registers then: a TOML file, or a snapshot; compared, too.")
 @json_options
 @click.option("--progress/--no-progress", default=True, help="Show a bar on standard error if that is a terminal.")
 @engine_option

@@ -73,10 +73,10 @@ class Placement:
 
 
 class Allocation:
-    """Aligned pieces of [base, end), one after the other."""
+    """Aligned pieces of RAM, one after the other."""
 
-    def __init__(self, base: int = RAM_BASE, end: int = RAM_BASE + RAM_BYTES) -> None:
-        self._free = FreeRanges(base, end)
+    def __init__(self) -> None:
+        self._free = FreeRanges(RAM_BASE, RAM_BASE + RAM_BYTES)
 
     def take(self, size: int) -> int:
         """The address of `size` bytes. DriverError ENOMEM if there are none."""
@@ -99,21 +99,21 @@ class Allocation:
         return replace(table, entries=self.take(pages * table.page_bytes), count=pages * table.per_page)
 
 
-def place(config: GicConfig, geometry: Geometry, allocation: Allocation, queue_bytes: int = PAGE_BYTES) -> Placement:
-    """Tables of a geometry for a machine; a queue is one page unless said otherwise, so that it wraps."""
+def place(config: GicConfig, geometry: Geometry, allocation: Allocation) -> Placement:
+    """Tables of a geometry for a machine; a queue is one page, so that it wraps."""
     intid_bytes = table_bytes(config.intid_bits)
     lpi_configuration = allocation.take(1 << config.intid_bits)
     pending_tables = allocation.take_many(config.redistributors, intid_bytes)
     itts = allocation.take_many(ITTS, ITE.bytes << config.event_id_bits)
     vpts = allocation.take_many(VPTS, intid_bytes)
     vconfs = allocation.take_many(VCONFS, 1 << config.intid_bits)
-    queues = allocation.take_many(config.its, queue_bytes)
+    queues = allocation.take_many(config.its, PAGE_BYTES)
     devices = [allocation.table(DTE, geometry, config.device_id_bits) for _ in range(config.its)]
     collections = [allocation.table(CTE, geometry, config.collection_id_bits) for _ in range(config.its)]
     vpes = _vpe_tables(config, geometry, allocation)
     tables = tuple(zip(devices, collections, *([vpes] if vpes else []), strict=True))
     shared = vpes[0] if config.v41 else None
-    return Placement(lpi_configuration, pending_tables, queues, queue_bytes, tables, itts, vpts, vconfs, shared)
+    return Placement(lpi_configuration, pending_tables, queues, PAGE_BYTES, tables, itts, vpts, vconfs, shared)
 
 
 def _vpe_tables(config: GicConfig, geometry: Geometry, allocation: Allocation) -> list[TablePlace]:
