@@ -11,7 +11,7 @@ import click
 from gicmodel.cli.output import Results, json_options, say
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.inspection.values import Decoded, decode
+from gicmodel.inspection.values import Decoded, decode, field_lines, words_text
 
 MOST_LINES = 1 << 12
 LONGEST = 1 << 12
@@ -60,11 +60,7 @@ def _text(decoded: list[Decoded]) -> Iterator[str]:
     for number, each in enumerate(decoded):
         if number:
             yield ""
-        pairs = zip(each.words, each.layout.word_bits, strict=True)
-        words = " ".join(f"{word:#0{bits // 4 + 2}x}" for word, bits in pairs)
-        yield f"{each.name} {words}: {each.layout.doc}"
-        bits, names = (max(len(getattr(line, what)) for line in each.lines) for what in ("bits", "name"))
-        for line in each.lines:
-            yield f"  {line.bits:<{bits}}  {line.name:<{names}}  {line.value:#x}  {line.doc}".rstrip()
+        yield f"{each.name} {words_text(each.layout, each.words)}: {each.layout.doc}"
+        yield from field_lines(each.layout, each.fields)
         yield from (f"  Linux: {sentence}" for sentence in each.linux)
         yield from (f"  wrong: {sentence}" for sentence in each.wrong)

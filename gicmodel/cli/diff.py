@@ -13,7 +13,7 @@ from gicmodel.cli.options import SourceFile, source_options
 from gicmodel.cli.output import Results, json_options, print_table, print_view, say
 from gicmodel.errors import UnusableInput, number_in, printable
 from gicmodel.inspection import PROFILES, Inspection, inspect
-from gicmodel.inspection.diff import Comparison, compare
+from gicmodel.inspection.diff import Change, Comparison, compare
 from gicmodel.inspection.report import CAVEAT
 from gicmodel.inspection.views import Column, View
 
@@ -96,8 +96,7 @@ def _taken(comparison: Comparison) -> str:
 
 
 def _view(comparison: Comparison) -> View:
-    names = ("kind", "what", "subject", "before", "after")
-    columns = [Column(name, "text", [getattr(change, name) for change in comparison.told]) for name in names]
+    columns = [Column(name, "text", [getattr(change, name) for change in comparison.told]) for name in Change._fields]
     return View("changes", "changes", columns)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -41,16 +40,6 @@ MOST_EXPLAINED = 64
 
 OF_REGISTERS = {"files", "trace", "pairs"}
 """What says where registers are, and not RAM."""
-
-
-class Mode(Enum):
-    """How a decoded dump is shown: text, or what the option of that name says."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-    HEX = "hex"
-    BROWSE = "browse"
 
 
 def _selection(device: str | None, **others: Any) -> Selection:
@@ -135,12 +124,12 @@ def command(
     given = {name for name, value in where.items() if value not in (None, ())}
     if image is None and (not given or given - OF_REGISTERS):
         raise click.UsageError("Missing argument 'IMAGE'.")
-    mode = _mode({Mode.JSON: results.as_json, Mode.HEX: as_hex, Mode.CSV: as_csv, Mode.BROWSE: browse})
-    if mode is Mode.HEX and selection == Selection(pending=selection.pending):
+    mode = _mode(json=results.as_json, hex=as_hex, csv=as_csv, browse=browse)
+    if mode == "hex" and selection == Selection(pending=selection.pending):
         raise click.UsageError("--hex needs --device, --lpi, --irq, --vpe or --table.")
-    if mode is Mode.BROWSE:
+    if mode == "browse":
         _require_terminal()
-    if mode is Mode.CSV and selection.table is None:
+    if mode == "csv" and selection.table is None:
         selection = replace(selection, table="events")
     if image is None:
         source = registers_alone(**{name: where[name] for name in OF_REGISTERS})
@@ -148,13 +137,13 @@ def command(
         source = opened(image, **where, recorded=carve is not None)
     found = Report.of(image or NO_IMAGE, source, PROFILES[profile] if profile else None, limit)
     views = found.views(selection)
-    show: dict[Mode, Callable[[], None]] = {
-        Mode.TEXT: lambda: _print(found, views),
-        Mode.HEX: lambda: _print_octets(found.found, selection),
-        Mode.CSV: lambda: _print_csv(views[0]),
-        Mode.BROWSE: lambda: _browse(found),
+    show: dict[str, Callable[[], None]] = {
+        "text": lambda: _print(found, views),
+        "hex": lambda: _print_octets(found.found, selection),
+        "csv": lambda: _print_csv(views[0]),
+        "browse": lambda: _browse(found),
     }
-    results.publish(lambda: found.document(views), show.get(mode, show[Mode.TEXT]))
+    results.publish(lambda: found.document(views), show.get(mode, show["text"]))
     if figure is not None:
         from gicmodel.inspection.figure import draw
 
@@ -195,12 +184,12 @@ def explain_rules() -> str:
     return "\n".join(f"{rule.identifier}: {rule.severity}: {rule.text}" for rule in rules)
 
 
-def _mode(wanted: dict[Mode, bool]) -> Mode:
-    """How the dump is shown. UsageError if that is asked for in two ways."""
+def _mode(**wanted: bool) -> str:
+    """How the dump is shown: as one of the options asks, or as text. UsageError if two ask."""
     modes = [mode for mode, is_wanted in wanted.items() if is_wanted]
     if len(modes) > 1:
-        raise click.UsageError(" and ".join(f"--{mode.value}" for mode in modes) + " exclude each other.")
-    return modes[0] if modes else Mode.TEXT
+        raise click.UsageError(" and ".join(f"--{mode}" for mode in modes) + " exclude each other.")
+    return modes[0] if modes else "text"
 
 
 def _print(report: Report, views: Sequence[View]) -> None:

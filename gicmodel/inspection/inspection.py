@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from gicmodel.inspection import gaps, join
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
 from gicmodel.inspection.distinct import is_first
-from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, UNKNOWN, VPES, VSGIS
+from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, PENDING, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, Missing, architecture_of
 from gicmodel.inspection.its import Its, decode_its, decode_itts, decode_table, open_its
 from gicmodel.inspection.lpis import read_vsgis
@@ -48,18 +48,18 @@ class Inspection:
     rdbases: RDbases
     """What RDbase may be: each redistributor, or the vCPUs of a guest."""
     queues: list[Queue]
-    devices: NDArray[np.void]
-    events: NDArray[np.void]
-    collections: NDArray[np.void]
-    vpes: NDArray[np.void]
-    vpe_tables: list[ItsTable]
-    """The vPE configuration tables of redistributors that are no ITS's vPE table too."""
-    pending: NDArray[np.void]
-    vsgis: NDArray[np.void]
     truncated: list[str]
     """What was not read to its end, because a limit was reached."""
     kernel: KernelView | None = None
     """What the structures of the dumped kernel say."""
+    devices: NDArray[np.void] = field(default_factory=lambda: np.empty(0, DEVICES))
+    events: NDArray[np.void] = field(default_factory=lambda: np.empty(0, EVENTS))
+    collections: NDArray[np.void] = field(default_factory=lambda: np.empty(0, COLLECTIONS))
+    vpes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, VPES))
+    vpe_tables: list[ItsTable] = field(default_factory=list)
+    """The vPE configuration tables of redistributors that are no ITS's vPE table too."""
+    pending: NDArray[np.void] = field(default_factory=lambda: np.empty(0, PENDING))
+    vsgis: NDArray[np.void] = field(default_factory=lambda: np.empty(0, VSGIS))
 
     @property
     def tables(self) -> list[ItsTable]:
@@ -90,7 +90,25 @@ def inspect(
     Raises UnusableInput without the registers of any ITS or redistributor, with those of too many, and for a profile
     whose entries have another size than the registers say.
     """
-    frames, budget = Frames(registers), Budget(limit)
+    budget = Budget(limit)
+    found = _opened(dump, Frames(registers), profile, budget, kernel)
+    witnesses = Witnesses(
+        dump, found.its, found.architecture, found.queues, found.redistributors, found.rdbases, kernel
+    )
+    for unit in found.its:
+        _decode(dump, unit, found.profile, budget, witnesses)
+    _decode_vpes(found, budget)
+    if found.architecture != "3":
+        _tell_vpes(found, witnesses)
+    found.evidence = [*found.evidence, *_told(found, witnesses)]
+    _join(found, budget)
+    return found
+
+
+def _opened(
+    dump: Dump, frames: Frames, profile: Profile | None, budget: Budget, kernel: KernelView | None
+) -> Inspection:
+    """The tables, redistributors and queues that registers describe, and the format of entries; none is decoded."""
     _check(frames)
     units = [open_its(dump, frames, number, budget) for number in frames.numbers("GITS")]
     if not units:
@@ -104,39 +122,9 @@ def inspect(
     rdbases = RDbases(redistributors, frames.value("guest", "vcpus"))
     queues = [read_queue(dump, frames, number, architecture) for number in frames.numbers("GITS")]
     read = [queue for queue in queues if queue is not None]
-    witnesses = Witnesses(dump, units, architecture, read, redistributors, rdbases, kernel)
-    for unit in units:
-        _decode(dump, unit, profile, budget, witnesses)
-    vpes, vpe_tables = _vpes(dump, frames, profile, units, redistributors, budget)
-    if architecture != "3":
-        vpes = _told_vpes(dump, vpes, units, vpe_tables, witnesses)
-    join.place_vpes(vpes, redistributors)
-    evidence = [*evidence, *_told(profile, units, witnesses)]
-    events = _joined(EVENTS, [unit.events.rows for unit in units])
-    targets = join.Targets(dump, redistributors, _joined(COLLECTIONS, [unit.collections for unit in units]), vpes)
-    targets.join(events)
-    found = Inspection(
-        dump,
-        frames,
-        architecture,
-        profile,
-        evidence,
-        units,
-        redistributors,
-        rdbases,
-        read,
-        _joined(DEVICES, [unit.devices for unit in units]),
-        events,
-        targets.collections,
-        vpes,
-        vpe_tables,
-        targets.pending(events, budget),
-        _vsgis(dump, vpes, profile, architecture, budget),
-        budget.ended,
-        kernel,
+    return Inspection(
+        dump, frames, architecture, profile, evidence, units, redistributors, rdbases, read, budget.ended, kernel
     )
-    found.pending["events"][~gaps.events_known(found)] = UNKNOWN
-    return found
 
 
 def _decode(dump: Dump, unit: Its, profile: Profile, budget: Budget, witnesses: Witnesses) -> None:
@@ -151,32 +139,50 @@ def _decode(dump: Dump, unit: Its, profile: Profile, budget: Budget, witnesses: 
         witness.tell_events(dump, unit, None if profile.event is None else profile.event.layout.bytes)
 
 
-def _told_vpes(
-    dump: Dump, vpes: NDArray[np.void], units: list[Its], own: list[ItsTable], witnesses: Witnesses
-) -> NDArray[np.void]:
-    """The vPEs, with those that the tables do not show."""
-    tables = [unit.tables["vpe"] for unit in units if unit.maps("vpe")] + own
+def _decode_vpes(found: Inspection, budget: Budget) -> None:
+    """The vPEs of the ITSs' tables, and of GICR_VPROPBASER's where it is none of them (GITS_TYPER.SVPET)."""
+    known = {unit.tables["vpe"].address for unit in found.its if "vpe" in unit.valid_tables}
+    parts = [unit.vpes for unit in found.its]
+    for redistributor in found.redistributors:
+        table = vpe_configuration_table(found.frames, redistributor)
+        if table is None or table.address in known or found.profile.vpe is None:
+            continue
+        known.add(table.address)
+        found.vpe_tables.append(read_table(found.dump, table, budget))
+        parts.append(decode_table(found.dump, found.vpe_tables[-1], found.profile.vpe, UNKNOWN)[0])
+    vpes = _joined(VPES, parts)
+    # ITSs that share the table show each vPE once.
+    found.vpes = vpes[is_first(vpes["address"])]
+
+
+def _tell_vpes(found: Inspection, witnesses: Witnesses) -> None:
+    """Add the vPEs that the tables do not show."""
+    tables = [unit.tables["vpe"] for unit in found.its if unit.maps("vpe")] + found.vpe_tables
     if not tables or any(table.absent for table in tables):
-        for unit in units:
+        for unit in found.its:
             if (witness := witnesses.of(unit)) is not None:
-                vpes = witness.tell_vpes(dump, unit, vpes, tables)
-    return vpes
+                found.vpes = witness.tell_vpes(found.dump, unit, found.vpes, tables)
 
 
-def _told(profile: Profile, units: list[Its], witnesses: Witnesses) -> list[str]:
+def _told(found: Inspection, witnesses: Witnesses) -> list[str]:
     """Who was heard, and of what."""
-    what = "mapped in {}" if profile is OPAQUE else "what the dump lacks of the tables of {}"
-    return [
-        f"{what.format(unit.frame)}: as told by {witnesses.heard[unit.number].source}"
-        for unit in units
-        if unit.number in witnesses.heard
-    ]
+    what = "mapped in {}" if found.profile is OPAQUE else "what the dump lacks of the tables of {}"
+    heard = [(unit.frame, witnesses.heard[unit.number]) for unit in found.its if unit.number in witnesses.heard]
+    return [f"{what.format(frame)}: as told by {witness.source}" for frame, witness in heard]
 
 
-def _vsgis(dump: Dump, vpes: NDArray[np.void], profile: Profile, architecture: str, budget: Budget) -> NDArray[np.void]:
-    if profile.vsgi is None or architecture != "4.1":
-        return np.empty(0, VSGIS)
-    return read_vsgis(dump, vpes, profile.vsgi, budget)
+def _join(found: Inspection, budget: Budget) -> None:
+    """Say of all events where they go, and find what is pending there."""
+    join.place_vpes(found.vpes, found.redistributors)
+    found.devices = _joined(DEVICES, [unit.devices for unit in found.its])
+    found.events = _joined(EVENTS, [unit.events.rows for unit in found.its])
+    found.collections = _joined(COLLECTIONS, [unit.collections for unit in found.its])
+    targets = join.Targets(found.dump, found.redistributors, found.collections, found.vpes)
+    targets.join(found.events)
+    found.pending = targets.pending(found.events, budget)
+    if found.profile.vsgi is not None and found.architecture == "4.1":
+        found.vsgis = read_vsgis(found.dump, found.vpes, found.profile.vsgi, budget)
+    found.pending["events"][~gaps.events_known(found)] = UNKNOWN
 
 
 def _check(frames: Frames) -> None:
@@ -191,27 +197,3 @@ def _check(frames: Frames) -> None:
 
 def _joined(dtype: np.dtype[np.void], parts: list[NDArray[np.void]]) -> NDArray[np.void]:
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
-
-
-def _vpes(
-    dump: Dump,
-    frames: Frames,
-    profile: Profile,
-    units: list[Its],
-    redistributors: list[Redistributor],
-    budget: Budget,
-) -> tuple[NDArray[np.void], list[ItsTable]]:
-    """The vPEs of the ITSs' tables, and of GICR_VPROPBASER's where it is none of them (GITS_TYPER.SVPET)."""
-    known = {unit.tables["vpe"].address for unit in units if "vpe" in unit.valid_tables}
-    parts = [unit.vpes for unit in units]
-    own: list[ItsTable] = []
-    for redistributor in redistributors:
-        table = vpe_configuration_table(frames, redistributor)
-        if table is None or table.address in known or profile.vpe is None:
-            continue
-        known.add(table.address)
-        own.append(read_table(dump, table, budget))
-        parts.append(decode_table(dump, own[-1], profile.vpe, UNKNOWN)[0])
-    vpes = _joined(VPES, parts)
-    # ITSs that share the table show each vPE once.
-    return vpes[is_first(vpes["address"])], own

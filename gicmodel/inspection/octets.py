@@ -9,7 +9,7 @@ import numpy as np
 
 from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.profiles import Entry
-from gicmodel.inspection.values import lines
+from gicmodel.inspection.values import field_lines, words_text
 from gicmodel.layouts.layout import Layout
 
 
@@ -27,20 +27,15 @@ def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
         return
     yield "  bytes  " + " ".join(f"{octet:02x}" for octet in octets[0].tolist())
     words = layout.words_of(octets[0]).reshape(-1).tolist()
-    yield "  words  " + " ".join(
-        f"{word:#0{bits // 4 + 2}x}" for word, bits in zip(words, layout.word_bits, strict=True)
-    )
-    yield from _fields(layout, octets[0].tobytes())
+    yield f"  words  {words_text(layout, words)}"
+    yield from field_lines(layout, _fields(layout, octets[0].tobytes()), least=11)
 
 
-def _fields(layout: Layout, entry: bytes) -> Iterator[str]:
-    """A line for each field that has a name, then for each RES0 field that is not zero."""
+def _fields(layout: Layout, entry: bytes) -> dict[str, int]:
+    """Each field that has a name, then each RES0 field that is not zero."""
     parsed = {name: int(value) for name, value in layout.parse(entry).items()}
     wrong = {name: value for name, value in parsed.items() if layout.spans[name].reserved == "RES0" and value}
-    values = {name: parsed[name] for name in layout.fields} | wrong
-    width = max(len(name) for name in values)
-    for line in lines(layout, values):
-        yield f"  {line.bits:<12} {line.name:<{width}}  {line.value:#x}  {line.doc}".rstrip()
+    return {name: parsed[name] for name in layout.fields} | wrong
 
 
 def hexdump(dump: Dump, address: int, size: int) -> Iterator[str]:

@@ -18,7 +18,6 @@ from gicmodel.inspection.table import ItsTable
 
 DEFAULT_ID_BITS = 16
 """The width of INTIDs if no register tells it: what Linux allocates tables for."""
-WORD_BYTES = 8
 LEAST_ID_BITS = 14
 """With fewer INTID bits there is no LPI (DDI0601 GICR_PROPBASER.IDbits)."""
 LPI_ID_BITS = 24
@@ -46,7 +45,6 @@ class Redistributor(NamedTuple):
     resident: int
     last_vpt: int
     virtual_configuration: int
-    virtual_id_bits: int | None
 
     @property
     def frame(self) -> str:
@@ -82,7 +80,6 @@ def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -
     typer = frames.fields(frame, "TYPER")
     declared = None if propbaser is None else propbaser["IDbits"] + 1
     address = frames.value(frame, RD_BASE)
-    resident, last_vpt, configuration, id_bits = _virtual(frames, frame, architecture)
     return Redistributor(
         number,
         number if typer is None else typer["Processor_Number"],
@@ -94,27 +91,23 @@ def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -
         UNKNOWN if propbaser is None else propbaser["Physical_Address"],
         UNKNOWN if pendbaser is None else pendbaser["Physical_Address"],
         architecture,
-        resident,
-        last_vpt,
-        configuration,
-        id_bits,
+        *_virtual(frames, frame, architecture),
     )
 
 
-def _virtual(frames: Frames, frame: str, architecture: str) -> tuple[int, int, int, int | None]:
-    """The resident vPE; in GICv4.0 the last VPT, and the vLPI configuration table with its width."""
+def _virtual(frames: Frames, frame: str, architecture: str) -> tuple[int, int, int]:
+    """The resident vPE; in GICv4.0 the last VPT, and the vLPI configuration table."""
     if architecture == "3":
-        return UNKNOWN, UNKNOWN, UNKNOWN, None
+        return UNKNOWN, UNKNOWN, UNKNOWN
     vpendbaser = frames.want(frame, "VPENDBASER", "which vPE is resident", architecture)
+    is_resident = vpendbaser is not None and vpendbaser["Valid"]
     if architecture == "4.1":
-        resident = vpendbaser is not None and vpendbaser["Valid"]
-        return vpendbaser["vPEID"] if vpendbaser and resident else UNKNOWN, UNKNOWN, UNKNOWN, None
+        return vpendbaser["vPEID"] if vpendbaser and is_resident else UNKNOWN, UNKNOWN, UNKNOWN
     vpropbaser = frames.want(frame, "VPROPBASER", "which vLPIs are enabled, and their priorities", architecture)
-    vpt = UNKNOWN if vpendbaser is None else vpendbaser["Physical_Address"] or UNKNOWN
-    resident = vpendbaser is not None and vpendbaser["Valid"]
-    configuration = UNKNOWN if vpropbaser is None else vpropbaser["Physical_Address"] or UNKNOWN
-    id_bits = None if vpropbaser is None else vpropbaser["IDbits"] + 1
-    return vpt if resident else UNKNOWN, vpt, configuration, id_bits
+    vpt, configuration = (
+        UNKNOWN if fields is None else fields["Physical_Address"] or UNKNOWN for fields in (vpendbaser, vpropbaser)
+    )
+    return vpt if is_resident else UNKNOWN, vpt, configuration
 
 
 _VCPUS = 1 << 16

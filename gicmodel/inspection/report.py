@@ -75,7 +75,8 @@ class Report:
 
     def to_json(self, selection: Selection | None = None) -> dict[str, Any]:
         """The document of all tables, or of those that are selected; errors as `views`."""
-        return self.about() | {view.name: view.to_json() for view in self.views(selection)}
+        views = self.views(selection)
+        return self.about() | {view.name: None if view.unknown else [*view.named()] for view in views}
 
     def document(self, views: Sequence[View]) -> Iterator[str]:
         """The lines of a JSON document; each row of a table is one line."""
@@ -94,12 +95,9 @@ class Report:
             f"{gaps.counted(getattr(found, name).size, gaps.OF_VIEWS[name](found))} {title}".replace("unknown", "-")
             for name, title in counts.items()
         )
-        text += "; "
-        by_severity = {
-            severity: sum(count for name, count in self.findings.counts.items() if RULES[name].severity == severity)
-            for severity in ("error", "warning")
-        }
-        text += ", ".join(f"{count} {severity}s" for severity, count in by_severity.items())
+        for number, severity in enumerate(("error", "warning")):
+            count = sum(count for name, count in self.findings.counts.items() if RULES[name].severity == severity)
+            text += f"{', ' if number else '; '}{count} {severity}s"
         if found.truncated:
             more = ", ..." if len(found.truncated) > MOST_NAMED else ""
             text += f"; not read to the end: {', '.join(found.truncated[:MOST_NAMED])}{more} (--limit)"
@@ -107,16 +105,15 @@ class Report:
 
 
 def _array(view: View, comma: str) -> Iterator[str]:
-    names = [column.name for column in view.columns]
-    if view.gap is not None and not len(view):
+    if view.unknown:
         yield f"  {json.dumps(view.name)}: null{comma}"
         return
     yield f"  {json.dumps(view.name)}: ["
     before = ""
-    for row in view.rows():
+    for row in view.named():
         if before:
             yield f"{before},"
-        before = f"    {json.dumps(dict(zip(names, row, strict=True)))}"
+        before = f"    {json.dumps(row)}"
     if before:
         yield before
     yield f"  ]{comma}"

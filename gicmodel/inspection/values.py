@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gicmodel.errors import UnusableInput
@@ -29,22 +29,13 @@ _SPACES = " \t\r\n\x1b"
 _NAME_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-class Line(NamedTuple):
-    """A field: its bits, its name, its value and what it means."""
-
-    bits: str
-    name: str
-    value: int
-    doc: str
-
-
 class Decoded(NamedTuple):
     """A value as its layout has it; `wrong` and `linux` are sentences."""
 
     name: str
     layout: Layout
     words: tuple[int, ...]
-    lines: list[Line]
+    fields: dict[str, int]
     wrong: list[str]
     linux: list[str]
 
@@ -54,7 +45,7 @@ class Decoded(NamedTuple):
             "name": self.name,
             "kind": KINDS[self.layout],
             "words": [f"{word:#x}" for word in self.words],
-            "fields": {line.name: f"{line.value:#x}" for line in self.lines},
+            "fields": {name: f"{value:#x}" for name, value in self.fields.items()},
             "wrong": self.wrong,
             "linux": self.linux,
         }
@@ -77,9 +68,8 @@ def decode(text: Sequence[str], architecture: str = "4.1") -> Decoded:
         if word >> bits:
             raise UnusableInput(f"{word:#x} is wider than the {bits} bits of {name or layout.name}")
     shown = name or layout.name.removesuffix("_V40")
-    fields = layout.unpack(words)
     wrong = [f"{place} is RES0 and not zero: {value:#x}" for place, value in _reserved(layout, words)]
-    return Decoded(shown, layout, words, lines(layout, fields), wrong + problems(shown, words), _linux(shown, words))
+    return Decoded(shown, layout, words, layout.unpack(words), wrong + problems(shown, words), _linux(shown, words))
 
 
 def problems(name: str, words: Sequence[int]) -> list[str]:
@@ -165,11 +155,18 @@ def _reserved(layout: Layout, words: tuple[int, ...]) -> Iterator[tuple[str, int
         yield place(layout.spans[name], len(layout.word_bits) > 1), value
 
 
-def lines(layout: Layout, fields: dict[str, int]) -> list[Line]:
-    """Each of these fields, with its place."""
+def words_text(layout: Layout, words: Sequence[int]) -> str:
+    """Words as wide as they are."""
+    return " ".join(f"{word:#0{bits // 4 + 2}x}" for word, bits in zip(words, layout.word_bits, strict=True))
+
+
+def field_lines(layout: Layout, fields: Mapping[str, int], least: int = 0) -> Iterator[str]:
+    """A line for each of these fields: its bits in a column of at least that width, its name, value and meaning."""
     several = len(layout.word_bits) > 1
-    spans = ((layout.spans[name], value) for name, value in fields.items())
-    return [Line(place(span, several), span.name, value, span.doc) for span, value in spans]
+    places = [place(layout.spans[name], several) for name in fields]
+    bits, width = max(least, *map(len, places)), max(map(len, fields))
+    for where, (name, value) in zip(places, fields.items(), strict=True):
+        yield f"  {where:<{bits}}  {name:<{width}}  {value:#x}  {layout.spans[name].doc}".rstrip()
 
 
 def _linux(name: str, words: tuple[int, ...]) -> list[str]:

@@ -78,12 +78,15 @@ class View:
         reason = "" if self.gap is None else f": {self.gap}"
         return f"{self.title} ({gaps.counted(len(self), self.gap)}{reason})"
 
-    def to_json(self) -> list[dict[str, Any]] | None:
-        """All rows by the names of the columns; None if it is not known whether there is any."""
-        if self.gap is not None and not len(self):
-            return None
+    @property
+    def unknown(self) -> bool:
+        """Whether it is not known that there is any row."""
+        return self.gap is not None and not len(self)
+
+    def named(self) -> Iterator[dict[str, Any]]:
+        """Row by row, by the names of the columns, as JSON has the values."""
         names = [column.name for column in self.columns]
-        return [dict(zip(names, row, strict=True)) for row in self.rows()]
+        return (dict(zip(names, row, strict=True)) for row in self.rows())
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Row by row, as JSON has the values."""
@@ -107,32 +110,26 @@ def _its(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
 
 def _configured(configuration: NDArray[np.int16]) -> list[Column]:
     enabled = np.where(configuration == UNKNOWN, UNKNOWN, lpis.enabled(configuration))
-    return [
-        Column("enabled", "flag", enabled),
-        Column("priority", "hex", lpis.priority(configuration)),
-    ]
+    return [Column("enabled", "flag", enabled), Column("priority", "hex", lpis.priority(configuration))]
 
 
 def events(found: Inspection, rows: NDArray[np.void]) -> View:
     """DeviceID and EventID to INTID, to collection or vPE, to redistributor."""
     virtual = rows["virtual"]
-    return View(
-        "events",
-        "events",
-        [
-            *_its(found, rows),
-            *_of(rows, DeviceID="hex", EventID="number", virtual="flag", INTID="number"),
-            Column("ICID", "number", np.where(virtual, UNKNOWN, rows["ICID"].astype(np.int64))),
-            Column("vPEID", "number", np.where(virtual, rows["vPEID"].astype(np.int64), UNKNOWN)),
-            Column("RDbase", "number", rows["RDbase"]),
-            *_configured(rows["configuration"]),
-            *_of(rows, pending="flag", Doorbell="number"),
-            *_kernel(found, rows),
-            *_handled(found, rows),
-            *_doubted(found, rows, "DeviceID", "EventID"),
-            *_place(rows),
-        ],
-    )
+    columns = [
+        *_its(found, rows),
+        *_of(rows, DeviceID="hex", EventID="number", virtual="flag", INTID="number"),
+        Column("ICID", "number", np.where(virtual, UNKNOWN, rows["ICID"].astype(np.int64))),
+        Column("vPEID", "number", np.where(virtual, rows["vPEID"].astype(np.int64), UNKNOWN)),
+        Column("RDbase", "number", rows["RDbase"]),
+        *_configured(rows["configuration"]),
+        *_of(rows, pending="flag", Doorbell="number"),
+        *_kernel(found, rows),
+        *_handled(found, rows),
+        *_doubted(found, rows, "DeviceID", "EventID"),
+        *_place(rows),
+    ]
+    return View("events", "events", columns)
 
 
 def _kernel(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
@@ -182,14 +179,12 @@ def guests(found: Inspection) -> View:
     rows = found.kernel.guest_events if found.kernel is not None else []
     kinds: dict[str, Kind] = dict.fromkeys(("enabled", "pending_latch", "active", "hw"), "flag")
     kinds |= dict.fromkeys(("its", "device_id", "priority"), "hex")
+    columns = [
+        Column(name, kinds.get(name, "number"), [_or_unknown(getattr(row, name)) for row in rows])
+        for name in GuestEvent._fields
+    ]
     return View(
-        "guests",
-        "events of guests, as KVM has them; no guest's own RAM is read",
-        [
-            Column(name, kinds.get(name, "number"), [_or_unknown(getattr(row, name)) for row in rows])
-            for name in GuestEvent._fields
-        ],
-        gap=gaps.guests(found),
+        "guests", "events of guests, as KVM has them; no guest's own RAM is read", columns, gap=gaps.guests(found)
     )
 
 
@@ -202,32 +197,22 @@ def devices(found: Inspection, rows: NDArray[np.void]) -> View:
     count = count_of(device_keys(rows), device_keys(found.events))
     unread = [device_keys(gaps.unread(found, unit)) for unit in found.its]
     count[np.isin(device_keys(rows), np.concatenate([np.empty(0, np.uint64), *unread]))] = UNKNOWN
-    return View(
-        "devices",
-        "devices",
-        [
-            *_its(found, rows),
-            Column("DeviceID", "hex", rows["DeviceID"]),
-            Column("EventID_bits", "number", rows["Size"].astype(np.int64) + 1),
-            Column("ITT_addr", "hex", rows["ITT_addr"]),
-            Column("events", "number", count),
-            *_doubted(found, rows, "DeviceID"),
-            *_place(rows),
-        ],
-    )
+    columns = [
+        *_its(found, rows),
+        Column("DeviceID", "hex", rows["DeviceID"]),
+        Column("EventID_bits", "number", rows["Size"].astype(np.int64) + 1),
+        Column("ITT_addr", "hex", rows["ITT_addr"]),
+        Column("events", "number", count),
+        *_doubted(found, rows, "DeviceID"),
+        *_place(rows),
+    ]
+    return View("devices", "devices", columns)
 
 
 def collections(found: Inspection, rows: NDArray[np.void]) -> View:
     """The collections and their redistributors."""
-    return View(
-        "collections",
-        "collections",
-        [
-            *_its(found, rows),
-            *_of(rows, ICID="number", RDbase="number"),
-            *_place(rows),
-        ],
-    )
+    columns = [*_its(found, rows), *_of(rows, ICID="number", RDbase="number"), *_place(rows)]
+    return View("collections", "collections", columns)
 
 
 def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
@@ -235,41 +220,35 @@ def vpes(found: Inspection, rows: NDArray[np.void]) -> View:
     of_vpes = found.pending[found.pending["virtual"]]
     count = np.bincount(of_vpes["target"], minlength=1 << 16)[rows["vPEID"] & 0xFFFF]
     count[~gaps.pending_known(found, pending_tables([], rows))] = UNKNOWN
-    return View(
-        "vpes",
-        "vPEs",
-        [
-            *_of(rows, vPEID="number", RDbase="number", resident="number", VPT_addr="hex"),
-            Column("vINTID_bits", "number", rows["VPT_size"].astype(np.int64) + 1),
-            *_of(rows, VCONF_addr="hex", Default_Doorbell="number", DoorbellArmed="flag"),
-            Column("pending", "number", count),
-            *_doubted(found, rows, "vPEID"),
-            *_place(rows),
-        ],
-    )
+    columns = [
+        *_of(rows, vPEID="number", RDbase="number", resident="number", VPT_addr="hex"),
+        Column("vINTID_bits", "number", rows["VPT_size"].astype(np.int64) + 1),
+        *_of(rows, VCONF_addr="hex", Default_Doorbell="number", DoorbellArmed="flag"),
+        Column("pending", "number", count),
+        *_doubted(found, rows, "vPEID"),
+        *_place(rows),
+    ]
+    return View("vpes", "vPEs", columns)
 
 
 def vsgis(found: Inspection, rows: NDArray[np.void]) -> View:
     """The vSGIs that are configured or pending."""
     storage, known = found.profile.vsgi, rows["configuration"] != UNKNOWN
     words = rows["configuration"].astype(np.uint64)[:, np.newaxis]
-    names = {"enabled": "Enable", "group": "Group", "priority": "Priority"}
-    values = {
-        name: np.where(known, storage.configuration.column(words, field), UNKNOWN) if storage else rows["configuration"]
-        for name, field in names.items()
-    }
-    return View(
-        "vsgis",
-        "vSGIs",
-        [
-            *_of(rows, vPEID="number", vINTID="number"),
-            Column("enabled", "flag", values["enabled"]),
-            Column("group", "number", values["group"]),
-            Column("priority", "hex", values["priority"]),
-            Column("pending", "flag", rows["pending"]),
-            *_place(rows),
-        ],
-    )
+
+    def field(name: str) -> NDArray[np.integer]:
+        values = rows["configuration"] if storage is None else storage.configuration.column(words, name)
+        return np.where(known, values, UNKNOWN)
+
+    columns = [
+        *_of(rows, vPEID="number", vINTID="number"),
+        Column("enabled", "flag", field("Enable")),
+        Column("group", "number", field("Group")),
+        Column("priority", "hex", field("Priority")),
+        Column("pending", "flag", rows["pending"]),
+        *_place(rows),
+    ]
+    return View("vsgis", "vSGIs", columns)
 
 
 def redistributors(found: Inspection) -> View:
@@ -278,20 +257,17 @@ def redistributors(found: Inspection) -> View:
     physical = found.pending[~found.pending["virtual"]]["target"].tolist()
     known = gaps.pending_known(found, pending_tables(rows, found.vpes[:0])).tolist()
     counts = [physical.count(row.processor_number) if told else UNKNOWN for row, told in zip(rows, known, strict=True)]
-    return View(
-        "redistributors",
-        "redistributors",
-        [
-            Column("number", "number", [row.number for row in rows]),
-            Column("RDbase", "number", [row.processor_number for row in rows]),
-            Column("LPIs_enabled", "flag", [UNKNOWN if row.enabled is None else row.enabled for row in rows]),
-            Column("INTID_bits", "number", [UNKNOWN if row.declared_id_bits is None else row.id_bits for row in rows]),
-            Column("configuration", "hex", [row.configuration for row in rows]),
-            Column("pending_table", "hex", [row.pending for row in rows]),
-            Column("pending", "number", counts),
-            Column("resident", "hex", [row.resident for row in rows]),
-        ],
-    )
+    columns = [
+        Column("number", "number", [row.number for row in rows]),
+        Column("RDbase", "number", [row.processor_number for row in rows]),
+        Column("LPIs_enabled", "flag", [UNKNOWN if row.enabled is None else row.enabled for row in rows]),
+        Column("INTID_bits", "number", [UNKNOWN if row.declared_id_bits is None else row.id_bits for row in rows]),
+        Column("configuration", "hex", [row.configuration for row in rows]),
+        Column("pending_table", "hex", [row.pending for row in rows]),
+        Column("pending", "number", counts),
+        Column("resident", "hex", [row.resident for row in rows]),
+    ]
+    return View("redistributors", "redistributors", columns)
 
 
 def origins(found: Inspection) -> View:
@@ -299,29 +275,23 @@ def origins(found: Inspection) -> View:
     rows = [
         (f"{frame}_{name}", value) for frame, values in found.frames.values.items() for name, value in values.items()
     ]
-    return View(
-        "origins",
-        "registers and their origins",
-        [
-            Column("register", "text", [name for name, _ in rows]),
-            Column("value", "hex", [value for _, value in rows]),
-            Column("origin", "text", [printable(origin_of(value) or "-") for _, value in rows]),
-        ],
-    )
+    columns = [
+        Column("register", "text", [name for name, _ in rows]),
+        Column("value", "hex", [value for _, value in rows]),
+        Column("origin", "text", [printable(origin_of(value) or "-") for _, value in rows]),
+    ]
+    return View("origins", "registers and their origins", columns)
 
 
 def pending(found: Inspection, rows: NDArray[np.void]) -> View:
     """The pending interrupts, of redistributors and of vPEs."""
-    return View(
-        "pending",
-        "pending interrupts",
-        [
-            *_of(rows, virtual="flag", target="number", INTID="number"),
-            *_configured(rows["configuration"]),
-            Column("events", "number", rows["events"]),
-            *_place(rows),
-        ],
-    )
+    columns = [
+        *_of(rows, virtual="flag", target="number", INTID="number"),
+        *_configured(rows["configuration"]),
+        Column("events", "number", rows["events"]),
+        *_place(rows),
+    ]
+    return View("pending", "pending interrupts", columns)
 
 
 def queue(found: Inspection, whole: bool = False) -> View:
@@ -331,49 +301,40 @@ def queue(found: Inspection, whole: bool = False) -> View:
         for one in found.queues
         for command in (whole_ring(found.dump, one, found.architecture) if whole else one.commands)
     ]
-    return View(
-        "queue",
-        "command queue, from the oldest on" if whole else "command queue around CREADR",
-        [
-            *([Column("its", "number", [its for its, _ in rows])] if len(found.queues) > 1 else []),
-            Column("slot", "hex", [command.offset for _, command in rows]),
-            Column("state", "text", [command.state for _, command in rows]),
-            Column("command", "text", [command.text for _, command in rows]),
-            Column("address", "hex", [command.address for _, command in rows]),
-            Column("offset", "hex", [command.file_offset for _, command in rows]),
-        ],
-    )
+    columns = [
+        *([Column("its", "number", [its for its, _ in rows])] if len(found.queues) > 1 else []),
+        Column("slot", "hex", [command.offset for _, command in rows]),
+        Column("state", "text", [command.state for _, command in rows]),
+        Column("command", "text", [command.text for _, command in rows]),
+        Column("address", "hex", [command.address for _, command in rows]),
+        Column("offset", "hex", [command.file_offset for _, command in rows]),
+    ]
+    return View("queue", "command queue, from the oldest on" if whole else "command queue around CREADR", columns)
 
 
 def memory(found: Inspection) -> View:
     """The address map of all tables; `held` bytes of each are in the dump."""
     regions = Regions(found)
     rows = regions.rows
-    return View(
-        "memory",
-        "memory of the tables",
-        [
-            *_of(rows, address="hex", size="hex"),
-            Column("held", "hex", found.dump.held_each(rows["address"], rows["size"])),
-            Column("offset", "hex", rows["offset"]),
-            Column("what", "text", [regions.name(row) for row in rows]),
-        ],
-    )
+    columns = [
+        *_of(rows, address="hex", size="hex"),
+        Column("held", "hex", found.dump.held_each(rows["address"], rows["size"])),
+        Column("offset", "hex", rows["offset"]),
+        Column("what", "text", [regions.name(row) for row in rows]),
+    ]
+    return View("memory", "memory of the tables", columns)
 
 
 def findings(found: Findings) -> View:
     """The findings, errors first."""
-    return View(
-        "findings",
-        "findings",
-        [
-            Column("severity", "text", [finding.rule.severity for finding in found.told]),
-            Column("id", "text", [finding.rule.identifier for finding in found.told]),
-            Column("sentence", "text", [finding.sentence for finding in found.told]),
-            Column("address", "hex", [finding.address for finding in found.told]),
-            Column("offset", "hex", [finding.offset for finding in found.told]),
-        ],
-    )
+    columns = [
+        Column("severity", "text", [finding.rule.severity for finding in found.told]),
+        Column("id", "text", [finding.rule.identifier for finding in found.told]),
+        Column("sentence", "text", [finding.sentence for finding in found.told]),
+        Column("address", "hex", [finding.address for finding in found.told]),
+        Column("offset", "hex", [finding.offset for finding in found.told]),
+    ]
+    return View("findings", "findings", columns)
 
 
 OF_ROWS: dict[str, Callable[[Inspection, NDArray[np.void]], View]] = {

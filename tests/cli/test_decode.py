@@ -165,7 +165,7 @@ def test_every_layout_decodes_to_its_own_fields(layout, data):
     generation = "4.0" if layout.name.endswith("V40") else "4.1"
     found = decode([names[0].removesuffix("_V40"), *(f"{word:x}" for word in words)], generation)
     assert found.layout is layout
-    assert {line.name: line.value for line in found.lines} == layout.unpack(words)
+    assert found.fields == layout.unpack(words)
 
 
 @given(st.lists(st.text(max_size=40), max_size=5))
