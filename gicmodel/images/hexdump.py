@@ -42,7 +42,10 @@ _REPEATED = b"*"
 
 
 class _Row(NamedTuple):
-    """A line: where its bytes are, as they are in order and as numbers, and the characters beside them."""
+    """A line: where its bytes are, as they are in order and as numbers, and the characters beside them.
+
+    `repeats`: the line before it goes on up to it.
+    """
 
     address: int
     in_order: bytes
@@ -50,6 +53,7 @@ class _Row(NamedTuple):
     colon: bool
     width: int
     text: bytes
+    repeats: bool = False
 
 
 def is_hexdump(start: bytes) -> bool:
@@ -65,7 +69,7 @@ def segments_in(file: IO[bytes], path: Path, base: int | None) -> list[Segment]:
     if len(text) > MAX_TEXT:
         raise UnusableInput(f"{path}: is a hexdump of more than {MAX_TEXT:#x} characters")
     rows = list(_rows(path, text))
-    as_numbers = _are_numbers(path, [row for row in rows if row])
+    as_numbers = _are_numbers(path, rows)
     # A line that is there twice, as where two excerpts meet, is one.
     pieces = sorted(set(_pieces(path, rows, as_numbers, base or 0)))
     return list(_joined(path, pieces))
@@ -91,22 +95,21 @@ def _row(line: bytes) -> _Row | None:
     return _Row(int(match["address"], 16), in_order, numbers, bool(match["colon"]), widths.pop(), text)
 
 
-def _rows(path: Path, text: bytes) -> Iterator[_Row | None]:
-    """The lines; None for one that says that the line before goes on."""
-    any_before = False
+def _rows(path: Path, text: bytes) -> Iterator[_Row]:
+    any_before = repeats = False
     for number, line in enumerate(text.split(b"\n"), 1):
         if not _wanted(line):
             continue
         row = _row(line)
         if row is None and any_before and line.strip() == _REPEATED:
-            yield None
-        elif row is None and any_before and (end := _END.fullmatch(line.strip())):
-            yield _Row(int(end["address"], 16), b"", b"", False, 1, b"")
-        elif row is None:
+            repeats = True
+            continue
+        if row is None and any_before and (end := _END.fullmatch(line.strip())):
+            row = _Row(int(end["address"], 16), b"", b"", False, 1, b"")
+        if row is None:
             raise UnusableInput(f"{path}: line {number} of a hexdump is {line[:60].decode(errors='replace')!r}")
-        else:
-            any_before = True
-            yield row
+        yield row._replace(repeats=True) if repeats else row
+        any_before, repeats = True, False
 
 
 def _are_numbers(path: Path, rows: list[_Row]) -> bool:
@@ -128,17 +131,13 @@ def _fits(octets: bytes, text: bytes) -> bool:
     return shown.strip() in (text.strip(), text.strip().strip(b"|").strip())
 
 
-def _pieces(path: Path, rows: list[_Row | None], as_numbers: bool, base: int) -> Iterator[tuple[int, bytes]]:
-    before: tuple[int, bytes] | None = None
-    repeats, total = False, 0
+def _pieces(path: Path, rows: list[_Row], as_numbers: bool, base: int) -> Iterator[tuple[int, bytes]]:
+    before, total = (0, b""), 0
     for row in rows:
-        if row is None:
-            repeats = True
-            continue
         address, octets = row.address + base, row.numbers if as_numbers else row.in_order
         if (address + len(octets)) >> ADDRESS_BITS:
             raise UnusableInput(f"{path}: is a hexdump of {address:#x}, which is no physical address")
-        if repeats and before is not None:
+        if row.repeats:
             gap = address - before[0] - len(before[1])
             if gap < 0 or gap > MAX_BYTES or gap % len(before[1]):
                 raise UnusableInput(f"{path}: '*' in a hexdump goes on from {before[0]:#x} to {address:#x}")
@@ -150,7 +149,6 @@ def _pieces(path: Path, rows: list[_Row | None], as_numbers: bool, base: int) ->
         if octets:
             yield address, octets
             before = address, octets
-        repeats = False
 
 
 def _joined(path: Path, pieces: list[tuple[int, bytes]]) -> Iterator[Segment]:

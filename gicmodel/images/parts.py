@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.dump import Dump, Run
+from gicmodel.images.dump import Dump
 from gicmodel.images.elf import check_addresses
 from gicmodel.images.files import opened_whole
 from gicmodel.images.segments import Segment, mapped
@@ -46,32 +46,31 @@ def parse_part(text: str) -> Part:
     return Part(Path(match["path"]), numbers["base"], numbers["offset"] or 0, numbers["size"])
 
 
-def read_parts(parts: list[Part]) -> list[Run]:
-    """The segments of RAM in files. Raises UnusableInput."""
-    return [run for part in parts for run in _read(part)]
-
-
-def _read(part: Part) -> list[Run]:
-    with opened_whole(part.path) as file:
-        if part.base is None or not part.is_excerpt:
-            dump = dump_in(file, part.path, part.base)
-            if dump.settled:
-                raise UnusableInput(f"{part.path}: is a snapshot, which has all of its RAM: no piece goes with another")
-            return dump.segments
-        contents = mapped(file, part.path)
-        end = contents.size if part.size is None else part.offset + part.size
-        if not part.offset < end <= contents.size:
-            raise UnusableInput(
-                f"{part.path}: bytes {part.offset:#x} up to {end:#x} are none of its {contents.size:#x} bytes"
-            )
-        check_addresses(f"{part.path}: {end - part.offset:#x} bytes", part.base, end - part.offset)
-        return [Segment(part.base, contents[part.offset : end], part.offset)]
+def part_in(file: IO[bytes], part: Part) -> Dump:
+    """The RAM in an open file, or in the part of it. Raises UnusableInput."""
+    if part.base is None or not part.is_excerpt:
+        return dump_in(file, part.path, part.base)
+    contents = mapped(file, part.path)
+    end = contents.size if part.size is None else part.offset + part.size
+    if not part.offset < end <= contents.size:
+        raise UnusableInput(
+            f"{part.path}: bytes {part.offset:#x} up to {end:#x} are none of its {contents.size:#x} bytes"
+        )
+    check_addresses(f"{part.path}: {end - part.offset:#x} bytes", part.base, end - part.offset)
+    return Dump([Segment(part.base, contents[part.offset : end], part.offset)])
 
 
 def with_parts(dump: Dump, image: Path, parts: list[Part]) -> Dump:
-    """A dump with more parts of the same RAM."""
+    """A dump with more parts of the same RAM. Raises UnusableInput."""
     if not parts:
         return dump
     if dump.settled:
         raise UnusableInput(f"{image}: is a snapshot, which has all of its RAM: no piece goes with it")
-    return Dump([*dump.segments, *read_parts(parts)])
+    runs = dump.segments
+    for part in parts:
+        with opened_whole(part.path) as file:
+            more = part_in(file, part)
+        if more.settled:
+            raise UnusableInput(f"{part.path}: is a snapshot, which has all of its RAM: no piece goes with another")
+        runs = [*runs, *more.segments]
+    return Dump(runs)

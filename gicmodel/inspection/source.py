@@ -15,12 +15,12 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
-from gicmodel.images.parts import Part, parse_part, read_parts, with_parts
+from gicmodel.images.parts import Part, parse_part, part_in, with_parts
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.images.qmp import Machine, is_machine
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.segments import Segment
-from gicmodel.images.sources import beside, dump_in, is_snapshot, read_registers, registers_in
+from gicmodel.images.sources import beside, is_snapshot, read_registers, registers_in
 from gicmodel.images.windows import bases_of, window_in
 from gicmodel.images.windows import registers_in as registers_in_window
 
@@ -97,9 +97,7 @@ def _open_file(part: Part, base: int | None, needed: bool) -> tuple[Dump, list[_
     """The RAM in a file and, if `needed`, the registers that are with it."""
     with opened_whole(part.path) as file:
         own = _own_registers(file, part.path) if needed else []
-        if part.is_excerpt:
-            return Dump(read_parts([part])), own
-        return dump_in(file, part.path, part.base if base is None else base), own
+        return part_in(file, part if base is None else part._replace(base=base)), own
 
 
 def _of_machine(machine: Machine, source: Source, given: Sequence[_Told]) -> list[_Told]:

@@ -8,7 +8,6 @@ write, reads alone tell. GITS_CREADR is also told by the commands that the trace
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from gicmodel.errors import UnusableInput
@@ -54,6 +53,7 @@ _CTLR, _CBASER, _CWRITER, _CREADR, _BASER0 = (
     register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR", "BASER0")
 )
 _CLEARED_BY_ONES = (GITS_STATUSR, GICR_STATUSR)
+_TABLES = {_CBASER, _CBASER + WORD_BYTES, *range(_BASER0, _BASER0 + 8 * BASERS, WORD_BYTES)}
 _BASER_RO = GITS_BASER.pack(Type=0b111, Entry_Size=0b11111)
 
 
@@ -267,11 +267,3 @@ class _Reader:
 def _fields(layout: Layout) -> int:
     """The bits of a register that are not RES0."""
     return sum(int(layout[name].mask) << int(layout[name].shift) for name in layout.fields)
-
-
-def _halves() -> Iterator[int]:
-    for offset in (_CBASER, *(_BASER0 + 8 * n for n in range(BASERS))):
-        yield from (offset, offset + WORD_BYTES)
-
-
-_TABLES = frozenset(_halves())

@@ -39,7 +39,7 @@ class Structure(NamedTuple):
 
 
 class Btf:
-    """The structures of one kernel. `structures(name)` may be several: a name is of the file that declares it."""
+    """The structures of one kernel: several may have one name, as that is of the file that declares it."""
 
     def __init__(self, words: memoryview, strings: bytes) -> None:
         self._words, self._strings = words, strings
@@ -48,15 +48,14 @@ class Btf:
         self._named: dict[int, list[int]] = {}
         self._index()
 
-    def structures(self, name: str) -> list[Structure]:
-        """Every struct of that name; of none, those that are declared without one."""
-        offset = self._strings.find(b"\0" + name.encode() + b"\0") + 1 if name else 0
-        return [self._structure(number) for number in self._named.get(offset, [])] if offset or not name else []
-
     def structure(self, name: str, *members: str) -> Structure | None:
-        """The first struct of that name which has these members, as `struct its_device` is two in a kernel with KVM."""
-        found = (each for each in self.structures(name) if all(member in each.offsets for member in members))
-        return next(found, None)
+        """The first struct of that name which has these members, as `struct its_device` is two in a kernel with KVM.
+
+        Without a name, the first of those that are declared without one.
+        """
+        offset = self._strings.find(b"\0" + name.encode() + b"\0") + 1 if name else 0
+        found = (self._structure(number) for number in self._named.get(offset, []) if offset or not name)
+        return next((each for each in found if all(member in each.offsets for member in members)), None)
 
     def _index(self) -> None:
         words, at, end = self._words, 0, len(self._words)
