@@ -15,5 +15,3 @@ UART_INTID = 33
 SMMU_INTIDS = (106, 107, 108, 109)
 VIRTUAL_TIMER_INTID, HYP_TIMER_INTID, PHYSICAL_TIMER_INTID = 27, 26, 30
 """Base System Architecture (DEN0094), 3.8.1: which PPI is what; SPIs are our choice."""
-
-__all__ = ["DISTRIBUTOR_BASE"]

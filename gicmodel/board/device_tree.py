@@ -24,15 +24,9 @@ class DeviceTree:
 
     def node(self, path: str, properties: dict[str, Value]) -> None:
         """Add properties to a node, which is made if it is not there. True is a property without a value."""
-        parent = self._tree.root
-        for name in path.strip("/").split("/") if path != "/" else ():
-            found = parent.get_subnode(name)
-            if found is None:
-                found = fdt.Node(name)
-                parent.append(found)
-            parent = found
         for name, value in properties.items():
-            parent.append(_property(name, value))
+            told = list(value) if isinstance(value, tuple) else None if value is True else value
+            self._tree.set_property(name, told, path)
 
     def phandle(self, label: str) -> int:
         """The number by which nodes refer to the one of this label."""
@@ -53,17 +47,3 @@ def interrupt(intid: int, trigger: int = LEVEL_HIGH) -> tuple[int, int, int]:
     if intid >= FIRST_SPI:
         return SPI, intid - FIRST_SPI, trigger
     return PPI, intid - FIRST_PPI, trigger
-
-
-def _property(name: str, value: Value) -> fdt.Property:
-    if value is True:
-        return fdt.Property(name)
-    if isinstance(value, str):
-        return fdt.PropStrings(name, value)
-    if isinstance(value, bytes):
-        return fdt.PropBytes(name, data=value)
-    if isinstance(value, int):
-        return fdt.PropWords(name, value)
-    if value and isinstance(value[0], str):
-        return fdt.PropStrings(name, *value)
-    return fdt.PropWords(name, *value)

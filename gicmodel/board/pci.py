@@ -37,13 +37,12 @@ Send = Callable[[int, int, int], None]
 class Msix:
     """The function of a device number, with so many MSI-X vectors, at most 128; `send` sends its messages.
 
-    A vector that is raised while it is masked waits in the pending bits, as 7.7.2 has it. `sent` counts messages.
+    A vector that is raised while it is masked waits in the pending bits, as 7.7.2 has it.
     """
 
     def __init__(self, device: int, vectors: int, send: Send) -> None:
         self.requester_id = device << 3
         self.vectors = vectors
-        self.sent = 0
         self._send = send
         self._space, self._writable = bytearray(FUNCTION_BYTES), bytearray(FUNCTION_BYTES)
         self._table = bytearray(vectors * _ENTRY_BYTES)
@@ -96,7 +95,6 @@ class Msix:
         if self._control & _MSIX_MASK or entry[12] & _VECTOR_MASK:
             self._pending |= 1 << vector
             return
-        self.sent += 1
         self._send(self.requester_id, int.from_bytes(entry[:8], "little"), int.from_bytes(entry[8:12], "little"))
 
     def state(self) -> dict[str, Any]:

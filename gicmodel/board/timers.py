@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from gicmodel.board.addresses import HYP_TIMER_INTID, PHYSICAL_TIMER_INTID, VIRTUAL_TIMER_INTID
 from gicmodel.board.cells import BOARD, PE, Cells
@@ -15,18 +14,12 @@ SECURE_PHYSICAL_INTID = 29
 WORD = 1 << 64
 
 
-class Timer(NamedTuple):
-    """Where a timer's control word is in a PE's row, its compare value behind it, and its PPI."""
-
-    control: int
-    intid: int
-
-
-TIMERS = (
-    Timer(PE.virtual_ctl, VIRTUAL_TIMER_INTID),
-    Timer(PE.physical_ctl, PHYSICAL_TIMER_INTID),
-    Timer(PE.hyp_ctl, HYP_TIMER_INTID),
-)
+TIMERS = {
+    PE.virtual_ctl: VIRTUAL_TIMER_INTID,
+    PE.physical_ctl: PHYSICAL_TIMER_INTID,
+    PE.hyp_ctl: HYP_TIMER_INTID,
+}
+"""Where each timer's control word is in a PE's row, its compare value behind it; its PPI."""
 
 
 class Timers:
@@ -40,25 +33,25 @@ class Timers:
     def update(self) -> None:
         """Drive the PPIs as they are now."""
         now, driven = int(self._cells[BOARD.now]), int(self._cells[self._row + PE.outputs])
-        for number, timer in enumerate(TIMERS):
-            due = self._due(timer)
+        for number, (control, intid) in enumerate(TIMERS.items()):
+            due = self._due(control)
             level = due is not None and now >= due
             if level != bool(driven >> number & 1):
                 self._cells[self._row + PE.outputs] ^= 1 << number
-                self._set_line(timer.intid, level)
+                self._set_line(intid, level)
 
     def next(self) -> int | None:
         """When the next output rises; None: not before software sets a timer."""
         now = int(self._cells[BOARD.now])
         return min((due for timer in TIMERS if (due := self._due(timer)) is not None and due > now), default=None)
 
-    def _due(self, timer: Timer) -> int | None:
+    def _due(self, control: int) -> int | None:
         """When its output is high; None while it is off or masked."""
-        at = self._row + timer.control
+        at = self._row + control
         if int(self._cells[at]) & (CTL_ENABLE | CTL_IMASK) != CTL_ENABLE:
             return None
         due = int(self._cells[at + 1])
-        if timer.control == PE.virtual_ctl:
+        if control == PE.virtual_ctl:
             due = (due + int(self._cells[self._row + PE.cntvoff])) % WORD
         return due
 
