@@ -96,9 +96,6 @@ static inline void bitmap_release_region(unsigned long *map, int first, int orde
 
 /* ---- memory: gic_ram.h ---- */
 
-#define GFP_KERNEL 0
-#define GFP_ATOMIC 0
-#define GFP_NOWAIT 0
 #define GFP_DMA32 0
 #define __GFP_ZERO 1
 #define NUMA_NO_NODE (-1)
@@ -109,7 +106,6 @@ static inline void bitmap_release_region(unsigned long *map, int first, int orde
 struct page { char nothing; };
 struct page *alloc_pages(gfp_t flags, unsigned int order);
 void free_pages(unsigned long address, unsigned int order);
-void *page_address(const struct page *page);
 u64 virt_to_phys(const volatile void *address);
 void *shim_kmalloc(size_t bytes, bool zero);
 void kfree(const void *object);
@@ -254,8 +250,6 @@ void shim_relax(void);
 #define gicr_write_vpropbaser writeq_relaxed
 #define gicr_read_vpendbaser readq_relaxed
 #define gicr_write_vpendbaser writeq_relaxed
-#define gic_read_sre() 1
-#define gic_write_sre(value) do {} while (0)
 
 /* ID_AA64PFR0_EL1.GIC is 3: the CPU interfaces have vSGIs. */
 #define SYS_ID_AA64PFR0_EL1 0
@@ -290,11 +284,7 @@ int of_address_to_resource(struct device_node *node, int index, struct resource 
 
 /* ---- interrupts: gic_irqs.h ---- */
 
-typedef irqreturn_t (*irq_handler_t)(int, void *);
-enum irqchip_irq_state { IRQCHIP_STATE_PENDING, IRQCHIP_STATE_ACTIVE, IRQCHIP_STATE_MASKED, IRQCHIP_STATE_LINE_LEVEL };
 enum irq_domain_bus_token { DOMAIN_BUS_ANY, DOMAIN_BUS_NEXUS, DOMAIN_BUS_WIRED };
-struct irq_domain;
-struct irq_data;
 struct msi_desc;
 struct msi_msg { u32 address_lo, address_hi, data; };
 
@@ -365,11 +355,7 @@ struct irq_domain_info {
 #define GIC_IRQ_TYPE_LPI 0xa110c8ed
 #define IRQ_SET_MASK_OK 0
 #define IRQ_SET_MASK_OK_DONE 2
-#define IRQ_NOAUTOEN 1
-#define IRQ_DISABLE_UNLAZY 2
-#define IRQ_NO_BALANCING 4
 
-struct irq_desc *irq_to_desc(unsigned int irq);
 struct irq_data *irq_get_irq_data(unsigned int irq);
 struct irq_data *irq_domain_get_irq_data(struct irq_domain *domain, unsigned int irq);
 int irq_domain_set_hwirq_and_chip(struct irq_domain *domain, unsigned int irq, irq_hw_number_t number,
@@ -382,17 +368,10 @@ struct irq_domain *irq_domain_create_hierarchy(struct irq_domain *parent, unsign
 struct irq_domain *msi_create_parent_irq_domain(struct irq_domain_info *info, const struct msi_parent_ops *ops);
 int irq_domain_alloc_irqs(struct irq_domain *domain, unsigned int count, int node, void *argument);
 void irq_domain_free_irqs(unsigned int irq, unsigned int count);
-unsigned int irq_find_mapping(struct irq_domain *domain, irq_hw_number_t number);
-int irq_domain_activate_irq(struct irq_data *data, bool reserve);
-void irq_domain_deactivate_irq(struct irq_data *data);
 int irq_set_affinity(unsigned int irq, const struct cpumask *mask);
 int irq_set_vcpu_affinity(unsigned int irq, void *info);
-int irq_set_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool state);
-int irq_get_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool *state);
 void irq_set_status_flags(unsigned int irq, unsigned long flags);
 void irq_clear_status_flags(unsigned int irq, unsigned long flags);
-void enable_irq(unsigned int irq);
-void disable_irq_nosync(unsigned int irq);
 
 #define irq_domain_create_linear(handle, size, ops, data) irq_domain_create_hierarchy(NULL, 0, size, handle, ops, data)
 #define irq_domain_create_tree(handle, ops, data) irq_domain_create_hierarchy(NULL, 0, 0, handle, ops, data)

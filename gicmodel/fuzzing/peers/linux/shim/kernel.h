@@ -270,6 +270,34 @@ struct static_key_true { int on; };
 #define static_branch_likely(key) ((key)->on)
 #define static_branch_unlikely(key) ((key)->on)
 
+/* ---- allocation and interrupts, as both the GIC's drivers and KVM name them ---- */
+
+#define GFP_KERNEL 0
+#define GFP_ATOMIC 0
+#define GFP_NOWAIT 0
+#define IRQ_NOAUTOEN 1
+#define IRQ_DISABLE_UNLAZY 2
+#define IRQ_NO_BALANCING 4
+#define gic_read_sre() 1
+#define gic_write_sre(value) do {} while (0)
+
+struct irq_data;
+struct irq_desc;
+struct irq_domain;
+struct page;
+typedef irqreturn_t (*irq_handler_t)(int, void *);
+enum irqchip_irq_state { IRQCHIP_STATE_PENDING, IRQCHIP_STATE_ACTIVE, IRQCHIP_STATE_MASKED, IRQCHIP_STATE_LINE_LEVEL };
+
+void *page_address(const struct page *page);
+struct irq_desc *irq_to_desc(unsigned int irq);
+unsigned int irq_find_mapping(struct irq_domain *domain, irq_hw_number_t number);
+int irq_domain_activate_irq(struct irq_data *data, bool reserve);
+void irq_domain_deactivate_irq(struct irq_data *data);
+int irq_set_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool state);
+int irq_get_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool *state);
+void enable_irq(unsigned int irq);
+void disable_irq_nosync(unsigned int irq);
+
 /* ---- bitmaps ---- */
 
 #define BITS_TO_LONGS(n) DIV_ROUND_UP(n, BITS_PER_LONG)

@@ -13,10 +13,7 @@
 
 /* ---- memory ---- */
 
-#define GFP_KERNEL 0
 #define GFP_KERNEL_ACCOUNT 0
-#define GFP_NOWAIT 0
-#define GFP_ATOMIC 0
 #define __GFP_ACCOUNT 0
 #define kmalloc(bytes, flags) malloc(bytes)
 #define kzalloc(bytes, flags) calloc(1, bytes)
@@ -37,39 +34,23 @@ typedef unsigned long cpumask_t;
 #define smp_processor_id() 0
 #define cpumask_of(cpu) ((void *)0)
 
-typedef irqreturn_t (*irq_handler_t)(int, void *);
-enum irqchip_irq_state { IRQCHIP_STATE_PENDING, IRQCHIP_STATE_ACTIVE, IRQCHIP_STATE_MASKED };
 struct fwnode_handle;
 struct irq_domain { int first; };
 struct irq_chip;
 struct device_node;
-struct page;
 struct irq_data { struct irq_data *parent_data; unsigned long hwirq; };
 struct irq_desc { struct irq_data irq_data; };
 struct resource { u64 start, end; };
 
 #define IRQ_HANDLED 1
-#define IRQ_NOAUTOEN 1
-#define IRQ_DISABLE_UNLAZY 2
-#define IRQ_NO_BALANCING 4
 #define irq_set_status_flags(irq, flags) do { (void)(flags); } while (0)
 #define irq_clear_status_flags(irq, flags) do { (void)(irq); } while (0)
 
 int request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name, void *device);
 const void *free_irq(unsigned int irq, void *device);
-void enable_irq(unsigned int irq);
-void disable_irq_nosync(unsigned int irq);
 bool irqd_irq_disabled(struct irq_data *data);
 int irq_set_affinity(unsigned int irq, const void *mask);
-int irq_set_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool state);
-int irq_get_irqchip_state(unsigned int irq, enum irqchip_irq_state which, bool *state);
-struct irq_desc *irq_to_desc(unsigned int irq);
 struct irq_data *irq_desc_get_irq_data(struct irq_desc *desc);
-unsigned int irq_find_mapping(struct irq_domain *domain, irq_hw_number_t number);
-int irq_domain_activate_irq(struct irq_data *data, bool reserve);
-void irq_domain_deactivate_irq(struct irq_data *data);
-void *page_address(const struct page *page);
-
 
 /* ---- Linux' uapi: include/uapi/linux/kvm.h, arch/arm64/include/uapi/asm/kvm.h ---- */
 
@@ -307,8 +288,6 @@ struct kvm_kernel_irqfd { struct kvm *kvm; struct irq_bypass_producer *producer;
 #define ICH_VTR_EL2_A3V 0
 #define ICH_VTR_EL2_IDbits 0
 #define ICH_VTR_EL2_nV4 0
-#define gic_read_sre() 1
-#define gic_write_sre(value) do {} while (0)
 #define __vgic_v3_save_state(cpuif) do {} while (0)
 #define __vgic_v3_restore_state(cpuif) do {} while (0)
 #define __vgic_v3_activate_traps(cpuif) do {} while (0)
