@@ -23,8 +23,7 @@ class PortHost(Host):
     """The port's side. `request` needs the CPU, which its caller chooses."""
 
     def _operation(self, verb: str) -> Callable[..., Any]:
-        operation: Callable[..., Any] = getattr(self, f"_{verb}")
-        return operation
+        return self._boot if verb == "boot" else self._operations[verb]
 
     def event(self, its: int, device_id: int, number: int) -> DeviceEvent:
         """The device, and the EventID."""
@@ -44,57 +43,59 @@ class PortHost(Host):
         self._driver.probe()
         self._devices: dict[tuple[int, int], ItsDevice] = {}
         self._vms: dict[int, ItsVm] = {}
+        self._operations = self._operations_of(self._driver)
 
-    # Devices.
+    def _operations_of(self, driver: GicDriver) -> dict[str, Callable[..., Any]]:
+        lpis, vpes, vlpis, vsgis = driver.lpis, driver.vpes, driver.vlpis, driver.vsgis
+        return {
+            "add_device": self._add_device,
+            "remove_device": lambda *device: lpis.free_device(self._devices.pop(device)),
+            "request": self._request,
+            "free": lambda event: lpis.deactivate(*event),
+            "affinity": self._affinity,
+            "mask": lambda event, masked: (lpis.mask if masked else lpis.unmask)(*event),
+            "set_pending": self._set_pending,
+            "begin_vm": self._begin_vm,
+            "end_vm": vpes.destroy_vm,
+            "unmap_vpes": lambda vm: vpes.deactivate(*vm.vpes),
+            "map_vpes": lambda vm: vpes.activate(*vm.vpes),
+            "vpt": lambda vpe: vpe.vpt_page,
+            "forward": self._forward,
+            "unforward": lambda event: vlpis.unmap(*event),
+            "configure": self._configure,
+            "load": self._load,
+            "put": self._put,
+            "take_doorbell": self._take_doorbell,
+            "invall": vpes.invall,
+            "begin_vsgi": lambda vpe, sgi, enabled, *values: vsgis.configure(vpe, sgi, bool(enabled), *values),
+            "end_vsgi": vsgis.deactivate,
+            "set_vsgi": lambda vpe, sgi, *values: vsgis.configure(vpe, sgi, vpe.sgi_config[sgi].enabled, *values),
+            "enable_vsgi": self._enable_vsgi,
+            "set_vsgi_pending": lambda vpe, sgi, pending: vsgis.set_pending(vpe, sgi, bool(pending)),
+            "vsgi_pending": lambda vpe, sgi: int(vsgis.get_pending(vpe, sgi)),
+        }
 
     def _add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
         self._devices[its, device_id] = device = self._driver.lpis.create_device(device_id, vectors, its)
         return [device.lpi_base + event for event in range(vectors)]
 
-    def _remove_device(self, its: int, device_id: int) -> None:
-        self._driver.lpis.free_device(self._devices.pop((its, device_id)))
-
     def _request(self, event: DeviceEvent, cpu: int) -> int:
         self._driver.lpis.activate(*event, cpu)
         return cpu
-
-    def _free(self, event: DeviceEvent) -> None:
-        self._driver.lpis.deactivate(*event)
 
     def _affinity(self, event: DeviceEvent, cpu: int) -> int:
         self._driver.lpis.set_affinity(*event, cpu)
         return cpu
 
-    def _mask(self, event: DeviceEvent, masked: int) -> None:
-        lpis = self._driver.lpis
-        (lpis.mask if masked else lpis.unmask)(*event)
-
     def _set_pending(self, event: DeviceEvent, pending: int) -> None:
         self._driver.lpis.set_irqchip_state(*event, bool(pending))
-
-    # Virtual machines.
 
     def _begin_vm(self, vm: int, vcpus: int) -> list[int]:
         self._vms[vm] = self._driver.vpes.create_vm(vcpus)
         return [vpe.doorbell_intid for vpe in self._vms[vm].vpes]
 
-    def _end_vm(self, vm: ItsVm) -> None:
-        self._driver.vpes.destroy_vm(vm)
-
-    def _unmap_vpes(self, vm: ItsVm) -> None:
-        self._driver.vpes.deactivate(*vm.vpes)
-
-    def _map_vpes(self, vm: ItsVm) -> None:
-        self._driver.vpes.activate(*vm.vpes)
-
-    def _vpt(self, vpe: ItsVpe) -> int:
-        return vpe.vpt_page
-
     def _forward(self, event: DeviceEvent, vpe: ItsVpe, vintid: int, byte: int) -> None:
         self._driver.vlpis.map(*event, vpe.vm, vpe.vm.vpes.index(vpe), vintid, byte)
-
-    def _unforward(self, event: DeviceEvent) -> None:
-        self._driver.vlpis.unmap(*event)
 
     def _configure(self, event: DeviceEvent, byte: int, inv: int) -> None:
         self._driver.vlpis.prop_update(*event, byte, bool(inv))
@@ -115,29 +116,9 @@ class PortHost(Host):
         if not self.machine.config.v41:
             self._driver.doorbells.mask(vpe)
 
-    def _invall(self, vpe: ItsVpe) -> None:
-        self._driver.vpes.invall(vpe)
-
-    # vSGIs.
-
-    def _begin_vsgi(self, vpe: ItsVpe, sgi: int, enabled: int, group: int, byte: int) -> None:
-        self._driver.vsgis.configure(vpe, sgi, bool(enabled), group, byte)
-
-    def _end_vsgi(self, vpe: ItsVpe, sgi: int) -> None:
-        self._driver.vsgis.deactivate(vpe, sgi)
-
-    def _set_vsgi(self, vpe: ItsVpe, sgi: int, group: int, byte: int) -> None:
-        self._driver.vsgis.configure(vpe, sgi, vpe.sgi_config[sgi].enabled, group, byte)
-
     def _enable_vsgi(self, vpe: ItsVpe, sgi: int, enabled: int) -> None:
         config = vpe.sgi_config[sgi]
         self._driver.vsgis.configure(vpe, sgi, bool(enabled), config.group, config.priority)
-
-    def _set_vsgi_pending(self, vpe: ItsVpe, sgi: int, pending: int) -> None:
-        self._driver.vsgis.set_pending(vpe, sgi, bool(pending))
-
-    def _vsgi_pending(self, vpe: ItsVpe, sgi: int) -> int:
-        return int(self._driver.vsgis.get_pending(vpe, sgi))
 
 
 class _Registers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers.linux.driver.machine import EventKey, HostMachine, operands
 from gicmodel.fuzzing.peers.linux.driver.state import HostState, Interrupt, Vm, Vpe
 from gicmodel.fuzzing.programs.program import Event
@@ -18,27 +19,28 @@ arrive where that waits; and, before 6.12, that a VM whose vPEs have left the fi
 _ALWAYS = ("boot", "kexec", "interrupts", "suspend", "raise", "meanwhile")
 _ANY_TIME = ("affinity", "mask", "add_device", "begin_vm", "invall", "plug")
 _OF_AN_EVENT = ("request", "free", "set_pending", "forward", "unforward", "configure")
-_OF_A_VM = ("load", "put", "end_vm", "save", "begin_vsgi", "end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_pending")
+_OF_A_VSGI = ("end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_pending", "vsgi_pending")
+_OF_A_VM = ("load", "put", "end_vm", "save", "begin_vsgi", *_OF_A_VSGI[:-1])
 
 
 class Sense:
     """What makes sense on `host`; `maps_anew`: Linux maps vPEs on demand to the first CPU, wherever they are (6.1).
 
-    The method of a verb gets what `operands` makes of it, all of which is there.
+    The check of a verb gets what `operands` makes of it, all of which is there.
     """
 
     def __init__(self, host: HostState, machine: HostMachine, maps_anew: bool = False) -> None:
         self._host = host
         self._config = machine.config
         self._maps_anew = maps_anew
+        self._checks = self._checks_of(host, machine.config)
 
     def makes_sense(self, step: Event) -> bool:
         """Whether Linux' callers may do that where it stands."""
         if step.verb in _ALWAYS:
             return True
-        check: Callable[..., bool] = getattr(self, f"_may_{step.verb}")
         found = operands(step, self._host)
-        return None not in found and check(*found)
+        return None not in found and self._checks[step.verb](*found)
 
     def is_apart(self, step: Event, event: EventKey) -> bool:
         """Whether a message of `event` may come at any time during a step, and the same must come of both."""
@@ -68,48 +70,36 @@ class Sense:
         """
         return self._config.architecture == "4.0" or (KNOWN_BUGS and bool(self._host.stale))
 
-    def _may_plug(self, cpu: int) -> bool:
-        return cpu not in self._host.online
+    def _checks_of(self, host: HostState, config: GicConfig) -> dict[str, Callable[..., bool]]:
+        return {
+            "plug": lambda cpu: cpu not in host.online,
+            "unplug": self._may_unplug,
+            "add_device": lambda its, device_id, vectors: (its, device_id) not in host.devices,
+            "remove_device": self._may_remove_device,
+            "request": lambda event: not event.requested,
+            "free": lambda event: event.is_physical,
+            "affinity": lambda event, cpu: event.is_physical and cpu in host.online,
+            "mask": lambda event, masked: event.is_physical and event.masked != bool(masked),
+            "set_pending": lambda event, pending: event.requested,
+            "forward": self._may_forward,
+            **dict.fromkeys(("unforward", "configure"), lambda event, *values: event.vpe is not None),
+            "begin_vm": lambda vm, vcpus: config.virtual and vm not in host.vms,
+            "end_vm": lambda vm: vm.stands_still,
+            "save": lambda vm: config.v41 and vm.stands_still,
+            "load": self._may_load,
+            **dict.fromkeys(("put", "take"), lambda vpe, *values: vpe.cpu is not None),
+            "invall": lambda vpe: True,
+            "begin_vsgi": lambda vpe, sgi, *values: config.v41 and not vpe.vsgis[sgi].began,
+            **dict.fromkeys(_OF_A_VSGI, lambda vpe, sgi, *values: vpe.vsgis[sgi].began),
+        }
 
     def _may_unplug(self, cpu: int) -> bool:
         waits = KNOWN_BUGS and not self._config.v41 and any(vpe.armed for vpe in self._host.vpes)
         return self._is_free(cpu) and len(self._host.online) > 1 and not waits
 
-    def _may_add_device(self, its: int, device_id: int, vectors: int) -> bool:
-        return (its, device_id) not in self._host.devices
-
     def _may_remove_device(self, its: int, device_id: int) -> bool:
         device = self._host.devices.get((its, device_id))
         return device is not None and not any(each.requested for each in device)
-
-    def _may_request(self, event: Interrupt) -> bool:
-        return not event.requested
-
-    def _may_free(self, event: Interrupt) -> bool:
-        return event.is_physical
-
-    def _may_affinity(self, event: Interrupt, cpu: int) -> bool:
-        return event.is_physical and cpu in self._host.online
-
-    def _may_mask(self, event: Interrupt, masked: int) -> bool:
-        return event.is_physical and event.masked != bool(masked)
-
-    def _may_set_pending(self, event: Interrupt, pending: int) -> bool:
-        return event.requested
-
-    def _may_unforward(self, event: Interrupt, *values: int) -> bool:
-        return event.vpe is not None
-
-    _may_configure = _may_unforward
-
-    def _may_begin_vm(self, vm: int, vcpus: int) -> bool:
-        return self._config.virtual and vm not in self._host.vms
-
-    def _may_end_vm(self, vm: Vm) -> bool:
-        return vm.stands_still
-
-    def _may_save(self, vm: Vm) -> bool:
-        return self._config.v41 and vm.stands_still
 
     def _may_forward(self, event: Interrupt, vpe: Vpe, vintid: int, byte: int) -> bool:
         vm, its = vpe.vm, event.key[0]
@@ -127,22 +117,6 @@ class Sense:
         if KNOWN_BUGS and self._is_lazy and not vpe.vm.bytes:
             return False
         return vpe.cpu is None and self._is_free(cpu)
-
-    def _may_put(self, vpe: Vpe, *values: int) -> bool:
-        return vpe.cpu is not None
-
-    _may_take = _may_put
-
-    def _may_invall(self, vpe: Vpe) -> bool:
-        return True
-
-    def _may_begin_vsgi(self, vpe: Vpe, sgi: int, *values: int) -> bool:
-        return self._config.v41 and not vpe.vsgis[sgi].began
-
-    def _may_end_vsgi(self, vpe: Vpe, sgi: int, *values: int) -> bool:
-        return vpe.vsgis[sgi].began
-
-    _may_vsgi_pending = _may_set_vsgi = _may_enable_vsgi = _may_set_vsgi_pending = _may_end_vsgi
 
     def _is_free(self, cpu: int) -> bool:
         """Whether a CPU is there for a vPE."""
