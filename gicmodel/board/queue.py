@@ -9,10 +9,8 @@ from gicmodel.hardware import Gic
 from gicmodel.images.qemu_trace.packets import Words
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
 from gicmodel.layouts.registers.by_name import NamedRegisters
-from gicmodel.memory import ExternalAbort
+from gicmodel.memory import PAGE_BYTES, ExternalAbort
 
-PAGE_BYTES = 4096
-"""GITS_CBASER.Size counts these."""
 UNKNOWN = "unknown"
 
 

@@ -29,13 +29,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "died_at": (c_char_p, ()),
     "boot": (c_long, (c_uint64, c_uint64)),
     "check_memory": (None, ()),
-    "add_device": (c_long, (c_uint64, c_uint32, c_int, POINTER(c_int))),
-    "intid": (c_uint32, (c_int,)),
-    "new_vm": (c_void_p, (c_int,)),
-    "vpe": (c_void_p, (c_void_p, c_int)),
-    "doorbell": (c_uint32, (c_void_p,)),
+    "add_device": (c_long, (c_uint64, c_uint32, c_int, POINTER(c_int), POINTER(c_uint32))),
 }
-"""Of functions that take or return something else than numbers of 32 bits, or pointers that are `c_void_p` already."""
+"""Of functions that take or return something else than numbers of 32 bits and pointers that ctypes knows."""
 
 
 class LinuxHost(Host):
@@ -135,21 +131,20 @@ class LinuxHost(Host):
         self._ask("boot", bus.base("GICD"), bus.base("GICR0"))
 
     def _add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
-        irqs = (c_int * vectors)()
-        self._ask("add_device", self.bus.base(f"GITS{its}"), device_id, vectors, irqs)
-        self._irqs[its, device_id] = irqs
-        return [int(self._library.host_intid(irq)) for irq in irqs]
+        self._irqs[its, device_id] = irqs = (c_int * vectors)()
+        intids = (c_uint32 * vectors)()
+        self._ask("add_device", self.bus.base(f"GITS{its}"), device_id, vectors, irqs, intids)
+        return list(intids)
 
     def _remove_device(self, its: int, device_id: int) -> None:
         irqs = self._irqs.pop((its, device_id))
         self._ask("remove_device", irqs, len(irqs))
 
     def _begin_vm(self, vm: int, vcpus: int) -> list[int]:
-        self._vms[vm] = new = c_void_p(self._library.host_new_vm(vcpus))
-        vpes = [c_void_p(self._library.host_vpe(new, vcpu)) for vcpu in range(vcpus)]
-        self._vpes |= {(vm, vcpu): vpe for vcpu, vpe in enumerate(vpes)}
-        self._ask("begin_vm", new)
-        return [self._library.host_doorbell(vpe) for vpe in vpes]
+        self._vms[vm], vpes, doorbells = c_void_p(), (c_void_p * vcpus)(), (c_uint32 * vcpus)()
+        self._ask("begin_vm", vcpus, ctypes.byref(self._vms[vm]), vpes, doorbells)
+        self._vpes |= {(vm, vcpu): c_void_p(vpe) for vcpu, vpe in enumerate(vpes)}
+        return list(doorbells)
 
 
 def _loaded(path: Path) -> ctypes.CDLL:

@@ -297,8 +297,9 @@ static struct irq_domain *domain_of(struct its_node *its)
 	return known[i].domain;
 }
 
-/* A PCI device with MSI-X: the interrupts of its vectors. */
-OPERATION(host_add_device, (u64 base, u32 device_id, int vectors, int *found), (base, device_id, vectors, found))
+/* A PCI device with MSI-X: the interrupts of its vectors, and their INTIDs. */
+OPERATION(host_add_device, (u64 base, u32 device_id, int vectors, int *found, u32 *intids),
+	  (base, device_id, vectors, found, intids))
 {
 	struct irq_domain *domain = domain_of(its_at(base));
 	msi_alloc_info_t info = { .scratchpad[0].ul = device_id };
@@ -307,6 +308,7 @@ OPERATION(host_add_device, (u64 base, u32 device_id, int vectors, int *found), (
 	for (int i = 0; !error && i < vectors; i++) {
 		found[i] = irq_domain_alloc_irqs(domain, 1, NUMA_NO_NODE, &info);
 		error = min(found[i], 0);
+		intids[i] = error ? 0 : irqs[found[i]].irq_data.hwirq;
 	}
 	return error;
 }
@@ -322,11 +324,6 @@ OPERATION(host_remove_device, (const int *which, int vectors), (which, vectors))
 	its_msi_domain_ops.msi_teardown(domain, &info);
 #endif
 	return 0;
-}
-
-API u32 host_intid(int irq)
-{
-	return irqs[irq].irq_data.hwirq;
 }
 
 /* The CPU to whose collection an event is mapped. */
@@ -377,44 +374,31 @@ API long host_set_pending(int irq, bool pending)
 /* A vPE, and the CPU that it has been loaded on. */
 struct vcpu { struct its_vpe vpe; int cpu; };
 
-API struct its_vm *host_new_vm(int vpes)
+/* vgic_v4_init: a VM with vPEs, all mapped unless that is put off. GICv4.1's doorbells are always on. */
+OPERATION(host_begin_vm, (int vpes, struct its_vm **made, struct its_vpe **found, u32 *doorbells),
+	  (vpes, made, found, doorbells))
 {
-	struct its_vm *vm = calloc(1, sizeof(*vm));
+	struct its_vm *vm = *made = calloc(1, sizeof(*vm));
+	int error;
 
 	vm->nr_vpes = vpes;
 	vm->vpes = calloc(vpes, sizeof(*vm->vpes));
 	for (int i = 0; i < vpes; i++)
-		vm->vpes[i] = calloc(1, sizeof(struct vcpu));
-	return vm;
-}
+		found[i] = vm->vpes[i] = calloc(1, sizeof(struct vcpu));
+	error = its_alloc_vcpu_irqs(vm);
+	for (int i = 0; !error && i < vpes; i++) {
+		int irq = found[i]->irq;
 
-API struct its_vpe *host_vpe(struct its_vm *vm, int vcpu)
-{
-	return vm->vpes[vcpu];
-}
-
-API u32 host_doorbell(struct its_vpe *vpe)
-{
-	return vpe->vpe_db_lpi;
+		doorbells[i] = found[i]->vpe_db_lpi;
+		irq_set_status_flags(irq, gic_rdists->has_rvpeid ? DOORBELL_FLAGS & ~IRQ_NOAUTOEN : DOORBELL_FLAGS);
+		error = request(irq);
+	}
+	return error;
 }
 
 API long host_vpt(struct its_vpe *vpe)
 {
 	return page_to_phys(vpe->vpt_page);
-}
-
-/* vgic_v4_init: vPEs, all mapped unless that is put off. GICv4.1's doorbells are always on. */
-OPERATION(host_begin_vm, (struct its_vm *vm), (vm))
-{
-	int error = its_alloc_vcpu_irqs(vm);
-
-	for (int i = 0; !error && i < vm->nr_vpes; i++) {
-		int irq = vm->vpes[i]->irq;
-
-		irq_set_status_flags(irq, gic_rdists->has_rvpeid ? DOORBELL_FLAGS & ~IRQ_NOAUTOEN : DOORBELL_FLAGS);
-		error = request(irq);
-	}
-	return error;
 }
 
 /* vgic_v4_teardown. */
