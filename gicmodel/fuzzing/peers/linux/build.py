@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.linux.source import KernelSource
+from gicmodel.images.files import replacing
 
 SHIM = Path(__file__).parent / "shim"
 
@@ -155,11 +156,10 @@ def _keep(library: Path, directory: Path, name: str) -> Path:
     kept = directory / f"{name}-{_digest_of(library)}.so"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        part = kept.with_name(f".{kept.name}.{os.getpid()}")
-        shutil.copyfile(library, part)
-        part.replace(kept)
     except OSError as error:
         raise UnusableInput(f"{kept}: cannot be written: {error.strerror or error}") from None
+    with replacing(kept) as file:
+        file.write(library.read_bytes())
     return kept
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
-import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import IO
 from platformdirs import user_cache_path
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.files import replacing
 
 INSTALLED = Path("/usr/src")
 """Where Debian's packages put archives, and people what they unpack of them."""
@@ -144,12 +144,11 @@ def _of_archive(path: Path) -> dict[str, bytes]:
             return dict(_members(io.BytesIO(content)))
     with path.open("rb") as file:
         found = dict(_members(file))
-    with suppress(OSError):
+    with suppress(OSError, UnusableInput):
         content = _archive(found)
-        part = kept.with_name(f".{kept.name}.{os.getpid()}")
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(hashlib.sha256(content).digest() + content)
-        part.replace(kept)
+        with replacing(kept) as file:
+            file.write(hashlib.sha256(content).digest() + content)
     return found
 
 
