@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """KVM's accesses to guest RAM: outside the memory slots, here the one window, they end in EFAULT."""
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +11,6 @@ from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, ExternalAbort, GuestMemo
 ENTRY_BYTES = KVM_ITE.bytes
 """Size of every table entry of ITS table ABI revision 0."""
 _ENTRY_SHIFT = ENTRY_BYTES.bit_length() - 1
-_LOWEST = np.iinfo(np.int64).min
-
-Intervals: TypeAlias = NDArray[np.int64]
-"""Addresses, int64 [2, n]: where intervals that are not empty start, and where they end."""
 
 
 def read_u8(memory: GuestMemory, address: int, what: str) -> int:
@@ -63,22 +57,9 @@ def write_entries(memory: GuestMemory, addresses: NDArray[np.int64], words: NDAr
     outside_ram = np.flatnonzero((addresses < memory.base) | (addresses >= memory.end))
     count = int(outside_ram[0]) if len(outside_ram) else len(addresses)
     memory.words[addresses[:count] - memory.base >> _ENTRY_SHIFT] = words[:count]
-    mark_written(memory, addresses[:count])
+    memory.page_state[(addresses[:count] - memory.base) // PAGE_BYTES] = DIRTY | WRITTEN
     if count < len(addresses):
         raise outside(int(addresses[count]), what)
-
-
-def mark_written(memory: GuestMemory, addresses: NDArray[np.integer]) -> None:
-    """Put the pages of naturally aligned stores made through a view in the dirty log."""
-    memory.page_state[(addresses - memory.base) // PAGE_BYTES] = DIRTY | WRITTEN
-
-
-def apart(some: Intervals, others: Intervals) -> bool:
-    """Whether none of some intervals has a byte in common with one of the others."""
-    others = others[:, np.argsort(others[0])]
-    before = np.searchsorted(others[0], some[1])
-    reach = np.maximum.accumulate(np.concatenate(([_LOWEST], others[1])))
-    return bool((reach[before] <= some[0]).all())
 
 
 def outside(address: int, what: str) -> KvmError:

@@ -48,12 +48,12 @@ class Lpis:
         self.rows = np.zeros(64, LPI)
         self.queued: NDArray[np.int32] = np.full(64, NO_VCPU, np.int32)
         """The vCPU on whose ap_list each LPI is (Linux `vgic_irq.vcpu`), by slot."""
-        self._slots: NDArray[np.int32] = np.full(1 << INTERRUPT_ID_BITS_ITS, NO_LPI, np.int32)
+        self.slot_of: NDArray[np.int32] = np.full(1 << INTERRUPT_ID_BITS_ITS, NO_LPI, np.int32)
         """By INTID."""
         self._wide: dict[int, int] = {}
         """The slots of wider INTIDs."""
         self._free = list(range(len(self.rows)))
-        self._created: NDArray[np.int64] = np.zeros(64, np.int64)
+        self.created: NDArray[np.int64] = np.zeros(64, np.int64)
         """When each LPI was created, by slot."""
         self._order: NDArray[np.int64] | None = None
         self.mapping_changes = 0
@@ -74,9 +74,9 @@ class Lpis:
 
     def find(self, intid: int) -> int | None:
         """The slot of `intid`, or None if there is none (Linux `vgic_get_lpi`)."""
-        if not 0 <= intid < len(self._slots):
+        if not 0 <= intid < len(self.slot_of):
             return self._wide.get(intid)
-        slot = int(self._slots[intid])
+        slot = int(self.slot_of[intid])
         return None if slot == NO_LPI else slot
 
     def allocate(self, intid: int, target_vcpu: int, priority: int, enabled: bool, pending: bool) -> int:
@@ -87,36 +87,20 @@ class Lpis:
         self.rows[slot] = (intid, 1, target_vcpu, priority, enabled, pending, False, NO_HOST, 0)
         self._enter(intid, slot)
         self._mapping_changed()
-        self._created[slot] = self.mapping_changes
+        self.created[slot] = self.mapping_changes
         return slot
 
-    def allocate_all(
-        self,
-        intids: NDArray[np.integer],
-        target_vcpus: NDArray[np.integer],
-        priorities: NDArray[np.uint8],
-        enabled: NDArray[np.bool_],
-        pending: NDArray[np.bool_],
-    ) -> NDArray[np.int64]:
-        """The slots, int64 [n], of new LPIs, none wider than INTERRUPT_ID_BITS_ITS: `allocate` for each."""
-        while len(self._free) < len(intids):
+    def next_slots(self, count: int) -> NDArray[np.int64]:
+        """The slots, int64 [n], that the next new LPIs will have in turn."""
+        while len(self._free) < count:
             self._grow()
-        slots = np.array(self._free[: -len(intids) - 1 : -1], np.int64)
-        del self._free[len(self._free) - len(intids) :]
-        columns = {"intid": intids, "references": 1, "target_vcpu": target_vcpus, "priority": priorities}
-        for name, values in (
-            columns | {"enabled": enabled, "pending_latch": pending, "hw": False, "host_device": NO_HOST}
-        ).items():
-            self.rows[name][slots] = values
-        self._slots[intids] = slots
-        self._mapping_changed()
-        self._created[slots] = self.mapping_changes + np.arange(len(slots))
-        self.mapping_changes += len(slots)
-        return slots
+        return np.array(self._free[: -count - 1 : -1], np.int64)
 
-    def none_of(self, intids: NDArray[np.integer]) -> bool:
-        """Whether there is none of these LPIs, which are no wider than INTERRUPT_ID_BITS_ITS."""
-        return bool((self._slots[intids] == NO_LPI).all())
+    def took(self, count: int) -> None:
+        """Somebody has entered so many new LPIs, none wider than INTERRUPT_ID_BITS_ITS, into `next_slots`."""
+        del self._free[len(self._free) - count :]
+        self._order = None
+        self.mapping_changes += count
 
     def hold(self, slots: int | NDArray[np.int64]) -> None:
         """Take one more reference to each, by slot (Linux `vgic_get_irq_ref`)."""
@@ -149,7 +133,7 @@ class Lpis:
         """The slots of all LPIs in the order in which Linux walks them: by INTID, before 6.10 as they were created."""
         if self._order is None:
             used: NDArray[np.int64] = np.flatnonzero(self.rows["references"])
-            key = self.rows["intid"] if self._by_intid else self._created
+            key = self.rows["intid"] if self._by_intid else self.created
             order: NDArray[np.int64] = np.argsort(key[used], kind="stable")
             self._order = used[order]
         return self._order
@@ -178,8 +162,8 @@ class Lpis:
 
     def _enter(self, intid: int, slot: int) -> None:
         """The LPI `intid` is in `slot`, or NO_LPI."""
-        if 0 <= intid < len(self._slots):
-            self._slots[intid] = slot
+        if 0 <= intid < len(self.slot_of):
+            self.slot_of[intid] = slot
         elif slot == NO_LPI:
             del self._wide[intid]
         else:
@@ -193,5 +177,5 @@ class Lpis:
         count = len(self.rows)
         self.rows = np.concatenate((self.rows, np.zeros(count, LPI)))
         self.queued = np.concatenate((self.queued, np.full(count, NO_VCPU, np.int32)))
-        self._created = np.concatenate((self._created, np.zeros(count, np.int64)))
+        self.created = np.concatenate((self.created, np.zeros(count, np.int64)))
         self._free = [*range(count, 2 * count), *self._free]

@@ -21,9 +21,9 @@ from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
 NO_FAULT = -1
 
 _WHAT = "LPI pending table byte"
-_STORED, _CLEAR = np.uint8(DIRTY | WRITTEN), np.uint8(0)
-_BYTE_OF, _BIT_OF = kernel(byte_of), kernel(bit_of)
-_BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
+STORED, CLEAR = np.uint8(DIRTY | WRITTEN), np.uint8(0)
+BYTE_OF, BIT_OF = kernel(byte_of), kernel(bit_of)
+BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
 
 def take_pending_bit(dist: VgicDist, vcpu: int, intid: int) -> bool:
@@ -144,13 +144,13 @@ def save_lpi_by_lpi(
     as every other's. `by_address` is False before Linux ca185b260951. Returns the offset of the first byte that is
     outside the window, or NO_FAULT.
     """
-    last, value = -1, _CLEAR
+    last, value = -1, CLEAR
     for slot in slots:
         vcpu = np.int64(rows[slot]["target_vcpu"])
         if vcpu == NO_VCPU:
             continue
         intid = rows[slot]["intid"]
-        within, bit = _BYTE_OF(intid), _BITS[_BIT_OF(intid)]
+        within, bit = BYTE_OF(intid), BITS[BIT_OF(intid)]
         place = tables[vcpu] + within
         if place < 0 or place >= len(octets):
             return int(place)
@@ -161,9 +161,9 @@ def save_lpi_by_lpi(
             value, last = octets[place], key
         pending = rows[slot]["pending_latch"]
         if reads_vpts and rows[slot]["hw"]:
-            pending = vpt_octets[vpts[vcpu] + within] & bit != _CLEAR
-        if (value & bit != _CLEAR) != pending:
+            pending = vpt_octets[vpts[vcpu] + within] & bit != CLEAR
+        if (value & bit != CLEAR) != pending:
             value ^= bit
             octets[place] = value
-            page_state[place // PAGE_BYTES] |= _STORED
+            page_state[place // PAGE_BYTES] |= STORED
     return NO_FAULT

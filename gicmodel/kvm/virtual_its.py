@@ -18,7 +18,8 @@ from gicmodel.kvm.register_face import (
     handler,
     sanitise_attributes,
 )
-from gicmodel.kvm.tables import restore_tables, save_tables
+from gicmodel.kvm.restore_tables import restore_tables
+from gicmodel.kvm.save_tables import save_tables
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.identification import DISTRIBUTOR_PART, KVM, PIDR4, identification

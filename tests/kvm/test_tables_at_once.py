@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import LinuxError
-from gicmodel.kvm import HostOops, KvmBehaviour, tables
+from gicmodel.kvm import HostOops, KvmBehaviour, restore_tables, save_tables
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_LEVEL1
 from gicmodel.memory import PAGE_BYTES
 from tests.kvm.guest import COLLECTIONS, CONFIGURATION, DEVICES, ITTS, LEVEL2, PAGE, PENDING, RAM_END, Guest
@@ -14,7 +14,7 @@ from tests.kvm.guest import COLLECTIONS, CONFIGURATION, DEVICES, ITTS, LEVEL2, P
 BITS = 6
 FAR = 8192
 """The first DeviceID of the second page of a two-level table."""
-save_devices = tables._save_devices
+save_devices = save_tables._save_devices
 
 itts = st.sampled_from(
     [
@@ -84,8 +84,8 @@ def outcome(guest, operation):
 
 
 def one_by_one(patch):
-    patch.setattr(tables, "_save_devices", lambda *devices, at_once: not at_once and save_devices(*devices, at_once))
-    patch.setattr(tables, "_restore_devices_at_once", lambda its: False)
+    patch.setattr(save_tables, "_save_devices", lambda *of, at_once: not at_once and save_devices(*of, at_once))
+    patch.setattr(restore_tables._Itts, "_restore_plain", lambda self, device, itt: 0)
 
 
 @settings(max_examples=100, deadline=None)
@@ -136,8 +136,8 @@ def test_honest_tables_are_not_taken_one_by_one(level2, monkeypatch):
         calls.append(len(devices))
         return save_devices(its, devices, following, at_once)
 
-    monkeypatch.setattr(tables, "_save_devices", save)
-    monkeypatch.setattr(tables, "_restore_dte", None)
+    monkeypatch.setattr(save_tables, "_save_devices", save)
+    monkeypatch.setattr(restore_tables, "_restore_ite", None)
     guest.its.save_tables()
     guest.restart_its()
     guest.its.restore_tables()

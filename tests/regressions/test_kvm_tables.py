@@ -7,10 +7,11 @@ here, and why.
 
 import pytest
 
-from gicmodel.kvm import NEWEST, HostOops, KvmError, interrupts
+from gicmodel.kvm import NEWEST, HostOops, KvmError, restore_tables
 from gicmodel.kvm.pending_tables import take_pending_bit
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED as NOT_MAPPED
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
+from gicmodel.memory import GuestMemory
 from tests.kvm.guest import COLLECTIONS, DEVICES, ITTS, LEVEL2, PAGE, RAM_BASE, RAM_END, Guest, offset_of, without
 from tests.kvm.tables import put_device, put_event, words
 
@@ -303,8 +304,13 @@ def test_what_restore_takes_out_of_ram_is_dirty(monkeypatch):
         guest.its.restore_tables()
         return guest.memory.dirty_pages().tolist() == [guest.vgic.dist.pending_tables[3]]
 
+    def unmarked(memory, address, value):
+        memory.octets[address - memory.base] = value
+
     assert dirtied()
-    monkeypatch.setattr(interrupts, "mark_written", lambda memory, addresses: None)
+    monkeypatch.setattr(restore_tables._Itts, "_restore_plain", lambda self, device, itt: 0)
+    assert dirtied(), "one by one, too"
+    monkeypatch.setattr(GuestMemory, "write_u8", unmarked)
     assert not dirtied()
 
 
