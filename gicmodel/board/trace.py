@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gicmodel.board.cpu import affinity_of
-from gicmodel.board.queue import Queue, decoded
 from gicmodel.board.traced_ram import TracedRam
 from gicmodel.board.watch import Watch
 from gicmodel.config import FRAME_BYTES
@@ -20,6 +19,7 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
 from gicmodel.images.qemu_trace.events import event_line
 from gicmodel.images.qemu_trace.packets import command_lines
+from gicmodel.lab.queue import Queue, decoded
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register

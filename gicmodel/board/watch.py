@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gicmodel.board.queue import UNKNOWN, Queue, decoded
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
+from gicmodel.lab.queue import UNKNOWN, Queue, decoded
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CWRITER

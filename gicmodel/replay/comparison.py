@@ -74,13 +74,14 @@ def compare_registers(gic: Gic, registers: Registers) -> Compared:
     size = 0
     differences: list[Difference] = []
     wrong = 0
-    for frame, name, traced in _registers(registers):
-        model, octets = _read_register(gic, frame, name)
-        unequal = (model ^ traced).to_bytes(8, "little")
-        size += octets
-        wrong += sum(octet != 0 for octet in unequal)
-        if any(unequal):
-            differences.append(Difference(f"{frame}.{name}", model, traced))
+    for frame, values in registers.items():
+        for name, traced in values.items() if _FRAME.fullmatch(frame) else ():
+            model, octets = _read_register(gic, frame, name)
+            unequal = (model ^ traced).to_bytes(8, "little")
+            size += octets
+            wrong += sum(octet != 0 for octet in unequal)
+            if any(unequal):
+                differences.append(Difference(f"{frame}.{name}", model, traced))
     return Compared(size, wrong, tuple(differences[:SHOWN]))
 
 
@@ -132,12 +133,6 @@ _PLACES: dict[str, Callable[[Gic], Iterator[Place]]] = {
     "lpi_pending_tables": _pending_tables,
     "vpts": partial(_mapped, TableType.VPES, vpt_of),
 }
-
-
-def _registers(registers: Registers) -> Iterator[tuple[str, str, int]]:
-    for frame, values in registers.items():
-        if _FRAME.fullmatch(frame):
-            yield from ((frame, name, value) for name, value in values.items())
 
 
 def _read_register(gic: Gic, frame: str, name: str) -> tuple[int, int]:

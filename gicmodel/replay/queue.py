@@ -14,24 +14,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware import Its
+from gicmodel.hardware import Gic
 from gicmodel.images.qemu_trace.events import ItsWrite
+from gicmodel.lab.queue import Queue
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.layouts.registers.its import GITS_CWRITER
-from gicmodel.memory import ExternalAbort, GuestMemory
+from gicmodel.memory import ExternalAbort
 
 CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
-_PAGE_BYTES = 4096
 
 
 class CommandQueue:
     """The ring of one ITS. Commands traced while the ITS is disabled wait for the write that enables it."""
 
-    def __init__(self, its: Its, memory: GuestMemory, trace: str) -> None:
-        self._its = its
-        self._registers = NamedRegisters(its, "3")
-        self._memory = memory
+    def __init__(self, gic: Gic, trace: str) -> None:
+        self._its = gic.its[0]
+        self._registers = NamedRegisters(self._its, "3")
+        self._ring = Queue(gic, 0)
+        self._memory = gic.memory
         self._trace = trace
         self._waiting: list[tuple[int, Sequence[int]]] = []
         self._promised: int | None = None
@@ -50,7 +51,7 @@ class CommandQueue:
         self._executed, self._stalled_in_trace = True, False
         offset = self._read_offset()
         self._store(line, offset, packet)
-        self._registers.set("GITS_CWRITER", Offset=self._next(offset), Retry=self._stalled())
+        self._registers.set("GITS_CWRITER", Offset=self._ring.after(offset), Retry=self._stalled())
 
     def enable(self, line: int) -> None:
         """Before the write that sets GITS_CTLR.Enabled: the ITS will find exactly the commands that waited."""
@@ -58,7 +59,7 @@ class CommandQueue:
         offset = self._read_offset()
         for _, packet in self._waiting:
             self._store(line, offset, packet)
-            offset = self._next(offset)
+            offset = self._ring.after(offset)
         self._waiting.clear()
         self._registers.set("GITS_CWRITER", Offset=offset)
 
@@ -66,7 +67,7 @@ class CommandQueue:
         """The ITS is at that slot, as it or a read of GITS_CREADR says. Raises UnusableInput if the model is not."""
         offset = self._read_offset()
         for _ in self._waiting:
-            offset = self._next(offset)
+            offset = self._ring.after(offset)
         if slot * COMMAND_BYTES != offset:
             raise UnusableInput(
                 f"{self._trace}: line {line}: the ITS is at the command at {slot * COMMAND_BYTES:#x}, but the commands "
@@ -111,7 +112,7 @@ class CommandQueue:
         """The ITS has not arrived where GITS_CWRITER pointed: it was stalled or disabled, or commands are missing."""
         if self._stalled_in_trace or self._stalled() or not self.enabled:
             return
-        if promised is None or promised >= self._ring_bytes():
+        if promised is None or promised >= self._ring.size:
             return
         raise UnusableInput(
             f"{self._trace}: line {line}: GITS_CWRITER was set to {promised:#x}, but the commands before end at "
@@ -134,9 +135,3 @@ class CommandQueue:
 
     def _read_offset(self) -> int:
         return self._registers.fields("GITS_CREADR")["Offset"]
-
-    def _ring_bytes(self) -> int:
-        return (self._registers.fields("GITS_CBASER")["Size"] + 1) * _PAGE_BYTES
-
-    def _next(self, offset: int) -> int:
-        return (offset + COMMAND_BYTES) % self._ring_bytes()

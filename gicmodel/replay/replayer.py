@@ -29,8 +29,9 @@ from gicmodel.images.qemu_trace.events import (
     UnknownCommand,
 )
 from gicmodel.images.qemu_trace.packets import Words, words_of
+from gicmodel.lab.queue import decoded
 from gicmodel.lab.tables import itt_of, table_of, vpt_of
-from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
+from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CTLR
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
@@ -90,7 +91,7 @@ class Replayer:
         self._its = self.gic.its[0]
         self._bus = Bus(self.gic)
         self._regions = {region.name: region for region in self._bus.regions}
-        self._queue = CommandQueue(self._its, self.memory, str(path))
+        self._queue = CommandQueue(self.gic, str(path))
         self._held: Held | None = None
         self._packet: Packet | None = None
         self._written: set[tuple[str, int]] = set()
@@ -205,10 +206,7 @@ class Replayer:
             words = words_of(event, packet, self._architecture)
         except ValueError as error:
             raise UnusableInput(f"{self._path}: line {event.line}: {error}") from None
-        try:
-            name, fields = decode_command(words, self._architecture)
-        except ValueError:
-            name, fields = "unknown", {}
+        name, fields = decoded(words, self._architecture)
         self.commands[name] += 1
         self._held = Held(event.line, words, name, fields)
 

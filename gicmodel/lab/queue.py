@@ -27,7 +27,7 @@ class Queue:
 
     def offsets(self, start: int, end: int) -> Iterator[int]:
         """Where each command from `start` up to `end` is; none if the ring has no such place."""
-        while start != end and max(start, end) < self._size:
+        while start != end and max(start, end) < self.size:
             yield start
             start = self.after(start)
 
@@ -41,10 +41,11 @@ class Queue:
 
     def after(self, offset: int) -> int:
         """Where the command is that follows."""
-        return (offset + COMMAND_BYTES) % self._size
+        return (offset + COMMAND_BYTES) % self.size
 
     @property
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Its bytes: GITS_CBASER.Size counts pages of 4 KiB."""
         return (self.registers("CBASER")["Size"] + 1) * PAGE_BYTES
 
 
