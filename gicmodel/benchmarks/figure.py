@@ -32,20 +32,14 @@ def draw(outcomes: Sequence[Outcome]) -> Any:
 def _draw_bars(axis: Any, judged: Sequence[Outcome]) -> None:
     """How far beyond its goal each is: right of 1 is met, for speed and cost alike."""
     names = [f"{outcome.group}: {outcome.benchmark.name}" for outcome in judged]
-    margins = [_margin(outcome) for outcome in judged]
+    goals = [(outcome.benchmark.goal, outcome.measured) for outcome in judged]
+    margins = [goal.margin(measured) for goal, measured in goals if goal and measured]
     axis.barh(names, margins, color=[_COLOURS[outcome.verdict] for outcome in judged])
     axis.axvline(1, color="black", linewidth=1)
     axis.set_xscale("log")
     axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.set_xlabel("ratio to the goal (1: just met)")
-
-
-def _margin(outcome: Outcome) -> float:
-    assert outcome.measured is not None
-    assert outcome.benchmark.goal is not None
-    ratio, goal = outcome.measured.ratio.median, outcome.benchmark.goal
-    return ratio / goal.bound if goal.kind == "speed" else goal.bound / ratio
 
 
 def _curves(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:

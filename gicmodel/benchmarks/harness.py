@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -36,6 +36,11 @@ class Goal(NamedTuple):
 
     kind: Literal["speed", "cost"]
     bound: float
+
+    def margin(self, measured: Measured) -> float:
+        """How far the median ratio is beyond the bound: just met is 1, and more is better for both kinds."""
+        ratio = measured.ratio.median
+        return ratio / self.bound if self.kind == "speed" else self.bound / ratio
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,9 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
-        try:
+        self._begun = False
+        with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            self._begun = False
-        else:
             self._begun = True
 
     def octets(self) -> int | None:
@@ -165,13 +168,6 @@ def _enough(effort: Effort, rounds: int, elapsed: float) -> bool:
     if rounds < effort.fewest:
         return rounds >= PATIENCE and elapsed > effort.longest
     return rounds >= effort.most or elapsed > effort.seconds
-
-
-def reached(goal: Goal, measured: Measured) -> bool:
-    """Whether the median ratio meets the goal."""
-    if goal.kind == "speed":
-        return measured.ratio.median >= goal.bound
-    return measured.ratio.median <= goal.bound
 
 
 def _seconds(side: Side) -> float:

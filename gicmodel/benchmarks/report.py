@@ -24,7 +24,6 @@ from gicmodel.benchmarks.harness import (
     PeerMissing,
     Unproven,
     measure,
-    reached,
 )
 from gicmodel.engine import settled
 from gicmodel.errors import Interrupted
@@ -85,7 +84,7 @@ class Outcome:
             return "missing"
         if self.benchmark.goal is None:
             return ""
-        return "pass" if reached(self.benchmark.goal, self.measured) else "short"
+        return "pass" if self.benchmark.goal.margin(self.measured) >= 1 else "short"
 
     def to_json(self) -> dict[str, Any]:
         """For machines; times in seconds a unit of work."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
 from pathlib import Path
@@ -76,28 +75,23 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 """A file that is there."""
 
 
-class _Place(SourceFile, ABC):
-    """Where a result goes. Nothing is made; what changes until then is found when it is written."""
+class _Place(SourceFile):
+    """Where a result goes; `require` raises UnusableInput unless it can be written there.
+
+    Nothing is made; what changes until then is found when it is written.
+    """
 
     wanted = "place for a result"
+
+    def __init__(self, require: Callable[[Path], None]) -> None:
+        super().__init__()
+        self._require = require
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path, if there can be a result."""
         path = super().convert(value, param, ctx)
-        self.require(path)
+        self._require(path)
         return path
-
-    @abstractmethod
-    def require(self, path: Path) -> None:
-        """UnusableInput unless the result can be written there."""
-
-
-class Directory(_Place):
-    """A directory that is there or can be made."""
-
-    def require(self, path: Path) -> None:
-        """UnusableInput if it cannot."""
-        _check_directory(path, next(above for above in (path, *path.absolute().parents) if above.exists()))
 
 
 def given(ctx: click.Context, names: Iterable[str]) -> str | None:
@@ -127,33 +121,37 @@ def _paths(value: Any) -> Iterator[Path]:
         yield Path(str(value).partition("@")[0] or value)
 
 
-class ResultFile(_Place):
-    """A file that can be written, and is not taken for standard output."""
-
-    def require(self, path: Path) -> None:
-        """UnusableInput if it cannot."""
-        if str(path) == "-":
-            raise UnusableInput("- is no file: --json prints JSON on standard output")
-        if path.is_dir():
-            raise UnusableInput(f"{path}: cannot be written: it is a directory")
-        if not path.exists() or path.is_file():
-            _check_directory(path, path.absolute().parent)
-        elif not os.access(path, os.W_OK):
-            raise UnusableInput(f"{path}: cannot be written: no permission")
+def _require_directory(path: Path) -> None:
+    _check_directory(path, next(above for above in (path, *path.absolute().parents) if above.exists()))
 
 
-class FigureFile(ResultFile):
-    """A picture that matplotlib can draw."""
+def _require_file(path: Path) -> None:
+    if str(path) == "-":
+        raise UnusableInput("- is no file: --json prints JSON on standard output")
+    if path.is_dir():
+        raise UnusableInput(f"{path}: cannot be written: it is a directory")
+    if not path.exists() or path.is_file():
+        _check_directory(path, path.absolute().parent)
+    elif not os.access(path, os.W_OK):
+        raise UnusableInput(f"{path}: cannot be written: no permission")
 
-    def require(self, path: Path) -> None:
-        """UnusableInput if it cannot be written, is of another kind, or matplotlib is not installed."""
-        super().require(path)
-        if path.suffix not in FIGURES:
-            raise UnusableInput(f"{path}: a figure is {', '.join(FIGURES)}")
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
+
+def _require_figure(path: Path) -> None:
+    _require_file(path)
+    if path.suffix not in FIGURES:
+        raise UnusableInput(f"{path}: a figure is {', '.join(FIGURES)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
+
+
+Directory = partial(_Place, _require_directory)
+"""A directory that is there or can be made."""
+ResultFile = partial(_Place, _require_file)
+"""A file that can be written, and is not taken for standard output."""
+FigureFile = partial(_Place, _require_figure)
+"""A picture that matplotlib, which is installed, can draw."""
 
 
 def _check_directory(target: Path, directory: Path) -> None:

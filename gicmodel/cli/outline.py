@@ -103,7 +103,7 @@ class Outline:
         if item.kind == "memory":
             held = self.found.dump.held(int(row["address"]), int(row["size"]))
             heading = f"{self.regions.name(row)}: {int(row['size']):#x} bytes, {held:#x} of them in the dump"
-            return [heading, "", *self._hex(int(row["address"]), min(int(row["size"]), HEX_BYTES))]
+            return [heading, "", *hexdump(self.found.dump, int(row["address"]), min(int(row["size"]), HEX_BYTES))]
         lines = _values(views.OF_ROWS[item.kind](self.found, self._rows[item.kind][item.start : item.end]))
         entry = self.found.profile.formats.get(item.kind)
         if entry is None and row["address"] == UNKNOWN:
@@ -172,7 +172,9 @@ class Outline:
         finding = self.findings.told[number]
         rule = finding.rule
         lines = [f"{rule.severity} {rule.identifier}", finding.sentence, "", rule.text, f"source: {rule.source}"]
-        return lines if finding.address == UNKNOWN else [*lines, "", *self._hex(finding.address & -16, 64)]
+        if finding.address == UNKNOWN:
+            return lines
+        return [*lines, "", *hexdump(self.found.dump, finding.address & -16, 64)]
 
     def _redistributor(self, number: int) -> list[str]:
         frames, one = self.found.frames, self.found.redistributors[number]
@@ -182,9 +184,6 @@ class Outline:
             fields = frames.fields(one.frame, name, self.found.architecture) or {}
             lines += [f"  {field:<20} {content:#x}" for field, content in fields.items()]
         return lines
-
-    def _hex(self, address: int, size: int) -> Iterator[str]:
-        return hexdump(self.found.dump, address, size)
 
 
 def _folded(group: Item) -> list[Item]:

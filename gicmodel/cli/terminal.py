@@ -9,7 +9,6 @@ import select
 import sys
 import termios
 import tty
-from types import TracebackType
 from typing import IO, Any, Self
 
 ESCAPE, LEAVE = 0x01, b"xX"
@@ -42,9 +41,7 @@ class Console:
             tty.setraw(self._input)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._saved is not None and self._input is not None:
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._saved)
         self.flush()

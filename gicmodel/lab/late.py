@@ -30,7 +30,6 @@ from gicmodel.hardware.kernels.tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.vpe_commands import find_allocated
 from gicmodel.hardware.kernels.words import get
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
-from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
@@ -41,10 +40,7 @@ STALE = 0x02
 """A configuration byte that nobody wrote: disabled, of the highest priority."""
 
 _CBASER, _CWRITER, _CREADR = (register(name, "4.1").offset for name in ("GITS_CBASER", "GITS_CWRITER", "GITS_CREADR"))
-_ABOUT_A_VPE = {
-    register(name).offset: (name, register(name).layout) for name in ("GICR_INVLPIR", "GICR_INVALLR", "GICR_VSGIR")
-}
-_NOT_ABOUT_A_VPE: tuple[str, Layout | None] = "", None
+_ABOUT_A_VPE = {entry.offset: entry for entry in map(register, ("GICR_INVLPIR", "GICR_INVALLR", "GICR_VSGIR"))}
 _PROPBASER, _VPROPBASER, _VPENDBASER = (
     register(f"GICR_{name}").offset for name in ("PROPBASER", "VPROPBASER", "VPENDBASER")
 )
@@ -349,10 +345,10 @@ class LateRedistributor:
 
     def write(self, offset: int, value: int, size: int) -> None:
         """As the hardware, but for a vPE of another group."""
-        name, layout = _ABOUT_A_VPE.get(offset, _NOT_ABOUT_A_VPE)
-        if layout is not None and size * 8 == layout.bits and self._gic.config.v41:
-            fields = layout.unpack(value)
-            if fields.get("V", 1) and not self._hears(name, fields["vPEID"]):
+        entry = _ABOUT_A_VPE.get(offset)
+        if entry is not None and size * 8 == entry.bits and self._gic.config.v41:
+            fields = entry.layout.unpack(value)
+            if fields.get("V", 1) and not self._hears(entry.name, fields["vPEID"]):
                 return
         self._face.write(offset, value, size)
         if self._gic.config.architecture == "4.0" and (vpt := self.resident_vpt) is not None:

@@ -88,10 +88,6 @@ def _modelled(path: Path, model: Model, redistributors: int) -> GicConfig:
 
 def _is_virtual(event: Event) -> bool:
     """Whether only a GIC with vLPIs can have produced the event: QEMU knows GICv3 and GICv4.0."""
-    match event:
-        case Command():
-            return event.mnemonic not in _PHYSICAL
-        case RedistributorWrite():
-            return event.offset >= VLPI_FRAME
-        case _:
-            return False
+    if isinstance(event, Command):
+        return event.mnemonic not in _PHYSICAL
+    return isinstance(event, RedistributorWrite) and event.offset >= VLPI_FRAME
