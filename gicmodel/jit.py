@@ -62,9 +62,9 @@ def direct(function: _Function, *arguments: object) -> _Function:
 
 
 def bound(function: Callable[..., Any], *samples: object) -> cached_property[Callable[..., Any]]:
-    """An attribute: the `direct` kernel for its owner's `_place`, a machine and perhaps a number, and more arguments.
+    """An attribute: the `direct` kernel whose first arguments are its owner's `_place`, a machine and what of it.
 
-    It is called with the latter alone, which must be of the types of `samples`.
+    It is called with the others alone, which must be of the types of `samples`.
     """
     return cached_property(lambda owner: partial(direct(function, *owner._place, *samples), *owner._place))
 

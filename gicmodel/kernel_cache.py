@@ -76,16 +76,12 @@ def _mark() -> Path:
     return cache_directory("kvm") / f"whole-{hashlib.sha256(repr(_versions()).encode()).hexdigest()[:16]}"
 
 
-def floor_of(module: str) -> str:
-    """The floor that a module belongs to; the topmost for a module of none."""
-    return next((name for name in module.split(".") if name in FLOORS), FLOORS[-1])
-
-
 class KernelCache:
     """What numba asks for machine code of one function: the methods of `numba.core.caching.Cache`."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._directory = cache_directory(floor_of(function.__module__))
+        rooms = function.__module__.split(".")
+        self._directory = cache_directory(next((room for room in rooms if room in FLOORS), FLOORS[-1]))
         self._name = function.__name__
         code = function.__code__
         self._identity = [function.__module__, function.__qualname__, code.co_firstlineno, _stamp(code.co_filename)]
@@ -247,9 +243,7 @@ def _held_alone(lock: Path) -> Iterator[None]:
 def directory_of_all() -> Path:
     """NUMBA_CACHE_DIR, or the user's cache directory for this package."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    return user_cache_path("gicmodel")
+    return Path(chosen) if chosen else user_cache_path("gicmodel")
 
 
 def _sources(floor: str) -> list[Path]:

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from enum import IntEnum
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from gicmodel.hardware.kernels.lines import changed_lines, lines_of
 from gicmodel.hardware.kernels.state import Machine
-from gicmodel.jit import direct
+from gicmodel.jit import bound
 
 
 class Line(IntEnum):
@@ -39,10 +39,13 @@ class Lines:
     through methods of register frames and CPU interfaces: `follow` has `tell` come after each call of one.
     """
 
+    _changed = bound(changed_lines)
+
     def __init__(self, machine: Machine, redistributors: int) -> None:
         self._machine = machine
         self._callbacks: list[LineCallback] = []
         self._told = np.array([lines_of(machine, pe) for pe in range(redistributors)], np.uint64)
+        self._place = machine, self._told
         self._telling = False
 
     def add(self, callback: LineCallback) -> None:
@@ -58,23 +61,19 @@ class Lines:
         """Tell all changes, one by one. One that comes of what a callback does is told after it, not inside it."""
         if self._telling:
             return
-        pe, bit = self._changed(self._machine, self._told)
+        pe, bit = self._changed()
         if pe < 0:
             return
         self._telling = True
         try:
             for _ in range(MOST_CHANGES):
                 self._tell_one(int(pe), int(bit))
-                pe, bit = self._changed(self._machine, self._told)
+                pe, bit = self._changed()
                 if pe < 0:
                     return
         finally:
             self._telling = False
         raise RuntimeError(f"Gic.on_line: callbacks go on changing lines: {MOST_CHANGES} changes came of one")
-
-    @cached_property
-    def _changed(self) -> Callable[..., Any]:
-        return direct(changed_lines, self._machine, self._told)
 
     def _tell_one(self, pe: int, bit: int) -> None:
         self._told[pe] ^= np.uint64(bit)

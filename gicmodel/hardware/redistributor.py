@@ -120,15 +120,6 @@ class Redistributor(MachineFace):
     def _stepping(self) -> bool:
         return self.config.commands_per_step is not None
 
-    @property
-    def _lpis_enabled(self) -> bool:
-        return bool(self._state[RD.ctlr] & _ENABLE_LPIS)
-
-    @property
-    def _tables_fixed(self) -> bool:
-        """EnableLPIs = 1, or RWP = 1: to write GICR_PROPBASER or GICR_PENDBASER is UNPREDICTABLE, and ignored."""
-        return self._lpis_enabled or bool(self._state[RD.rwp] & LPIS_PENDING)
-
     def _read_ctlr(self) -> int:
         fixed = GICR_CTLR.pack(CES=self.config.ces, IR=self.config.invalidation_registers)
         return self._state[RD.ctlr] | fixed | (_RWP if self._state[RD.rwp] else 0)
@@ -161,17 +152,14 @@ class Redistributor(MachineFace):
         if self.config.mpam:
             self._state[RD.partidr] = value & _PARTIDR_MASK
 
-    def _write_propbaser(self, value: int) -> None:
-        if not self._tables_fixed:
-            self._state[RD.propbaser] = value & _PROPBASER_MASK
+    def _write_table(self, place: int, value: int) -> None:
+        """GICR_PROPBASER or GICR_PENDBASER; UNPREDICTABLE, and ignored, with EnableLPIs = 1 or RWP = 1."""
+        if not self._state[RD.ctlr] & _ENABLE_LPIS and not self._state[RD.rwp] & LPIS_PENDING:
+            self._state[place] = value
 
     def _read_pendbaser(self) -> int:
-        return self._state[RD.pendbaser] & ~_PTZ
-
-    def _write_pendbaser(self, value: int) -> None:
         """PTZ is kept until EnableLPIs 0 to 1 uses it, and never read back."""
-        if not self._tables_fixed:
-            self._state[RD.pendbaser] = value & _PENDBASER_MASK
+        return self._state[RD.pendbaser] & ~_PTZ
 
     def _write_setlpir(self, value: int) -> None:
         set_lpi(self._machine, self.number, np.uint64(GICR_SETLPIR.unpack(value)["pINTID"]))
@@ -239,8 +227,14 @@ class Redistributor(MachineFace):
         "GICR_PARTIDR": Handler(word_at(RD.partidr), _write_partidr),
         "GICR_SETLPIR": Handler(write=_write_setlpir),
         "GICR_CLRLPIR": Handler(write=_write_clrlpir),
-        "GICR_PROPBASER": Handler(word_at(RD.propbaser), _write_propbaser),
-        "GICR_PENDBASER": Handler(_read_pendbaser, _write_pendbaser, word_at(RD.pendbaser)),
+        "GICR_PROPBASER": Handler(
+            word_at(RD.propbaser), lambda face, value: face._write_table(RD.propbaser, value & _PROPBASER_MASK)
+        ),
+        "GICR_PENDBASER": Handler(
+            _read_pendbaser,
+            lambda face, value: face._write_table(RD.pendbaser, value & _PENDBASER_MASK),
+            word_at(RD.pendbaser),
+        ),
         "GICR_INVLPIR": Handler(write=_write_invlpir),
         "GICR_INVALLR": Handler(write=_write_invallr),
         "GICR_SYNCR": Handler(_read_syncr),

@@ -130,7 +130,7 @@ def own_registers(which: str, active: int) -> dict[str, Handler]:
         | {
             f"{which}_DIR_EL1": Handler(write=lambda face, value: face._end_activity(np.uint64(value & INTIDS))),
             f"{which}_RPR_EL1": Handler(
-                lambda face: int(running_priority(*map(np.uint64, face._state[active : active + 2])))
+                lambda face: int(running_priority(np.uint64(face._state[active]), np.uint64(face._state[active + 1])))
             ),
         }
     )

@@ -201,12 +201,8 @@ _GICV4 = (VMOVI, VMOVP, VSYNC, VMAPTI, VMAPI, VINVALL)
 _LAYOUTS = (_GICV3, (*_GICV3, *_GICV4, VMAPP_V40), (*_GICV3, *_GICV4, VMAPP, VSGI, INVDB))
 
 
-def _opcode_of(layout: Layout) -> int:
-    return layout.unpack(layout.pack_words())["Opcode"]
-
-
 _COMMANDS = {
-    architecture: {_opcode_of(layout): layout for layout in layouts}
+    architecture: {layout.unpack(layout.pack_words())["Opcode"]: layout for layout in layouts}
     for architecture, layouts in zip(ARCHITECTURES, _LAYOUTS, strict=True)
 }
 OPCODES = {layout.name: opcode for opcode, layout in _COMMANDS["4.1"].items()}

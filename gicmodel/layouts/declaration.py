@@ -5,7 +5,7 @@ Each is a named subconstruct of a `construct.BitStruct`, made by a helper for wh
 and addresses whose low bits are implied. One made by hand, such as `"Size" / BitsInteger(5) * "text"`, serves as well.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import construct
 
@@ -35,20 +35,6 @@ class Span(NamedTuple):
         return self.name[1:].split("_")[0].upper() if self.name.startswith("_") else ""
 
 
-class Scaled(construct.Adapter):  # type: ignore[misc]
-    """The bits of a value from `scale` up; those below are zero and not stored."""
-
-    def __init__(self, subcon: Declared, scale: int) -> None:
-        super().__init__(subcon)
-        self.scale = scale
-
-    def _decode(self, stored: int, context: Any, path: str) -> int:
-        return stored << self.scale
-
-    def _encode(self, value: int, context: Any, path: str) -> int:
-        return value >> self.scale
-
-
 def Bits(name: str, bits: int, doc: str = "", default: int = 0) -> Declared:
     """An unsigned integer of `bits` bits."""
     return name / construct.Default(construct.BitsInteger(bits), default) * doc
@@ -61,7 +47,10 @@ def Flag(name: str, doc: str = "") -> Declared:
 
 def Address(name: str, high: int, low: int, doc: str = "") -> Declared:
     """Bits [high:low] of a value whose lower bits are zero, such as an address; read and built as the whole value."""
-    return name / construct.Default(Scaled(construct.BitsInteger(high - low + 1), low), 0) * doc
+    stored = construct.BitsInteger(high - low + 1)
+    scaled = construct.ExprAdapter(stored, lambda bits, _: bits << low, lambda value, _: value >> low)
+    scaled.scale = low
+    return name / construct.Default(scaled, 0) * doc
 
 
 def RES0(bits: int) -> Declared:

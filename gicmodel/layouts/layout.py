@@ -59,7 +59,9 @@ class Layout:
         if len(self.spans) != len(placed):
             raise ValueError(f"{name}: a field name occurs twice")
         self.construct = construct.Sequence(*(_word(placed, number) for number in range(len(words))))
-        self._places = {name: _place_of(span) for name, span in self.spans.items()}
+        self._places = {
+            name: (span.word, span.low, (1 << span.bits) - 1, span.scale) for name, span in self.spans.items()
+        }
         self._defaults = _defaults(placed, len(words))
 
     @cached_property
@@ -75,7 +77,7 @@ class Layout:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """A decoded entry: flags are bool, other fields uint64."""
-        return np.dtype([(name, _column(self.spans[name])) for name in self.fields])
+        return np.dtype([(name, np.bool_ if self.spans[name].bits == 1 else np.uint64) for name in self.fields])
 
     @cached_property
     def res0_masks(self) -> list[tuple[int, int]]:
@@ -269,11 +271,3 @@ def _defaults(placed: list[tuple[Span, Declared]], words: int) -> tuple[int, ...
     for span, field in placed:
         values[span.word] |= default_of(field) >> span.scale << span.low
     return tuple(values)
-
-
-def _place_of(span: Span) -> tuple[int, int, int, int]:
-    return span.word, span.low, (1 << span.bits) - 1, span.scale
-
-
-def _column(span: Span) -> type[np.generic]:
-    return np.bool_ if span.bits == 1 else np.uint64
