@@ -83,13 +83,22 @@ def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
     return peer.program(random, offered[chunk % len(offered)], commands)
 
 
+@contextmanager
+def _collected_at_its_end() -> Iterator[None]:
+    """What a chunk makes is young until its end, and goes then. Before that a collection finds next to nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+        gc.collect(0)
+
+
+@_collected_at_its_end()
 def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
     """Generate and run a chunk, and find the first step after which the two differ."""
-    with _collected_at_its_end():
-        return _run_chunk(peer, plan, chunk)
-
-
-def _run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
     program = generate(peer, plan, chunk)
     went, count = run(peer, program), peer.notation.operations
     if went.divergence is None:
@@ -179,19 +188,6 @@ def locate(peer: Peer, program: Program, found: Run) -> tuple[Divergence, Progra
             except Divergence as divergence:
                 return divergence, program.of(program.steps[:number])
     return found.divergence, program.of(program.steps[: before + _PART])
-
-
-@contextmanager
-def _collected_at_its_end() -> Iterator[None]:
-    """What a chunk makes is young until its end, and goes then. Before that a collection finds next to nothing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-        gc.collect(0)
 
 
 @contextmanager

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache, partial
+from itertools import takewhile
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -41,13 +44,13 @@ class WorkersLost(Exception):
 class Workers(NamedTuple):
     """An executor, how many tasks it does at a time, and whether there is anybody who does them.
 
-    Each has `ahead` tasks: one to run, and one to go on with.
+    `first` is done before each task, and before anything of the task is loaded. What it raises is the task's.
     """
 
     executor: Executor
     width: int
-    ahead: int = 2
     manned: Callable[[], bool] = lambda: True
+    first: Callable[[], None] | None = None
 
     def run(
         self, task: Callable[[int], _Result], numbers: Iterable[int], deadline: float = float("inf")
@@ -56,15 +59,24 @@ class Workers(NamedTuple):
 
         Raises WorkersLost if nobody is there for a while to do them.
         """
-        left = iter(numbers)
+        if self.first is not None:
+            task = partial(_behind, self.first, pickle.dumps(task))
+        if not isinstance(self.executor, _Here):
+            return self._run(task, iter(numbers), deadline)
+        return (task(number) for number in takewhile(lambda _: time.monotonic() < deadline, numbers))
+
+    def _run(self, task: Callable[[int], _Result], left: Iterator[int], deadline: float) -> Iterator[_Result]:
+        """Each of those who do them has two tasks: one to run, and one to go on with."""
         waiting: set[Future[_Result]] = set()
         finished: SimpleQueue[Future[_Result]] = SimpleQueue()
         try:
             while True:
-                while time.monotonic() < deadline and len(waiting) < self.width * self.ahead:
+                while time.monotonic() < deadline and len(waiting) < 2 * self.width:
                     if (number := next(left, None)) is None:
                         break
-                    waiting.add(self._begun(task, number, finished))
+                    with _signals_later():
+                        waiting.add(future := self.executor.submit(task, number))
+                        future.add_done_callback(finished.put)
                 if not waiting:
                     return
                 waiting.remove(future := self._next_done(finished))
@@ -75,19 +87,6 @@ class Workers(NamedTuple):
             with _signals_later():
                 for future in waiting:
                     future.cancel()
-
-    def _begun(
-        self, task: Callable[[int], _Result], number: int, finished: SimpleQueue[Future[_Result]]
-    ) -> Future[_Result]:
-        """A task handed over, which goes to `finished` when it is done."""
-        if isinstance(self.executor, _Here):
-            future = self.executor.submit(task, number)  # which is the work itself
-            finished.put(future)
-            return future
-        with _signals_later():
-            future = self.executor.submit(task, number)
-            future.add_done_callback(finished.put)
-        return future
 
     def _next_done(self, finished: SimpleQueue[Future[_Result]]) -> Future[_Result]:
         """The next task that is done. Signals are taken here, where no lock of a future is held."""
@@ -130,7 +129,7 @@ def _signals_later() -> Iterator[None]:
 def local(jobs: int) -> Iterator[Workers]:
     """This process for one job, else as many processes, which end with the block or with this process."""
     if jobs == 1:
-        yield Workers(_Here(), 1, ahead=1)
+        yield Workers(_Here(), 1)
         return
     spawn = multiprocessing.get_context("spawn")
     theirs, lifeline = spawn.Pipe(duplex=False)
@@ -151,7 +150,8 @@ def cluster(address: str) -> Iterator[Workers]:
     """The workers of the dask scheduler at an address, on each of which this version of gicmodel is installed.
 
     Raises:
-        UnusableInput: distributed is not installed, or no scheduler answers, or it has no workers.
+        UnusableInput: distributed is not installed, or no scheduler answers, or it has no workers; or one of them, or
+            one that comes later, has other sources or runs the other engine.
     """
     try:
         from distributed import Client, KilledWorker
@@ -166,11 +166,14 @@ def cluster(address: str) -> Iterator[Workers]:
         threads = sum(client.nthreads().values())
         if not threads:
             raise UnusableInput(f"{address}: this scheduler has no workers")
-        _require_these_sources(address, client)
-        _require_this_engine(address, client)
+        alike = partial(_require_alike, address, sources(), settled())
+        try:
+            client.run(alike)
+        except (ImportError, AttributeError) as error:
+            raise UnusableInput(f"{address}: its workers do not have this gicmodel: {error}") from error
         executor = client.get_executor(pure=False)
         try:
-            yield Workers(executor, threads, manned=lambda: bool(client.nthreads()))
+            yield Workers(executor, threads, lambda: bool(client.nthreads()), alike)
         except (CancelledError, CommClosedError, KilledWorker) as error:
             raise WorkersLost(f"{address}: the scheduler or its workers are gone: {error}") from error
         finally:
@@ -178,6 +181,7 @@ def cluster(address: str) -> Iterator[Workers]:
             executor.shutdown(wait=False)
 
 
+@cache
 def sources() -> str:
     """A digest of this package."""
     package = Path(gicmodel.__file__).parent
@@ -187,33 +191,17 @@ def sources() -> str:
     return digest.hexdigest()
 
 
-def _sources_there() -> str:
-    """What a worker answers."""
-    return sources()
+def _require_alike(address: str, theirs: str, engine: Engine) -> None:
+    """A chunk is a function of its number only for those who have the same functions, and run them on one engine.
 
-
-def _settle_there(engine: Engine) -> Engine:
-    """What a worker runs on: this engine, unless it has run something on the other one before."""
+    A worker runs on this engine, unless it has run something on the other one before.
+    """
+    if sources() != theirs:
+        raise UnusableInput(f"{address}: its workers have another gicmodel than this one")
     if not is_settled():
         settle(engine)
-    return settled()
-
-
-def _require_this_engine(address: str, client: Any) -> None:
-    if set(client.run(_settle_there, settled()).values()) != {settled()}:
-        raise UnusableInput(
-            f"{address}: its workers do not run the {settled()} engine: start them anew, or use --engine"
-        )
-
-
-def _require_these_sources(address: str, client: Any) -> None:
-    """A chunk is a function of its number only for those who have the same functions."""
-    try:
-        there = set(client.run(_sources_there).values())
-    except (ImportError, AttributeError) as error:
-        raise UnusableInput(f"{address}: its workers do not have this gicmodel: {error}") from error
-    if there != {sources()}:
-        raise UnusableInput(f"{address}: its workers have another gicmodel than this one")
+    if settled() != engine:
+        raise UnusableInput(f"{address}: its workers do not run the {engine} engine: start them anew, or use --engine")
 
 
 class _Here(Executor):
@@ -224,6 +212,11 @@ class _Here(Executor):
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
+
+
+def _behind(first: Callable[[], None], task: bytes, number: int) -> Any:
+    first()
+    return pickle.loads(task)(number)
 
 
 def _begin(lifeline: Connection) -> None:

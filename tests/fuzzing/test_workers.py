@@ -3,16 +3,21 @@
 
 import operator
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count, islice
+from pathlib import Path
 
 import pytest
 
+import gicmodel
+from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing import workers
 from gicmodel.fuzzing.campaign import Results, named_outcomes, without_copies
 from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, generate
@@ -90,17 +95,48 @@ def scheduler(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield started.scheduler_address
 
 
+@contextmanager
+def worker(scheduler: str, package: Path, number: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that has the gicmodel of a directory, when it is there as the scheduler's first or another one."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--nthreads", "1"]
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*command, "--no-dashboard"], cwd=package, env=environment, **silent) as process:
+        try:
+            with needed("distributed").Client(scheduler) as client:
+                client.wait_for_workers(number, timeout=60)
+            yield process
+        finally:
+            process.kill()
+
+
+HERE = Path(gicmodel.__file__).parents[1]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_whose_only_worker_died_is_told(scheduler: str):
     """The scheduler is there and waits for another one, for ever."""
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--nthreads", "1"]
-    with subprocess.Popen([*worker, "--no-dashboard"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for_a_worker(scheduler)
-            with pytest.raises(WorkersLost, match="no worker has been there for 1 s"):
-                deque(results_until_killed(scheduler, process), maxlen=0)
-        finally:
-            process.kill()
+    with worker(scheduler, HERE) as process, pytest.raises(WorkersLost, match="no worker has been there for 1 s"):
+        deque(results_until_killed(scheduler, process), maxlen=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_that_comes_late_with_other_sources_adds_nothing(scheduler: str, tmp_path: Path):
+    shutil.copytree(HERE / "gicmodel", tmp_path / "gicmodel", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "gicmodel" / "errors.py").open("a") as source:
+        source.write("# Another one.\n")
+    with worker(scheduler, HERE) as good:
+        results = results_of_a_late_worker(scheduler, good, tmp_path)
+        with pytest.raises(UnusableInput, match="have another gicmodel than this one"):
+            next(results)
+
+
+def results_of_a_late_worker(scheduler: str, good: subprocess.Popen[bytes], package: Path) -> Iterator[tuple[int, int]]:
+    """Those of a worker that comes when the campaign has begun, and whose place nobody else is left to take."""
+    with cluster(scheduler) as those, worker(scheduler, package, number=2):
+        good.kill()
+        good.wait()
+        yield from those.run(partial(divmod, 7), range(1, 4))
 
 
 def results_until_killed(scheduler: str, worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, int]]:
@@ -109,8 +145,3 @@ def results_until_killed(scheduler: str, worker: subprocess.Popen[bytes]) -> Ite
         yield next(results)
         worker.kill()
         yield from results
-
-
-def wait_for_a_worker(scheduler: str) -> None:
-    with needed("distributed").Client(scheduler) as client:
-        client.wait_for_workers(1, timeout=60)
