@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,23 +80,15 @@ def _named(end: int | str) -> str:
 Report = Callable[[Results], None]
 
 
-@dataclass(frozen=True)
-class Campaign:
-    """What was asked for: about `commands` commands, or what `seconds` allow, against each of some peers."""
+@dataclass(frozen=True, kw_only=True)
+class Campaign(Plan):
+    """What was asked for: the plan, or what `seconds` allow of it, against each of some peers."""
 
-    commands: int
-    seconds: float | None = None
     seed: int = 0
+    seconds: float | None = None
     against: tuple[str, ...] = ("oracle",)
-    architecture: str | None = None
     jobs: int = 1
     cluster: str | None = None
-    linux_source: Path | None = None
-
-    @property
-    def plan(self) -> Plan:
-        """The same for each peer."""
-        return Plan(self.seed, self.commands, self.architecture, self.linux_source)
 
     @property
     def share(self) -> float:
@@ -110,7 +102,7 @@ class Campaign:
 
 @dataclass
 class CampaignResult:
-    """What a campaign came to: one finding of each kind, and the files that `save` wrote them to.
+    """What a campaign came to: one finding of each kind.
 
     If it did not come to its end it is `early`, with a `reason`, or what stopped it in `stop`.
     """
@@ -121,14 +113,13 @@ class CampaignResult:
     early: bool = False
     reason: str = ""
     stop: BaseException | None = None
-    files: list[str | None] = field(default_factory=list)
 
     def save(self, directory: Path) -> None:
         """Write each finding's program to a file. UnusableInput if that fails, once all were tried."""
         unsaved = None
         for number, finding in enumerate(self.findings):
             try:
-                self.files[number] = _save(directory, self.results.seed, finding)
+                self.findings[number] = _saved(directory, self.results.seed, finding)
             except UnusableInput as reason:
                 unsaved = reason
         if unsaved is not None:
@@ -142,9 +133,7 @@ class CampaignResult:
             "seconds": round(self.seconds, 3),
             "seed": found.seed,
             "interrupted": self.early,
-            "divergences": [
-                _divergence(found, finding, file) for finding, file in zip(self.findings, self.files, strict=True)
-            ],
+            "divergences": [_divergence(found, finding) for finding in self.findings],
             "outcomes": named_outcomes(found.outcomes),
         }
 
@@ -163,7 +152,6 @@ def run_campaign(campaign: Campaign, report: Report = lambda results: None) -> C
         result.findings = _shrink(campaign, workers, result.results)
     if result.early:
         result.findings = result.results.first_of_each_kind()
-    result.files = [None] * len(result.findings)
     result.seconds = time.monotonic() - started
     return result
 
@@ -191,11 +179,9 @@ def _kept(result: CampaignResult) -> Iterator[None]:
 
 
 def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:
-    chunks = range(campaign.plan.chunks(peer))
+    task, chunks = partial(chunk_against, peer.name, campaign), range(campaign.chunks(peer))
     before = results.commands
-    for result in workers.run(
-        partial(chunk_against, peer.name, campaign.plan), chunks, time.monotonic() + campaign.share
-    ):
+    for result in workers.run(task, chunks, time.monotonic() + campaign.share):
         results.add(result)
         report(results)
     if results.commands == before:
@@ -205,21 +191,21 @@ def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, rep
 def _shrink(campaign: Campaign, workers: Workers, results: Results) -> list[Finding]:
     """One small program for each kind of divergence, in the order of the chunks that found them."""
     found = results.first_of_each_kind()
-    small = workers.run(partial(shrunk_of, found, campaign.plan), range(len(found)))
+    small = workers.run(partial(shrunk_of, found, campaign), range(len(found)))
     return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
 
 
-def _save(directory: Path, seed: int, finding: Finding) -> str:
+def _saved(directory: Path, seed: int, finding: Finding) -> Finding:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableInput(f"{directory}: cannot be made: {error.strerror or error}") from error
     path = directory / f"{finding.against}-{seed}-{finding.chunk}.gicfuzz"
     write_program(path, finding.program, finding.difference)
-    return utf8(str(path))
+    return replace(finding, file=utf8(str(path)))
 
 
-def _divergence(results: Results, finding: Finding, file: str | None) -> dict[str, Any]:
+def _divergence(results: Results, finding: Finding) -> dict[str, Any]:
     alike = [other for other in results.findings if (other.against, other.kind) == (finding.against, finding.kind)]
     return {
         "against": finding.against,
@@ -229,5 +215,5 @@ def _divergence(results: Results, finding: Finding, file: str | None) -> dict[st
         "chunk": finding.chunk,
         "chunks": len(alike),
         "program": format_program(finding.program, finding.difference).splitlines(),
-        "file": file,
+        "file": finding.file,
     }

@@ -49,7 +49,8 @@ class Plan:
 class Finding:
     """A divergence: the program up to it, or the smallest one that still shows it.
 
-    `chunk` is where it was found, and `commands` how many commands a campaign in one process executes to get there.
+    `chunk` is where it was found, and `commands` how many commands a campaign in one process executes to get there;
+    `file` is where the program has been saved.
     """
 
     against: str
@@ -58,6 +59,7 @@ class Finding:
     kind: str
     difference: str
     program: Program
+    file: str | None = None
 
 
 @dataclass(frozen=True)
