@@ -67,7 +67,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
             self.both("lpis.create_device", methodcaller("create_device", number, EVENTS))
             self.both("lpis.activate", methodcaller("activate_all", number))
         if config.virtual:
-            self.both("vpes.create_vm", lambda host: host.create_vm(VCPUS))
+            self.both("vpes.create_vm", lambda host: host.driver.vpes.create_vm(VCPUS))
 
     @property
     def here(self) -> TwinHost:

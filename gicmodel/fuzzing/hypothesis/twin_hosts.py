@@ -69,10 +69,6 @@ class TwinHost(Host):
         device = self.device(device_id)
         self.driver.lpis.activate(device, np.arange(device.nr_events))
 
-    def create_vm(self, vcpus: int) -> None:
-        """Create a VM."""
-        self.driver.vpes.create_vm(vcpus)
-
     def fire(self, device_id: int, event: int) -> None:
         """The device writes GITS_TRANSLATER."""
         self.gic.its[self.config.its - 1].translate(device_id, event)
