@@ -15,7 +15,7 @@ from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers import interrupts
 from gicmodel.fuzzing.peers.peer import HardwareComparison, agree
 from gicmodel.fuzzing.programs.program import CommandWords, Event
-from gicmodel.fuzzing.programs.universe import universe_of, words
+from gicmodel.fuzzing.programs.universe import tie, universe_of, words
 from gicmodel.hardware import error_name
 from gicmodel.hardware.lines import Line
 from gicmodel.lab.geometry import Geometry
@@ -117,13 +117,11 @@ class Pair(HardwareComparison):
         universe = self.universe
         if not self.config.v41 or index >= len(universe.vpeids) or universe.vpeids[index] in self.oracle.vpes:
             return
-        vpeid, vpt = universe.vpeids[index], universe.vpts[index]
-        self.lab.zero_vpt(vpt)
-        self.oracle.vpts.pop(vpt, None)
-        tables = {"VPT_addr": vpt, "VCONF_addr": universe.vconfs[index % len(universe.vconfs)]}
+        self.lab.zero_vpt(universe.vpts[index])
+        self.oracle.vpts.pop(universe.vpts[index], None)
         size = {"VPT_size": self.config.intid_bits - 1, "Default_Doorbell": doorbell, "RDbase": self.config.rdbase(rd)}
-        command = ("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, "PTZ": 1, **tables, **size})
-        self.push(its, [words(command, self.config.architecture)])
+        mapped = {"vPEID": universe.vpeids[index], "V": 1, "Alloc": 1, "PTZ": 1, **size}
+        self.push(its, [words(tie(universe, "VMAPP", mapped), self.config.architecture)])
 
     # Interrupts from outside.
 

@@ -172,10 +172,8 @@ class Twins(Lab):
 
     def vpt_at_home(self, rd: int) -> int | None:
         """The VPT of a vPE that is mapped to the redistributor, and of no other vPE."""
-        homes: dict[int, list[int]] = {}
-        for vte in tables_seen.vpes(self, 0).values():
-            homes.setdefault(vte["VPT_addr"], []).append(vte["RDbase"])
-        return next((vpt for vpt, home in homes.items() if home == [rd]), None)
+        vpts = (vte["VPT_addr"] for vte in tables_seen.vpes(self, 0).values())
+        return next((vpt for vpt in vpts if self._is_at_home(rd, vpt)), None)
 
     def _is_at_home(self, rd: int, vpt: int) -> bool:
         owners = [vte["RDbase"] for vte in tables_seen.vpes(self, 0).values() if vte["VPT_addr"] == vpt]
