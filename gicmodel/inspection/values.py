@@ -164,7 +164,7 @@ def field_lines(layout: Layout, fields: Mapping[str, int], least: int = 0) -> It
     """A line for each of these fields: its bits in a column of at least that width, its name, value and meaning."""
     several = len(layout.word_bits) > 1
     places = [place(layout.spans[name], several) for name in fields]
-    bits, width = max(least, *map(len, places)), max(map(len, fields))
+    bits, width = max([least, *map(len, places)]), max(map(len, fields), default=0)
     for where, (name, value) in zip(places, fields.items(), strict=True):
         yield f"  {where:<{bits}}  {name:<{width}}  {value:#x}  {layout.spans[name].doc}".rstrip()
 

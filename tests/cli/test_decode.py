@@ -168,6 +168,17 @@ def test_every_layout_decodes_to_its_own_fields(layout, data):
     assert found.fields == layout.unpack(words)
 
 
+@pytest.mark.parametrize("layout", [layout for layout in KINDS if not layout.fields], ids=str)
+def test_a_register_without_fields_is_shown(layout):
+    name = next(name for name, known in NAMES.items() if known is layout)
+    result = run(name, "1")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.splitlines() == [
+        f"{name} 0x00000001: {layout.doc}",
+        "  wrong: [31:0] is RES0 and not zero: 0x1",
+    ]
+
+
 @given(st.lists(st.text(max_size=40), max_size=5))
 def test_whatever_is_given_is_decoded_or_refused(texts):
     with suppress(UnusableInput):
