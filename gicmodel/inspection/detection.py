@@ -41,15 +41,8 @@ class Fit(NamedTuple):
         return f"{self.profile.name}: {self.sense} of {self.seen} entries make sense"
 
 
-class Detection(NamedTuple):
-    """The profile that fits, and the evidence, one line a profile."""
-
-    profile: Profile
-    evidence: list[str]
-
-
-def detect(dump: Dump, units: Sequence[Its], told: Mapping[int, Sequence[int]]) -> Detection:
-    """The profile that the tables of the ITSs fit best; `opaque` if none fits.
+def detect(dump: Dump, units: Sequence[Its], told: Mapping[int, Sequence[int]]) -> tuple[Profile, list[str]]:
+    """The profile that the tables of the ITSs fit best, `opaque` if none fits; and the evidence, one line a profile.
 
     `told` has, by ITS, where the kernel says that ITTs are: of a device table that the dump lacks in part they speak.
     """
@@ -59,8 +52,8 @@ def detect(dump: Dump, units: Sequence[Its], told: Mapping[int, Sequence[int]]) 
     best = max(fitting, key=lambda fit: (fit.sense / fit.seen, fit.sense), default=None)
     if best is None or best.sense < ENOUGH * best.seen:
         reason = "no known format fits" if fitting else "no entry tells its format"
-        return Detection(OPAQUE, [*evidence, f"opaque: {reason}"])
-    return Detection(best.profile, evidence)
+        return OPAQUE, [*evidence, f"opaque: {reason}"]
+    return best.profile, evidence
 
 
 def _judge(dump: Dump, units: Sequence[Its], profile: Profile, told: Mapping[int, Sequence[int]]) -> Fit:

@@ -143,7 +143,7 @@ def _decode_vpes(found: Inspection, budget: Budget) -> None:
     """The vPEs of the ITSs' tables, and of GICR_VPROPBASER's where it is none of them (GITS_TYPER.SVPET)."""
     known = {unit.tables["vpe"].address for unit in found.its if "vpe" in unit.valid_tables}
     parts = [unit.vpes for unit in found.its]
-    for redistributor in found.redistributors:
+    for redistributor in found.redistributors if found.architecture == "4.1" else ():
         table = vpe_configuration_table(found.frames, redistributor)
         if table is None or table.address in known or found.profile.vpe is None:
             continue
@@ -173,7 +173,7 @@ def _told(found: Inspection, witnesses: Witnesses) -> list[str]:
 
 def _join(found: Inspection, budget: Budget) -> None:
     """Say of all events where they go, and find what is pending there."""
-    join.place_vpes(found.vpes, found.redistributors)
+    join.place_vpes(found.vpes, found.redistributors, found.architecture)
     found.devices = _joined(DEVICES, [unit.devices for unit in found.its])
     found.events = _joined(EVENTS, [unit.events.rows for unit in found.its])
     found.collections = _joined(COLLECTIONS, [unit.collections for unit in found.its])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,20 +24,14 @@ MOST_TABLES = 1 << 14
 """How many vPEs' virtual pending tables are read."""
 
 
+@dataclass(frozen=True)
 class Targets:
     """The redistributors, collections and vPEs that events can go to."""
 
-    def __init__(
-        self,
-        dump: Dump,
-        redistributors: list[Redistributor],
-        collections: NDArray[np.void],
-        vpes: NDArray[np.void],
-    ) -> None:
-        self.dump = dump
-        self.redistributors = redistributors
-        self.collections = collections
-        self.vpes = vpes
+    dump: Dump
+    redistributors: list[Redistributor]
+    collections: NDArray[np.void]
+    vpes: NDArray[np.void]
 
     def join(self, events: NDArray[np.void]) -> None:
         """Fill the columns RDbase, configuration and pending of events."""
@@ -58,12 +54,11 @@ class Targets:
 
     def pending(self, events: NDArray[np.void], budget: Budget) -> NDArray[np.void]:
         """Every pending LPI and vLPI, whether an event maps to it or not, as far as the budget goes."""
-        parts: list[NDArray[np.void]] = [np.empty(0, PENDING)]
         tables = pending_tables(self.redistributors, self.vpes[:MOST_TABLES])
-        parts += [self._bits(one, budget) for one in tables[tables["address"] != UNKNOWN]]
+        parts = [self._bits(one, budget) for one in tables[tables["address"] != UNKNOWN]]
         if self.vpes.size > MOST_TABLES:
             budget.keep(budget.entries + 1, PENDING_TABLES)
-        found = np.concatenate(parts)
+        found = np.concatenate([np.empty(0, PENDING), *parts])
         found["events"] = _events_of(found, events)
         return found
 
@@ -90,10 +85,11 @@ class Targets:
     def _bits(self, one: np.void, budget: Budget) -> NDArray[np.void]:
         """The bits set in a pending table (PENDING_TABLE)."""
         address, id_bits = int(one["address"]), int(one["id_bits"])
-        size = table_bytes(id_bits) - FIRST_LPI_BYTE
-        if size <= 0 or not budget.read(self.dump.pending.held(address + FIRST_LPI_BYTE, size), PENDING_TABLES):
+        end = table_bytes(id_bits)
+        held = self.dump.pending.held(address + FIRST_LPI_BYTE, end - FIRST_LPI_BYTE)
+        if end <= FIRST_LPI_BYTE or not budget.read(held, PENDING_TABLES):
             return np.empty(0, PENDING)
-        bits = lpis.lpis_set(self.dump, address, id_bits, budget.entries)
+        bits = lpis.bits_set(self.dump, address, FIRST_LPI_BYTE, end, budget.entries)
         budget.keep(bits.total, PENDING_TABLES)
         addresses = (address + byte_of(bits.intids)).astype(np.int64)
         configuration = np.full(addresses.size, one["configuration"])
@@ -109,10 +105,10 @@ class Targets:
         )
 
 
-def place_vpes(vpes: NDArray[np.void], redistributors: list[Redistributor]) -> None:
+def place_vpes(vpes: NDArray[np.void], redistributors: list[Redistributor], architecture: str) -> None:
     """Which redistributor has each vPE; in GICv4.0, where the vPE's vLPI configuration table is."""
     for redistributor in redistributors:
-        if redistributor.architecture == "4.1":
+        if architecture == "4.1":
             vpes["resident"][vpes["vPEID"] == redistributor.resident] = redistributor.number
         elif redistributor.last_vpt != UNKNOWN:
             mine = vpes["VPT_addr"] == redistributor.last_vpt

@@ -21,8 +21,6 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, LPI_CONFIGURA
 
 _BATCH = 1 << 24
 VSGIS_OF_VPES = "vSGIs"
-_ENABLE = LPI_CONFIGURATION["Enable"]
-_PRIORITY = LPI_CONFIGURATION["Priority"]
 
 
 class Bits(NamedTuple):
@@ -59,11 +57,6 @@ def bits_set(dump: Dump, address: int, start: int, end: int, limit: int) -> Bits
     return Bits(np.concatenate(found), total)
 
 
-def lpis_set(dump: Dump, address: int, id_bits: int, limit: int) -> Bits:
-    """The LPIs pending in the table at `address` for INTIDs of `id_bits` bits."""
-    return bits_set(dump, address, FIRST_LPI_BYTE, byte_of(1 << id_bits), limit)
-
-
 def whole(dump: Dump, tables: Addresses, id_bits: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Of which tables ([n], UNKNOWN: none) the dump has the bit of every LPI: else their number is not known."""
     sizes = np.maximum(0, byte_of(np.int64(1) << id_bits) - FIRST_LPI_BYTE)
@@ -72,14 +65,13 @@ def whole(dump: Dump, tables: Addresses, id_bits: NDArray[np.int64]) -> NDArray[
 
 def enabled(configuration: NDArray[np.int16]) -> NDArray[np.bool_]:
     """Which configuration bytes have Enable set; UNKNOWN ones count as not."""
-    flags: NDArray[np.bool_] = configuration.astype(np.uint64) >> _ENABLE.shift & _ENABLE.mask != 0
-    return (configuration >= 0) & flags
+    return np.asarray((configuration >= 0) & (LPI_CONFIGURATION.column(configuration.astype(np.uint64), "Enable") != 0))
 
 
 def priority(configuration: NDArray[np.int16]) -> NDArray[np.int16]:
     """The priority of each configuration byte, or UNKNOWN."""
-    value = (configuration.astype(np.uint64) >> _PRIORITY.shift & _PRIORITY.mask) << _PRIORITY.scale
-    return np.where(configuration >= 0, value.astype(np.int16), np.int16(UNKNOWN))
+    values = LPI_CONFIGURATION.column(configuration.astype(np.uint64), "Priority")
+    return np.where(configuration >= 0, values.astype(np.int16), np.int16(UNKNOWN))
 
 
 def _bytes(dump: Dump, tables: Addresses, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> NDArray[np.int16]:

@@ -108,22 +108,23 @@ class Path(NamedTuple):
 
 def paths_of(found: Inspection, rows: NDArray[np.void]) -> list[Path]:
     """The way of each event (EVENTS)."""
+    view = _view(found)
+    kernels = _kernels(view)
+    forwarded = {event.host_irq: event for event in view.guest_events if event.hw}
     resident = dict(zip(found.vpes["vPEID"].tolist(), found.vpes["resident"].tolist(), strict=True))
-    forwarded = _forwarded(found.kernel)
-    kernels = _kernels(found.kernel)
-    return [_path(found, row, kernels, forwarded, resident) for row in rows]
+    return [_path(found, view, row, _kernel_event(row, kernels), forwarded, resident) for row in rows]
 
 
 def physical_lpis(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
     """The physical LPI of each event, UNKNOWN for a forwarded one of which the kernel says nothing."""
-    kernels = _kernels(found.kernel)
+    kernels = _kernels(_view(found))
     lpis = [_lpi(row, _kernel_event(row, kernels)) for row in rows]
     return np.array([UNKNOWN if lpi is None else lpi for lpi in lpis], np.int64)
 
 
 def irqs_of(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
     """Linux's number of the interrupt of each event, or UNKNOWN."""
-    interrupts = {} if found.kernel is None else found.kernel.interrupts
+    interrupts = _view(found).interrupts
     handled = [interrupts.get(lpi) for lpi in physical_lpis(found, rows).tolist()]
     return np.array([UNKNOWN if one is None else one.irq for one in handled], np.int64)
 
@@ -131,10 +132,13 @@ def irqs_of(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
 _Events = dict[tuple[int, int, int], KernelEvent]
 
 
-def _kernels(view: KernelView | None) -> _Events:
+def _view(found: Inspection) -> KernelView:
+    """What the kernel's structures say, nothing if they were not read."""
+    return found.kernel or KernelView("")
+
+
+def _kernels(view: KernelView) -> _Events:
     """The kernel's events by ITS, DeviceID and EventID."""
-    if view is None:
-        return {}
     return {(its, *key): event for its in view.devices for key, event in view.events(its).items()}
 
 
@@ -153,50 +157,41 @@ def _lpi(row: np.void, event: KernelEvent | None) -> int | None:
     return None if event is None else event.intid
 
 
-def _forwarded(view: KernelView | None) -> dict[int, GuestEvent]:
-    """What KVM forwards to, by the host's irq."""
-    return {} if view is None else {event.host_irq: event for event in view.guest_events if event.hw}
-
-
 def _path(
     found: Inspection,
+    view: KernelView,
     row: np.void,
-    kernels: _Events,
+    event: KernelEvent | None,
     forwarded: dict[int, GuestEvent],
     resident: dict[int, int],
 ) -> Path:
-    event, virtual = _kernel_event(row, kernels), bool(row["virtual"])
-    lpi = _lpi(row, event)
-    interrupt = None if found.kernel is None or lpi is None else found.kernel.interrupts.get(lpi)
+    """The way of an event; `forwarded` has what KVM forwards to by the host's irq, `resident` where vPEs are."""
+    virtual, lpi = bool(row["virtual"]), _lpi(row, event)
+    interrupt = None if lpi is None else view.interrupts.get(lpi)
     guest = None if interrupt is None else forwarded.get(interrupt.irq)
     vpe = int(row["vPEID"]) if virtual else None
-    vm = (
-        None
-        if event is None or event.vpe is None or found.kernel is None
-        else found.kernel.guests.get(event.vpe.its_vm)
-    )
     return Path(
         int(row["DeviceID"]),
         int(row["EventID"]),
         virtual,
         int(row["INTID"]),
         lpi,
-        _or_none(row["RDbase"]),
+        None if row["RDbase"] == UNKNOWN else int(row["RDbase"]),
         vpe,
         _residency(found, event, resident.get(vpe, UNKNOWN)) if vpe is not None else None,
         None if row["pending"] == UNKNOWN else bool(row["pending"]),
         interrupt,
-        vm,
+        None if event is None or event.vpe is None else view.guests.get(event.vpe.its_vm),
         guest if guest is not None and guest.vintid == row["INTID"] else None,
-        _doubt(found, row),
+        _doubt(found, view, row),
     )
 
 
-def _doubt(found: Inspection, row: np.void) -> str:
+def _doubt(found: Inspection, view: KernelView, row: np.void) -> str:
     """Why an event's way need not be so; that of a forwarded one has its LPI from the kernel."""
     device, event = int(row["DeviceID"]), int(row["EventID"])
     doubt = next((unit.doubt(device, event) for unit in found.its if unit.number == row["its"]), "")
-    devices = found.kernel.devices.get(int(row["its"]), []) if found.kernel is not None and row["virtual"] else []
+    devices = view.devices.get(int(row["its"]), []) if row["virtual"] else []
     return doubt or next((one.doubt for one in devices if one.device_id == device), "")
 
 
@@ -207,11 +202,7 @@ def _residency(found: Inspection, event: KernelEvent | None, resident: int) -> b
     if event is not None and event.vpe is not None:
         return event.vpe.resident
     told = all(found.frames.value(one.frame, "VPENDBASER") is not None for one in found.redistributors)
-    return False if told and found.rdbases.complete else None
-
-
-def _or_none(value: int) -> int | None:
-    return None if value == UNKNOWN else int(value)
+    return False if told and found.rdbases.known is not None else None
 
 
 def _known(value: object) -> str:

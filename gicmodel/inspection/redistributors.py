@@ -8,7 +8,7 @@ have bits [51:16] of RD_base, the address of the redistributor's first frame, wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gicmodel.images.registers import RD_BASE
@@ -41,7 +41,6 @@ class Redistributor(NamedTuple):
     id_bits: int
     configuration: int
     pending: int
-    architecture: str
     resident: int
     last_vpt: int
     virtual_configuration: int
@@ -65,7 +64,7 @@ def read_redistributors(frames: Frames, architecture: str) -> list[Redistributor
 
 def vpe_configuration_table(frames: Frames, redistributor: Redistributor) -> ItsTable | None:
     """The table that a GICv4.1 GICR_VPROPBASER describes, if it was given and is valid."""
-    value = frames.value(redistributor.frame, "VPROPBASER") if redistributor.architecture == "4.1" else None
+    value = frames.value(redistributor.frame, "VPROPBASER")
     if value is None:
         return None
     table = ItsTable.of_vpropbaser(value, register=f"{redistributor.frame}_VPROPBASER", kind="vpe")
@@ -90,7 +89,6 @@ def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -
         min(DEFAULT_ID_BITS if declared is None else declared, limit, LPI_ID_BITS),
         UNKNOWN if propbaser is None else propbaser["Physical_Address"],
         UNKNOWN if pendbaser is None else pendbaser["Physical_Address"],
-        architecture,
         *_virtual(frames, frame, architecture),
     )
 
@@ -121,7 +119,8 @@ class RDbases:
     def __init__(self, redistributors: Sequence[Redistributor], vcpus: int | None) -> None:
         self.numbers = {one.processor_number for one in redistributors} | set(range(min(vcpus or 0, _VCPUS)))
         self._is_guest = vcpus is not None
-        self.complete = vcpus is not None or _all_given(redistributors)
+        self.known = self.numbers if self._is_guest or _all_given(redistributors) else None
+        """The Processor_Numbers that there are; None if there may be others."""
         having = [one for one in redistributors if one.address != UNKNOWN]
         self._by_address = {one.address >> _SHIFT: one.processor_number for one in having}
         self._addresses_complete = _all_given(redistributors) and len(having) == len(redistributors)
@@ -136,16 +135,11 @@ class RDbases:
         """Whether no redistributor can be what a command's RDbase says."""
         if pta and not self._is_guest:
             return self._addresses_complete and rdbase not in self._by_address
-        return self._are_numbers(pta) and self.complete and rdbase not in self.numbers
+        return self._are_numbers(pta) and self.known is not None and rdbase not in self.known
 
     def _are_numbers(self, pta: bool | None) -> bool:
         """KVM's ITS has PTA = 0 in every release (Linux vgic-its.c)."""
         return self._is_guest or pta is False
-
-    @property
-    def known(self) -> Collection[int] | None:
-        """The Processor_Numbers that there are; None if there may be others."""
-        return self.numbers if self.complete else None
 
 
 def _all_given(redistributors: Sequence[Redistributor]) -> bool:
