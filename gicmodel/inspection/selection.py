@@ -140,20 +140,15 @@ def _gap(found: Inspection, selection: Selection, name: str) -> gaps.Gap:
 def _check(found: Inspection, selection: Selection) -> None:
     device, event, vpe = selection.device, selection.event, selection.vpe
     if device is not None and not chosen(found, Selection(device), "devices").size:
-        _refuse(
-            found,
-            f"device {device:#x}",
-            _MAPPED,
-            gaps.anywhere(found, lambda unit: gaps.entry(found, unit, "device", device)),
-        )
+        gap = gaps.anywhere(found, lambda unit: gaps.entry(found, unit, "device", device))
+        _refuse(found, f"device {device:#x}", _MAPPED, gap)
     if vpe is not None and not chosen(found, selection, "vpes").size:
         _refuse(found, f"vPE {vpe}", _MAPPED, gaps.vpe(found, vpe))
     if selection.irq is not None and (found.kernel is None or not found.kernel.interrupts):
         raise UnusableInput(f"--irq {selection.irq}: Linux's interrupts are not known; --vmlinux FILE tells them")
-    of_lpi, of_irq = Selection(lpi=selection.lpi), Selection(irq=selection.irq)
     for what, number, alone, numbers in (
-        ("LPI", selection.lpi, of_lpi, physical_lpis),
-        ("irq", selection.irq, of_irq, irqs_of),
+        ("LPI", selection.lpi, Selection(lpi=selection.lpi), physical_lpis),
+        ("irq", selection.irq, Selection(irq=selection.irq), irqs_of),
     ):
         if number is not None and not chosen(found, alone, "events").size:
             unknown = found.events[numbers(found, found.events) == UNKNOWN]

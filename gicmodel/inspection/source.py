@@ -84,7 +84,7 @@ def open_source(
         dump = with_parts(dump, part.path, [parse_part(piece) for piece in pieces])
         source = Source(Recorder(dump) if recorded else dump, {}, [])
         shown = machine is not None or any(isinstance(told, Dump) for _, told in given)
-        names_frames = shown and not bases_of(_registers(given))
+        names_frames = shown and not _bases(source, given)
         if not (given or own) or names_frames or node is not None or vmlinux is not None:
             _look_for_kernels(source, image, node, not (given or own), vmlinux, progress)
         if machine is not None:
@@ -135,10 +135,6 @@ def _read(path: Path) -> Registers | Dump:
         return window_in(file, path) or registers_in(file, path)
 
 
-def _registers(told: Sequence[_Told]) -> Registers:
-    return merged(registers for _, registers in told if not isinstance(registers, Dump))
-
-
 def _take(source: Source, told: Sequence[_Told]) -> None:
     """Take what was told, above what was found; what is shown by address goes by the frames' that all these tell."""
     bases = _bases(source, told)
@@ -152,7 +148,8 @@ def _bases(source: Source, told: Sequence[_Told]) -> dict[str, int]:
     """The addresses of the frames, as far as they are given, or a kernel's."""
     nodes = source.kernel.nodes if source.kernel is not None else ()
     bases = {f"GITS{number}": node.address for number, node in enumerate(nodes)}
-    return bases | bases_of(merged([source.registers, _registers(told)]))
+    by_name = (registers for _, registers in told if not isinstance(registers, Dump))
+    return bases | bases_of(merged([source.registers, *by_name]))
 
 
 def _own_registers(file: IO[bytes], image: Path) -> list[_Told]:

@@ -68,7 +68,8 @@ def decode(text: Sequence[str], architecture: str = "4.1") -> Decoded:
         if word >> bits:
             raise UnusableInput(f"{word:#x} is wider than the {bits} bits of {name or layout.name}")
     shown = name or layout.name.removesuffix("_V40")
-    wrong = [f"{place} is RES0 and not zero: {value:#x}" for place, value in _reserved(layout, words)]
+    reserved = layout.res0_violations(words).items()
+    wrong = [f"{_place(layout, name)} is RES0 and not zero: {value:#x}" for name, value in reserved]
     return Decoded(shown, layout, words, layout.unpack(words), wrong + problems(shown, words), _linux(shown, words))
 
 
@@ -150,9 +151,8 @@ def _widths(layout: Layout) -> str:
     return " and ".join(dict.fromkeys(map(str, layout.word_bits)))
 
 
-def _reserved(layout: Layout, words: tuple[int, ...]) -> Iterator[tuple[str, int]]:
-    for name, value in layout.res0_violations(words).items():
-        yield place(layout.spans[name], len(layout.word_bits) > 1), value
+def _place(layout: Layout, name: str) -> str:
+    return place(layout.spans[name], len(layout.word_bits) > 1)
 
 
 def words_text(layout: Layout, words: Sequence[int]) -> str:
@@ -162,8 +162,7 @@ def words_text(layout: Layout, words: Sequence[int]) -> str:
 
 def field_lines(layout: Layout, fields: Mapping[str, int], least: int = 0) -> Iterator[str]:
     """A line for each of these fields: its bits in a column of at least that width, its name, value and meaning."""
-    several = len(layout.word_bits) > 1
-    places = [place(layout.spans[name], several) for name in fields]
+    places = [_place(layout, name) for name in fields]
     bits, width = max([least, *map(len, places)]), max(map(len, fields), default=0)
     for where, (name, value) in zip(places, fields.items(), strict=True):
         yield f"  {where:<{bits}}  {name:<{width}}  {value:#x}  {layout.spans[name].doc}".rstrip()
