@@ -24,6 +24,7 @@ from gicmodel.images.dump import ABSENT, Dump, overlaid, with_zeros
 from gicmodel.images.files import MAX_UNPACKED, opened_whole, refusing, replacing
 from gicmodel.images.registers import RD_BASE, Registers, check_registers, given
 from gicmodel.images.segments import Segment
+from gicmodel.layouts.lpi_tables import ID_BITS
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
 KIND, VERSION = "gicmodel snapshot", 3
@@ -31,7 +32,6 @@ _LEGIBLE = (2, VERSION)
 """Versions whose registers and RAM can be read; what else the machine holds is where it is in `VERSION` alone."""
 _SLOT = ("tag", "id_bits", "held", "bits")
 """Of a pending table that a redistributor may hold: its address with bit 0 set, its width, whether, and the bits."""
-_ID_BITS = range(14, 25)
 MOST_FRAMES = 4096
 
 _HEADER = {"config": dict, "registers": dict, "base": int, "size": int}
@@ -192,7 +192,7 @@ def _held_tables(header: dict[str, Any], archive: Arrays, base: int, end: int) -
 
 
 def _pending_table(words: NDArray[np.uint64], id_bits: int) -> NDArray[np.uint8]:
-    if id_bits not in _ID_BITS or 1 << id_bits > 64 * words.size:
+    if id_bits not in ID_BITS or 1 << id_bits > 64 * words.size:
         raise ValueError(f"a pending table of {id_bits} INTID bits has {words.size} words")
     return words[: (1 << id_bits) // 64].astype("<u8").view(np.uint8)
 

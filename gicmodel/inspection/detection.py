@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.profiles import OPAQUE, PROFILES, Profile
-from gicmodel.inspection.redistributors import LPI_ID_BITS
 from gicmodel.inspection.table import ItsTable
-from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI, ID_BITS
 
 SAMPLE = 1 << 12
 """How many entries of a table speak."""
@@ -115,5 +114,5 @@ def _events(dump: Dump, profile: Profile, itts: NDArray[np.int64]) -> tuple[int,
     occupied_ones = octets[held & octets.any(axis=1)]
     entries = event.words(occupied_ones)
     intids = event.column(entries, "INTID")
-    sense = event.in_use(entries) & ~event.reserved(entries) & (intids >= FIRST_LPI) & (intids < 1 << LPI_ID_BITS)
+    sense = event.in_use(entries) & ~event.reserved(entries) & (intids >= FIRST_LPI) & (intids < 1 << ID_BITS[-1])
     return int(sense.sum()), sense.size

@@ -23,7 +23,7 @@ from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue
 from gicmodel.inspection.redistributors import RDbases, Redistributor, read_redistributors, vpe_configuration_table
-from gicmodel.inspection.table import ItsTable, read_table
+from gicmodel.inspection.table import ItsTable, joined, read_table
 from gicmodel.inspection.witness import Witnesses
 
 UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
@@ -150,7 +150,7 @@ def _decode_vpes(found: Inspection, budget: Budget) -> None:
         known.add(table.address)
         found.vpe_tables.append(read_table(found.dump, table, budget))
         parts.append(decode_table(found.dump, found.vpe_tables[-1], found.profile.vpe, UNKNOWN)[0])
-    vpes = _joined(VPES, parts)
+    vpes = joined(parts, np.empty(0, VPES))
     # ITSs that share the table show each vPE once.
     found.vpes = vpes[is_first(vpes["address"])]
 
@@ -174,9 +174,9 @@ def _told(found: Inspection, witnesses: Witnesses) -> list[str]:
 def _join(found: Inspection, budget: Budget) -> None:
     """Say of all events where they go, and find what is pending there."""
     join.place_vpes(found.vpes, found.redistributors, found.architecture)
-    found.devices = _joined(DEVICES, [unit.devices for unit in found.its])
-    found.events = _joined(EVENTS, [unit.events.rows for unit in found.its])
-    found.collections = _joined(COLLECTIONS, [unit.collections for unit in found.its])
+    found.devices = joined([unit.devices for unit in found.its], np.empty(0, DEVICES))
+    found.events = joined([unit.events.rows for unit in found.its], np.empty(0, EVENTS))
+    found.collections = joined([unit.collections for unit in found.its], np.empty(0, COLLECTIONS))
     targets = join.Targets(found.dump, found.redistributors, found.collections, found.vpes)
     targets.join(found.events)
     found.pending = targets.pending(found.events, budget)
@@ -193,7 +193,3 @@ def _check(frames: Frames) -> None:
             )
     if not any(frames.numbers(unit) for unit in MOST):
         raise UnusableInput("no register of an ITS or a redistributor is given: nothing tells where the tables are")
-
-
-def _joined(dtype: np.dtype[np.void], parts: list[NDArray[np.void]]) -> NDArray[np.void]:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])

@@ -13,8 +13,8 @@ from gicmodel.inspection import lpis
 from gicmodel.inspection.budget import Budget
 from gicmodel.inspection.distinct import distinct
 from gicmodel.inspection.entries import PENDING, PENDING_TABLE, UNKNOWN, count_of, interrupt_keys, table
-from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, LPI_ID_BITS, Redistributor
-from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, byte_of, table_bytes
+from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, Redistributor
+from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, ID_BITS, byte_of, table_bytes
 
 _ID16 = 1 << 16
 """ICIDs, vPEIDs and processor numbers have at most 16 bits."""
@@ -124,13 +124,13 @@ def physical_id_bits(redistributors: list[Redistributor]) -> int:
 
 def most_id_bits(redistributors: list[Redistributor]) -> int:
     """What physical INTIDs are not wider than, as far as registers tell."""
-    told = (LPI_ID_BITS if one.declared_id_bits is None else one.id_bits for one in redistributors)
-    return max(told, default=LPI_ID_BITS)
+    told = (ID_BITS[-1] if one.declared_id_bits is None else one.id_bits for one in redistributors)
+    return max(told, default=ID_BITS[-1])
 
 
 def vpt_id_bits(vpes: NDArray[np.void]) -> NDArray[np.int64]:
     """The width of each vPE's vINTIDs."""
-    return np.minimum(vpes["VPT_size"].astype(np.int64) + 1, LPI_ID_BITS)
+    return np.minimum(vpes["VPT_size"].astype(np.int64) + 1, ID_BITS[-1])
 
 
 def pending_tables(redistributors: list[Redistributor], vpes: NDArray[np.void]) -> NDArray[np.void]:
@@ -143,7 +143,7 @@ def pending_tables(redistributors: list[Redistributor], vpes: NDArray[np.void]) 
 
 def out_of_range(events: NDArray[np.void], vpes: NDArray[np.void], id_bits: int) -> NDArray[np.bool_]:
     """Which events' INTIDs are no LPI, or wider than `id_bits` or, for virtual ones, than their vPE has, if known."""
-    bits = np.where(events["virtual"], np.int64(LPI_ID_BITS), np.int64(id_bits))
+    bits = np.where(events["virtual"], np.int64(ID_BITS[-1]), np.int64(id_bits))
     vpe = np.where(events["virtual"], _row_of_vpe(vpes).take(events["vPEID"]), UNKNOWN)
     bits[vpe >= 0] = vpt_id_bits(vpes[vpe[vpe >= 0]])
     intids = events["INTID"].astype(np.int64)

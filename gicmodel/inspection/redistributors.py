@@ -15,13 +15,10 @@ from gicmodel.images.registers import RD_BASE
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.table import ItsTable
+from gicmodel.layouts.lpi_tables import ID_BITS
 
 DEFAULT_ID_BITS = 16
 """The width of INTIDs if no register tells it: what Linux allocates tables for."""
-LEAST_ID_BITS = 14
-"""With fewer INTID bits there is no LPI (DDI0601 GICR_PROPBASER.IDbits)."""
-LPI_ID_BITS = 24
-"""No INTID is wider (IHI0069, "INTIDs")."""
 
 
 class Redistributor(NamedTuple):
@@ -58,7 +55,7 @@ def read_redistributors(frames: Frames, architecture: str) -> list[Redistributor
         for name in ("PROPBASER", "PENDBASER"):
             frames.want("GICR0", name, "configuration and pending state of LPIs cannot be decoded")
     typer = frames.fields("GICD", "TYPER") if numbers else None
-    limit = LPI_ID_BITS if typer is None else typer["IDbits"] + 1
+    limit = ID_BITS[-1] if typer is None else typer["IDbits"] + 1
     return [_redistributor(frames, number, architecture, limit) for number in numbers]
 
 
@@ -86,7 +83,7 @@ def _redistributor(frames: Frames, number: int, architecture: str, limit: int) -
         typer is not None and bool(typer["Last"]),
         None if ctlr is None else bool(ctlr["EnableLPIs"]),
         declared,
-        min(DEFAULT_ID_BITS if declared is None else declared, limit, LPI_ID_BITS),
+        min(DEFAULT_ID_BITS if declared is None else declared, limit, ID_BITS[-1]),
         UNKNOWN if propbaser is None else propbaser["Physical_Address"],
         UNKNOWN if pendbaser is None else pendbaser["Physical_Address"],
         *_virtual(frames, frame, architecture),

@@ -102,9 +102,9 @@ class ItsTable(Table):
         lost = np.flatnonzero(absent)[:1]
         return replace(
             self,
-            ids=_one([entries.numbers(first) for entries, _, first in parts], _none()),
-            addresses=_one([entries.numbers(address, self.entry_bytes) for entries, address, _ in parts], _none()),
-            octets=_one([entries.octets for entries, _, _ in parts], np.empty((0, self.entry_bytes), np.uint8)),
+            ids=joined([entries.numbers(first) for entries, _, first in parts], _none()),
+            addresses=joined([entries.numbers(address, self.entry_bytes) for entries, address, _ in parts], _none()),
+            octets=joined([entries.octets for entries, _, _ in parts], np.empty((0, self.entry_bytes), np.uint8)),
             absent=int(absent.sum()),
             absent_at=dump.first_absent(*runs[int(lost[0])]) if lost.size else ABSENT,
             level1=level1,
@@ -154,8 +154,8 @@ def nonzero(dump: Dump, address: int, length: int, size: int) -> Entries:
     if len(parts) == 1:
         return parts[0]
     return Entries(
-        _one([part.numbers() for part in parts], _none()),
-        _one([part.octets for part in parts], np.empty((0, size), np.uint8)),
+        joined([part.numbers() for part in parts], _none()),
+        joined([part.octets for part in parts], np.empty((0, size), np.uint8)),
     )
 
 
@@ -181,7 +181,7 @@ def _any_set(words: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-def _one(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
+def joined(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
     """The parts as one array, without a copy where there is one part."""
     return parts[0] if len(parts) == 1 else np.concatenate([none, *parts])
 

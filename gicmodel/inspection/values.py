@@ -13,14 +13,13 @@ from gicmodel.layouts.commands import COMMANDS, OPCODES
 from gicmodel.layouts.diagram import place
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI, ID_BITS
 from gicmodel.layouts.registers.by_name import registers_of
 from gicmodel.layouts.table import Table, TableType
 
 COMMAND_WORDS = 4
 _TYPES = {0: "none", 1: "Devices", 2: "Virtual CPUs", 4: "Interrupt Collections"}
 """What Linux calls them (irq-gic-v3-its.c its_base_type_string)."""
-_LEAST_ID_BITS, _MOST_ID_BITS = 14, 24
 _FRAME_NUMBER = re.compile(r"(?P<unit>GITS|GICR)[0-9]{1,4}_")
 _HEX = re.compile(r"(?:0[xX])?(?P<digits>[0-9a-fA-F]{1,32})(?:U?LL?|,|;)?")
 _IN_TEXT = re.compile(r"(?<![\w])0[xX][0-9a-fA-F]{1,32}\b|(?<![\w.])[0-9a-fA-F]{8,32}(?![\w.])")
@@ -212,10 +211,10 @@ def _creadr(fields: dict[str, int]) -> Iterator[str]:
 
 def _propbaser(fields: dict[str, int]) -> Iterator[str]:
     bits = fields["IDbits"] + 1
-    if bits < _LEAST_ID_BITS:
+    if bits < ID_BITS[0]:
         yield f"with {bits} INTID bits there is no LPI: they begin at {FIRST_LPI}"
-    if bits > _MOST_ID_BITS:
-        yield f"{bits} INTID bits are more than there are: {_MOST_ID_BITS}"
+    if bits > ID_BITS[-1]:
+        yield f"{bits} INTID bits are more than there are: {ID_BITS[-1]}"
 
 
 _CHECKS: dict[str, Callable[[dict[str, int]], Iterator[str]]] = {

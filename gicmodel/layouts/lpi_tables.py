@@ -19,6 +19,8 @@ SPURIOUS = 1023
 """The INTID that says that no interrupt is pending."""
 FIRST_LPI = 8192
 FIRST_LPI_BYTE = FIRST_LPI // 8
+ID_BITS = range(14, 25)
+"""How wide INTIDs are: with fewer bits there is no LPI, and more there are not (IHI0069, "INTIDs")."""
 PENDING_ALIGNMENT = 0x1_0000
 """GICR_PENDBASER and VMAPP give a pending table's address in units of this."""
 VSGIS = 16

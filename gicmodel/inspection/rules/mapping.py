@@ -16,7 +16,7 @@ from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import most_id_bits, out_of_range
 from gicmodel.inspection.rules.rule import MOST, Broken, Finding, Group, Rule
 from gicmodel.layouts.its_tables import NO_DOORBELL
-from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.lpi_tables import FIRST_LPI, ID_BITS
 from gicmodel.layouts.registers.identification import KVM
 
 DEVICE_OUT_OF_RANGE = Rule(
@@ -114,7 +114,6 @@ NOT_SAVED = Rule(
 
 
 KVM_EVENT_ID_BITS = 16
-VPT_ID_BITS = range(14, 25)
 
 
 def check(found: Inspection) -> Iterator[Broken]:
@@ -253,7 +252,7 @@ def _vpes(found: Inspection) -> Iterator[Group]:
         )
     yield Group(
         VPT_SIZE,
-        rows[~among(rows["VPT_size"].astype(np.int64) + 1, VPT_ID_BITS)],
+        rows[~among(rows["VPT_size"].astype(np.int64) + 1, ID_BITS)],
         lambda row: f"vPE {row['vPEID']} has vINTIDs of {row['VPT_size'] + 1} bits",
     )
     by_vpe = rows[np.argsort(rows["vPEID"], kind="stable")]

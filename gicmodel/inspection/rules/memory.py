@@ -12,11 +12,11 @@ from gicmodel.images.dump import Dump
 from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.regions import CONFIGURATION, PENDING, VIRTUAL_CONFIGURATION, VPT, Regions
 from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule
 from gicmodel.inspection.table import ItsTable, Level1
 from gicmodel.layouts.its_tables import LEVEL1
+from gicmodel.layouts.lpi_tables import ID_BITS
 from gicmodel.layouts.registers.its import QUEUE_ALIGNMENT
 
 OVERLAP = Rule(
@@ -194,7 +194,7 @@ def _redistributors(found: Inspection) -> Iterator[Finding]:
     # Without EnableLPIs the registers need not be set up yet.
     having = [one for one in found.redistributors if one.declared_id_bits is not None and one.enabled is not False]
     for one in having:
-        if one.id_bits < LEAST_ID_BITS:
+        if one.id_bits < ID_BITS[0]:
             yield Finding(NO_LPIS, f"{one.frame} has INTIDs of {one.id_bits} bits")
     tables = {(one.configuration, one.declared_id_bits) for one in having}
     if len(tables) > 1:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.redistributors import LEAST_ID_BITS
 from gicmodel.inspection.rules.rule import Finding, Rule
 from gicmodel.inspection.values import problems
+from gicmodel.layouts.lpi_tables import ID_BITS
 from gicmodel.layouts.registers.its import BASERS
 
 GROUPS_OFF = Rule(
@@ -85,8 +85,8 @@ def _no_tables(frames: Frames, frame: str) -> Iterator[str]:
         if fields is not None and not fields["Physical_Address"]:
             yield f"{frame} has LPIs enabled and its {what} table at address 0"
     propbaser = frames.fields(frame, "PROPBASER")
-    if propbaser is not None and propbaser["IDbits"] + 1 < LEAST_ID_BITS:
-        yield f"{frame} has LPIs enabled and {propbaser['IDbits'] + 1} INTID bits: there is none below {LEAST_ID_BITS}"
+    if propbaser is not None and propbaser["IDbits"] + 1 < ID_BITS[0]:
+        yield f"{frame} has LPIs enabled and {propbaser['IDbits'] + 1} INTID bits: there is none below {ID_BITS[0]}"
 
 
 def _no_queue(frames: Frames, frame: str) -> Iterator[str]:
