@@ -72,17 +72,15 @@ def _judge(dump: Dump, units: Sequence[Its], profile: Profile, told: Mapping[int
 
 def _excluded(its: Its, profile: Profile) -> str:
     """Why the registers rule a profile out; empty if they do not."""
-    for kind, found in its.valid_tables.items():
+    sizes = {kind: (found.register, "entries", found.entry_bytes) for kind, found in its.valid_tables.items()}
+    if its.typer is not None and profile.event is not None:
+        sizes["event"] = f"{its.frame}_TYPER", "ITT entries", its.typer["ITT_entry_size"] + 1
+    for kind, (where, what, size) in sizes.items():
         entry = profile.entries[kind]
         if entry is None:
-            return f"it has no {kind} table, and {found.register} is one"
-        if entry.layout.bytes != found.entry_bytes:
-            layout = entry.layout
-            return f"{found.register} has entries of {found.entry_bytes} bytes, {layout.name} is {layout.bytes}"
-    event = profile.event
-    if event is not None and its.typer is not None and its.typer["ITT_entry_size"] + 1 != event.layout.bytes:
-        size = its.typer["ITT_entry_size"] + 1
-        return f"{its.frame}_TYPER has ITT entries of {size} bytes, {event.layout.name} is {event.layout.bytes}"
+            return f"it has no {kind} table, and {where} is one"
+        if entry.layout.bytes != size:
+            return f"{where} has {what} of {size} bytes, {entry.layout.name} is {entry.layout.bytes}"
     return ""
 
 

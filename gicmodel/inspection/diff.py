@@ -138,21 +138,15 @@ def role_of(found: Inspection) -> Role:
 
 def _unlike(before: Inspection, after: Inspection) -> Iterator[str]:
     """What is not the same of two machines, and does not change while one runs."""
+    typers = [(unit.frame, *(one.frames.value(unit.frame, "TYPER") for one in (before, after))) for unit in before.its]
     for what, one, two in (
         ("generation", f"GICv{before.architecture}", f"GICv{after.architecture}"),
         ("ITSs", str(len(before.its)), str(len(after.its))),
         ("redistributors", str(len(before.redistributors)), str(len(after.redistributors))),
-        *((f"GITS{n}_TYPER", *map(hex, pair)) for n, pair in _typers(before, after)),
+        *((f"{frame}_TYPER", f"{one:#x}", f"{two:#x}") for frame, one, two in typers if None not in (one, two)),
     ):
         if one != two:
             yield f"{what}: {one} and {two}"
-
-
-def _typers(before: Inspection, after: Inspection) -> Iterator[tuple[int, tuple[int, int]]]:
-    for unit in before.its:
-        one, two = (found.frames.value(unit.frame, "TYPER") for found in (before, after))
-        if one is not None and two is not None:
-            yield unit.number, (one, two)
 
 
 def _pairs(

@@ -97,6 +97,11 @@ def interrupt_keys(virtual: NDArray[np.bool_] | bool, target: NDArray[np.integer
     return np.asarray(kind | (target.astype(np.uint64) & _TARGET) << _HIGH | intid.astype(np.uint64))
 
 
+def interrupt_name(virtual: object, target: object, intid: object) -> str:
+    """How an interrupt of a vPE, if `virtual`, or of a redistributor is called."""
+    return f"vINTID {intid} of vPE {target}" if virtual else f"INTID {intid} of redistributor {target}"
+
+
 def interrupts_of(keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
     """Of keys that `interrupt_keys` gave: whether virtual, the target, the INTID."""
     return keys >> _VIRTUAL != 0, (keys >> _HIGH & _TARGET).astype(np.int64), (keys & _LOW).astype(np.int64)

@@ -69,9 +69,9 @@ class Path(NamedTuple):
     def document(self) -> dict[str, Any]:
         """The parts by name, for JSON and CSV."""
         own = {"DeviceID": hex(self.device_id), "EventID": self.event_id, "LPI": self.lpi}
-        handled = Interrupt(None, *[None] * 5) if self.interrupt is None else self.interrupt  # type: ignore[arg-type]
-        linux = {"irq": handled.irq, "handlers": handled.handlers, "device": handled.device, "driver": handled.driver}
-        where = {"cpus": handled.cpus, "RDbase": self.rdbase, "virtual": self.virtual, "vPEID": self.vpe}
+        handled = dict.fromkeys(Interrupt._fields) if self.interrupt is None else self.interrupt._asdict()
+        linux = {name: handled[name] for name in ("irq", "handlers", "device", "driver", "cpus")}
+        where = {"RDbase": self.rdbase, "virtual": self.virtual, "vPEID": self.vpe}
         guest = None if self.guest is None else self.guest._asdict()
         if guest is not None:
             guest |= {name: hex(guest[name]) for name in ("its", "device_id", "priority")}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import UNKNOWN, Keys, event_keys, interrupt_keys, interrupts_of
+from gicmodel.inspection.entries import UNKNOWN, Keys, event_keys, interrupt_keys, interrupt_name, interrupts_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import pending_tables
@@ -197,8 +197,7 @@ def _numbers(of: dict[int, int], ids: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _interrupt_name(key: int) -> str:
-    virtual, target, intid = interrupts_of(np.array(key, np.uint64))
-    return f"vINTID {intid} of vPE {target}" if virtual else f"INTID {intid} of redistributor {target}"
+    return interrupt_name(*interrupts_of(np.array(key, np.uint64)))
 
 
 def _vlpi_name(key: int) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN, interrupt_name
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, pending_tables
 from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule
@@ -87,9 +87,7 @@ def check(found: Inspection) -> Iterator[Broken]:
 
 
 def _name(row: np.void) -> str:
-    if row["virtual"]:
-        return f"vINTID {row['INTID']} of vPE {row['target']}"
-    return f"INTID {row['INTID']} of redistributor {row['target']}"
+    return interrupt_name(row["virtual"], row["target"], row["INTID"])
 
 
 def _configured(found: Inspection) -> NDArray[np.bool_]:
