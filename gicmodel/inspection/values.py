@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gicmodel.errors import UnusableInput
 from gicmodel.layouts.catalogue import KINDS, NAMES
-from gicmodel.layouts.commands import COMMANDS, OPCODES
+from gicmodel.layouts.commands import OPCODES, layout_named, layout_of
 from gicmodel.layouts.diagram import place
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.layout import Layout
@@ -122,28 +122,20 @@ def _number(token: str) -> int:
 
 
 def _layout(name: str | None, words: Sequence[int], architecture: str) -> Layout:
-    if name is None:
-        if not words:
-            raise UnusableInput("there is no number: a value is given as NAME WORD..., or four words of a command")
-        if len(words) != COMMAND_WORDS:
-            raise UnusableInput(
-                f"{len(words)} words without a name: give the NAME of what they are; four are a command"
-            )
-        found = COMMANDS(architecture).get(words[0] & 0xFF)
-        if found is None:
-            raise UnusableInput(f"GICv{architecture} has no command of opcode {words[0] & 0xFF:#04x}")
-        return found
-    if name in OPCODES:
-        found = COMMANDS(architecture).get(OPCODES[name])
-        if found is None:
-            raise UnusableInput(f"GICv{architecture} has no command {name}")
-        if words and words[0] & 0xFF != OPCODES[name]:
-            raise UnusableInput(
-                f"{words[0]:#x} has opcode {words[0] & 0xFF:#04x}; that of {name} is {OPCODES[name]:#04x}"
-            )
-        return found
-    register = registers_of(architecture).get(name)
-    return NAMES[name] if register is None else register.layout
+    if name is None and not words:
+        raise UnusableInput("there is no number: a value is given as NAME WORD..., or four words of a command")
+    if name is None and len(words) != COMMAND_WORDS:
+        raise UnusableInput(f"{len(words)} words without a name: give the NAME of what they are; four are a command")
+    if name is not None and name not in OPCODES:
+        register = registers_of(architecture).get(name)
+        return NAMES[name] if register is None else register.layout
+    try:
+        found = layout_of(words, architecture) if name is None else layout_named(name, architecture)
+    except ValueError as error:
+        raise UnusableInput(str(error)) from error
+    if name is not None and words and words[0] & 0xFF != OPCODES[name]:
+        raise UnusableInput(f"{words[0]:#x} has opcode {words[0] & 0xFF:#04x}; that of {name} is {OPCODES[name]:#04x}")
+    return found
 
 
 def _widths(layout: Layout) -> str:

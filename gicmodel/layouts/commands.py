@@ -219,7 +219,8 @@ def COMMANDS(architecture: str) -> dict[int, Layout]:
     return _COMMANDS[architecture]
 
 
-def _layout(mnemonic: str, architecture: str) -> Layout:
+def layout_named(mnemonic: str, architecture: str) -> Layout:
+    """The command of a mnemonic; ValueError if the architecture has none."""
     layout = COMMANDS(architecture).get(OPCODES.get(mnemonic, 0))
     if layout is None:
         raise ValueError(f"GICv{architecture} has no command {mnemonic}")
@@ -232,12 +233,12 @@ def encode(mnemonic: str, architecture: str = "4.1", **fields: int) -> tuple[int
     Raises:
         ValueError: no such command or field, or a value that its field cannot hold.
     """
-    return _layout(mnemonic, architecture).pack_words(**fields)
+    return layout_named(mnemonic, architecture).pack_words(**fields)
 
 
 def encode_many(mnemonic: str, architecture: str = "4.1", **fields: ArrayLike) -> NDArray[np.uint64]:
     """Commands from integer arrays (or scalars, broadcast together), as uint64 [n, 4]; errors as `encode`."""
-    return _layout(mnemonic, architecture).encode(**fields)
+    return layout_named(mnemonic, architecture).encode(**fields)
 
 
 def decode_command(words: CommandWords, architecture: str = "4.1") -> tuple[str, dict[str, int]]:
@@ -246,7 +247,7 @@ def decode_command(words: CommandWords, architecture: str = "4.1") -> tuple[str,
     Raises:
         ValueError: the architecture has no command of that opcode.
     """
-    layout = _layout_of(words, architecture)
+    layout = layout_of(words, architecture)
     fields = layout.unpack(words)
     del fields["Opcode"]
     return _mnemonic(layout), fields
@@ -257,7 +258,7 @@ def format_command(words: CommandWords, architecture: str = "4.1") -> str:
 
     Fields come in the order of their bits, from bit 0 of dw0. A RES0 field that is not zero shows by its hidden name.
     """
-    layout = _layout_of(words, architecture)
+    layout = layout_of(words, architecture)
     values = layout.unpack(words) | layout.res0_violations(words)
     del values["Opcode"]
     spans = sorted((layout.spans[name] for name in values), key=lambda span: (span.word, span.low))
@@ -281,7 +282,8 @@ def parse_command(text: str, architecture: str = "4.1") -> tuple[int, ...]:
     return encode(mnemonic, architecture, **fields)
 
 
-def _layout_of(words: CommandWords, architecture: str) -> Layout:
+def layout_of(words: CommandWords, architecture: str) -> Layout:
+    """The command that four words are; ValueError if the architecture has none of their opcode."""
     opcode = int(words[0]) & 0xFF
     layout = COMMANDS(architecture).get(opcode)
     if layout is None:
