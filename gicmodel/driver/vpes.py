@@ -180,10 +180,6 @@ class VirtualPes:
         for its in self._nodes_with(vpe.vm)[:1]:
             its.send(command(VINVALL, vPEID=vpe.vpe_id), commands.vsync(vpe.vpe_id))
 
-    def of_doorbell(self, intid: int) -> ItsVpe | None:
-        """The vPE whose doorbell is LPI `intid`."""
-        return next((vpe for vpe in self.by_id.values() if vpe.doorbell_intid == intid), None)
-
     def its_map_vm(self, its: ItsNode, vm: ItsVm, events: int) -> None:
         """Map the VM's vPEs on the ITS that gets its first vLPIs of the VM, unless they are mapped already."""
         if self.eager:

@@ -49,13 +49,18 @@ def readable_entries(memory: GuestMemory, base: int, count: int) -> NDArray[np.u
     return words[: 0 if first else len(words)]
 
 
+def inside_before_fault(memory: GuestMemory, addresses: NDArray[np.integer]) -> int:
+    """How many of the addresses, int64 [n], come before the first one outside RAM."""
+    outside_ram = np.flatnonzero((addresses < memory.base) | (addresses >= memory.end))
+    return int(outside_ram[0]) if len(outside_ram) else len(addresses)
+
+
 def write_entries(memory: GuestMemory, addresses: NDArray[np.int64], words: NDArray[np.uint64], what: str) -> None:
     """Store entries `words`, uint64 [n], at 8-byte aligned addresses, one after the other.
 
     KvmError EFAULT at the first one outside RAM, after those before it are stored.
     """
-    outside_ram = np.flatnonzero((addresses < memory.base) | (addresses >= memory.end))
-    count = int(outside_ram[0]) if len(outside_ram) else len(addresses)
+    count = inside_before_fault(memory, addresses)
     memory.words[addresses[:count] - memory.base >> _ENTRY_SHIFT] = words[:count]
     memory.page_state[(addresses[:count] - memory.base) // PAGE_BYTES] = DIRTY | WRITTEN
     if count < len(addresses):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gicmodel.jit import kernel
 from gicmodel.kvm.ap_list import queue_all
 from gicmodel.kvm.dist import VgicDist
-from gicmodel.kvm.guest_ram import outside, read_u8
+from gicmodel.kvm.guest_ram import inside_before_fault, outside, read_u8
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.vlpi import Vlpis
@@ -48,15 +48,16 @@ def sync_pending_table(dist: VgicDist, vcpu: int) -> None:
     KvmError EFAULT at the first byte outside RAM; the LPIs before it are loaded.
     """
     slots = dist.lpis.slots() if dist.behaviour.walks_every_lpi else dist.lpis.targeting(vcpu)
-    addresses, fault = _within_ram(dist, dist.pending_tables[vcpu] + byte_of(dist.lpis.rows["intid"][slots]))
-    slots = slots[: len(addresses)]
+    addresses = dist.pending_tables[vcpu] + byte_of(dist.lpis.rows["intid"][slots])
+    count = inside_before_fault(dist.memory, addresses)
+    slots = slots[:count]
     rows = dist.lpis.rows[slots]
-    bits = dist.memory.octets[addresses - dist.memory.base] >> bit_of(rows["intid"]).astype(np.uint8) & 1
+    bits = dist.memory.octets[addresses[:count] - dist.memory.base] >> bit_of(rows["intid"]).astype(np.uint8) & 1
     own = rows["target_vcpu"] == vcpu
     dist.lpis.rows["pending_latch"][slots[own]] = bits[own]
     queue_all(dist, slots)
-    if fault is not None:
-        raise outside(fault, _WHAT)
+    if count < len(addresses):
+        raise outside(int(addresses[count]), _WHAT)
 
 
 def save_pending_tables(dist: VgicDist, lpi_by_lpi: bool = False) -> None:
@@ -114,14 +115,6 @@ def _save_lpi_by_lpi(dist: VgicDist, vlpis: Vlpis | None) -> None:
     )
     if fault != NO_FAULT:
         raise outside(memory.base + fault, _WHAT)
-
-
-def _within_ram(dist: VgicDist, addresses: NDArray[np.integer]) -> tuple[NDArray[np.integer], int | None]:
-    """The byte addresses before the first one outside guest RAM, and that one."""
-    outside_ram = np.flatnonzero((addresses < dist.memory.base) | (addresses >= dist.memory.end))
-    if not len(outside_ram):
-        return addresses, None
-    return addresses[: outside_ram[0]], int(addresses[outside_ram[0]])
 
 
 @kernel

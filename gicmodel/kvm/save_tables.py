@@ -91,11 +91,13 @@ def _nothing_read_is_written(its: VgicIts, dtes: NDArray[np.int64], events: _Eve
     table, memory, places = its.device_table, its.dist.memory, events.places
     firsts = np.flatnonzero(np.diff(events.owners, prepend=-1))
     starts, ends = places[firsts], places[np.append(firsts, len(places))[1:] - 1] + ENTRY_BYTES
-    ordered, written = np.sort(dtes), np.concatenate((places, dtes))
+    ordered = np.sort(dtes)
     apart = ordered.searchsorted(starts) == ordered.searchsorted(ends)
-    level1 = (written >= table.address) & (written < table.address + table.size)
     in_ram = (starts >= memory.base) & (ends <= memory.end)
-    return bool((apart & in_ram).all()) and not (table.indirect and level1.any())
+    if table.indirect:
+        written = np.concatenate((places, dtes))
+        apart &= not ((written >= table.address) & (written < table.address + table.size)).any()
+    return bool((apart & in_ram).all())
 
 
 def _save_dtes(its: VgicIts, devices: Sequence[Device], places: NDArray[np.int64], following: Sequence[Device]) -> None:

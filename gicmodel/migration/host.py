@@ -83,10 +83,6 @@ class Host:
         """How many commands of each mnemonic the host's ITSs have executed."""
         return +self.driver.gic.commands_issued
 
-    def registers(self) -> dict[str, dict[str, int]]:
-        """The registers that describe this host's tables, by frame, for a registers file."""
-        return self.gic.registers()
-
 
 def config_for(config: GicConfig, lpis: int) -> GicConfig:
     """`config` with INTIDs wide enough for `lpis` physical LPIs, doorbells included.

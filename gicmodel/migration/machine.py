@@ -159,10 +159,6 @@ class VirtualMachine:
                 yield vcpu, intid
             self.vgic.put(vcpu)
 
-    def registers(self) -> dict[str, dict[str, int]]:
-        """The registers of the VM's GIC, by frame, for a registers file."""
-        return guest_registers(self.vgic)
-
     def _each_device(self, change: Callable[[VfioDevice], None]) -> list[DriverError]:
         """One that refuses does not keep the others from it."""
         refusals = []
@@ -199,9 +195,9 @@ def save_ram(directory: Path, machines: list[VirtualMachine]) -> None:
     for vm in machines:
         name = vm.host.name
         write_elf(directory / f"{name}-host.elf", vm.host.memory)
-        write_registers(directory / f"{name}-host.toml", vm.host.registers())
+        write_registers(directory / f"{name}-host.toml", vm.host.gic.registers())
         write_elf(directory / f"{name}-guest.elf", vm.memory)
-        write_registers(directory / f"{name}-guest.toml", vm.registers())
+        write_registers(directory / f"{name}-guest.toml", guest_registers(vm.vgic))
 
 
 def pending_interrupts(vm: VirtualMachine) -> set[Delivery]:

@@ -230,9 +230,9 @@ def test_a_blocking_vcpu_learns_what_is_pending_or_gets_one_doorbell(host: Host,
     host.gic.its[0].translate(1, 0)
     doorbell = host.gic.redistributors[1].cpu.acknowledge()
     assert doorbell == (1023 if pending else vpe.doorbell_intid)
-    if not pending:
-        assert host.driver.vpes.of_doorbell(doorbell) is vpe
-    assert host.driver.vpes.of_doorbell(FIRST_LPI) is None
+    of_doorbell = {vpe.doorbell_intid: vpe for vpe in host.driver.vpes.by_id.values()}
+    assert of_doorbell.get(doorbell) is (None if pending else vpe)
+    assert FIRST_LPI not in of_doorbell
 
 
 def test_a_new_gicv40_vpe_has_no_valid_implementation_defined_area() -> None:

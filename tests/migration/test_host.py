@@ -12,7 +12,7 @@ from tests.migration.machines import new_host
 def test_a_host_has_booted_its_gic():
     host = new_host(cpus=3)
     assert host.cpus == 3
-    registers = host.registers()
+    registers = host.gic.registers()
     assert set(registers) == {"GITS0", "GICR0", "GICR1", "GICR2", "GICD"}
     assert GITS_CTLR.unpack(registers["GITS0"]["CTLR"])["Enabled"]
     assert GICR_CTLR.unpack(registers["GICR2"]["CTLR"])["EnableLPIs"]
@@ -28,14 +28,14 @@ def test_a_host_has_booted_its_gic():
     ],
 )
 def test_registers_are_those_that_the_architecture_has(architecture, of_redistributors, of_distributor):
-    registers = new_host(architecture=architecture).registers()
+    registers = new_host(architecture=architecture).gic.registers()
     assert set(registers["GICR1"]) == of_redistributors
     assert set(registers["GICD"]) == of_distributor
 
 
 def test_registers_lead_to_the_tables():
     host = new_host()
-    registers = host.registers()
+    registers = host.gic.registers()
     tables = {}
     for n in range(8):
         baser = GITS_BASER.unpack(registers["GITS0"][f"BASER{n}"])

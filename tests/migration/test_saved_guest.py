@@ -19,6 +19,7 @@ from gicmodel.migration.guest import send_command
 from gicmodel.migration.machine import pending_vlpis
 from gicmodel.migration.migrate import DEFAULTS, FLUSH_PATH
 from gicmodel.migration.saved_guest import SavedGuest
+from gicmodel.migration.state import guest_registers
 from gicmodel.migration.steps import no_progress
 from gicmodel.migration.trial import run_trial
 from tests.migration.machines import DISABLED, new_host, new_vm
@@ -181,7 +182,7 @@ def test_a_guest_that_a_gicv41_host_saved_resumes_the_same_way(tmp_path, vcpus, 
     source.vgic.its[0].save_tables()
     source.vgic.save_pending_tables()
     write_elf(tmp_path / "guest.elf", source.memory)
-    write_registers(tmp_path / "guest.toml", source.registers())
+    write_registers(tmp_path / "guest.toml", guest_registers(source.vgic))
     registers = read_registers(tmp_path / "guest.toml")
     guest = SavedGuest(tmp_path / "guest.elf", read_image(tmp_path / "guest.elf"), registers)
     assert guest.pending() == pending
@@ -203,7 +204,7 @@ def test_a_guest_that_the_host_kernel_would_not_survive(tmp_path):
         send_command(source.vgic, "MAPTI", DeviceID=1, EventID=event_id, pINTID=9000, ICID=icid)
     source.vgic.its[0].save_tables()
     write_elf(tmp_path / "guest.elf", source.memory)
-    write_registers(tmp_path / "guest.toml", source.registers())
+    write_registers(tmp_path / "guest.toml", guest_registers(source.vgic))
     path = tmp_path / "guest.elf"
     guest = SavedGuest(path, read_image(path), read_registers(tmp_path / "guest.toml"))
     with pytest.raises(UnusableInput, match="Linux would not survive it: device 0x1, event 0x1: set_forwarding"):

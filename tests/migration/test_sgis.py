@@ -185,7 +185,7 @@ def saved_guest(vm, directory, forget=()):
     vm.pause_vcpus()
     vm.vgic.its[0].save_tables()
     vm.vgic.save_pending_tables()
-    registers = vm.registers()
+    registers = state.guest_registers(vm.vgic)
     for frame in registers.values():
         for name in forget:
             frame.pop(name, None)
