@@ -15,9 +15,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from gicmodel.benchmarks.flush_points import MEASURED, PARTS, Flush, FlushPoint
+from gicmodel.benchmarks.flush_points import MEASURED, PARTS, Flush, FlushPoint, devices_of
 from gicmodel.benchmarks.harness import PeakMemory, no_collection, require, spread_of, timed
-from gicmodel.benchmarks.machines import HOST_CPUS, GuestTables
+from gicmodel.benchmarks.machines import HOST_CPUS, GuestTables, size_of
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic
 from gicmodel.layouts.lpi_tables import intids_of
@@ -25,7 +25,6 @@ from gicmodel.layouts.registers.by_name import RegisterFrame
 from gicmodel.migration.guest import Spread as GuestSpread
 from gicmodel.migration.guest import in_runs, in_turn, new_virtual_machine
 from gicmodel.migration.host import Host, config_for
-from gicmodel.migration.trial import VmSize
 from gicmodel.migration.workload import Event, Workload
 
 SEED = 1
@@ -57,7 +56,7 @@ class Flushing(GuestTables):
     def __init__(self, point: FlushPoint) -> None:
         self.point = point
         host = Host("host", config_of(point), port=self._watched)
-        vm = new_virtual_machine(host, point.vcpus, *point.devices, spread=_spread(point))
+        vm = new_virtual_machine(host, point.vcpus, *devices_of(point.vlpis), spread=_spread(point))
         vm.run_vcpus()
         self._workload = Workload(vm)
         self._pending = self._chosen(list(self._workload.targets))
@@ -123,7 +122,7 @@ def config_of(point: FlushPoint) -> GicConfig:
         vpt_writeback=point.writeback,
         caching=point.caching,
     )
-    return config_for(config, VmSize(point.vcpus, *point.devices).lpis)
+    return config_for(config, size_of(point.vlpis, point.vcpus).lpis)
 
 
 def measure_flush(point: FlushPoint, repeat: int, progress: Callable[[int], None] = lambda done: None) -> Flush:

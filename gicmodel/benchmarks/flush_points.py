@@ -32,19 +32,6 @@ class FlushPoint(NamedTuple):
     architecture: Architecture
     caching: Literal["none", "retain"]
 
-    @property
-    def devices(self) -> tuple[int, int]:
-        """How many devices it has, and of how many vectors: 128 each, or one device with fewer.
-
-        ValueError: they have not that many vLPIs.
-        """
-        vectors = min(VECTORS, self.vlpis)
-        if self.vlpis % vectors:
-            raise ValueError(
-                f"{self.vlpis} vLPIs: more than {VECTORS} must be a multiple of it, the vectors of a device"
-            )
-        return self.vlpis // vectors, vectors
-
 
 @dataclass(frozen=True)
 class Flush:
@@ -75,6 +62,14 @@ class Flush:
             "bytes_per_second": self.bytes_per_second,
             "peak_bytes": self.peak_bytes,
         }
+
+
+def devices_of(vlpis: int) -> tuple[int, int]:
+    """How many devices have so many vLPIs, and of how many vectors: 128 each, or one device with fewer. ValueError."""
+    vectors = min(VECTORS, vlpis)
+    if vlpis % vectors:
+        raise ValueError(f"{vlpis} vLPIs: more than {VECTORS} must be a multiple of it, the vectors of a device")
+    return vlpis // vectors, vectors
 
 
 def points(**values: Sequence[Any]) -> list[FlushPoint]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from gicmodel.benchmarks import peers
-from gicmodel.benchmarks.flush_points import VECTORS
+from gicmodel.benchmarks.flush_points import devices_of
 from gicmodel.benchmarks.harness import Work
 from gicmodel.config import GicConfig
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
@@ -24,9 +24,8 @@ HOST_CPUS = 16
 
 
 def size_of(vlpis: int, vcpus: int) -> VmSize:
-    """A VM of that many vLPIs, in devices of 128 vectors or one smaller device."""
-    vectors = min(VECTORS, vlpis)
-    return VmSize(vcpus, vlpis // vectors, vectors)
+    """A VM of that many vLPIs; see `devices_of`."""
+    return VmSize(vcpus, *devices_of(vlpis))
 
 
 def new_host(name: str, size: VmSize) -> Host:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gicmodel.benchmarks.flush import Flushing, measure_flush
-from gicmodel.benchmarks.flush_points import PARTS, SPREADS, FlushPoint, points
+from gicmodel.benchmarks.flush_points import PARTS, SPREADS, FlushPoint, devices_of, points
 from gicmodel.benchmarks.harness import Unproven
 from gicmodel.migration.host import Host
 
@@ -54,10 +54,10 @@ def test_points_are_every_combination():
 
 
 def test_devices_make_up_the_vlpis():
-    assert SMALL.devices == (1, 64)
-    assert SMALL._replace(vlpis=384).devices == (3, 128)
+    assert devices_of(64) == (1, 64)
+    assert devices_of(384) == (3, 128)
     with pytest.raises(ValueError, match="130 vLPIs"):
-        _ = SMALL._replace(vlpis=130).devices
+        devices_of(130)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts what a process holds")
