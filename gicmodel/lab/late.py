@@ -49,8 +49,9 @@ _NEED_VSYNC = {"VMAPTI", "VMAPI", "VMOVI", "VMOVP", "VINVALL", "VSGI", "INVDB"}
 _NEED_EITHER = {"INT", "CLEAR", "INV", "MOVI", "DISCARD"}
 """Commands that name an event, and act where it is mapped to."""
 
+_OPERANDS = {"SYNC": "RDbase", "VSYNC": "vPEID", "INVALL": "ICID", "VINVALL": "vPEID"}
 Remedy = tuple[str, int | None]
-"""SYNC or VSYNC, and the RDbase or vPEID that it must name; None: any will do."""
+"""A command of these, and what it must name; None: any will do."""
 
 
 class Target(NamedTuple):
@@ -138,7 +139,7 @@ class LateGic:
         for device_id, event_id in chain.from_iterable(its.events_of(intid, vpe_id) for its in self.its):
             return f"INV of DeviceID {device_id:#x} EventID {event_id}"
         if vpe_id is not None:
-            return f"VINVALL of vPEID {vpe_id:#x}"
+            return _named(("VINVALL", vpe_id))
         doorbells = {doorbell: vpe_id for its in self.its for doorbell, vpe_id in its.doorbells.items()}
         return f"INVDB of vPEID {doorbells[intid]:#x}" if intid in doorbells else "INVALL"
 
@@ -232,7 +233,7 @@ class LateIts:
             text = format_command(words, self._architecture)
         except ValueError as unknown:
             mnemonic, fields, text = "", {}, str(unknown)
-        completes = (mnemonic, fields.get("RDbase" if mnemonic == "SYNC" else "vPEID"))
+        completes = mnemonic, fields.get(_OPERANDS.get(mnemonic, ""))
         self._held = [_without(held, completes) for held in self._held]
         self._held.append(Held(mnemonic, fields, text, self._remedies(mnemonic, fields), self._seen))
         while self._held and not self._held[0].remedies:
@@ -242,7 +243,7 @@ class LateIts:
         self._its.write(_CWRITER, GITS_CWRITER.pack(Offset=command.end), 8)
         fields = command.fields
         if command.mnemonic == "MAPC" and fields["V"]:
-            self._unread[f"INVALL of ICID {fields['ICID']:#x}"] = command.text
+            self._unread[_named(("INVALL", fields["ICID"]))] = command.text
             self._keep_old(int(redistributor_of(self._gic.machine, np.uint64(fields["RDbase"]))))
         if command.mnemonic == "VMAPP" and fields["V"]:
             self._remember_vpe(fields, command.text)
@@ -253,10 +254,8 @@ class LateIts:
             vpe = self.vpes[fields["vPEID"]]
             self.vpes[fields["vPEID"]] = vpe._replace(doorbell=fields["Default_Doorbell"])
             self.doorbells[fields["Default_Doorbell"]] = fields["vPEID"]
-        if command.mnemonic == "INVALL":
-            self._unread.pop(f"INVALL of ICID {fields['ICID']:#x}", None)
-        if command.mnemonic == "VINVALL":
-            self._unread.pop(f"VINVALL of vPEID {fields['vPEID']:#x}", None)
+        if command.mnemonic in ("INVALL", "VINVALL"):
+            self._unread.pop(_named((command.mnemonic, fields[_OPERANDS[command.mnemonic]])), None)
 
     def _remember_vpe(self, fields: dict[str, int], text: str) -> None:
         """A vPE that is mapped may have had vLPIs before; only in GICv4.1 does VMAPP take its VPT at once."""
@@ -266,7 +265,7 @@ class LateIts:
             self.doorbells[vpe.doorbell] = vpe_id
         held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(vpt | 1))
         if self._gic.config.v41 and len(held):
-            self._unread[f"VINVALL of vPEID {vpe_id:#x}"] = text
+            self._unread[_named(("VINVALL", vpe_id))] = text
             self._keep_old(int(held[-1]))
 
     def _keep_old(self, slot: int) -> None:
@@ -374,5 +373,4 @@ def _without(held: Held, completed: Remedy) -> Held:
 
 def _named(remedy: Remedy) -> str:
     kind, number = remedy
-    operand = "RDbase" if kind == "SYNC" else "vPEID"
-    return kind if number is None else f"{kind} of {operand} {number:#x}"
+    return kind if number is None else f"{kind} of {_OPERANDS[kind]} {number:#x}"
