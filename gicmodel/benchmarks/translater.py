@@ -44,10 +44,7 @@ class Messages:
         event: Fields = {"DeviceID": number % DEVICES, "EventID": number // DEVICES}
         run(self.board, encode_many("MAPTI", pINTID=FIRST_LPI + number, ICID=number % REDISTRIBUTORS, **event))
         order = np.random.default_rng(1).permutation(count)
-        self.devices, self.events = (
-            event["DeviceID"][order].astype(np.uint64),
-            event["EventID"][order].astype(np.uint64),
-        )
+        self.devices, self.events = (number[order].astype(np.uint64) for number in event.values())
         self.bare = self.board.memory.words[: (VPTS - RAM_BASE) // 8].copy()
         first = (PENDING - RAM_BASE) // 8
         self.bare_pending = self.bare[first : first + REDISTRIBUTORS * PENDING_STRIDE // 8]

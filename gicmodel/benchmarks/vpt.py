@@ -32,7 +32,6 @@ from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Point, Side, requ
 from gicmodel.config import WAYS, GicConfig
 from gicmodel.hardware.kernels.pending import LINE_BYTES
 from gicmodel.hardware.kernels.state import SLOT
-from gicmodel.lab.lab import Lab
 from gicmodel.layouts.commands import encode_many
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, table_bytes
@@ -237,15 +236,10 @@ class Reading:
         self.prepare()
         self.read()
         executed(self.board, self.map)
-        slots = held_bits(self.board)
-        require(len(slots) == self.vpes.count, "VPTs held")
-        require(all(np.array_equal(slot[: len(self.table)], self.table) for slot in slots), "VPTs")
-
-
-def held_bits(board: Lab) -> list[NDArray[np.uint64]]:
-    """The pending bits of every VPT that the redistributors hold."""
-    slots = board.gic.machine.slots[board.config.redistributors :]
-    return [slot[SLOT.bits :] for slot in slots if slot[SLOT.tag]]
+        slots = self.board.gic.machine.slots[self.board.config.redistributors :]
+        held = slots[slots[:, SLOT.tag] != 0, SLOT.bits :]
+        require(len(held) == self.vpes.count, "VPTs held")
+        require(bool((held[:, : len(self.table)] == self.table).all()), "VPTs")
 
 
 @contextmanager
