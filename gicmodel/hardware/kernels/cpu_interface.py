@@ -123,14 +123,6 @@ def exists(m: Machine, intid: Word) -> Truth:
 
 
 @kernel
-def preemption_level(m: Machine, rd: Index, intid: Word, priority: Word) -> Word:
-    """The interrupt's group priority."""
-    r = rd_at(rd)
-    common = get(m.chip[r + RD.icc_ctlr], CBPR) == ONE
-    return group_priority(priority, group_of(m, rd, intid), m.chip[r + RD.icc_bpr0], m.chip[r + RD.icc_bpr1], common)
-
-
-@kernel
 def signalled(m: Machine, rd: Index) -> tuple[Word, Word]:
     """(INTID, group priority) of the interrupt that is signalled to the PE, or (1023, 0x100).
 
@@ -140,7 +132,8 @@ def signalled(m: Machine, rd: Index) -> tuple[Word, Word]:
     intid, priority = highest(m, rd)
     if intid == SPURIOUS or priority >= m.chip[r + RD.icc_pmr]:
         return SPURIOUS, NO_PRIORITY
-    level = preemption_level(m, rd, intid, priority)
+    bpr0, bpr1, common = m.chip[r + RD.icc_bpr0], m.chip[r + RD.icc_bpr1], get(m.chip[r + RD.icc_ctlr], CBPR) == ONE
+    level = group_priority(priority, group_of(m, rd, intid), bpr0, bpr1, common)
     if level >= running_priority(m.chip[r + RD.icc_ap0r], m.chip[r + RD.icc_ap1r]):
         return SPURIOUS, NO_PRIORITY
     return intid, level

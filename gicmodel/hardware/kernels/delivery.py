@@ -26,6 +26,7 @@ from gicmodel.hardware.kernels.pending import (
     clean,
     clear_pending,
     find_vpt,
+    forget_configuration,
     is_pending,
     set_pending,
     vpt_bits,
@@ -344,6 +345,14 @@ def forget_vlpi(m: Machine, entry: Packet, vintid: Word) -> None:
         slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
         if slot >= 0:
             forget_byte(m, slot, vintid)
+
+
+@kernel
+def forget_vlpis(m: Machine, entry: Packet) -> None:
+    """Drop all retained configuration bytes of a vPE."""
+    slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
+    if slot >= 0:
+        forget_configuration(m, slot)
 
 
 @kernel

@@ -56,5 +56,5 @@ OPCODE_SHIFT = np.uint64(8)
 def error_number(opcode: Word, reason: Word) -> Word:
     """The 24-bit number of a command error."""
     if opcode == OPCODE_CLEAR:
-        return FORMAT | (OPCODE_OF_CLEAR_ERRORS << OPCODE_SHIFT) | reason
+        opcode = OPCODE_OF_CLEAR_ERRORS
     return FORMAT | (opcode << OPCODE_SHIFT) | reason

@@ -15,6 +15,7 @@ from gicmodel.hardware.kernels.delivery import (
     anything_forwardable,
     clear_lpi,
     forget_vlpi,
+    forget_vlpis,
     lpi_table,
     reconsider_doorbell,
     slot_of_vpe,
@@ -28,9 +29,7 @@ from gicmodel.hardware.kernels.lookup import is_lpi
 from gicmodel.hardware.kernels.pending import (
     clean,
     fill,
-    find_vpt,
     forget_bits,
-    forget_configuration,
     pending_word,
     release,
     vpt_slot,
@@ -239,9 +238,7 @@ def invalidate_all_vlpis(m: Machine, rd: Index, vpe_id: Word) -> None:
     """GICR_INVALLR with V = 1."""
     reason, entry = read_vpe_configuration(m, rd, vpe_id)
     if reason == OK and get(entry[0], VPE_VALID) == ONE:
-        slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
-        if slot >= 0:
-            forget_configuration(m, slot)
+        forget_vlpis(m, entry)
         reconsider_vpe(m, rd, vpe_id)
 
 

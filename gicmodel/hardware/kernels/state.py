@@ -9,6 +9,7 @@ signed, Python would not).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from gicmodel.config import FIRST_SPI, MOST_LIST_REGISTERS, GicConfig, power_of_two
 from gicmodel.jit import kernel
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.its import BASERS
 from gicmodel.layouts.table import Table
@@ -332,10 +332,9 @@ def new_machine(config: GicConfig, memory: GuestMemory) -> Machine:
 
 def table_words(table: Table, entry_bytes: int, identifiers: int) -> TableWords:
     """What lookups need of a table of entries of `entry_bytes` for that many identifiers at most."""
-    per_page = table.page_bytes // entry_bytes
-    entries = table.size // LEVEL1.bytes * per_page if table.indirect else table.size // entry_bytes
-    page_shift = per_page.bit_length() - 1 if table.indirect else 0
-    return TableWords(table.address, min(entries, identifiers) if table.valid else 0, page_shift)
+    table = replace(table, entry_bytes=entry_bytes)
+    page_shift = table.per_page.bit_length() - 1 if table.indirect else 0
+    return TableWords(table.address, min(table.capacity, identifiers) if table.valid else 0, page_shift)
 
 
 def table_lines(config: GicConfig) -> int:

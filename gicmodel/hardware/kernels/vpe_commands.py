@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from gicmodel.hardware.kernels.configuration import forget_byte
-from gicmodel.hardware.kernels.delivery import reconsider, vpe_redistributor
+from gicmodel.hardware.kernels.delivery import forget_vlpis, reconsider, vpe_redistributor
 from gicmodel.hardware.kernels.entries import NOTHING
 from gicmodel.hardware.kernels.errors import (
     OK,
@@ -25,7 +25,7 @@ from gicmodel.hardware.kernels.errors import (
     VPTSIZE_OOR,
 )
 from gicmodel.hardware.kernels.lookup import find_vpe, is_doorbell, is_lpi, redistributor_of
-from gicmodel.hardware.kernels.pending import LPI_ID_BITS, find_vpt, forget_configuration, release, vpt_slot
+from gicmodel.hardware.kernels.pending import LPI_ID_BITS, find_vpt, release, vpt_slot
 from gicmodel.hardware.kernels.state import (
     CONFIG,
     RD,
@@ -249,17 +249,9 @@ def vinvall(m: Machine, its: Index, packet: Packet) -> Word:
     """VINVALL: the configuration of all vLPIs of a vPE is read anew."""
     reason, entry = find_vpe(m, its, operand(packet, VPE_ID))
     if reason == OK:
-        reason = invalidate_vpe(m, entry, operand(packet, VPE_ID))
+        forget_vlpis(m, entry)
+        reason = reconsider(m, entry, operand(packet, VPE_ID))
     return reason
-
-
-@kernel
-def invalidate_vpe(m: Machine, entry: Packet, vpe_id: Word) -> Word:
-    """Drop every retained configuration byte of a vPE."""
-    slot = find_vpt(m, get(entry[0], VPE_VPT_ADDR))
-    if slot >= 0:
-        forget_configuration(m, slot)
-    return reconsider(m, entry, vpe_id)
 
 
 @inlined

@@ -101,16 +101,12 @@ ICH_LR_EL2 = register64(
 )
 ICV_CTLR_EL1 = control_register("ICV_CTLR_EL1", "Virtual CPU interface control", "ICV", RES0(6))
 
-_CONTROL = dict.fromkeys(("EOIcount", "DVIM", "TDIR", "TSEI", "TALL1", "TALL0", "TC", "vSGIEOICount"), 0)
-_CAUSES = ("VGrp1D", "VGrp1E", "VGrp0D", "VGrp0E", "NP", "LRENP", "U")
-_ENABLES = dict.fromkeys((*(f"{cause}IE" for cause in _CAUSES if cause != "LRENP"), "LRENPIE", "En"), 0)
-
 HYPERVISOR_REGISTERS = (
     SystemRegister("ICH_AP0R0_EL2", packed(3, 4, 12, 8, 0), "RW", ICH_AP0R0_EL2, {"P": 0}),
     SystemRegister("ICH_AP1R0_EL2", packed(3, 4, 12, 9, 0), "RW", ICH_AP1R0_EL2, {"P": 0}),
-    SystemRegister("ICH_HCR_EL2", packed(3, 4, 12, 11, 0), "RW", ICH_HCR_EL2, _CONTROL | _ENABLES),
+    SystemRegister("ICH_HCR_EL2", packed(3, 4, 12, 11, 0), "RW", ICH_HCR_EL2, dict.fromkeys(ICH_HCR_EL2.fields, 0)),
     SystemRegister("ICH_VTR_EL2", packed(3, 4, 12, 11, 1), "RO", ICH_VTR_EL2),
-    SystemRegister("ICH_MISR_EL2", packed(3, 4, 12, 11, 2), "RO", ICH_MISR_EL2, dict.fromkeys((*_CAUSES, "EOI"), 0)),
+    SystemRegister("ICH_MISR_EL2", packed(3, 4, 12, 11, 2), "RO", ICH_MISR_EL2, dict.fromkeys(ICH_MISR_EL2.fields, 0)),
     SystemRegister("ICH_EISR_EL2", packed(3, 4, 12, 11, 3), "RO", ICH_EISR_EL2),
     SystemRegister("ICH_ELRSR_EL2", packed(3, 4, 12, 11, 5), "RO", ICH_ELRSR_EL2),
     SystemRegister("ICH_VMCR_EL2", packed(3, 4, 12, 11, 7), "RW", ICH_VMCR_EL2),
