@@ -163,8 +163,8 @@ class Machine:
             line = self._answers.readline(_LONGEST)
         try:
             answer = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UnusableInput(f"{self.path}: who answers there is no QMP of QEMU: {line[:60]!r}") from error
+        except (ValueError, RecursionError):
+            answer = None
         if not isinstance(answer, dict):
             raise UnusableInput(f"{self.path}: who answers there is no QMP of QEMU: {line[:60]!r}")
         return answer

@@ -41,12 +41,11 @@ from gicmodel.layouts.registers.its import (
 )
 from gicmodel.layouts.registers.redistributor import GICR_STATUSR, REDISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.register import Register
+from gicmodel.memory import PAGE_BYTES
 
 Access = ItsWrite | ItsRead | RedistributorWrite | RedistributorRead
 
 WORD_BYTES = 4
-PAGE_BYTES = 4096
-"""GITS_CBASER.Size counts these."""
 
 _WORD = 0xFFFF_FFFF
 _CTLR, _CBASER, _CWRITER, _CREADR, _BASER0 = (

@@ -18,23 +18,20 @@ from gicmodel.inspection.distinct import among
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.rules.mapping import event_name
-from gicmodel.inspection.rules.rule import Group, Rule
+from gicmodel.inspection.rules.rule import Group, error, warning
 
-BROKEN = Rule(
+BROKEN = error(
     "chain-broken",
-    "error",
     "`next` is the distance to the next entry in use, unless it is saturated; restore searches on from where it leads.",
     "Linux Documentation/virt/kvm/devices/arm-vgic-its.rst",
 )
-LEAVING = Rule(
+LEAVING = error(
     "chain-leaves-table",
-    "error",
     "`next` stays inside the table; for an event KVM refuses to restore it with EINVAL.",
     "Linux vgic-its.c vgic_its_restore_ite, scan_its_table",
 )
-SKIPPED = Rule(
+SKIPPED = warning(
     "chain-skips",
-    "warning",
     "The chain jumps over an entry in use, or ends before it: restore does not see it. It is stale, or will be lost.",
     "Linux vgic-its.c scan_its_table; e9649129d33d and 7602ffd1d5e8 clear stale entries",
 )

@@ -13,25 +13,22 @@ from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its, Subject
 from gicmodel.inspection.linux.devices import KernelEvent, KernelView
 from gicmodel.inspection.rules.mapping import event_name
-from gicmodel.inspection.rules.rule import Finding, Rule
+from gicmodel.inspection.rules.rule import Finding, warning
 from gicmodel.inspection.witness import of_queue
 from gicmodel.layouts.its_tables import NO_DOORBELL
 
-DIFFERS = Rule(
+DIFFERS = warning(
     "kernel-differs",
-    "warning",
     "The ITS has what its driver has mapped; else a command was lost or not executed yet, or memory is damaged.",
     "Linux irq-gic-v3-its.c its_irq_domain_activate, its_vlpi_map, its_set_affinity",
 )
-BROKEN = Rule(
+BROKEN = warning(
     "kernel-list-broken",
-    "warning",
     "The driver's structures could not be followed to their end: what the kernel has beyond that is not known.",
     "Linux irq-gic-v3-its.c struct its_node, its_device",
 )
-DOUBTFUL = Rule(
+DOUBTFUL = warning(
     "mapping-doubtful",
-    "warning",
     "What the driver's structures or the queue tell is contradicted by each other or by the tables: it need not be so.",
     "Linux irq-gic-v3-its.c its_create_device, its_lpi_alloc; IHI0069 MAPD, MAPTI",
 )

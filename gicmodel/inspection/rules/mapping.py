@@ -14,99 +14,84 @@ from gicmodel.inspection.entries import UNKNOWN, interrupt_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import most_id_bits, out_of_range
-from gicmodel.inspection.rules.rule import MOST, Broken, Finding, Group, Rule
+from gicmodel.inspection.rules.rule import MOST, Broken, Finding, Group, error, warning
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI, ID_BITS
 from gicmodel.layouts.registers.identification import KVM
 
-DEVICE_OUT_OF_RANGE = Rule(
+DEVICE_OUT_OF_RANGE = error(
     "device-out-of-range",
-    "error",
     "A mapped DeviceID must fit GITS_TYPER.Devbits: commands and messages with a wider one are refused.",
     "DDI0601 GITS_TYPER.Devbits",
 )
-ITT_SIZE = Rule(
+ITT_SIZE = error(
     "itt-size",
-    "error",
     "A device's EventIDs must fit GITS_TYPER.ID_bits; KVM refuses to restore more than 16 bits.",
     "DDI0601 GITS_TYPER.ID_bits; IHI0069 MAPD; Linux vgic-its.c vgic_its_restore_dte",
 )
-INTID_OUT_OF_RANGE = Rule(
+INTID_OUT_OF_RANGE = error(
     "intid-out-of-range",
-    "error",
     "An event must map to an LPI: an INTID from 8192 up, inside the width of the configuration and pending tables.",
     "IHI0069 MAPTI, VMAPTI; DDI0601 GICR_PROPBASER.IDbits",
 )
-UNMAPPED_COLLECTION = Rule(
+UNMAPPED_COLLECTION = error(
     "event-unmapped-collection",
-    "error",
     "An event's collection must be mapped, else its interrupts go nowhere; KVM refuses to restore such an entry.",
     "IHI0069 MAPC, MAPTI; Linux vgic-its.c vgic_its_restore_ite",
 )
-UNMAPPED_VPE = Rule(
+UNMAPPED_VPE = error(
     "event-unmapped-vpe",
-    "error",
     "An event's vPE must be mapped by VMAPP, else its interrupts go nowhere.",
     "IHI0069 VMAPP, VMAPTI",
 )
-SHARED_INTID = Rule(
+SHARED_INTID = warning(
     "intid-shared",
-    "warning",
     "Two events map to one interrupt: it has one pending bit, so whoever handles it cannot tell which event it was.",
     "IHI0069 MAPTI; Linux allocates an LPI for one event only",
 )
-COLLECTION_RDBASE = Rule(
+COLLECTION_RDBASE = error(
     "collection-rdbase",
-    "error",
     "A collection's RDbase must be the Processor_Number of a redistributor; KVM refuses a vCPU that does not exist.",
     "IHI0069 MAPC; DDI0601 GICR_TYPER.Processor_Number; Linux vgic-its.c vgic_its_restore_cte",
 )
-COLLECTION_LPIS_OFF = Rule(
+COLLECTION_LPIS_OFF = warning(
     "collection-lpis-off",
-    "warning",
     "A collection that events use is mapped to a redistributor whose LPIs are off: their interrupts are dropped.",
     "DDI0601 GICR_CTLR.EnableLPIs",
 )
-COLLECTION_TWICE = Rule(
+COLLECTION_TWICE = error(
     "collection-duplicate",
-    "error",
     "A saved collection table lists each ICID once; KVM refuses the second with EEXIST.",
     "Linux vgic-its.c vgic_its_restore_cte",
 )
-VPE_RDBASE = Rule(
+VPE_RDBASE = error(
     "vpe-rdbase",
-    "error",
     "A vPE's RDbase must be the Processor_Number of a redistributor, which is where its doorbells go.",
     "IHI0069 VMAPP, VMOVP",
 )
-VPT_SIZE = Rule(
+VPT_SIZE = error(
     "vpt-size",
-    "error",
     "A virtual pending table has 14 to 24 vINTID bits: with fewer there is no vLPI.",
     "IHI0069 VMAPP VPT_size; DDI0601 GICD_TYPER.IDbits",
 )
-VPT_SHARED = Rule(
+VPT_SHARED = error(
     "vpt-shared",
-    "error",
     "Each vPE has a virtual pending table of its own: two that share one take each other's interrupts.",
     "IHI0069 VMAPP VPT_addr",
 )
-DOORBELL = Rule(
+DOORBELL = error(
     "doorbell-no-lpi",
-    "error",
     "A doorbell must be a physical LPI, or 1023 for none: another number wakes nobody.",
     "IHI0069 VMAPTI Doorbell, VMAPP Default_Doorbell",
 )
-TABLE_INVALID = Rule(
+TABLE_INVALID = warning(
     "table-invalid",
-    "warning",
     "The ITS is enabled and a table that it needs is not valid: messages are discarded.",
     "DDI0601 GITS_BASER<n>.Valid",
 )
 
-NOT_SAVED = Rule(
+NOT_SAVED = warning(
     "tables-not-saved",
-    "warning",
     "KVM keeps what a guest's ITS maps to itself, and writes the guest's tables when it is told to save them: this "
     "dump was made before that, and shows none of it.",
     "Linux Documentation/virt/kvm/devices/arm-vgic-its.rst, KVM_DEV_ARM_ITS_SAVE_TABLES; vgic.h PRODUCT_ID_KVM",

@@ -13,88 +13,77 @@ from gicmodel.inspection.distinct import among, is_first
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.regions import CONFIGURATION, PENDING, VIRTUAL_CONFIGURATION, VPT, Regions
-from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule
+from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule, error, warning
 from gicmodel.inspection.table import ItsTable, Level1
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.lpi_tables import ID_BITS
 from gicmodel.layouts.registers.its import QUEUE_ALIGNMENT
 
-OVERLAP = Rule(
+OVERLAP = error(
     "overlap",
-    "error",
     "Memory is given to the GIC for one purpose: where two tables overlap, each change of one corrupts the other.",
     "IHI0069: software must not give one region to two tables",
 )
-RES0 = Rule(
+RES0 = warning(
     "res0",
-    "warning",
     "A reserved bit of an entry is set: the entry was written by something else, or is damaged.",
     "the format of the entry (gicmodel layouts NAME)",
 )
-LEVEL1_RES0 = Rule(
+LEVEL1_RES0 = warning(
     "level1-res0",
-    "warning",
     "A level 1 entry has a reserved bit set, or is not valid and not zero.",
     "DDI0601 GITS_BASER<n>.Indirect",
 )
-LEVEL1_MISALIGNED = Rule(
+LEVEL1_MISALIGNED = error(
     "level1-misaligned",
-    "error",
     "A level 2 page lies at a multiple of the page size; the lower bits of its address are ignored or corrupt it.",
     "DDI0601 GITS_BASER<n>.Indirect, Page_Size",
 )
-LEVEL1_SHARED = Rule(
+LEVEL1_SHARED = error(
     "level1-shared",
-    "error",
     "Two level 1 entries name one level 2 page: two ranges of identifiers share their mappings.",
     "DDI0601 GITS_BASER<n>.Indirect",
 )
-TABLE_MISALIGNED = Rule(
+TABLE_MISALIGNED = error(
     "table-misaligned",
-    "error",
     "A table begins at a multiple of its page size, and the command queue at one of 64 KiB.",
     "DDI0601 GITS_BASER<n>.Physical_Address, GITS_CBASER.Physical_Address",
 )
-TABLE_ABSENT = Rule(
+TABLE_ABSENT = warning(
     "table-absent",
-    "warning",
     "Bytes of a table are not in the dump: what they map cannot be told.",
     "absent is not zero",
 )
-ITT_ABSENT = Rule(
+ITT_ABSENT = warning(
     "itt-absent",
-    "warning",
     "A device's interrupt translation table, or a part of it, is not in the dump: its events cannot be told.",
     "absent is not zero",
 )
-PENDING_ABSENT = Rule(
+PENDING_ABSENT = warning(
     "pending-absent",
-    "warning",
     "A pending table, or a part of it, is not in the dump: what is pending there cannot be told.",
     "absent is not zero",
 )
-CONFIGURATION_ABSENT = Rule(
+CONFIGURATION_ABSENT = warning(
     "configuration-absent",
-    "warning",
     "An LPI configuration table, or a part of it, is not in the dump: which of its interrupts are enabled, and with "
     "which priority, cannot be told.",
     "absent is not zero",
 )
-NO_LPIS = Rule(
+NO_LPIS = error(
     "idbits-too-small",
-    "error",
     "With fewer than 14 INTID bits every LPI is out of range.",
     "DDI0601 GICR_PROPBASER.IDbits",
 )
-PROPBASER_DIFFERS = Rule(
+PROPBASER_DIFFERS = warning(
     "propbaser-differs",
-    "warning",
     "Redistributors have different LPI configuration tables: which copy counts is up to the implementation.",
     "DDI0601 GICR_TYPER.CommonLPIAff; IHI0069, LPI Configuration tables",
 )
 
 _PLACES = np.dtype([("address", np.int64), ("offset", np.int64)])
 _OVERLAPS = np.dtype([("number", np.int64), *_PLACES.descr])
+_LEVEL1_ENTRIES = np.dtype([("index", np.int64), ("word", np.uint64), *_PLACES.descr])
 
 
 def check(found: Inspection) -> Iterator[Broken]:
@@ -143,19 +132,20 @@ def _table(table: ItsTable) -> Iterator[Broken]:
 
 
 def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
-    rows = LEVEL1.decode(level1.words)
-    low = rows["Physical_Address"].astype(np.int64) % table.page_bytes != 0
+    columns = {"index": level1.indices, "word": level1.words, "address": level1.addresses, "offset": level1.offsets}
+    rows = rows_of(_LEVEL1_ENTRIES, level1.words.size, **columns)
+    low = LEVEL1.decode(level1.words)["Physical_Address"].astype(np.int64) % table.page_bytes != 0
     broken = ~level1.used
     for _, mask in LEVEL1.res0_masks:
         broken |= level1.words & mask != 0
     yield Group(
         LEVEL1_RES0,
-        _level1_rows(level1, broken),
+        rows[broken],
         lambda row: f"level 1 entry {row['index']} of {table.register} is {row['word']:#x}",
     )
     yield Group(
         LEVEL1_MISALIGNED,
-        _level1_rows(level1, level1.used & low),
+        rows[level1.used & low],
         lambda row: (
             f"level 1 entry {row['index']} of {table.register} is {row['word']:#x}: no page of {table.page_bytes:#x}"
         ),
@@ -164,16 +154,9 @@ def _level1(table: ItsTable, level1: Level1) -> Iterator[Group]:
     again[again] = ~is_first(level1.pages)
     yield Group(
         LEVEL1_SHARED,
-        _level1_rows(level1, again),
+        rows[again],
         lambda row: f"level 1 entry {row['index']} of {table.register} names a page that an earlier one names",
     )
-
-
-def _level1_rows(level1: Level1, chosen: NDArray[np.bool_]) -> NDArray[np.void]:
-    rows = np.zeros(int(chosen.sum()), [("index", "i8"), ("word", "u8"), ("address", "i8"), ("offset", "i8")])
-    rows["index"], rows["word"] = level1.indices[chosen], level1.words[chosen]
-    rows["address"], rows["offset"] = level1.addresses[chosen], level1.offsets[chosen]
-    return rows
 
 
 def _reserved(found: Inspection, kind: str, addresses: NDArray[np.int64]) -> Group:

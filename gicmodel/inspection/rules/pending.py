@@ -13,54 +13,46 @@ from gicmodel.inspection.distinct import among
 from gicmodel.inspection.entries import UNKNOWN, interrupt_name
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, pending_tables
-from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule
+from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule, error, warning
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, PENDING_ALIGNMENT, byte_of, table_bytes
 
-PENDING_DISABLED = Rule(
+PENDING_DISABLED = warning(
     "pending-disabled",
-    "warning",
     "The interrupt is pending and its configuration says disabled: it is not delivered until that changes.",
     "IHI0069, LPI Configuration tables",
 )
-PENDING_UNCONFIGURED = Rule(
+PENDING_UNCONFIGURED = warning(
     "pending-unconfigured",
-    "warning",
     "The interrupt is pending and the dump lacks its configuration byte: whether it is enabled cannot be told.",
     "IHI0069, LPI Configuration tables",
 )
-PENDING_UNMAPPED = Rule(
+PENDING_UNMAPPED = warning(
     "pending-unmapped",
-    "warning",
     "The interrupt is pending and no event maps to it: its device is gone, or the bit is stale.",
     "IHI0069 DISCARD (clears the pending state); Linux vgic-v3.c leaves bits of unknown LPIs alone",
 )
-PENDING_BEYOND = Rule(
+PENDING_BEYOND = warning(
     "pending-beyond-idbits",
-    "warning",
     "The bit lies beyond the table's width, inside its 64 KiB: the GIC never looks at it.",
     "DDI0601 GICR_PROPBASER.IDbits, GICD_TYPER.IDbits",
 )
-PENDING_OFF = Rule(
+PENDING_OFF = warning(
     "pending-lpis-off",
-    "warning",
     "An LPI is pending for a redistributor whose LPIs are off: it is not delivered until they are on again.",
     "DDI0601 GICR_CTLR.EnableLPIs",
 )
-PENDING_RESERVED = Rule(
+PENDING_RESERVED = warning(
     "pending-reserved",
-    "warning",
     "The first KiB of a pending table belongs to the implementation; software keeps it zero and must not use it.",
     "IHI0069, LPI Pending tables",
 )
-RESIDENT_UNMAPPED = Rule(
+RESIDENT_UNMAPPED = error(
     "resident-unmapped",
-    "error",
     "A vPE that is resident must be mapped.",
     "DDI0601 GICR_VPENDBASER; IHI0069 VMAPP",
 )
-RESIDENT_TWICE = Rule(
+RESIDENT_TWICE = error(
     "resident-twice",
-    "error",
     "A vPE is resident on one redistributor at most.",
     "IHI0069, vPE residency",
 )

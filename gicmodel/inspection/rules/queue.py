@@ -13,38 +13,33 @@ from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import most_id_bits
 from gicmodel.inspection.queue import Command, Queue
-from gicmodel.inspection.rules.rule import Finding, Rule
+from gicmodel.inspection.rules.rule import Finding, error, warning
 from gicmodel.layouts.commands import decode_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
-STALLED = Rule(
+STALLED = error(
     "queue-stalled",
-    "error",
     "The ITS stopped at a command error and executes nothing more until software repairs it and sets CWRITER.Retry.",
     "DDI0601 GITS_CREADR.Stalled",
 )
-OUTSIDE = Rule(
+OUTSIDE = error(
     "queue-offset",
-    "error",
     "CREADR and CWRITER are offsets inside the queue; with another one the ITS need not process anything.",
     "DDI0601 GITS_CWRITER.Offset",
 )
-WAITING_DISABLED = Rule(
+WAITING_DISABLED = warning(
     "queue-its-disabled",
-    "warning",
     "Commands wait and the ITS is disabled: none is executed until GITS_CTLR.Enabled is 1.",
     "DDI0601 GITS_CTLR.Enabled",
 )
-BEHIND = Rule(
+BEHIND = warning(
     "queue-behind",
-    "warning",
     "Commands wait though the ITS is enabled and not stalled: it had not come to them yet, or does not move at all. "
     "Linux waits a second at most; GITS_CREADR read twice tells.",
     "IHI0069, The ITS command interface; Linux irq-gic-v3-its.c its_wait_for_range_completion",
 )
-UNKNOWN_COMMAND = Rule(
+UNKNOWN_COMMAND = warning(
     "queue-unknown-command",
-    "warning",
     "A command waits that this generation of the architecture does not have, or that is not in the dump.",
     "IHI0069, ITS commands",
 )

@@ -7,44 +7,38 @@ from collections.abc import Iterator
 
 from gicmodel.inspection.frames import Frames
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.rules.rule import Finding, Rule
+from gicmodel.inspection.rules.rule import Finding, error, warning
 from gicmodel.inspection.values import problems
 from gicmodel.layouts.lpi_tables import ID_BITS
 from gicmodel.layouts.registers.its import BASERS
 
-GROUPS_OFF = Rule(
+GROUPS_OFF = warning(
     "groups-disabled",
-    "warning",
     "The distributor forwards no group of interrupts, or routes none by affinity: no LPI reaches a PE.",
     "DDI0601 GICD_CTLR.EnableGrp1, ARE",
 )
-NO_TABLES = Rule(
+NO_TABLES = error(
     "lpis-without-tables",
-    "error",
     "LPIs are enabled, and the redistributor has no memory for their configuration or their pending state.",
     "DDI0601 GICR_CTLR.EnableLPIs, GICR_PROPBASER, GICR_PENDBASER",
 )
-NO_QUEUE = Rule(
+NO_QUEUE = error(
     "queue-without-memory",
-    "error",
     "Commands wait, or the ITS is enabled to execute them, and GITS_CBASER gives no queue: none is ever executed.",
     "DDI0601 GITS_CBASER.Valid, GITS_CTLR.Enabled",
 )
-TWICE = Rule(
+TWICE = error(
     "table-twice",
-    "error",
     "Two valid GITS_BASER<n> are for the same kind of table: it is not defined which the ITS goes by.",
     "DDI0601 GITS_BASER<n>.Type",
 )
-VALUE = Rule(
+VALUE = error(
     "register-value",
-    "error",
     "A field of a register has a value that is reserved, or that cannot work.",
     "DDI0601 (gicmodel decode NAME WORD)",
 )
-TOO_SMALL = Rule(
+TOO_SMALL = error(
     "table-too-small",
-    "error",
     "A mapped DeviceID is beyond what the device table has room for: the ITS refuses the command that maps it.",
     "IHI0069 MAPD; DDI0601 GITS_BASER<n>.Size",
 )

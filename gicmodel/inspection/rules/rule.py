@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,16 +19,17 @@ Severity = Literal["error", "warning"]
 
 
 class Rule(NamedTuple):
-    """A rule with its stable identifier, what it asks and why, and where that is written.
+    """A rule with its stable identifier, what it asks and why, and where that is written."""
 
-    An `error` is something the architecture or KVM forbids; a `warning` is legal, and how interrupts get lost or late,
-    or says what could not be told.
-    """
-
-    identifier: str
     severity: Severity
+    identifier: str
     text: str
     source: str
+
+
+error, warning = partial(Rule, "error"), partial(Rule, "warning")
+"""An error is something the architecture or KVM forbids; a warning is legal, and how interrupts get lost or late, or
+says what could not be told."""
 
 
 class Finding(NamedTuple):
