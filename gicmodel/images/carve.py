@@ -53,10 +53,8 @@ class Recorder(Dump):
                     found[-1] = found[-1][0], found[-1][1] + size
                 else:
                     found.append((start, size))
-        return [Piece(start, self._octets(start, size)) for start, size in found]
-
-    def _octets(self, address: int, size: int) -> Octets:
-        return np.concatenate([piece.octets for piece in super().pieces(address, size)])
+        held = ((start, Dump.pieces(self, start, size)) for start, size in found)
+        return [Piece(start, np.concatenate([piece.octets for piece in pieces])) for start, pieces in held]
 
 
 def write_core(path: Path, runs: list[Piece]) -> None:

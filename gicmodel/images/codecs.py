@@ -24,10 +24,6 @@ def unpacked(packed: bytes, flags: int, size: int) -> bytes:
     return page
 
 
-def _stored(packed: bytes, size: int) -> bytes:
-    return packed
-
-
 def _zlib(packed: bytes, size: int) -> bytes:
     stream = zlib.decompressobj()
     try:
@@ -78,4 +74,4 @@ def _missing(codec: str, library: str) -> UnusableInput:
     return UnusableInput(f"its pages are packed by {codec}, which needs {library}: pip install 'gicmodel[vmcore]'")
 
 
-_CODECS: dict[int, Codec] = {0: _stored, ZLIB: _zlib, LZO: _lzo, SNAPPY: _snappy, ZSTD: _zstd}
+_CODECS: dict[int, Codec] = {0: lambda packed, _: packed, ZLIB: _zlib, LZO: _lzo, SNAPPY: _snappy, ZSTD: _zstd}

@@ -110,9 +110,7 @@ def _frame(match: re.Match[str]) -> str:
 
 def _close(pair: str) -> str:
     """Names that are close to a pair's, if any is."""
-    unit = re.match(r"(GITS|GICR)[0-9]+_", pair)
-    name = pair.partition("=")[0]
-    plain = name if unit is None else f"{unit[1]}_{name[unit.end() :]}"
+    plain = re.sub("^(GITS|GICR)[0-9]+_", r"\1_", pair.partition("=")[0])
     close = get_close_matches(plain, _KNOWN, cutoff=0.7)
     return f"; close: {', '.join(close)}" if close else ""
 

@@ -132,13 +132,6 @@ def write_elf(path: Path, memory: GuestMemory) -> None:
             file.write(memory.view(address, size, np.uint8).data)
 
 
-def write_raw(path: Path, memory: GuestMemory) -> None:
-    """Write the whole window as raw bytes; packed as the suffix says."""
-    with replacing(Path(path)) as file:
-        for start in range(0, memory.size, _COPY):
-            file.write(memory.octets[start : start + _COPY].data)
-
-
 def _refuse_hexdump(path: Path, contents: NDArray[np.uint8]) -> None:
     """Digits of RAM are not RAM: a base would make them so without a word."""
     lines = [line.strip() for line in contents[:PAGE_BYTES].tobytes().splitlines() if line.strip()][:_HEXDUMP_LINES]

@@ -67,10 +67,9 @@ def agreed(kernel: Witness, queue: Witness) -> Witness:
 
 def doubt_memory(witness: Witness, dump: Dump, unit: Its, taken: Iterable[tuple[int, int, Span]]) -> None:
     """Doubt what the tables in RAM speak against; `taken` is memory that has another purpose (first, end, what)."""
-    for first, second in overlapping([*taken, *_spans(witness, unit)]):
-        for one, other in ((first, second), (second, first)):
-            if one.subject is not None:
-                _doubt(witness, one.subject, f"{one.name} overlaps {other.name}")
+    for one, other in overlapping([*taken, *_spans(witness, unit)]):
+        if one.subject is not None:
+            _doubt(witness, one.subject, f"{one.name} overlaps {other.name}")
     _doubt_entries(witness, unit)
     _doubt_numbers(witness)
     if unit.typer is not None:

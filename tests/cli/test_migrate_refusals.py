@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.registers import read_registers, write_registers
-from gicmodel.images.segments import memory_for, read_image, write_elf, write_raw
+from gicmodel.images.segments import memory_for, read_image, write_elf
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
@@ -107,7 +107,7 @@ def test_a_base_without_an_image(untouched):
 def test_raw_bytes_at_a_wrong_base(image, untouched, base, complaint):
     image.path = image.path.with_suffix(".raw")
     write_registers(image.path.with_suffix(".toml"), image.registers)
-    write_raw(image.path, image.memory)
+    image.path.write_bytes(image.memory.octets.data)
     assert complaint in refused(image.path, "--base", hex(base), *untouched)
 
 

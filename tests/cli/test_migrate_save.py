@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
+from gicmodel.images.files import replacing
 from gicmodel.images.registers import read_registers
-from gicmodel.images.segments import memory_for, read_image, write_raw
+from gicmodel.images.segments import memory_for, read_image
 from gicmodel.layouts.its_tables import LEVEL1, VPE_CONFIGURATION
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.its import GITS_BASER
@@ -95,7 +96,8 @@ def test_registers_are_found_beside_the_image(tmp_path, name):
 def test_raw_bytes_are_resumed_as_the_elf_core_is(tmp_path, suffix):
     memory = memory_for(read_image(IMAGE))
     raw = tmp_path / f"guest{suffix}"
-    write_raw(raw, memory)
+    with replacing(raw) as file:
+        file.write(memory.octets.data)
     (tmp_path / "guest.toml").write_bytes((CAPTURE / "registers.toml").read_bytes())
     outcomes = [migrate(*arguments, "--json") for arguments in ((IMAGE,), (raw, "--base", hex(memory.base)))]
     assert [outcome.exit_code for outcome in outcomes] == [0, 0]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.files import opened
-from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments, memory_for, read_image, write_elf, write_raw
+from gicmodel.images.segments import MAX_WINDOW, Segment, load_segments, memory_for, read_image, write_elf
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 TABLES = Path(__file__).parents[2] / "tables"
@@ -206,7 +206,7 @@ def test_written_pages_round_trip_through_a_core(tmp_path, suffix, pages, zeroed
 def test_a_raw_image_round_trips(tmp_path):
     memory = GuestMemory(BASE, 2 * PAGE_BYTES)
     memory.write(BASE + 100, PAGE)
-    write_raw(tmp_path / "ram.bin", memory)
+    (tmp_path / "ram.bin").write_bytes(memory.octets.data)
     (segment,) = read_image(tmp_path / "ram.bin", BASE)
     assert segment.data.tobytes() == memory.octets.tobytes()
 

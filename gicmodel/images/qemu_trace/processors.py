@@ -37,13 +37,12 @@ class Processors:
 
     def note(self, event: Event | Glued) -> None:
         """Remember the PE that the event is of, if it is of one."""
-        match event:
-            case RedistributorRead():
-                self._note(event)
-                if event.offset == _TYPER and event.size >= _WORD_BYTES:
-                    self._told[event.cpu] = GICR_TYPER.unpack(event.data)["Processor_Number"]
-            case RedistributorWrite() | Acknowledge():
-                self._note(event)
+        if isinstance(event, RedistributorRead | RedistributorWrite | Acknowledge) and event.cpu not in self._lines:
+            self._lines[event.cpu] = event.line
+            if len(self._lines) > MAX_PROCESSORS:
+                self._refuse(event.line, f"is of one more PE than the {MAX_PROCESSORS} that QEMU has at most")
+        if isinstance(event, RedistributorRead) and event.offset == _TYPER and event.size >= _WORD_BYTES:
+            self._told[event.cpu] = GICR_TYPER.unpack(event.data)["Processor_Number"]
 
     @property
     def assumed(self) -> bool:
@@ -68,12 +67,6 @@ class Processors:
                 self._refuse(line, f"affinities {owner:#x} and {affinity:#x} would both be PE {number}")
             numbers[affinity] = number
         return numbers
-
-    def _note(self, event: RedistributorRead | RedistributorWrite | Acknowledge) -> None:
-        if event.cpu not in self._lines:
-            self._lines[event.cpu] = event.line
-            if len(self._lines) > MAX_PROCESSORS:
-                self._refuse(event.line, f"is of one more PE than the {MAX_PROCESSORS} that QEMU has at most")
 
     def _cluster(self) -> int:
         sizes = self._told_sizes()

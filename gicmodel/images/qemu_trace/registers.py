@@ -86,8 +86,8 @@ class Words:
         self._path = path
         self._entries = entries
         self._prefix = prefix
-        self._words: dict[int, int] = {}
-        self._lines: dict[int, int] = {}
+        self._words: dict[int, tuple[int, int]] = {}
+        """By its offset each word that was seen, and in which line."""
         self._accesses = {
             entry.offset + at: "RO" if entry.layout in _CLEARED_BY_ONES else entry.access
             for entry in entries
@@ -100,22 +100,20 @@ class Words:
             return
         for at in range(0, event.size, WORD_BYTES):
             if self._accesses.get(event.offset + at) in (("RW",) if written else ("RW", "RO")):
-                self._words[event.offset + at] = data >> 8 * at & _WORD
-                self._lines[event.offset + at] = event.line
+                self._words[event.offset + at] = data >> 8 * at & _WORD, event.line
 
     def word(self, offset: int) -> int | None:
         """The word at an offset, if it was seen."""
-        return self._words.get(offset)
+        return self._words[offset][0] if offset in self._words else None
 
     def value(self, entry: Register) -> int | None:
         """A register, if every word of it was seen that is not RES0."""
-        words = [(at, self._words.get(entry.offset + at)) for at in range(0, entry.bits // 8, WORD_BYTES)]
-        if all(word is None for _, word in words):
+        places = range(0, entry.bits // 8, WORD_BYTES)
+        seen = {at: self._words[entry.offset + at] for at in places if entry.offset + at in self._words}
+        if not seen or any(at not in seen and _fields(entry.layout) >> 8 * at & _WORD for at in places):
             return None
-        if any(word is None and _fields(entry.layout) >> 8 * at & _WORD for at, word in words):
-            return None
-        line = max(self._lines.get(entry.offset + at, 0) for at, _ in words)
-        return Given(sum((word or 0) << 8 * at for at, word in words), f"{self._path}: line {line}")
+        line = max(line for _, line in seen.values())
+        return Given(sum(word << 8 * at for at, (word, _) in seen.items()), f"{self._path}: line {line}")
 
     def values(self) -> dict[str, int]:
         """Every register that is known, by its name without the frame's prefix."""

@@ -175,12 +175,10 @@ def _doubt_twins(devices: list[KernelDevice]) -> None:
 def _doubt_shared(devices: list[KernelDevice]) -> None:
     """its_lpi_alloc() gives an LPI to one device, kcalloc() memory: of two that have it either may be wrong."""
     structures = [(first, end, device) for device in devices for first, end in device.memory]
-    for one, other in overlapping(structures):
-        for device, twin in ((one, other), (other, one)):
-            device.doubt = f"its structures overlap those of device {twin.device_id:#x}"
-    for one, other in overlapping((device.lpis.start, device.lpis.stop, device) for device in devices if device.lpis):
-        for device, twin in ((one, other), (other, one)):
-            device.doubt = f"device {twin.device_id:#x} has LPIs {_span(twin.lpis)}, this one {_span(device.lpis)}"
+    for device, twin in overlapping(structures):
+        device.doubt = f"its structures overlap those of device {twin.device_id:#x}"
+    for device, twin in overlapping((device.lpis.start, device.lpis.stop, device) for device in devices if device.lpis):
+        device.doubt = f"device {twin.device_id:#x} has LPIs {_span(twin.lpis)}, this one {_span(device.lpis)}"
 
 
 def _span(lpis: range) -> str:
@@ -188,11 +186,12 @@ def _span(lpis: range) -> str:
 
 
 def overlapping(spans: Iterable[tuple[int, int, _Owner]]) -> Iterator[tuple[_Owner, _Owner]]:
-    """Of spans (first, end, owner) the owners of those that begin inside earlier ones, each behind the furthest's."""
+    """Of spans (first, end, owner) each owner that begins inside earlier ones, with the furthest's: both ways round."""
     furthest: tuple[int, int, _Owner] | None = None
     for span in sorted(spans, key=lambda span: span[:2]):
         if furthest is not None and span[0] < furthest[1]:
             yield furthest[2], span[2]
+            yield span[2], furthest[2]
         if furthest is None or span[1] > furthest[1]:
             furthest = span
 

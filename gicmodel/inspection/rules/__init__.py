@@ -50,6 +50,3 @@ def find(found: Inspection) -> Findings:
             told += [broken][:room] if one else broken.first(room)
     told.sort(key=lambda finding: (finding.rule.severity, list(RULES).index(finding.rule.identifier)))
     return Findings(told, counts)
-
-
-__all__ = ["MOST", "RULES", "Finding", "Findings", "Rule", "find"]
