@@ -16,12 +16,12 @@ import numpy as np
 
 from gicmodel.board import Board, Ending, powered_on
 from gicmodel.board.initramfs import initramfs
-from gicmodel.board.queue import Queue
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic, Its
 from gicmodel.images.qemu_trace import read_trace
 from gicmodel.images.qemu_trace.events import Command, Packet, RedistributorWrite, UnknownCommand
 from gicmodel.images.qemu_trace.packets import Words, words_of
+from gicmodel.lab.queue import Queue
 from gicmodel.layouts.commands import decode_command, encode
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import NamedRegisters, register

@@ -9,6 +9,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from gicmodel import jit
+
 Broken = Callable[..., Any]
 """A kernel that gets the one that it replaces as its first argument."""
 
@@ -73,14 +75,34 @@ def places_of(mutant: Mutant) -> tuple[Any, list[Any], str]:
 def planted(mutant: Mutant) -> Iterator[None]:
     """The hardware with the bug."""
     original, places, name = places_of(mutant)
-    broken = partial(mutant.broken, original)
-    for place in places:
-        setattr(place, name, broken)
+    replace(places, name, original, partial(mutant.broken, original))
     try:
         yield
     finally:
-        for place in places:
-            setattr(place, name, original)
+        replace(places, name, original, original)
+        _INSTEAD.clear()
+
+
+_INSTEAD: dict[Any, Any] = {}
+"""What stands for a kernel that a class of the hardware has by `jit.bound`, from its making on."""
+
+
+def replace(places: list[Any], name: str, original: Any, new: Any) -> None:
+    """Put another kernel where `places_of` says, and into the classes that are bound to it."""
+    for place in places:
+        setattr(place, name, new)
+    if original.__module__ in [place.__name__ for place in places]:
+        _INSTEAD[original] = new
+    jit.direct = _direct
+
+
+def _direct(function: Any, *arguments: object) -> Any:
+    while _INSTEAD.get(function, function) is not function:
+        function = _INSTEAD[function]
+    return _DIRECT(function, *arguments)
+
+
+_DIRECT = jit.direct
 
 
 def _package() -> list[Any]:

@@ -19,7 +19,7 @@ from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.jit import COMPILED, KERNELS, kernel
 from tests.fuzzing.mutants import MUTANTS
 from tests.fuzzing.mutants.hunting import SEED, MutantPeer
-from tests.fuzzing.mutants.planting import Mutant, places_of
+from tests.fuzzing.mutants.planting import Mutant, places_of, replace
 
 SELECTED = np.zeros(1, np.int64)
 """The number of the bug that is awake, from 1; 0 for none."""
@@ -39,7 +39,7 @@ def plant_all() -> None:
         for number, mutant in numbered:
             original, places, name = places_of(mutant)
             if (original.__module__ == places[0].__name__) is everywhere:
-                _replace(places, name, _switch(mutant, number, original, selected))
+                replace(places, name, original, _switch(mutant, number, original, selected))
     _compile_anew()
 
 
@@ -56,11 +56,6 @@ def _switch(mutant: Mutant, number: int, original: Any, selected: Callable[[], i
     scope = {"selected": selected, "bug": kernel(mutant.broken), "original": original, "__name__": original.__module__}
     exec(_SWITCH.format(name=mutant.name, number=number, arguments=arguments), scope)
     return kernel(scope[mutant.name])
-
-
-def _replace(places: list[Any], name: str, new: Any) -> None:
-    for place in places:
-        setattr(place, name, new)
 
 
 def _compile_anew() -> None:

@@ -15,11 +15,11 @@ from gicmodel.kvm import (
     commands,
     forwarding,
     interrupts,
-    its,
     lpi,
     pending_tables,
     redistributor,
-    tables,
+    restore_tables,
+    save_tables,
     translation_cache,
     vlpi,
 )
@@ -80,14 +80,14 @@ def latch_instead_of_int(original: Callable[..., Any], dist: Any, slot: int) -> 
 
 
 BUGS = {
-    "MAPC leaves its LPIs where they are": Bug(its.VgicIts, "retarget", nothing),
+    "MAPC, MOVI and MOVALL leave LPIs where they are": Bug(commands, "update_affinity", nothing),
     "translations are never forgotten": Bug(translation_cache.TranslationCache, "invalidate", nothing),
     "INVALL reads the configuration of every vCPU's LPIs": Bug(commands, "update_configurations", invall_of_all),
     "a pending bit that is consumed stays in RAM": Bug(interrupts, "take_pending_bit", pending_bit_stays),
     "MAPTI replaces a mapped event": Bug(commands, "mapti", mapti_replaces),
     "MAPD leaves the events of a device that it maps anew": Bug(commands, "mapd", mapd_keeps_events),
-    "next is never more than 1": Bug(tables, "_distances", next_is_one),
-    "a next that leads out of its ITT is restored": Bug(tables, "_restore_ite", saturated_next),
+    "next is never more than 1": Bug(save_tables, "_distances", next_is_one),
+    "a next that leads out of its ITT is restored": Bug(restore_tables, "_restore_ite", saturated_next),
     "an LPI comes onto no ap_list when it is mapped": Bug(interrupts, "queue", nothing),
     "EnableLPIs 1 to 0 leaves pending what is": Bug(redistributor, "flush_pending_lpis", nothing),
     "an ap_list holds no reference": Bug(lpi.Lpis, "hold", nothing),
