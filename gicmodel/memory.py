@@ -22,6 +22,8 @@ DIRTY = 1
 """Page state: written since the last `clear_dirty`."""
 WRITTEN = 2
 """Page state: ever written."""
+STORED = np.uint8(DIRTY | WRITTEN)
+"""What a store adds to the state of its page."""
 
 Data = bytes | bytearray | memoryview | NDArray[np.uint8]
 
@@ -117,7 +119,7 @@ class GuestMemory:
         """Record that [address, address + length) was written; raise ExternalAbort outside the window."""
         offset = self._offset(address, length)
         if length:
-            self.page_state[offset // PAGE_BYTES : (offset + length - 1) // PAGE_BYTES + 1] = DIRTY | WRITTEN
+            self.page_state[offset // PAGE_BYTES : (offset + length - 1) // PAGE_BYTES + 1] = STORED
 
     def dirty_pages(self) -> NDArray[np.int64]:
         """Return the addresses of the pages written since the last `clear_dirty`, ascending."""

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from gicmodel.kvm.errors import KvmError
 from gicmodel.layouts.kvm_abi import KVM_ITE
-from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, ExternalAbort, GuestMemory
+from gicmodel.memory import PAGE_BYTES, STORED, ExternalAbort, GuestMemory
 
 ENTRY_BYTES = KVM_ITE.bytes
 """Size of every table entry of ITS table ABI revision 0."""
@@ -62,7 +62,7 @@ def write_entries(memory: GuestMemory, addresses: NDArray[np.int64], words: NDAr
     """
     count = inside_before_fault(memory, addresses)
     memory.words[addresses[:count] - memory.base >> _ENTRY_SHIFT] = words[:count]
-    memory.page_state[(addresses[:count] - memory.base) // PAGE_BYTES] = DIRTY | WRITTEN
+    memory.page_state[(addresses[:count] - memory.base) // PAGE_BYTES] = STORED
     if count < len(addresses):
         raise outside(int(addresses[count]), what)
 

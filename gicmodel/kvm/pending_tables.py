@@ -16,12 +16,12 @@ from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.kvm.save_plan import SavePlan
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.lpi_tables import bit_of, byte_of
-from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
+from gicmodel.memory import PAGE_BYTES, STORED
 
 NO_FAULT = -1
 
 _WHAT = "LPI pending table byte"
-STORED, CLEAR = np.uint8(DIRTY | WRITTEN), np.uint8(0)
+CLEAR = np.uint8(0)
 BYTE_OF, BIT_OF = kernel(byte_of), kernel(bit_of)
 BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 

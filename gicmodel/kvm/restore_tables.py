@@ -19,11 +19,11 @@ from gicmodel.kvm.interrupts import ENABLED, PRIORITIES
 from gicmodel.kvm.ites import Ites
 from gicmodel.kvm.its import ID_BITS, PAGE_ENTRIES, Device, VgicIts
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, LPI, NO_HOST, NO_LPI, NO_VCPU
-from gicmodel.kvm.pending_tables import BIT_OF, BITS, BYTE_OF, CLEAR, STORED
+from gicmodel.kvm.pending_tables import BIT_OF, BITS, BYTE_OF, CLEAR
 from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.memory import PAGE_BYTES
+from gicmodel.memory import PAGE_BYTES, STORED
 
 Entry = dict[str, int]
 

@@ -15,7 +15,7 @@ from gicmodel.jit import direct, kernel
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS, NO_VCPU, Lpis
 from gicmodel.kvm.vlpi import Vlpis
 from gicmodel.layouts.lpi_tables import BIT_MASK, WORD_SHIFT, table_bytes
-from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN, GuestMemory
+from gicmodel.memory import PAGE_BYTES, STORED, GuestMemory
 
 _WORD_BYTES = 8
 _TABLE_BYTES = table_bytes(INTERRUPT_ID_BITS_ITS)
@@ -23,7 +23,6 @@ _TABLE_WORDS = _TABLE_BYTES // _WORD_BYTES
 _SPAN_WORDS = 128
 """A quarter of a page of the table: no span lies on two."""
 _PAGE_WORDS = np.uint64(PAGE_BYTES // _WORD_BYTES)
-_STORED = np.uint8(DIRTY | WRITTEN)
 _ZERO, _ONE, _INTIDS = np.uint64(0), np.uint64(1), np.uint64(1 << INTERRUPT_ID_BITS_ITS)
 
 
@@ -175,4 +174,4 @@ def save_words(
             words[table + word] ^= change
             changed |= change
         if changed != _ZERO:
-            page_state[table // _PAGE_WORDS] |= _STORED
+            page_state[table // _PAGE_WORDS] |= STORED

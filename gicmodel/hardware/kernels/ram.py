@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.hardware.kernels.state import CONFIG, Index, Machine, Packet, Truth, Word
-from gicmodel.hardware.kernels.words import ONE, ZERO, byte_of
+from gicmodel.hardware.kernels.words import BYTES_SHIFT, ONE, ZERO, byte_of
 from gicmodel.jit import kernel
-from gicmodel.memory import DIRTY, PAGE_BYTES, WRITTEN
+from gicmodel.memory import PAGE_BYTES, STORED
 
-STORED = np.uint8(DIRTY | WRITTEN)
 PAGE_SHIFT = np.uint64(PAGE_BYTES.bit_length() - 1)
-WORD_SHIFT = np.uint64(3)
 HALF_SHIFT, HALF_BITS = np.uint64(2), np.uint64(32)
 TWO, THREE, EIGHT = np.uint64(2), np.uint64(3), np.uint64(8)
 MASK32 = np.uint64(0xFFFF_FFFF)
@@ -41,21 +39,21 @@ def covers_aligned(m: Machine, address: Word) -> Truth:
 @kernel
 def load64(m: Machine, address: Word) -> Word:
     """The 64-bit word at an 8-byte aligned address that `covers` has passed."""
-    return m.ram[(address - m.chip[CONFIG.base]) >> WORD_SHIFT]
+    return m.ram[(address - m.chip[CONFIG.base]) >> BYTES_SHIFT]
 
 
 @kernel
 def store64(m: Machine, address: Word, value: Word) -> None:
     """Write a 64-bit word and mark its page."""
     offset = address - m.chip[CONFIG.base]
-    m.ram[offset >> WORD_SHIFT] = value
+    m.ram[offset >> BYTES_SHIFT] = value
     m.pages[offset >> PAGE_SHIFT] = STORED
 
 
 @kernel
 def load256(m: Machine, address: Word) -> Packet:
     """The four words at a 32-byte aligned address that `covers` has passed."""
-    first = (address - m.chip[CONFIG.base]) >> WORD_SHIFT
+    first = (address - m.chip[CONFIG.base]) >> BYTES_SHIFT
     return m.ram[first], m.ram[first + ONE], m.ram[first + TWO], m.ram[first + THREE]
 
 
@@ -63,7 +61,7 @@ def load256(m: Machine, address: Word) -> Packet:
 def store256(m: Machine, address: Word, words: Packet) -> None:
     """Write four words at a 32-byte aligned address and mark their page."""
     offset = address - m.chip[CONFIG.base]
-    first = offset >> WORD_SHIFT
+    first = offset >> BYTES_SHIFT
     m.ram[first], m.ram[first + ONE], m.ram[first + TWO], m.ram[first + THREE] = words
     m.pages[offset >> PAGE_SHIFT] = STORED
 
@@ -106,7 +104,7 @@ def load8(m: Machine, address: Word) -> Word:
 @kernel
 def ram_index(m: Machine, address: Word) -> Index:
     """Index in `m.ram` of the word at `address`."""
-    return np.int64((address - m.chip[CONFIG.base]) >> WORD_SHIFT)
+    return np.int64((address - m.chip[CONFIG.base]) >> BYTES_SHIFT)
 
 
 @kernel
