@@ -11,9 +11,7 @@ from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine, operands
 from gicmodel.fuzzing.peers.linux.driver.state import HostState, Interrupt, Vm, Vpe, Vsgi
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.program import Event
-from gicmodel.layouts.lpi_tables import VSGIS
-
-_ENABLE, _VSGI_PRIORITY = 1, 0xF0
+from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGIS
 
 
 class Expected(HostState):
@@ -170,8 +168,9 @@ class Expected(HostState):
         """The byte counts."""
         vpe, vintid = event.vpe, event.vintid
         assert vpe is not None
-        was, vpe.vm.bytes[vintid] = vpe.vm.bytes[vintid], byte
-        if byte & _ENABLE and not was & _ENABLE:
+        was_enabled = vpe.enables(vintid)
+        vpe.vm.bytes[vintid] = byte
+        if vpe.enables(vintid) and not was_enabled:
             self._changed(vpe, vintid)
 
     def _load(self, result: object, vpe: Vpe, cpu: int, group0: int) -> None:
@@ -198,7 +197,7 @@ class Expected(HostState):
 
     def _begin_vsgi(self, result: object, vpe: Vpe, sgi: int, enabled: int, group: int, byte: int) -> None:
         """Its configuration counts; what is pending stays."""
-        vpe.vsgis[sgi] = Vsgi(True, bool(enabled), group, byte & _VSGI_PRIORITY)
+        vpe.vsgis[sgi] = Vsgi(True, bool(enabled), group, VSGI_CONFIGURATION.unpack(byte)["Priority"])
         self._changed(vpe, sgi)
 
     def _end_vsgi(self, result: object, vpe: Vpe, sgi: int) -> None:
@@ -208,7 +207,7 @@ class Expected(HostState):
 
     def _set_vsgi(self, result: object, vpe: Vpe, sgi: int, group: int, byte: int) -> None:
         """Its group and priority count."""
-        vpe.vsgis[sgi].group, vpe.vsgis[sgi].priority = group, byte & _VSGI_PRIORITY
+        vpe.vsgis[sgi].group, vpe.vsgis[sgi].priority = group, VSGI_CONFIGURATION.unpack(byte)["Priority"]
         self._changed(vpe, sgi)
 
     def _enable_vsgi(self, result: object, vpe: Vpe, sgi: int, enabled: int) -> None:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gicmodel.fuzzing.peers.linux.driver.machine import EventKey, VpeKey
-from gicmodel.layouts.lpi_tables import VSGIS
-
-_ENABLE, _PRIORITY = 1, 0xFC
+from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, VSGIS
 
 
 @dataclass(eq=False)
@@ -65,13 +63,15 @@ class Vpe:
     def enables(self, intid: int) -> bool:
         """Whether a vSGI or vLPI is enabled."""
         if intid >= VSGIS:
-            return bool(self.vm.bytes[intid] & _ENABLE)
+            return bool(LPI_CONFIGURATION.unpack(self.vm.bytes[intid])["Enable"])
         vsgi = self.vsgis[intid]
         return vsgi.enabled and bool(vsgi.group or self.group0)
 
     def priority(self, intid: int) -> int:
         """The priority of a vSGI or vLPI."""
-        return self.vm.bytes[intid] & _PRIORITY if intid >= VSGIS else self.vsgis[intid].priority
+        if intid >= VSGIS:
+            return LPI_CONFIGURATION.unpack(self.vm.bytes[intid])["Priority"]
+        return self.vsgis[intid].priority
 
 
 @dataclass(eq=False)

@@ -24,6 +24,7 @@ OK, OOPS, STORM = "OK", "OOPS", "STORM"
 
 
 Face = Literal["its", "rd", "dist"]
+_FACES = get_args(Face)
 
 
 class Vm(ABC):
@@ -47,7 +48,7 @@ class Vm(ABC):
     def do(self, verb: str, *values: int) -> object:
         """What an event comes to. Of a value that is written the lower `size` bytes count."""
         face, _, access = verb.partition("_")
-        if face not in get_args(Face):
+        if face not in _FACES:
             return self.calls()[verb](*values)
         number, offset, *rest = values if face != "dist" else (0, *values)
         if access == "write":
