@@ -177,7 +177,8 @@ def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes
 
     def on_turn(wait: float) -> Ending | None:
         console.flush()
-        watcher.progress("booting", time.monotonic() - started, end, f"{board.instructions:,} instructions")
+        if has_bar:
+            watcher.progress("booting", time.monotonic() - started, end, f"{board.instructions:,} instructions")
         if octets := console.typed(wait):
             board.uart.receive(octets)
         if searched < len(console.text) and shown():
@@ -185,7 +186,8 @@ def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes
         return Ending.LEFT if console.left else None
 
     started, end = time.monotonic(), None if timeout == math.inf else timeout
-    with Watcher(bar and not console.is_shown) as watcher, console:
+    has_bar = bar and not console.is_shown
+    with Watcher(has_bar) as watcher, console:
         ending = board.run(timeout, on_turn)
     if ending is Ending.OFF and shown():
         ending = Ending.EXPECTED

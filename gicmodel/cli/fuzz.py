@@ -158,10 +158,8 @@ def _show(result: CampaignResult) -> None:
     say(f"{outcomes} outcomes of {len(result.to_json()['outcomes'])} commands, {errors} of them errors")
     for finding in result.findings:
         lines = format_program(finding.program, finding.difference).splitlines()
-        say(
-            f"\ndivergence after {finding.commands} commands"
-            + (f", saved to {printable(finding.file)}" if finding.file else "")
-        )
+        saved = f", saved to {printable(finding.file)}" if finding.file else ""
+        say(f"\ndivergence after {finding.commands} commands{saved}")
         say("\n".join(lines[:_SHOWN_STEPS] + (["..."] if len(lines) > _SHOWN_STEPS else [])))
     if not result.findings:
         say("no divergence" + " so far" * result.early if found.commands else "nothing was compared")
