@@ -15,8 +15,8 @@ from gicmodel.driver.port import DriverRegisters, Relax
 from gicmodel.driver.queue import QUEUE_BYTES, CommandQueue
 from gicmodel.driver.tables import affinity_key, its_alloc_table_entry, its_probe_baser_psz, its_setup_baser
 from gicmodel.layouts.registers.by_name import RegisterFrame
+from gicmodel.layouts.registers.its import QUEUE_PAGE_BYTES
 from gicmodel.layouts.table import Table, TableType
-from gicmodel.memory import PAGE_BYTES
 
 BASERS = tuple(f"GITS_BASER{n}" for n in range(8))
 _LIST_MAX = 16
@@ -108,7 +108,7 @@ class ItsNode:
     def enable(self) -> None:
         """Start the command queue and translation."""
         self.registers.program(
-            "GITS_CBASER", Valid=1, Physical_Address=self.queue.base, Size=QUEUE_BYTES // PAGE_BYTES - 1
+            "GITS_CBASER", Valid=1, Physical_Address=self.queue.base, Size=QUEUE_BYTES // QUEUE_PAGE_BYTES - 1
         )
         self.registers.write("GITS_CWRITER", 0)
         self.registers.update("GITS_CTLR", Enabled=1, ImDe=int(self.is_v4))

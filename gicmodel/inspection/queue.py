@@ -11,9 +11,8 @@ import numpy as np
 from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.frames import Frames
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
+from gicmodel.layouts.registers.its import queue_bytes
 
-PAGE_BYTES = 4096
-"""GITS_CBASER.Size counts these."""
 BEFORE = 8
 AFTER = 16
 """How many commands before CREADR, and from it on, are decoded."""
@@ -81,7 +80,7 @@ def read_queue(dump: Dump, frames: Frames, its: int, architecture: str) -> Queue
     queue = Queue(
         its,
         cbaser["Physical_Address"],
-        (cbaser["Size"] + 1) * PAGE_BYTES,
+        queue_bytes(cbaser),
         None if reads is None else reads["Offset"],
         None if writes is None else writes["Offset"],
         reads is not None and bool(reads["Stalled"]),

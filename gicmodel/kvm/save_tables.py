@@ -152,9 +152,8 @@ def _save_collection_table(its: VgicIts) -> None:
         KVM_CTE.pack(V=1, RDBase=collection.target_addr, ICID=collection.collection_id)
         for collection in its.collections.values()
     ]
-    if (
-        len(entries) != table.entries
-    ):  # Before `baser_change_frees` there may be more than a table that has shrunk holds.
+    # Before `baser_change_frees` there may be more than a table that has shrunk holds.
+    if len(entries) != table.entries:
         entries.append(0)
     places = table.address + np.arange(len(entries)) * ENTRY_BYTES
     write_entries(its.dist.memory, places, np.array(entries, np.uint64), "CTE")

@@ -33,9 +33,9 @@ from gicmodel.layouts.registers.its import (
     GITS_IIDR,
     GITS_TYPER,
     QUEUE_ALIGNMENT,
+    queue_bytes,
 )
 from gicmodel.layouts.table import TableType
-from gicmodel.memory import PAGE_BYTES
 
 ITS_BYTES = 0x2_0000
 """KVM_VGIC_V3_ITS_SIZE: the control and the translation frame."""
@@ -135,7 +135,7 @@ class VirtualIts(VgicIts):
     @property
     def queue_bytes(self) -> int:
         """The size of the command queue."""
-        return (GITS_CBASER.unpack(self.cbaser)["Size"] + 1) * PAGE_BYTES
+        return queue_bytes(GITS_CBASER.unpack(self.cbaser))
 
     def _require_user_access(self, offset: int) -> None:
         _check_alignment(offset)

@@ -23,9 +23,9 @@ from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.its_tables import ITE
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.by_name import NamedRegisters, register
-from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER, GITS_STATUSR
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER, GITS_STATUSR, QUEUE_PAGE_BYTES
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
-from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.memory import GuestMemory
 
 _TRANSLATER = register("GITS_TRANSLATER").offset
 _RETRY = GITS_CWRITER.pack(Retry=1)
@@ -100,7 +100,7 @@ class Software:
 
     def start_queue(self, number: int) -> None:
         """Start an ITS's queue at its beginning, which takes a disabled ITS, and enable it."""
-        size = self.placement.queue_bytes // PAGE_BYTES - 1
+        size = self.placement.queue_bytes // QUEUE_PAGE_BYTES - 1
         self.its[number].set("GITS_CBASER", Valid=1, Physical_Address=self.placement.queues[number], Size=size)
         self.its[number].write("GITS_CWRITER", 0)
         self.enable_its(number, True)

@@ -32,9 +32,8 @@ from gicmodel.hardware.kernels.words import get
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER, queue_bytes
 from gicmodel.layouts.registers.redistributor import GICR_PROPBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
-from gicmodel.memory import PAGE_BYTES
 
 STALE = 0x02
 """A configuration byte that nobody wrote: disabled, of the highest priority."""
@@ -215,12 +214,12 @@ class LateIts:
     def _is_in_queue(self, end: int) -> bool:
         """Whether there is a queue, in RAM, that has this offset; what is wrong otherwise is the hardware's to say."""
         queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
-        size = (queue["Size"] + 1) * PAGE_BYTES
+        size = queue_bytes(queue)
         return bool(queue["Valid"]) and end < size and self._gic.memory.covers(queue["Physical_Address"], size)
 
     def _take(self, end: int) -> None:
         queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
-        size = (queue["Size"] + 1) * PAGE_BYTES
+        size = queue_bytes(queue)
         while self._seen != end:
             words = self._gic.memory.view(queue["Physical_Address"] + self._seen, COMMAND_BYTES // 8, np.uint64)
             self._seen = (self._seen + COMMAND_BYTES) % size

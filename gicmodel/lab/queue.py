@@ -9,7 +9,8 @@ from gicmodel.hardware import Gic
 from gicmodel.images.qemu_trace.packets import Words
 from gicmodel.layouts.commands import COMMAND_BYTES, decode_command
 from gicmodel.layouts.registers.by_name import NamedRegisters
-from gicmodel.memory import PAGE_BYTES, ExternalAbort
+from gicmodel.layouts.registers.its import queue_bytes
+from gicmodel.memory import ExternalAbort
 
 UNKNOWN = "unknown"
 
@@ -45,8 +46,8 @@ class Queue:
 
     @property
     def size(self) -> int:
-        """Its bytes: GITS_CBASER.Size counts pages of 4 KiB."""
-        return (self.registers("CBASER")["Size"] + 1) * PAGE_BYTES
+        """Its bytes."""
+        return queue_bytes(self.registers("CBASER"))
 
 
 def decoded(words: Words, architecture: str) -> tuple[str, dict[str, int]]:

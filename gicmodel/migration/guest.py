@@ -15,9 +15,9 @@ from gicmodel.layouts.commands import COMMAND_BYTES, encode
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.distributor import GICD_CTLR, GICD_TYPER2
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER, queue_bytes
 from gicmodel.layouts.registers.redistributor import GICR_IGROUPR0, GICR_IPRIORITYR, GICR_ISENABLER0, SGI_PRIORITIES
-from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.memory import GuestMemory
 from gicmodel.migration.host import Host
 from gicmodel.migration.machine import VirtualMachine
 from gicmodel.migration.steps import Progress, no_progress
@@ -98,7 +98,7 @@ def send_command(vgic: Vgic, mnemonic: str, **fields: int) -> None:
     queue = GITS_CBASER.unpack(its.read(cbaser.offset))
     offset = GITS_CWRITER.unpack(its.read(cwriter.offset))["Offset"]
     vgic.memory.write(queue["Physical_Address"] + offset, np.array(encode(mnemonic, "3", **fields), "<u8").tobytes())
-    following = (offset + COMMAND_BYTES) % ((queue["Size"] + 1) * PAGE_BYTES)
+    following = (offset + COMMAND_BYTES) % queue_bytes(queue)
     its.write(cwriter.offset, GITS_CWRITER.pack(Offset=following))
 
 

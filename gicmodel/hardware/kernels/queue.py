@@ -40,14 +40,21 @@ from gicmodel.hardware.kernels.vpe_commands import invdb, vinvall, vmapp, vmapp_
 from gicmodel.hardware.kernels.words import ONE, ZERO, get, operand, put
 from gicmodel.jit import inlined, kernel, unlikely
 from gicmodel.layouts.commands import COMMAND_BYTES, MAPD, OPCODES
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CTLR, GITS_CWRITER, QUEUE_ALIGNMENT
+from gicmodel.layouts.registers.its import (
+    GITS_CBASER,
+    GITS_CREADR,
+    GITS_CTLR,
+    GITS_CWRITER,
+    QUEUE_ALIGNMENT,
+    QUEUE_PAGE_BYTES,
+)
 
 OPCODE = MAPD["Opcode"]
 ENABLED = GITS_CTLR["Enabled"]
 CBASER_VALID, CBASER_ADDRESS, CBASER_SIZE = (GITS_CBASER[name] for name in ("Valid", "Physical_Address", "Size"))
 CREADR_OFFSET, STALLED, CWRITER_OFFSET = GITS_CREADR["Offset"], GITS_CREADR["Stalled"], GITS_CWRITER["Offset"]
 QUEUE_ALIGN_MASK = np.uint64(QUEUE_ALIGNMENT - 1)
-QUEUE_PAGE_SHIFT = np.uint64(12)
+QUEUE_PAGE_SHIFT = np.uint64(QUEUE_PAGE_BYTES.bit_length() - 1)
 BYTES = np.uint64(COMMAND_BYTES)
 
 MOVI, INT, CLEAR, SYNC, MAPD_, MAPC, MAPTI, MAPI = (

@@ -38,10 +38,10 @@ from gicmodel.layouts.registers.its import (
     GITS_CWRITER,
     GITS_STATUSR,
     ITS_REGISTERS,
+    queue_bytes,
 )
 from gicmodel.layouts.registers.redistributor import GICR_STATUSR, REDISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.register import Register
-from gicmodel.memory import PAGE_BYTES
 
 Access = ItsWrite | ItsRead | RedistributorWrite | RedistributorRead
 
@@ -199,7 +199,7 @@ class TracedIts:
 
     def _ring_bytes(self) -> int | None:
         cbaser = self._words.word(_CBASER)
-        return None if cbaser is None else (GITS_CBASER.unpack(cbaser)["Size"] + 1) * PAGE_BYTES
+        return None if cbaser is None else queue_bytes(GITS_CBASER.unpack(cbaser))
 
 
 class _Reader:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GITS_* registers: control frame at 0, translation frame at 0x1_0000, vSGI frame at 0x2_0000 (DDI0601)."""
 
+from collections.abc import Mapping
+
 from gicmodel.layouts.declaration import IMPDEF, RES0, Address, Bits, Flag
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.register import (
@@ -144,6 +146,8 @@ GITS_SGIR = register64(
 BASERS = 8
 QUEUE_ALIGNMENT = 0x1_0000
 """Bits [15:12] of the address of the command queue are zero (DDI0601 GITS_CBASER.Physical_Address)."""
+QUEUE_PAGE_BYTES = 0x1000
+"""What GITS_CBASER.Size counts, minus one (DDI0601)."""
 
 ITS_REGISTERS = (
     Register("GITS_CTLR", 0x0000, "RW", GITS_CTLR, reset={"Quiescent": 1, "UMSIirq": 0, "ImDe": 0, "Enabled": 0}),
@@ -162,3 +166,8 @@ ITS_REGISTERS = (
     Register("GITS_TRANSLATER", 0x1_0040, "WO", GITS_TRANSLATER),
     Register("GITS_SGIR", 0x2_0020, "WO", GITS_SGIR, GICV4_1),
 )
+
+
+def queue_bytes(cbaser: Mapping[str, int]) -> int:
+    """The size of the command queue that fields of GITS_CBASER describe."""
+    return (cbaser["Size"] + 1) * QUEUE_PAGE_BYTES

@@ -15,8 +15,8 @@ from gicmodel.hardware.bus import Bus
 from gicmodel.lab.late import LateGic
 from gicmodel.layouts.commands import COMMAND_BYTES, format_command
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER
-from gicmodel.memory import PAGE_BYTES, GuestMemory
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER, queue_bytes
+from gicmodel.memory import GuestMemory
 
 READ = CFUNCTYPE(c_uint64, c_uint64, c_int)
 WRITE = CFUNCTYPE(None, c_uint64, c_uint64, c_int)
@@ -89,7 +89,7 @@ class HostBus(Bus):
         while at != end:
             words = self.gic.memory.view(queue["Physical_Address"] + at, COMMAND_BYTES // 8, np.uint64)
             self.written.append(f"{name} {format_command(words, self.gic.config.architecture)}")
-            at = (at + COMMAND_BYTES) % ((queue["Size"] + 1) * PAGE_BYTES)
+            at = (at + COMMAND_BYTES) % queue_bytes(queue)
         self._queue_ends[name] = end
 
     def _kept(self, function: Callable[..., Any], otherwise: Any) -> Callable[..., Any]:

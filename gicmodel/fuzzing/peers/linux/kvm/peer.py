@@ -28,7 +28,7 @@ from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
 from gicmodel.kvm import KvmBehaviour
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER
+from gicmodel.layouts.registers.its import GITS_CBASER, queue_bytes
 from gicmodel.memory import PAGE_BYTES
 
 _DEAD = (OOPS, STORM)
@@ -123,7 +123,7 @@ class AgainstLinux(Comparison):
         address, octets = cbaser["Physical_Address"] + end, np.array(words, "<u8").tobytes()
         for side in (self.model, self.linux):
             side.store(address, octets)
-        self._queue_ends[its] = (end + COMMAND_BYTES) % ((cbaser["Size"] + 1) * PAGE_BYTES)
+        self._queue_ends[its] = (end + COMMAND_BYTES) % queue_bytes(cbaser)
         return Event("enqueue", step.values)
 
     def _follow(self, step: Event, result: object) -> None:
