@@ -173,12 +173,12 @@ def _reproduce(path: Path, linux_source: Path | None, results: Results) -> int:
     """
     from gicmodel.fuzzing.finding import run
     from gicmodel.fuzzing.peers.peer import peer
-    from gicmodel.fuzzing.programs.text import format_step_of, read_program
+    from gicmodel.fuzzing.programs.text import format_step, read_program
 
     program = read_program(path)
     went = run(peer(program.against).made_of(linux_source), program, part_steps=1)
     at = len(program.steps) if went.divergence is None else went.part + 1
-    steps = [format_step_of(program, number) for number in range(at)]
+    steps = [format_step(step, program.machine) for step in program.steps[:at]]
     difference = None if went.divergence is None else str(went.divergence)
     last = steps[-1] if steps else ""
 

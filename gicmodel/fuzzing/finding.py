@@ -102,7 +102,7 @@ def _collected_at_its_end() -> Iterator[None]:
 def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
     """Generate and run a chunk, and find the first step after which the two differ."""
     program = generate(peer, plan, chunk)
-    went, count = run(peer, program), peer.notation.operations
+    went, count = run(peer, program), program.machine.operations
     if went.divergence is None:
         return ChunkResult(chunk, count(program), went.outcomes, None)
     divergence, shown = locate(peer, program, went)

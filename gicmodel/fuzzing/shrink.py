@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from gicmodel.fuzzing.peers.peer import peer
-from gicmodel.fuzzing.programs.notation import Notation
-from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Machine, Program, Step
 
 Fails = Callable[[Program], bool]
 
@@ -47,54 +44,53 @@ def _without_blocks(program: Program, fails: Fails, size: int) -> Program:
 
 def _simplified(program: Program, fails: Fails) -> Program:
     """Apply simplifications, from the first again after each success, until none helps."""
-    notation = peer(program.against).notation
     while True:
-        possible = filter(notation.is_possible, _simplifications(program, notation))
+        possible = (each for each in _simplifications(program) if each.machine.has_all(each.steps))
         simpler = next(filter(fails, possible), None)
         if simpler is None:
             return program
         program = simpler
 
 
-def _simplifications(program: Program, notation: Notation[Any]) -> Iterator[Program]:
-    for machine in notation.simpler_machines(program):
-        yield replace(program, machine=machine)
-    for name in notation.renamed(program):
-        seen = (notation.fields(step, program.machine).get(name) for step in program.steps)
-        values = sorted({value for value in seen if value})
+def _simplifications(program: Program) -> Iterator[Program]:
+    machine = program.machine
+    for simpler in machine.simpler(program.steps):
+        yield replace(program, machine=simpler)
+    for name in machine.renamed():
+        values = sorted({value for step in program.steps if (value := machine.fields(step).get(name))})
         for value in reversed(values):
-            smaller = [other for other in (notation.least.get(name, 0), *values) if other < value]
-            yield from (_renamed(program, notation, name, value, other) for other in smaller)
+            smaller = [other for other in (machine.least.get(name, 0), *values) if other < value]
+            yield from (_renamed(program, name, value, other) for other in smaller)
     for index, step in enumerate(program.steps):
-        for simpler in _simpler_steps(step, program, notation):
-            yield program.of((*program.steps[:index], simpler, *program.steps[index + 1 :]))
+        for fewer in _simpler_steps(step, machine):
+            yield program.of((*program.steps[:index], fewer, *program.steps[index + 1 :]))
 
 
-def _simpler_steps(step: Step, program: Program, notation: Notation[Any]) -> Iterator[Step]:
-    fields = notation.fields(step, program.machine)
+def _simpler_steps(step: Step, machine: Machine) -> Iterator[Step]:
+    fields = machine.fields(step)
     if isinstance(step, Event):
-        for name in notation.bits:
+        for name in machine.bits:
             value = fields.get(name, 0)
             fewer = (value & ~(1 << bit) for bit in range(value.bit_length()) if value >> bit & 1)
-            yield from (notation.replaced(step, program.machine, fields | {name: less}) for less in fewer)
+            yield from (machine.replaced(step, fields | {name: less}) for less in fewer)
     else:
-        plain = notation.replaced(step, program.machine, fields)
+        plain = machine.replaced(step, fields)
         if plain != step:
             yield plain
-        for name in notation.simplified:
+        for name in machine.simplified:
             if fields.get(name):
-                yield notation.replaced(step, program.machine, fields | {name: 0})
+                yield machine.replaced(step, fields | {name: 0})
 
 
-def _renamed(program: Program, notation: Notation[Any], name: str, old: int, new: int) -> Program:
+def _renamed(program: Program, name: str, old: int, new: int) -> Program:
     """The program with one value of a field replaced wherever it occurs."""
 
     def renamed(step: Step) -> Step:
-        fields = notation.fields(step, program.machine)
+        fields = program.machine.fields(step)
         if fields.get(name) != old:
             return step
         if isinstance(step, CommandStep) and name == "its":
             return CommandStep(new, step.words)
-        return notation.replaced(step, program.machine, fields | {name: new})
+        return program.machine.replaced(step, fields | {name: new})
 
     return program.of([renamed(step) for step in program.steps])

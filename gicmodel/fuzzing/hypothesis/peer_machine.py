@@ -19,7 +19,7 @@ from gicmodel.fuzzing.hypothesis.strategies import commands, malformed_words, so
 from gicmodel.fuzzing.peers import engine
 from gicmodel.fuzzing.peers.peer import HardwareComparison, HardwarePeer
 from gicmodel.fuzzing.programs.draw import commands_for
-from gicmodel.fuzzing.programs.hardware import EVENTS, Machine, limits
+from gicmodel.fuzzing.programs.hardware import EVENTS, GicMachine
 from gicmodel.fuzzing.programs.interrupts import InterruptEvents
 from gicmodel.fuzzing.programs.program import Event, Step
 from gicmodel.fuzzing.programs.universe import CONFIGURATION_BYTES, words
@@ -58,10 +58,10 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
     peer: ClassVar[HardwarePeer]
 
     @classmethod
-    def machines(cls) -> SearchStrategy[Machine]:
+    def machines(cls) -> SearchStrategy[GicMachine]:
         """The machines to drive: those that a campaign would draw."""
 
-        def draw(architecture: str, seed: int) -> Machine:
+        def draw(architecture: str, seed: int) -> GicMachine:
             return cls.peer.machine(np.random.default_rng(seed), architecture)
 
         return st.builds(draw, st.sampled_from(cls.peer.architectures), st.integers(0, (1 << 32) - 1))
@@ -220,11 +220,11 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
     def pool(self, name: str) -> Sequence[int]:
         """The values of an event's field, whatever is mapped."""
         pools = {"byte": BYTES, "PendingLast": (0, 0, 1), **dict.fromkeys(("Enabled", "EnableLPIs"), (1, 1, 1, 0))}
-        return pools.get(name) or self.universe.of_event(name) or limits(self.machine)[name]
+        return pools.get(name) or self.universe.of_event(name) or self.machine.limits()[name]
 
     def numbers(self, name: str) -> SearchStrategy[int]:
         """An ITS, or a redistributor."""
-        return st.sampled_from(limits(self.machine)[name])
+        return st.sampled_from(self.machine.limits()[name])
 
     def existing_vpes(self) -> SearchStrategy[int]:
         """The vPEIDs that an ITS has mapped."""

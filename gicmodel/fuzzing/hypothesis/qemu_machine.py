@@ -15,7 +15,7 @@ from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import geometries
 from gicmodel.fuzzing.peers.qemu import peer
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import Event
 
 
@@ -26,9 +26,9 @@ class QemuMachine(HardwareAgainstPeer):
     architecture: ClassVar[Architecture] = "3"
 
     @classmethod
-    def machines(cls) -> SearchStrategy[Machine]:
+    def machines(cls) -> SearchStrategy[GicMachine]:
         """QEMU's choices, and any geometry."""
-        return st.builds(Machine, st.just(GicConfig.qemu(cls.architecture)), geometries())
+        return st.builds(GicMachine, st.just(GicConfig.qemu(cls.architecture)), geometries())
 
     @rule(data=st.data(), v=st.sampled_from([0, 1]))
     def map_outside_ram(self, data: DataObject, v: int) -> None:

@@ -24,7 +24,7 @@ from gicmodel.engine import VARIABLE, Engine
 from gicmodel.fuzzing.peers.oracle import boot_pair, draw_machine
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.peers.peer import Divergence, HardwareComparison, HardwarePeer
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import Event, Step, runs
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
@@ -62,7 +62,7 @@ def run_steps(pair: Pair, steps: Sequence[Step]) -> str:
 class AgainstEngine(HardwareComparison):
     """The hardware on both engines."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: GicMachine) -> None:
         self.pair = boot_pair(machine)
         self.universe = self.pair.universe
         self.lab = self.pair.lab
@@ -95,11 +95,11 @@ class EnginePeer(HardwarePeer):
     name: ClassVar[str] = "engine"
     chunk: ClassVar[int] = 500
 
-    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+    def machine(self, random: np.random.Generator, architecture: str) -> GicMachine:
         """The machines that are compared with the oracle."""
         return draw_machine(random, architecture)
 
-    def start(self, machine: Machine) -> AgainstEngine:
+    def start(self, machine: GicMachine) -> AgainstEngine:
         """Boot both."""
         return AgainstEngine(machine)
 
@@ -124,7 +124,7 @@ class OtherEngine:
         """The process."""
         return self._process.pid
 
-    def ask(self, request: Machine | list[Step]) -> None:
+    def ask(self, request: GicMachine | list[Step]) -> None:
         """Let it boot a machine, or run steps on that machine."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # `answer` says that the process has ended
@@ -166,7 +166,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         except EOFError:
             return
         said = ""
-        if isinstance(request, Machine):
+        if isinstance(request, GicMachine):
             pair = boot_pair(request)
         elif pair is not None:
             said = run_steps(pair, request)

@@ -15,7 +15,7 @@ from gicmodel.fuzzing.peers.agreement import check_cpu_interfaces, check_everyth
 from gicmodel.fuzzing.peers.interrupts import check_lines
 from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.peers.peer import HardwarePeer
-from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, Machine, draw_geometry
+from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES, GicMachine, draw_geometry
 from gicmodel.fuzzing.programs.program import Event, Step, runs
 from gicmodel.memory import ExternalAbort
 from gicmodel.spec import AbstractGic
@@ -62,11 +62,11 @@ class OraclePeer(HardwarePeer):
     def __init__(self, oracle_class: type[AbstractGic] = AbstractGic) -> None:
         self._oracle_class = oracle_class
 
-    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+    def machine(self, random: np.random.Generator, architecture: str) -> GicMachine:
         """One of `POLICIES`, and of the choices that every machine has."""
         return draw_machine(random, architecture)
 
-    def start(self, machine: Machine) -> AgainstOracle:
+    def start(self, machine: GicMachine) -> AgainstOracle:
         """Boot both. Raises UnusableInput for a machine that there cannot be, or that the oracle cannot judge."""
         _require_judged(machine.config)
         return boot_pair(machine, self._oracle_class)
@@ -84,7 +84,7 @@ def _require_judged(config: GicConfig) -> None:
         )
 
 
-def boot_pair(machine: Machine, oracle_class: type[AbstractGic] = AbstractGic) -> AgainstOracle:
+def boot_pair(machine: GicMachine, oracle_class: type[AbstractGic] = AbstractGic) -> AgainstOracle:
     """Hardware and oracle, booted. Raises UnusableInput for a machine whose tables have no room."""
     try:
         return AgainstOracle(machine.config, machine.geometry, oracle_class)
@@ -92,7 +92,7 @@ def boot_pair(machine: Machine, oracle_class: type[AbstractGic] = AbstractGic) -
         raise UnusableInput(f"a machine that fuzzing cannot have: {error}") from error
 
 
-def draw_machine(random: np.random.Generator, architecture: str) -> Machine:
+def draw_machine(random: np.random.Generator, architecture: str) -> GicMachine:
     """A small machine of one of the `POLICIES`."""
     choices: dict[str, Any] = {name: pool[int(random.integers(len(pool)))] for name, pool in MACHINE_CHOICES.items()}
     policies = POLICIES[architecture]
@@ -101,7 +101,7 @@ def draw_machine(random: np.random.Generator, architecture: str) -> Machine:
     apart = random.spawn(1)[0]
     choices |= {name: pool[int(apart.integers(len(pool)))] for name, pool in _INTERRUPT_CHOICES.items()}
     config = GicConfig(**(choices | _SMALL | dict(policy) | {"architecture": architecture}))
-    return Machine(config, draw_geometry(random))
+    return GicMachine(config, draw_geometry(random))
 
 
 PEER = OraclePeer()

@@ -15,9 +15,8 @@ import numpy as np
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.programs.draw import draw_steps
-from gicmodel.fuzzing.programs.hardware import NOTATION, Machine
-from gicmodel.fuzzing.programs.notation import Notation
-from gicmodel.fuzzing.programs.program import Program, Step
+from gicmodel.fuzzing.programs.hardware import GicMachine
+from gicmodel.fuzzing.programs.program import Machine, Program, Step
 from gicmodel.fuzzing.programs.universe import Universe, universe_of
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.placement import Allocation, place
@@ -85,7 +84,8 @@ class Peer(ABC):
     """One of `PEERS`: what something is compared with, and the programs for both."""
 
     name: ClassVar[str]
-    notation: ClassVar[Notation[Any]] = NOTATION
+    machines: ClassVar[type[Machine]] = GicMachine
+    """What its programs run on."""
     architectures: ClassVar[tuple[str, ...]] = ("3", "4.0", "4.1")
     chunk: ClassVar[int] = 4000
     """Commands of one program of a campaign."""
@@ -118,11 +118,11 @@ class HardwarePeer(Peer):
     """A peer of the hardware: both run ITS commands, and what software does between them."""
 
     @abstractmethod
-    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+    def machine(self, random: np.random.Generator, architecture: str) -> GicMachine:
         """A machine that can be compared."""
 
     @abstractmethod
-    def start(self, machine: Machine) -> HardwareComparison:
+    def start(self, machine: GicMachine) -> HardwareComparison:
         """Boot both. Raises UnusableInput for a machine that this peer cannot have."""
 
     def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:

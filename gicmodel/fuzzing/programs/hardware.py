@@ -6,15 +6,15 @@ A machine is two lines: `config` has the fields of `GicConfig` that are not its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from gicmodel.config import FIRST_PPI, GicConfig
-from gicmodel.fuzzing.programs.notation import Notation, assignments, number, numbers, within
-from gicmodel.fuzzing.programs.program import Program
+from gicmodel.fuzzing.programs.notation import assignments, number, numbers, within
+from gicmodel.fuzzing.programs.program import Machine, Step
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import ITTS, VCONFS, VPTS
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
@@ -89,37 +89,11 @@ MACHINE_CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a program runs on: the hardware's choices, and how software lays out the ITS tables."""
+class GicMachine(Machine):
+    """The hardware's choices, and how software lays out the ITS tables."""
 
     config: GicConfig
     geometry: Geometry
-
-
-def draw_geometry(random: np.random.Generator) -> Geometry:
-    """Any layout of tables that a program can name."""
-    return Geometry(int(random.integers(_PAGE_SIZES)), bool(random.integers(2)), int(random.integers(1, _MOST_PAGES)))
-
-
-def limits(machine: Machine) -> dict[str, range]:
-    """The values that each field of an event may have."""
-    config = machine.config
-    word, flag = range(1 << 32), range(2)
-    return {
-        **{"its": range(config.its), "rd": range(config.redistributors)},
-        **{"itt": range(ITTS), "vpt": range(VPTS), "vconf": range(VCONFS)},
-        **{"DeviceID": word, "EventID": word, "INTID": word, "Default_Doorbell": word},
-        **{"vPEID": range(1 << 16), "vSGI": range(VSGIS), "bits": range(14, 33), "byte": range(256)},
-        "LPI": range(FIRST_LPI, 1 << config.intid_bits),
-        **dict.fromkeys(("EnableLPIs", "PTZ", "VGrp0En", "VGrp1En", "Doorbell", "PendingLast"), flag),
-        **dict.fromkeys(("replace", "Enabled", "level", "ProcessorSleep", "group"), flag),
-        **{"input": range(FIRST_PPI, INTIDS), "interrupt": range(INTIDS), "n": range(INTIDS // 4), "ends": range(3)},
-        "value": range(1 << 64),
-    }
-
-
-class HardwareNotation(Notation[Machine]):
-    """Programs for `Machine`."""
 
     events = EVENTS
     names: ClassVar[tuple[str, ...]] = (
@@ -132,49 +106,63 @@ class HardwareNotation(Notation[Machine]):
     )
     bits: ClassVar[tuple[str, ...]] = ("value",)
 
-    def architecture(self, machine: Machine) -> str:
+    @property
+    def command_set(self) -> str:
         """The GIC's."""
-        return machine.config.architecture
+        return self.config.architecture
 
-    def limits(self, machine: Machine) -> dict[str, range]:
-        """`program.limits`."""
-        return limits(machine)
+    def limits(self) -> dict[str, range]:
+        """Numbers of what the GIC and its software have."""
+        config = self.config
+        word, flag = range(1 << 32), range(2)
+        return {
+            **{"its": range(config.its), "rd": range(config.redistributors)},
+            **{"itt": range(ITTS), "vpt": range(VPTS), "vconf": range(VCONFS)},
+            **{"DeviceID": word, "EventID": word, "INTID": word, "Default_Doorbell": word},
+            **{"vPEID": range(1 << 16), "vSGI": range(VSGIS), "bits": range(14, 33), "byte": range(256)},
+            "LPI": range(FIRST_LPI, 1 << config.intid_bits),
+            **dict.fromkeys(("EnableLPIs", "PTZ", "VGrp0En", "VGrp1En", "Doorbell", "PendingLast"), flag),
+            **dict.fromkeys(("replace", "Enabled", "level", "ProcessorSleep", "group"), flag),
+            **{"input": range(FIRST_PPI, INTIDS), "interrupt": range(INTIDS), "n": range(INTIDS // 4)},
+            "ends": range(3),
+            "value": range(1 << 64),
+        }
 
-    def describe(self, machine: Machine) -> Iterator[list[str]]:
+    def describe(self) -> Iterator[list[str]]:
         """The choices that are none of the defaults, and all of the geometry."""
-        geometry = machine.geometry
-        yield ["config", *choices_of(machine.config)]
-        yield [
-            "tables",
-            f"page_size={geometry.page_size}",
-            f"indirect={int(geometry.indirect)}",
-            f"pages={geometry.pages}",
-        ]
+        tables = self.geometry
+        yield ["config", *choices_of(self.config)]
+        size = f"page_size={tables.page_size}"
+        yield ["tables", size, f"indirect={int(tables.indirect)}", f"pages={tables.pages}"]
 
-    def machine(self, line: Callable[[str], list[str]]) -> Machine:
-        """The machine of a config and a geometry."""
+    @classmethod
+    def described(cls, line: Callable[[str], list[str]]) -> Self:
+        """A config and a geometry."""
         config = config_of(line("config"))
         known = {"page_size": range(_PAGE_SIZES), "indirect": range(2), "pages": range(1, _MOST_PAGES)}
         tables = numbers("tables", line("tables"), known)
-        return Machine(config, Geometry(tables["page_size"], bool(tables["indirect"]), tables["pages"]))
+        return cls(config, Geometry(tables["page_size"], bool(tables["indirect"]), tables["pages"]))
 
-    def simpler_machines(self, program: Program) -> Iterator[Machine]:
+    def simpler(self, steps: Sequence[Step]) -> Iterator[Self]:
         """Fewer ITSs, default choices, the smallest tables."""
-        machine = program.machine
-        config = machine.config
-        used = 1 + max((self.fields(step, machine).get("its", 0) for step in program.steps), default=0)
-        configs = [replace(config, its=used)] if used < config.its else []
-        defaults = {name: getattr(_DEFAULTS, name) for name in _DEFAULTED}
-        configs += [replace(config, **{name: to}) for name, to in defaults.items() if getattr(config, name) != to]
-        yield from (Machine(simpler, machine.geometry) for simpler in configs)
-        if machine.geometry != Geometry():
-            yield Machine(config, Geometry())
+        used = 1 + max((self.fields(step).get("its", 0) for step in steps), default=0)
+        choices = {"its": min(used, self.config.its)} | {name: getattr(_DEFAULTS, name) for name in _DEFAULTED}
+        for name, value in choices.items():
+            if getattr(self.config, name) != value:
+                yield replace(self, config=replace(self.config, **{name: value}))
+        if self.geometry != Geometry():
+            yield replace(self, geometry=Geometry())
 
-    def renamed(self, program: Program) -> Iterable[str]:
+    def renamed(self) -> tuple[str, ...]:
         """Hardware that retains need not see that another device's ITT becomes a device's."""
-        if program.machine.config.caching == "retain":
+        if self.config.caching == "retain":
             return tuple(name for name in self.names if name != "DeviceID")
         return self.names
+
+
+def draw_geometry(random: np.random.Generator) -> Geometry:
+    """Any layout of tables that a program can name."""
+    return Geometry(int(random.integers(_PAGE_SIZES)), bool(random.integers(2)), int(random.integers(1, _MOST_PAGES)))
 
 
 def config_of(words: list[str]) -> GicConfig:
@@ -193,6 +181,3 @@ def choices_of(config: GicConfig) -> Iterator[str]:
         value = getattr(config, field.name)
         if value != getattr(_DEFAULTS, field.name) or field.name == "architecture":
             yield f"{field.name}={value if isinstance(value, str) else int(value)}"
-
-
-NOTATION = HardwareNotation()

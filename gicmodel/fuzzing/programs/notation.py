@@ -1,90 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the programs of a peer are written, and made simpler: one `Notation` for each kind of machine they run on."""
+"""How the lines of a program say things: words `name=value`, numbers in decimal or hexadecimal."""
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import ClassVar, Generic, TypeVar
-
-from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
-from gicmodel.layouts.commands import COMMANDS
-
-M = TypeVar("M")
+from collections.abc import Iterable, Iterator, Mapping
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,19}", re.ASCII)
-
-
-class Notation(ABC, Generic[M]):
-    """Programs for machines of the type `M`.
-
-    `events` has the fields of each event. Fields that are `names` may take each other's values wherever these are, none
-    less than its `least`; those of one command that are `simplified` may become 0 by themselves, and each bit of those
-    of an event that are `bits`.
-    """
-
-    events: ClassVar[Mapping[str, tuple[str, ...]]]
-    names: ClassVar[tuple[str, ...]]
-    least: ClassVar[Mapping[str, int]] = {}
-    simplified: ClassVar[tuple[str, ...]] = ()
-    bits: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def architecture(self, machine: M) -> str:
-        """Which commands there are."""
-
-    @abstractmethod
-    def limits(self, machine: M) -> dict[str, range]:
-        """The values that each field of an event may have."""
-
-    @abstractmethod
-    def describe(self, machine: M) -> Iterator[list[str]]:
-        """The words of each line that describes a machine."""
-
-    @abstractmethod
-    def machine(self, line: Callable[[str], list[str]]) -> M:
-        """The machine that lines describe: `line` gives the words of the next one, but for the first, which it is told.
-
-        ValueError says why the words mean nothing, or what of the machine there cannot be.
-        """
-
-    @abstractmethod
-    def simpler_machines(self, program: Program) -> Iterator[M]:
-        """Machines on which the program may fail as well."""
-
-    def renamed(self, program: Program) -> Iterable[str]:
-        """Those `names` whose values may change in this program."""
-        return self.names
-
-    def operations(self, program: Program) -> int:
-        """How long a program is: its ITS commands."""
-        return program.commands
-
-    # Steps as their fields.
-
-    def fields(self, step: Step, machine: M) -> dict[str, int]:
-        """The fields of a step by name; of a command also `its`, and nothing else if its opcode is unknown."""
-        if isinstance(step, Event):
-            return dict(zip(self.events[step.verb], step.values, strict=True))
-        layout = COMMANDS(self.architecture(machine)).get(step.words[0] & 0xFF)
-        return {"its": step.its} | (layout.unpack(step.words) if layout else {})
-
-    def replaced(self, step: Step, machine: M, fields: dict[str, int]) -> Step:
-        """A step with these fields; a command has no RES0 bit set, but if its opcode is unknown all that it had."""
-        if isinstance(step, Event):
-            return Event(step.verb, tuple(fields.values()))
-        layout = COMMANDS(self.architecture(machine)).get(step.words[0] & 0xFF)
-        if layout is None:
-            return CommandStep(fields["its"], step.words)
-        values = {name: value for name, value in fields.items() if name != "its"}
-        return CommandStep(fields["its"], layout.pack_words(**values))
-
-    def is_possible(self, program: Program) -> bool:
-        """Whether the machine has what the events name."""
-        bounds = self.limits(program.machine)
-        events = (self.fields(step, program.machine) for step in program.steps if isinstance(step, Event))
-        return all(value in bounds[name] for event in events for name, value in event.items())
 
 
 def assignments(words: list[str], known: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzzing programs: a machine and the steps that both sides of a comparison are given.
+"""Fuzzing programs: a machine and the steps that both sides of a comparison are given; `text` writes them.
 
 A step is an ITS command, or an `Event`: a register write, a byte of configuration, an acknowledge. Any part of a
 program is a program: a step that makes no sense where it stands does nothing.
@@ -7,9 +7,12 @@ program is a program: a step that makes no sense where it stands does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple, Self
+
+from gicmodel.layouts.commands import COMMANDS
 
 CommandWords = tuple[int, ...]
 """The four 64-bit words of a command."""
@@ -23,7 +26,7 @@ class CommandStep(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What else may happen: one of the events of the program's `Notation`, and the values of its fields."""
+    """What else may happen: one of the `events` of the program's machine, and the values of its fields."""
 
     verb: str
     values: tuple[int, ...]
@@ -32,12 +35,85 @@ class Event(NamedTuple):
 Step = CommandStep | Event
 
 
+class Machine(ABC):
+    """What a program runs on, what may happen to it, and how both are written and made simpler.
+
+    `events` has the fields of each event. Fields that are `names` may take each other's values wherever these are, none
+    less than its `least`; those of one command that are `simplified` may become 0 by themselves, and each bit of those
+    of an event that are `bits`.
+    """
+
+    events: ClassVar[Mapping[str, tuple[str, ...]]]
+    names: ClassVar[tuple[str, ...]]
+    least: ClassVar[Mapping[str, int]] = {}
+    simplified: ClassVar[tuple[str, ...]] = ()
+    bits: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def command_set(self) -> str:
+        """The architecture whose ITS commands it takes."""
+
+    @abstractmethod
+    def limits(self) -> dict[str, range]:
+        """The values that each field of an event may have."""
+
+    @abstractmethod
+    def describe(self) -> Iterator[list[str]]:
+        """The words of each line that describes it."""
+
+    @classmethod
+    @abstractmethod
+    def described(cls, line: Callable[[str], list[str]]) -> Self:
+        """The machine that lines describe: `line` gives the words of the next one, but for the first, which it is told.
+
+        ValueError says why the words mean nothing, or what of the machine there cannot be.
+        """
+
+    @abstractmethod
+    def simpler(self, steps: Sequence[Step]) -> Iterator[Self]:
+        """Machines on which a program that fails may fail as well."""
+
+    def renamed(self) -> tuple[str, ...]:
+        """Those `names` whose values may change."""
+        return self.names
+
+    def operations(self, program: Program) -> int:
+        """How long a program is: its ITS commands."""
+        return program.commands
+
+    # Steps as their fields.
+
+    def fields(self, step: Step) -> dict[str, int]:
+        """The fields of a step by name; of a command also `its`, and nothing else if its opcode is unknown."""
+        if isinstance(step, Event):
+            return dict(zip(self.events[step.verb], step.values, strict=True))
+        layout = COMMANDS(self.command_set).get(step.words[0] & 0xFF)
+        return {"its": step.its} | (layout.unpack(step.words) if layout else {})
+
+    def replaced(self, step: Step, fields: dict[str, int]) -> Step:
+        """A step with these fields; a command has no RES0 bit set, but if its opcode is unknown all that it had."""
+        if isinstance(step, Event):
+            return Event(step.verb, tuple(fields.values()))
+        layout = COMMANDS(self.command_set).get(step.words[0] & 0xFF)
+        if layout is None:
+            return CommandStep(fields["its"], step.words)
+        values = {name: value for name, value in fields.items() if name != "its"}
+        return CommandStep(fields["its"], layout.pack_words(**values))
+
+    def has_all(self, steps: Sequence[Step]) -> bool:
+        """Whether it has what the events name."""
+        bounds = self.limits()
+        events = (self.fields(step) for step in steps if isinstance(step, Event))
+        return all(value in bounds[name] for event in events for name, value in event.items())
+
+
 @dataclass(frozen=True)
 class Program:
     """Steps for a machine of whatever kind the peer of that name has."""
 
     against: str
-    machine: Any
+    machine: Machine
     steps: tuple[Step, ...]
 
     @property

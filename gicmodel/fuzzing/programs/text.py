@@ -11,21 +11,19 @@
     translate its=0 DeviceID=0x0 EventID=0x1
     words its=0 0x7f 0x0 0x0 0x0
 
-The lines that describe the machine are those of the peer's `Notation`. `words` is a command that has no mnemonic. What
+The lines that describe the machine are its own. `words` is a command that has no mnemonic. What
 follows `#` is a comment, and empty lines mean nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.peer import PEERS, peer
-from gicmodel.fuzzing.programs.hardware import EVENTS
-from gicmodel.fuzzing.programs.notation import Notation, number, numbers, within
-from gicmodel.fuzzing.programs.program import CommandStep, CommandWords, Event, Program, Step
+from gicmodel.fuzzing.programs.notation import number, numbers, within
+from gicmodel.fuzzing.programs.program import CommandStep, CommandWords, Event, Machine, Program, Step
 from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
 
@@ -37,33 +35,26 @@ _WORD = 1 << 64
 
 def format_program(program: Program, comment: str = "") -> str:
     """The text of a program, with lines of comment below its title."""
-    notation, machine = peer(program.against).notation, program.machine
     header = [
         f"{_TITLE}{VERSION}",
         *(f"# {line}" for line in comment.splitlines()),
         f"against {program.against}",
-        *map(" ".join, notation.describe(machine)),
+        *map(" ".join, program.machine.describe()),
         "",
     ]
-    architecture = notation.architecture(machine)
-    return "\n".join([*header, *(format_step(step, architecture, notation.events) for step in program.steps)]) + "\n"
+    return "\n".join([*header, *(format_step(step, program.machine) for step in program.steps)]) + "\n"
 
 
-def format_step(step: Step, architecture: str, events: Mapping[str, tuple[str, ...]] = EVENTS) -> str:
-    """A step as its line of text."""
+def format_step(step: Step, machine: Machine) -> str:
+    """A step of a program for a machine as its line of text."""
     if isinstance(step, Event):
-        named = zip(events[step.verb], step.values, strict=True)
+        named = machine.fields(step).items()
         return " ".join([step.verb, *(f"{name}={_shown(value)}" for name, value in named)])
+    architecture = machine.command_set
     if step.words[0] & 0xFF not in COMMANDS(architecture) or not _survives(step.words, architecture):
         return " ".join(["words", f"its={step.its}", *map(hex, step.words)])
     mnemonic, *operands = format_command(step.words, architecture).split()
     return " ".join([mnemonic, f"its={step.its}", *operands])
-
-
-def format_step_of(program: Program, number: int) -> str:
-    """Step `number` of a program, from 0, as its line of text."""
-    notation = peer(program.against).notation
-    return format_step(program.steps[number], notation.architecture(program.machine), notation.events)
 
 
 def parse_program(text: str, name: str) -> Program:
@@ -82,10 +73,9 @@ def parse_program(text: str, name: str) -> Program:
 def _program(lines: _Lines) -> Program:
     _check_title(next(lines, ""))
     against = _against(lines.after("against"))
-    notation = peer(against).notation
-    machine = notation.machine(lines.after)
-    architecture, bounds = notation.architecture(machine), notation.limits(machine)
-    return Program(against, machine, tuple(_step(line.split(), notation, architecture, bounds) for line in lines))
+    machine = peer(against).machines.described(lines.after)
+    bounds = machine.limits()
+    return Program(against, machine, tuple(_step(line.split(), machine, bounds) for line in lines))
 
 
 def read_program(path: Path) -> Program:
@@ -139,10 +129,10 @@ def _against(words: list[str]) -> str:
     return words[0]
 
 
-def _step(words: list[str], notation: Notation[Any], architecture: str, bounds: dict[str, range]) -> Step:
+def _step(words: list[str], machine: Machine, bounds: dict[str, range]) -> Step:
     verb, *rest = words
-    if verb in notation.events:
-        names = notation.events[verb]
+    if verb in machine.events:
+        names = machine.events[verb]
         values = numbers(verb, rest, {name: bounds[name] for name in names})
         return Event(verb, tuple(values[name] for name in names))
     if verb != "words" and verb not in OPCODES:
@@ -154,7 +144,7 @@ def _step(words: list[str], notation: Notation[Any], architecture: str, bounds: 
     its = within("its", number(text), bounds["its"])
     if verb == "words":
         return CommandStep(its, _four_words(operands))
-    return CommandStep(its, parse_command(" ".join([verb, *operands]), architecture))
+    return CommandStep(its, parse_command(" ".join([verb, *operands]), machine.command_set))
 
 
 def _four_words(texts: list[str]) -> CommandWords:

@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy, booleans, builds
 from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import configurations, geometries
 from gicmodel.fuzzing.peers.oracle import PEER
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.jit import COMPILED
 
 EXAMPLES = settings(
@@ -43,7 +43,7 @@ def test_agreement(choices: dict[str, object]) -> None:
         peer = PEER
 
         @classmethod
-        def machines(cls) -> SearchStrategy[Machine]:
-            return builds(Machine, configurations(**SMALL, ces=booleans(), **choices), geometries())
+        def machines(cls) -> SearchStrategy[GicMachine]:
+            return builds(GicMachine, configurations(**SMALL, ces=booleans(), **choices), geometries())
 
     run_state_machine_as_test(OfChoices, settings=EXAMPLES)

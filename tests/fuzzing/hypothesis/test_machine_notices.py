@@ -15,7 +15,7 @@ from gicmodel.fuzzing.hypothesis.strategies import geometries
 from gicmodel.fuzzing.peers.agreement import check_everything
 from gicmodel.fuzzing.peers.oracle import AgainstOracle, OraclePeer
 from gicmodel.fuzzing.peers.peer import Divergence
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.universe import mapping_commands, words
 from gicmodel.jit import COMPILED
 from gicmodel.lab.geometry import Geometry
@@ -55,8 +55,8 @@ class OfConfig(HardwareAgainstPeer):
     """The GICv4.1 of CONFIG."""
 
     @classmethod
-    def machines(cls) -> SearchStrategy[Machine]:
-        return builds(Machine, just(CONFIG), geometries())
+    def machines(cls) -> SearchStrategy[GicMachine]:
+        return builds(GicMachine, just(CONFIG), geometries())
 
 
 class MovesNothing(AbstractGic):

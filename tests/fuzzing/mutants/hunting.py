@@ -9,7 +9,7 @@ import numpy as np
 from gicmodel.fuzzing.finding import Finding, Plan, hunt
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.programs.draw import draw_steps
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import Step
 from gicmodel.fuzzing.programs.universe import Universe
 from tests.fuzzing.mutants.planting import Mutant, planted
@@ -27,9 +27,9 @@ class MutantPeer(OraclePeer):
         self._choices = mutant.choices
         self._interrupts = mutant.interrupts
 
-    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+    def machine(self, random: np.random.Generator, architecture: str) -> GicMachine:
         drawn = super().machine(random, architecture)
-        return Machine(replace(drawn.config, **self._choices), drawn.geometry)
+        return GicMachine(replace(drawn.config, **self._choices), drawn.geometry)
 
     def steps(self, random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:
         return draw_steps(random, universe, commands, interrupts=self._interrupts)

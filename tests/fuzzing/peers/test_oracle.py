@@ -11,7 +11,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.programs.draw import draw_steps
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import Step
 from gicmodel.fuzzing.programs.universe import Universe
 from gicmodel.lab.geometry import Geometry
@@ -34,12 +34,12 @@ class Chosen(OraclePeer):
         super().__init__()
         self._choices = choices
 
-    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+    def machine(self, random: np.random.Generator, architecture: str) -> GicMachine:
         drawn = super().machine(random, architecture)
         choices = self._choices
         if choices.get("caching") == "retain":  # an ITS does not see what another does to a vPE that both have
             choices = choices | {"its": 1}
-        return Machine(replace(drawn.config, **choices), Geometry())  # type: ignore[arg-type]
+        return GicMachine(replace(drawn.config, **choices), Geometry())  # type: ignore[arg-type]
 
     def steps(self, random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:
         return draw_steps(random, universe, commands, interrupts=INTERRUPTS)

@@ -22,7 +22,7 @@ from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import QemuMissing, QemuProcess, find_binary
 from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference, Twins
 from gicmodel.fuzzing.programs.draw import commands_for, draw_packets, draw_steps
-from gicmodel.fuzzing.programs.hardware import INTIDS, Machine, draw_geometry
+from gicmodel.fuzzing.programs.hardware import INTIDS, GicMachine, draw_geometry
 from gicmodel.fuzzing.programs.program import CommandWords, Event, Step, runs
 from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.lab import tables_seen
@@ -43,7 +43,7 @@ _BYTES = (0xA1, 0xA0)
 class AgainstQemu(HardwareComparison):
     """The hardware in this process, and an emulator that ends with the comparison."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: GicMachine) -> None:
         config = machine.config
         self._emulator = QemuProcess(int(config.architecture[0]), config.redistributors)
         try:
@@ -190,12 +190,12 @@ class QemuPeer(HardwarePeer):
         except QemuMissing as missing:
             raise UnusableInput(f"cannot compare with QEMU: {missing}") from None
 
-    def machine(self, random: np.random.Generator, architecture: str) -> Machine:
+    def machine(self, random: np.random.Generator, architecture: str) -> GicMachine:
         """Two to five redistributors, and any geometry."""
         config = _config_like_qemu(architecture, int(random.integers(2, 6)))
-        return Machine(config, draw_geometry(random))
+        return GicMachine(config, draw_geometry(random))
 
-    def start(self, machine: Machine) -> AgainstQemu:
+    def start(self, machine: GicMachine) -> AgainstQemu:
         """Boot both. Raises UnusableInput without QEMU, and for a machine that is not QEMU's."""
         config = machine.config
         if config.architecture not in self.architectures:

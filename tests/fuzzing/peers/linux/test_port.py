@@ -9,7 +9,7 @@ import pytest
 from gicmodel.config import ARCHITECTURES
 from gicmodel.driver import doorbells, lpis, redistributor, vlpis, vpes, vsgis
 from gicmodel.fuzzing.finding import Plan, run_chunk
-from gicmodel.fuzzing.peers.linux.driver.machine import NOTATION
+from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.driver.port import MEANT, LinuxPort
 from gicmodel.jit import COMPILED
 from tests.fuzzing.peers.linux.programs import outcomes_of
@@ -24,7 +24,7 @@ VSGIS = {"save", "begin_vsgi", "end_vsgi", "set_vsgi", "enable_vsgi", "set_vsgi_
 def test_every_operation_of_the_port_writes_what_linux_writes(architecture: str, port_peer: LinuxPort):
     outcomes = outcomes_of(port_peer, Plan(seed=4, commands=DRAWN, architecture=architecture))
     virtual = {"3": set(), "4.0": VIRTUAL, "4.1": VIRTUAL | VSGIS}[architecture]
-    assert {verb for verb, _ in outcomes} == set(NOTATION.events) - MEANT.keys() - ((VIRTUAL | VSGIS) - virtual)
+    assert {verb for verb, _ in outcomes} == set(HostMachine.events) - MEANT.keys() - ((VIRTUAL | VSGIS) - virtual)
 
 
 class Bug(NamedTuple):

@@ -14,7 +14,7 @@ from gicmodel.fuzzing.finding import Finding, Plan, divergence_of, run, run_chun
 from gicmodel.fuzzing.peers.qemu import differences
 from gicmodel.fuzzing.peers.qemu.peer import PEER, AgainstQemu, QemuPeer
 from gicmodel.fuzzing.peers.qemu.process import BINARY
-from gicmodel.fuzzing.programs.hardware import Machine
+from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import CommandStep, Program
 from gicmodel.fuzzing.programs.text import write_program
 from gicmodel.fuzzing.programs.universe import universe_of, words
@@ -32,12 +32,12 @@ COMMANDS = 100_000 if COMPILED else 2_000
 class AnyChoice(QemuPeer):
     """Also takes machines that are not QEMU's."""
 
-    def start(self, machine: Machine) -> AgainstQemu:
+    def start(self, machine: GicMachine) -> AgainstQemu:
         return AgainstQemu(machine)
 
 
 def program_for(config: GicConfig, commands: int, seed: int = 0) -> Program:
-    machine = Machine(config, Geometry(indirect=True))
+    machine = GicMachine(config, Geometry(indirect=True))
     universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
     return Program("qemu", machine, tuple(PEER.steps(np.random.default_rng(seed), universe, commands)))
 
@@ -88,7 +88,7 @@ def test_each_choice_of_the_profile_can_be_seen(choice):
     programs = (program_for(config, 2_000, seed) for seed in range(40))
     assert any(run(AnyChoice(), program).divergence for program in programs)
     with pytest.raises(UnusableInput, match=r"GicConfig\.qemu"):
-        PEER.start(Machine(config, Geometry()))
+        PEER.start(GicMachine(config, Geometry()))
 
 
 @needs_qemu
@@ -113,11 +113,11 @@ def test_without_qemu_a_campaign_is_one_line(monkeypatch):
     result = CliRunner().invoke(main, ["fuzz", "--against", "oracle,qemu", "--commands", "1"])
     assert (result.exit_code, result.output) == (2, f"gicmodel: {message}\n")
     with pytest.raises(UnusableInput, match="is not installed"):
-        PEER.start(Machine(GicConfig.qemu(), Geometry()))
+        PEER.start(GicMachine(GicConfig.qemu(), Geometry()))
 
 
 def test_qemu_has_no_gicv41():
     result = CliRunner().invoke(main, ["fuzz", "--against", "qemu", "--architecture", "4.1", "--commands", "1"])
     assert (result.exit_code, result.stderr) == (2, "gicmodel: --against qemu has no GICv4.1\n")
     with pytest.raises(UnusableInput, match=r"no GICv4\.1"):
-        PEER.start(Machine(GicConfig(), Geometry()))
+        PEER.start(GicMachine(GicConfig(), Geometry()))

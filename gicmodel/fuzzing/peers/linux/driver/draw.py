@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.linux.driver.machine import MOST_VECTORS, NOTATION, HostMachine
+from gicmodel.fuzzing.peers.linux.driver.machine import MOST_VECTORS, HostMachine
 from gicmodel.fuzzing.programs.program import Event, Step
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 
@@ -125,7 +125,7 @@ class _Draw:
 
     def _drawn(self, verb: str) -> Event:
         values: dict[str, int] = {}
-        for name in NOTATION.events[verb]:
+        for name in HostMachine.events[verb]:
             values[name] = self._fields[name]() if name in self._fields else self._number(verb, name, values)
         self._remember(verb, values)
         return Event(verb, tuple(values.values()))

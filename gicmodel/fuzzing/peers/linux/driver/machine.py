@@ -13,15 +13,15 @@ interrupts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.hardware import choices_of, config_of
-from gicmodel.fuzzing.programs.notation import Notation, numbers
-from gicmodel.fuzzing.programs.program import Event, Program
+from gicmodel.fuzzing.programs.notation import numbers
+from gicmodel.fuzzing.programs.program import Event, Machine, Program, Step
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
 MOST_VMS, MOST_VCPUS, MOST_VECTORS, MOST_COMMANDS, MOST_POLLS = 4, 8, 16, 16, 64
@@ -37,19 +37,16 @@ _DEFAULTED = ("its", "redistributors", "svpet", "common_lpi_aff", "pta", "vmovp"
 
 
 @dataclass(frozen=True)
-class HostMachine:
-    """A host: its GIC; `late`: commands have no effect before their SYNC (`lab.late`)."""
+class HostMachine(Machine):
+    """A host: its GIC; `late`: commands have no effect before their SYNC (`lab.late`).
 
-    config: GicConfig
-    late: bool = False
-
-
-class HostNotation(Notation[HostMachine]):
-    """Operations of a host's kernel, its hypervisor and its devices.
-
+    What happens to it are operations of its kernel, its hypervisor and its devices.
     `meanwhile` is a message that comes while the driver waits for hardware in the operation that follows, after so many
     polls, or at its end.
     """
+
+    config: GicConfig
+    late: bool = False
 
     events: ClassVar[dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("boot", "kexec", "suspend", "interrupts"), ()),
@@ -79,13 +76,14 @@ class HostNotation(Notation[HostMachine]):
     names: ClassVar[tuple[str, ...]] = ("DeviceID", "EventID", "vINTID", "cpu", "vm", "vcpu", "SGI", "its")
     least: ClassVar[dict[str, int]] = {"vINTID": FIRST_LPI}
 
-    def architecture(self, machine: HostMachine) -> str:
+    @property
+    def command_set(self) -> str:
         """The GIC's."""
-        return machine.config.architecture
+        return self.config.architecture
 
-    def limits(self, machine: HostMachine) -> dict[str, range]:
+    def limits(self) -> dict[str, range]:
         """Numbers of what the host may have."""
-        config = machine.config
+        config = self.config
         return {
             **{"its": range(config.its), "cpu": range(config.redistributors), "vm": range(MOST_VMS)},
             **{"vcpu": range(MOST_VCPUS), "vcpus": range(1, MOST_VCPUS + 1), "SGI": range(VSGIS), "byte": range(256)},
@@ -97,41 +95,39 @@ class HostNotation(Notation[HostMachine]):
             **dict.fromkeys(("masked", "pending", "enabled", "group", "inv", "VGrp0En", "Doorbell"), _FLAG),
         }
 
-    def describe(self, machine: HostMachine) -> Iterator[list[str]]:
+    def describe(self) -> Iterator[list[str]]:
         """The choices that are none of the defaults; `commands_per_step` is 0 if commands are executed at once."""
-        yield ["config", *choices_of(replace(machine.config, commands_per_step=None))]
-        yield ["host", f"commands_per_step={machine.config.commands_per_step or 0}", f"late={int(machine.late)}"]
+        yield ["config", *choices_of(replace(self.config, commands_per_step=None))]
+        yield ["host", f"commands_per_step={self.config.commands_per_step or 0}", f"late={int(self.late)}"]
 
-    def machine(self, line: Callable[[str], list[str]]) -> HostMachine:
+    @classmethod
+    def described(cls, line: Callable[[str], list[str]]) -> Self:
         """A config, and how it is run. ValueError: what is late is not done in steps, and must be retained."""
         config = config_of(line("config"))
         known = {"commands_per_step": range(MOST_COMMANDS + 1), "late": _FLAG}
         values = numbers("host", line("host"), known)
         if values["late"] and (values["commands_per_step"] or config.caching != "retain"):
             raise ValueError("late=1 needs commands_per_step=0 and caching=retain")
-        return HostMachine(replace(config, commands_per_step=values["commands_per_step"] or None), bool(values["late"]))
+        return cls(replace(config, commands_per_step=values["commands_per_step"] or None), bool(values["late"]))
 
-    def simpler_machines(self, program: Program) -> Iterator[HostMachine]:
+    def simpler(self, steps: Sequence[Step]) -> Iterator[Self]:
         """Nothing late, nothing in steps, default choices."""
-        machine = program.machine
-        if machine.late:
-            yield replace(machine, late=False)
-        if machine.config.commands_per_step:
-            yield replace(machine, config=replace(machine.config, commands_per_step=None))
+        if self.late:
+            yield replace(self, late=False)
+        if self.config.commands_per_step:
+            yield replace(self, config=replace(self.config, commands_per_step=None))
         for name in _DEFAULTED:
             default = getattr(_DEFAULTS, name)
-            if getattr(machine.config, name) != default:
-                yield replace(machine, config=replace(machine.config, **{name: default}))
+            if getattr(self.config, name) != default:
+                yield replace(self, config=replace(self.config, **{name: default}))
 
     def operations(self, program: Program) -> int:
         """Every step is one."""
         return len(program.steps)
 
 
-NOTATION = HostNotation()
-
 _OPERATIONS = {
-    **NOTATION.events,
+    **HostMachine.events,
     **{"take_doorbell": _VPE, "vpt": _VPE, "cpu_of": _EVENT},
     **dict.fromkeys(("unmap_vpes", "map_vpes"), ("vm",)),
 }

@@ -17,12 +17,12 @@ from gicmodel.fuzzing.peers.linux.driver.as_expected import INTERRUPTS, AsExpect
 from gicmodel.fuzzing.peers.linux.driver.draw import draw_machine, draw_steps
 from gicmodel.fuzzing.peers.linux.driver.host import HostFailure
 from gicmodel.fuzzing.peers.linux.driver.linux_host import LinuxHost
-from gicmodel.fuzzing.peers.linux.driver.machine import NOTATION, HostMachine, HostNotation
+from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.driver.recipe import ITS
 from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 from gicmodel.fuzzing.peers.peer import Divergence
-from gicmodel.fuzzing.programs.program import Event, Program, Step
+from gicmodel.fuzzing.programs.program import Event, Machine, Program, Step
 from gicmodel.layouts.registers.by_name import register
 
 _AFTER_KEXEC = ("Booted with LPIs enabled", "Expected reserved range")
@@ -118,7 +118,7 @@ class LinuxDriver(LinuxPeer):
 
     name: ClassVar[str] = "linux-driver"
     recipe: ClassVar[Recipe] = ITS
-    notation: ClassVar[HostNotation] = NOTATION
+    machines: ClassVar[type[Machine]] = HostMachine
     chunk: ClassVar[int] = 1000
 
     def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:

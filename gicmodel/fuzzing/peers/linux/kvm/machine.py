@@ -11,13 +11,13 @@ save_tables its=0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.fuzzing.programs.notation import Notation, assignments, number, within
-from gicmodel.fuzzing.programs.program import Program
+from gicmodel.fuzzing.programs.notation import assignments, number, within
+from gicmodel.fuzzing.programs.program import Machine, Program, Step
 from gicmodel.layouts.lpi_tables import VSGIS
 
 RAM_BASE, RAM_BYTES = 0x4000_0000, 0x21_0000
@@ -30,22 +30,19 @@ _WORD, _HALF, _FLAG = range(1 << 64), range(1 << 32), range(2)
 
 
 @dataclass(frozen=True)
-class VirtualMachine:
-    """A VM on a host whose GIC is of `architecture`; `vsgis`: a GICv4.1's CPU interfaces have virtual SGIs."""
+class VirtualMachine(Machine):
+    """A VM on a host whose GIC is of `architecture`; `vsgis`: a GICv4.1's CPU interfaces have virtual SGIs.
+
+    What happens to it are operations of a guest, of userspace and of devices.
+    `create` makes a VM and leaves it to userspace what its GIC has, which `initialise` ends; `boot` is both. A command
+    is executed by itself, and the reason for which KVM drops it is compared; `enqueue` writes one into the queue in
+    guest RAM, and `ring` gives all of them to the ITS.
+    """
 
     architecture: str
     vcpus: int
     its: int
     vsgis: bool
-
-
-class KvmNotation(Notation[VirtualMachine]):
-    """Operations of a guest, of userspace and of devices on a `VirtualMachine`.
-
-    `create` makes a VM and leaves it to userspace what its GIC has, which `initialise` ends; `boot` is both. A command
-    is executed by itself, and the reason for which KVM drops it is compared; `enqueue` writes one into the queue in
-    guest RAM, and `ring` gives all of them to the ITS.
-    """
 
     events: ClassVar[dict[str, tuple[str, ...]]] = {
         "boot": (),
@@ -88,31 +85,28 @@ class KvmNotation(Notation[VirtualMachine]):
     )
     simplified: ClassVar[tuple[str, ...]] = ("Size",)
 
-    def architecture(self, machine: VirtualMachine) -> str:
+    @property
+    def command_set(self) -> str:
         """The virtual GIC is a GICv3 whatever the host's is."""
         return "3"
 
-    def limits(self, machine: VirtualMachine) -> dict[str, range]:
+    def limits(self) -> dict[str, range]:
         """What is no number of something may be anything."""
         return {
-            **{"its": range(machine.its), "rd": range(machine.vcpus), "vcpu": range(machine.vcpus)},
+            **{"its": range(self.its), "rd": range(self.vcpus), "vcpu": range(self.vcpus)},
             **{"irq": range(HOST_IRQS), "SGI": range(VSGIS), "byte": range(256), "bytes": range(RAM_BYTES + 1)},
             **{"offset": range(0x2_0000), "size": range(1, 9), "wfi": _FLAG, "lpi_by_lpi": _FLAG},
             **dict.fromkeys(("DeviceID", "EventID", "word"), _HALF),
             **dict.fromkeys(("address", "attribute", "value", "word0", "word1", "word2", "word3"), _WORD),
         }
 
-    def describe(self, machine: VirtualMachine) -> Iterator[list[str]]:
+    def describe(self) -> Iterator[list[str]]:
         """All there is to say."""
-        yield [
-            "vm",
-            f"architecture={machine.architecture}",
-            f"vcpus={machine.vcpus}",
-            f"its={machine.its}",
-            f"vsgis={int(machine.vsgis)}",
-        ]
+        size = f"vcpus={self.vcpus}", f"its={self.its}"
+        yield ["vm", f"architecture={self.architecture}", *size, f"vsgis={int(self.vsgis)}"]
 
-    def machine(self, line: Callable[[str], list[str]]) -> VirtualMachine:
+    @classmethod
+    def described(cls, line: Callable[[str], list[str]]) -> Self:
         """A virtual machine."""
         known = ("architecture", "vcpus", "its", "vsgis")
         texts = dict(assignments(line("vm"), known))
@@ -123,23 +117,19 @@ class KvmNotation(Notation[VirtualMachine]):
             raise ValueError(f"architecture={architecture!r:.60} is not one of {', '.join(ARCHITECTURES)}")
         vcpus = within("vcpus", number(texts["vcpus"]), range(1, MOST_VCPUS + 1))
         its = within("its", number(texts["its"]), range(1, MOST_ITSS + 1))
-        return VirtualMachine(architecture, vcpus, its, bool(within("vsgis", number(texts["vsgis"]), _FLAG)))
+        return cls(architecture, vcpus, its, bool(within("vsgis", number(texts["vsgis"]), _FLAG)))
 
-    def simpler_machines(self, program: Program) -> Iterator[VirtualMachine]:
+    def simpler(self, steps: Sequence[Step]) -> Iterator[Self]:
         """A host without vLPIs, without vSGIs; fewer ITSs; fewer vCPUs."""
-        machine = program.machine
-        if machine.vsgis:
-            yield replace(machine, vsgis=False)
-        if machine.architecture != "3":
-            yield replace(machine, architecture="3", vsgis=False)
-        if machine.its > 1:
-            yield replace(machine, its=1)
-        for vcpus in range(1, machine.vcpus):
-            yield replace(machine, vcpus=vcpus)
+        if self.vsgis:
+            yield replace(self, vsgis=False)
+        if self.architecture != "3":
+            yield replace(self, architecture="3", vsgis=False)
+        if self.its > 1:
+            yield replace(self, its=1)
+        for vcpus in range(1, self.vcpus):
+            yield replace(self, vcpus=vcpus)
 
     def operations(self, program: Program) -> int:
         """Every step is one."""
         return len(program.steps)
-
-
-NOTATION = KvmNotation()

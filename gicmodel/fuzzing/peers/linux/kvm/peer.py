@@ -17,14 +17,14 @@ from gicmodel.fuzzing.peers.linux.build import Recipe
 from gicmodel.fuzzing.peers.linux.kvm.differences import explained, name, seen, without_ppis
 from gicmodel.fuzzing.peers.linux.kvm.draw import draw_machine, draw_steps
 from gicmodel.fuzzing.peers.linux.kvm.linux_vm import LinuxVm
-from gicmodel.fuzzing.peers.linux.kvm.machine import NOTATION, RAM_BASE, KvmNotation, VirtualMachine
+from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, VirtualMachine
 from gicmodel.fuzzing.peers.linux.kvm.model_vm import ModelVm
 from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
 from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, State, Vm
 from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 from gicmodel.fuzzing.peers.peer import Comparison, Divergence
-from gicmodel.fuzzing.programs.program import CommandStep, Event, Program, Step
+from gicmodel.fuzzing.programs.program import CommandStep, Event, Machine, Program, Step
 from gicmodel.kvm import KvmBehaviour
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.registers.by_name import register
@@ -201,7 +201,7 @@ class LinuxKvm(LinuxPeer):
 
     name: ClassVar[str] = "linux-kvm"
     recipe: ClassVar[Recipe] = VGIC
-    notation: ClassVar[KvmNotation] = NOTATION
+    machines: ClassVar[type[Machine]] = VirtualMachine
     chunk: ClassVar[int] = 2000
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two sides have in common: each does the events of `KvmNotation`, and shows its state.
+"""What the two sides have in common: each does the events of a `VirtualMachine`, and shows its state.
 
 An event comes to what a guest or userspace gets: a value, `OK`, the name of an errno, or how the host kernel died.
 """
