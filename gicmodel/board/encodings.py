@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """System registers that the board itself answers to, by their encoding, and the bits it looks at (DDI0487, D17)."""
 
-from gicmodel.layouts.registers.system import packed
+from gicmodel.layouts.registers.register import packed
 
 MPIDR_EL1 = packed(3, 0, 0, 0, 5)
 ID_AA64PFR0_EL1 = packed(3, 0, 0, 4, 0)

@@ -12,7 +12,6 @@ from gicmodel.board.encodings import HCR_FMO, HCR_IMO
 from gicmodel.board.watch import Watch
 from gicmodel.hardware import CpuInterface, Gic, UndefinedRegister
 from gicmodel.layouts.registers.by_name import encoding
-from gicmodel.layouts.registers.system import packed
 
 _GROUP = {
     encoding(f"ICC_{name.format(group)}_EL1"): group
@@ -22,8 +21,7 @@ _GROUP = {
 _COMMON = {encoding(f"ICC_{name}_EL1") for name in ("PMR", "CTLR", "DIR", "RPR")}
 _SGIS = {encoding(f"ICC_{name}_EL1") for name in ("SGI0R", "SGI1R", "ASGI1R")}
 _SRE_EL1, _SRE_EL2, _DIR = (encoding(f"ICC_{name}") for name in ("SRE_EL1", "SRE_EL2", "DIR_EL1"))
-_HCR = packed(3, 4, 12, 11, 0)
-"""ICH_HCR_EL2."""
+_HCR = encoding("ICH_HCR_EL2")
 _ACKNOWLEDGES = {encoding(f"ICC_IAR{group}_EL1"): group for group in (0, 1)}
 _SRE_ENABLE = 1 << 3
 _TC, _TALL, _TDIR = 1 << 10, (1 << 11, 1 << 12), 1 << 14

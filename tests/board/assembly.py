@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instructions of A64 as words, for programs of a few lines (DDI0487, C4.1)."""
 
-from gicmodel.layouts.registers.system import packed
+from gicmodel.layouts.registers.register import packed
 
 NOP, WFI, ERET, ISB = 0xD503_201F, 0xD503_207F, 0xD69F_03E0, 0xD503_3FDF
 HVC, SMC, SVC, BRK = 0xD400_0002, 0xD400_0003, 0xD400_0001, 0xD420_0000

@@ -24,7 +24,7 @@ from gicmodel.board.snapshot import load_board, save_board
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware.snapshot import save_snapshot
-from gicmodel.layouts.registers.system import packed
+from gicmodel.layouts.registers.register import packed
 from tests.board import assembly as asm
 from tests.board import programs
 from tests.board.programs import ENTRY

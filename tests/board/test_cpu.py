@@ -23,7 +23,7 @@ from gicmodel.board.cells import BOARD, CODE_LINES, MOST_CELLS, PE, row_at
 from gicmodel.board.cpu import CannotGoOn, Cpu, Verdict
 from gicmodel.board.device_tree import DeviceTree
 from gicmodel.errors import UnusableInput
-from gicmodel.layouts.registers.system import packed
+from gicmodel.layouts.registers.register import packed
 from gicmodel.memory import GuestMemory
 from tests.board import assembly as asm
 

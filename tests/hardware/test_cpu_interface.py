@@ -9,7 +9,7 @@ from gicmodel.hardware.snapshot import load_snapshot, save_snapshot
 from gicmodel.layouts.lpi_tables import FIRST_LPI, LPI_CONFIGURATION
 from gicmodel.layouts.registers.by_name import encoding
 from gicmodel.layouts.registers.cpu_interface import CPU_INTERFACE_REGISTERS
-from gicmodel.layouts.registers.system import packed
+from gicmodel.layouts.registers.register import packed
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 from tests.hardware.bench import DISABLED, PROPERTIES
 from tests.hardware.pe import IDLE, SPURIOUS, Pes

@@ -5,7 +5,7 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Gic, UndefinedRegister
-from gicmodel.layouts.registers.system import SystemRegister
+from gicmodel.layouts.registers.register import SystemRegister
 from gicmodel.layouts.registers.virtual_interface import GUEST_INTERFACE_REGISTERS, HYPERVISOR_REGISTERS
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 

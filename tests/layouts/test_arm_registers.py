@@ -15,8 +15,7 @@ import pytest
 from gicmodel.layouts.registers.by_name import REGISTERS, SYSTEM_REGISTERS, encoding
 from gicmodel.layouts.registers.identification import identification_registers
 from gicmodel.layouts.registers.redistributor import SGI_FRAME, VLPI_FRAME
-from gicmodel.layouts.registers.register import Register
-from gicmodel.layouts.registers.system import SystemRegister
+from gicmodel.layouts.registers.register import Register, SystemRegister
 
 FACTS = json.loads((Path(__file__).parent / "data" / "arm-registers.json").read_text())
 ARM = {entry["name"]: entry for entry in FACTS["registers"]}

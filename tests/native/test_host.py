@@ -8,7 +8,7 @@ import pytest
 from gicmodel.config import GicConfig
 from gicmodel.hardware import Bus, Gic
 from gicmodel.layouts.registers.by_name import SYSTEM_REGISTERS
-from gicmodel.layouts.registers.system import packed
+from gicmodel.layouts.registers.register import packed
 from gicmodel.memory import GuestMemory
 from gicmodel.native import INCLUDE
 from gicmodel.native.host import DriverEnded, Host

@@ -12,8 +12,7 @@ from gicmodel.layouts.registers.cpu_interface import CPU_INTERFACE_REGISTERS
 from gicmodel.layouts.registers.distributor import DISTRIBUTOR_REGISTERS
 from gicmodel.layouts.registers.its import BASERS, ITS_REGISTERS
 from gicmodel.layouts.registers.redistributor import REDISTRIBUTOR_REGISTERS, SGI_REGISTERS
-from gicmodel.layouts.registers.register import Register
-from gicmodel.layouts.registers.system import SystemRegister
+from gicmodel.layouts.registers.register import Register, SystemRegister
 from gicmodel.layouts.registers.virtual_interface import GUEST_INTERFACE_REGISTERS, HYPERVISOR_REGISTERS
 
 REGISTERS = (*ITS_REGISTERS, *REDISTRIBUTOR_REGISTERS, *SGI_REGISTERS, *DISTRIBUTOR_REGISTERS)

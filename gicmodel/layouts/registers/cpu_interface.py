@@ -5,21 +5,40 @@ With five bits of priority there is one register of active priorities for each g
 ICC_NMIAR1_EL1.
 """
 
-from gicmodel.layouts.declaration import RES0, Bits, Flag
+from gicmodel.layouts.declaration import RES0, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
-from gicmodel.layouts.registers.register import register64
-from gicmodel.layouts.registers.system import (
-    SystemRegister,
-    active_priorities_register,
-    control_register,
-    packed,
-)
+from gicmodel.layouts.registers.register import SystemRegister, packed, register64
 
 # What registers of one field have.
 _INTID = RES0(40), Bits("INTID", 24, "The interrupt, 1023 for none")
 _PRIORITY = RES0(56), Bits("Priority", 8, "Lower values are more urgent")
 _BINARY_POINT = RES0(61), Bits("BinaryPoint", 3, "How many low bits do not count for preemption")
 _ENABLE = RES0(63), Flag("Enable", "Interrupts of the group are signalled")
+
+
+def control_register(name: str, doc: str, interface: str, *masks: Declared) -> Layout:
+    """ICC_CTLR_EL1 or ICV_CTLR_EL1; `masks` is what bits 7 to 2 are."""
+    return register64(
+        name,
+        doc,
+        RES0(44),
+        Flag("ExtRange", "RO: extended INTIDs are supported"),
+        Flag("RSS", "RO: SGIs reach affinity level 0 values up to 255"),
+        RES0(2),
+        Flag("A3V", "RO: affinity level 3 may be other than zero"),
+        Flag("SEIS", "RO: errors are reported as SErrors"),
+        Bits("IDbits", 3, "RO: INTIDs have 16 bits (0) or 24 (1)"),
+        Bits("PRIbits", 3, "RO: number of priority bits, minus one"),
+        *masks,
+        Flag("EOImode", f"{interface}_EOIR<n>_EL1 drops the priority only, {interface}_DIR_EL1 deactivates"),
+        Flag("CBPR", f"{interface}_BPR0_EL1 counts for Group 1 too"),
+    )
+
+
+def active_priorities_register(name: str, doc: str) -> Layout:
+    """A register of the priority levels at which interrupts are active; its bits are IMPLEMENTATION DEFINED."""
+    return register64(name, doc, RES0(32), Bits("P", 32, "Bit x: an interrupt of group priority 8 * x is active"))
+
 
 ICC_PMR_EL1 = register64("ICC_PMR_EL1", "Only interrupts that are more urgent are signalled", *_PRIORITY)
 ICC_IAR0_EL1 = register64("ICC_IAR0_EL1", "A read acknowledges a Group 0 interrupt", *_INTID)

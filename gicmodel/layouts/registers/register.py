@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a memory-mapped register is besides its bits."""
+"""What a register is besides its bits: where a memory-mapped one lies, or how MRS and MSR name a system register."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -42,6 +42,24 @@ class Register(NamedTuple):
     def bits(self) -> int:
         """The width, 32 or 64."""
         return self.layout.bits
+
+
+class SystemRegister(NamedTuple):
+    """The encoding of a system register, who may access it, and what it holds after reset.
+
+    `reset` holds the fields that the architecture resets; every other field is UNKNOWN or given by the implementation.
+    """
+
+    name: str
+    encoding: int
+    access: Literal["RW", "RO", "WO"]
+    layout: Layout
+    reset: Mapping[str, int] = NO_RESET
+
+
+def packed(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
+    """An encoding as one number of 16 bits, as KVM's `sys_reg` ioctls and ESR_ELx.ISS order its fields."""
+    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
 
 
 def numbered(first: int, layout: Layout, numbers: Iterable[int], **reset: int) -> tuple[Register, ...]:
