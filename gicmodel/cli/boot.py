@@ -232,9 +232,7 @@ def _import_board(bar: bool) -> None:
         if any(cache_directory("board").glob("_on_*")):
             import_module("gicmodel.board")
             return
-        if not (bar and sys.stderr.isatty()):
-            click.echo("gicmodel: compiling the board's hooks (first run only, some seconds)", err=True)
-        with Watcher(enabled=bar) as watcher:
+        with Watcher(bar, instead="compiling the board's hooks (first run only, some seconds)") as watcher:
             watcher.progress("compiling the board's hooks, once", 0, None)
             import_module("gicmodel.board")
     finally:

@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dis import get_instructions
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from typing import Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,12 +39,14 @@ def compile_all(bar: bool) -> bool:
     One process a CPU does, where what it has compiled can be kept for this one. Returns whether all is kept.
     """
     processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if can_be_written() else 1
-    kept = True
+    kernels, kept = len(declared()), True
+    line = f"compiling {kernels} kernels (first run only, up to a minute)"
     try:
-        with _progress(len(declared()), bar) as advance, local(processes) as workers:
-            for is_kept in _compiled(workers, _callees()):
+        with Watcher(bar, instead=line) as watcher, local(processes) as workers:
+            watcher.progress("compiling kernels, once", 0, kernels, f"{kernels} left")
+            for done, is_kept in enumerate(_compiled(workers, _callees()), 1):
                 kept = kept and is_kept
-                advance()
+                watcher.progress("compiling kernels, once", done, kernels, f"{kernels - done} left")
     except WorkersLost:
         return False  # what is missing is compiled when it is first called
     if kept:
@@ -110,21 +109,3 @@ def _compiled(workers: Workers, callees: dict[int, set[int]]) -> Iterator[bool]:
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             order.done(running.pop(future))
             yield future.result()
-
-
-@contextmanager
-def _progress(kernels: int, bar: bool) -> Iterator[Callable[[], None]]:
-    """A function to call after each kernel: it moves a bar on a terminal; elsewhere there is one line, now."""
-    if not (bar and sys.stderr.isatty()):
-        click.echo(f"gicmodel: compiling {kernels} kernels (first run only, up to a minute)", err=True)
-        yield lambda: None
-        return
-    with Watcher() as watcher:
-        numbers = iter(range(kernels + 1))
-
-        def advance() -> None:
-            done = next(numbers)
-            watcher.progress("compiling kernels, once", done, kernels, f"{kernels - done} left")
-
-        advance()
-        yield advance

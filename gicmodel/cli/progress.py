@@ -16,11 +16,15 @@ _LINE_SECONDS = 10.0
 
 
 class Watcher:
-    """A bar for a step after the other, if it is `enabled`; `lines` are wanted where there is no terminal."""
+    """A bar for a step after the other, if it is `enabled`.
 
-    def __init__(self, enabled: bool = True, lines: bool = False) -> None:
+    `lines` are wanted where there is no terminal; `instead` is one that is printed at once where there is no bar.
+    """
+
+    def __init__(self, enabled: bool = True, lines: bool = False, instead: str = "") -> None:
         is_terminal = sys.stderr.isatty()
         self._enabled = enabled and is_terminal
+        self._instead = instead
         self._bar: Progress | None = None
         self._lines = lines and not is_terminal
         self._last_line = -_LINE_SECONDS
@@ -28,6 +32,8 @@ class Watcher:
         self._step = ""
 
     def __enter__(self) -> Self:
+        if self._instead and not self._enabled:
+            click.echo(f"gicmodel: {self._instead}", err=True)
         return self
 
     def __exit__(self, *_: object) -> None:
