@@ -6,11 +6,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gicmodel.benchmarks import peers
 from gicmodel.benchmarks.flush_points import devices_of
 from gicmodel.benchmarks.harness import Work
 from gicmodel.config import GicConfig
+from gicmodel.hardware.kernels.ram import copy_words
+from gicmodel.jit import kernel
 from gicmodel.kvm.lpi import INTERRUPT_ID_BITS_ITS
 from gicmodel.kvm.pending_tables import write_pending_tables
 from gicmodel.layouts.lpi_tables import table_bytes
@@ -70,6 +72,20 @@ class GuestTables:
         guest, host = self.vm.memory, self.vm.host.memory
         targets = (self.addresses - guest.base) // 8
         if self.vlpis is None:
-            return partial(peers.copy_tables, guest.words, targets, guest.words, targets[::-1].copy(), self.bytes // 8)
+            return partial(copy_tables, guest.words, targets, guest.words, targets[::-1].copy(), self.bytes // 8)
         sources = (np.array([vpe.vpt_page for vpe in self.vpes]) - host.base) // 8
-        return partial(peers.copy_tables, guest.words, targets, host.words, sources, self.bytes // 8)
+        return partial(copy_tables, guest.words, targets, host.words, sources, self.bytes // 8)
+
+
+@kernel
+def copy_tables(
+    target: NDArray[np.uint64],
+    targets: NDArray[np.int64],
+    source: NDArray[np.uint64],
+    sources: NDArray[np.int64],
+    words: int,
+) -> None:
+    """Copy tables of so many `words` from RAM to RAM; where each starts, in words."""
+    for table in range(len(targets)):
+        here, there = sources[table], targets[table]
+        copy_words(source[here : here + words], target[there : there + words])

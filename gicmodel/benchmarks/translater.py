@@ -9,8 +9,8 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gicmodel.benchmarks import peers
 from gicmodel.benchmarks.boards import (
     COLLECTION_TABLE,
     DEVICE_TABLE,
@@ -26,12 +26,43 @@ from gicmodel.benchmarks.boards import (
 from gicmodel.benchmarks.harness import Benchmark, Case, Goal, Side, require
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers.qemu.process import RAM_BASE
+from gicmodel.hardware.kernels.words import get
+from gicmodel.jit import kernel
 from gicmodel.lab.lab import Lab
 from gicmodel.layouts.commands import encode_many
-from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.layouts.its_tables import CTE, DTE, ITE
+from gicmodel.layouts.lpi_tables import BIT_MASK, FIRST_LPI, WORD_SHIFT
 from gicmodel.layouts.registers.redistributor import GICR_CTLR, GICR_PENDBASER
 
 MESSAGES, QUICK_MESSAGES = 57_344, 512
+DTE_ITT_ADDR, ITE_INTID, ITE_ICID, CTE_RDBASE = DTE["ITT_addr"], ITE["IntID"], ITE["ICID"], CTE["RDbase"]
+WORD, HALF, ITE_HALVES = np.uint64(8), np.uint64(4), np.uint64(ITE.bytes // 4)
+HALF_SHIFT, ONE = np.uint64(32), np.uint64(1)
+
+
+@kernel
+def translate_bare(
+    ram: NDArray[np.uint64],
+    halves: NDArray[np.uint32],
+    base: np.uint64,
+    tables: NDArray[np.uint64],
+    device_ids: NDArray[np.uint64],
+    event_ids: NDArray[np.uint64],
+) -> None:
+    """Messages without a check: load DTE, ITE and CTE, set the pending bit.
+
+    `ram` and `halves` are the same bytes from address `base` on; `tables` holds the addresses of the device table, the
+    collection table, the first redistributor's pending table, and the distance to the next one's.
+    """
+    devices, collections = (tables[0] - base) // WORD, (tables[1] - base) // WORD
+    pending, stride = (tables[2] - base) // WORD, tables[3] // WORD
+    for index in range(device_ids.shape[0]):
+        dte = ram[devices + device_ids[index]]
+        place = (get(dte, DTE_ITT_ADDR) - base) // HALF + event_ids[index] * ITE_HALVES
+        ite = np.uint64(halves[place]) | (np.uint64(halves[place + ONE]) << HALF_SHIFT)
+        cte = ram[collections + get(ite, ITE_ICID)]
+        word = pending + stride * get(cte, CTE_RDBASE) + (get(ite, ITE_INTID) >> WORD_SHIFT)
+        ram[word] |= ONE << (get(ite, ITE_INTID) & BIT_MASK)
 
 
 class Messages:
@@ -66,7 +97,7 @@ class Messages:
     def translate_bare(self) -> None:
         """The peer."""
         base = np.uint64(RAM_BASE)
-        peers.translate(self.bare, self.bare.view(np.uint32), base, self._tables, self.devices, self.events)
+        translate_bare(self.bare, self.bare.view(np.uint32), base, self._tables, self.devices, self.events)
 
     def prove(self) -> None:
         """Raise Unproven unless the same LPIs are pending at the same redistributors."""
