@@ -69,7 +69,7 @@ class PeWords(NamedTuple):
 
 BOARD = BoardWords(*range(len(BoardWords._fields)))
 PE = PeWords(*range(len(PeWords._fields)))
-PE_WORDS = 16
+PE_WORDS = len(PE)
 FIRST_ROW = BOARD.lines + CODE_LINES
 MOST_CELLS = FIRST_ROW + PE_WORDS * MOST_REDISTRIBUTORS
 

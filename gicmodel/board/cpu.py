@@ -7,7 +7,6 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum, auto
 from typing import Any
 
 import unicorn
@@ -19,6 +18,7 @@ from gicmodel.board.device import Device
 from gicmodel.board.emulator import CpuState, checked_registers, library
 from gicmodel.board.encodings import CNTHCTL_EL1PCEN, CNTHCTL_EL1PCTEN, HCR_TGE
 from gicmodel.board.hooks import add_hooks
+from gicmodel.hardware import UndefinedRegister
 from gicmodel.hardware.redistributor import affinity
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
@@ -29,7 +29,7 @@ TCG_BYTES = 128 << 20
 UNTIL = 0
 """Where emulation ends: ignored, there are no such addresses. At the end of each run Unicorn would look one up."""
 WFI = 0xD503_207F
-UNDEFINED, SVC, PREFETCH_ABORT, DATA_ABORT, HVC, HYP_TRAP, SMC = 1, 2, 3, 4, 11, 12, 13
+UNDEFINED, PREFETCH_ABORT, DATA_ABORT, HVC, HYP_TRAP, SMC = 1, 3, 4, 11, 12, 13
 """QEMU's numbers of exceptions (EXCP_*)."""
 _INTERRUPT_REQUESTS = (0x002, 0x010, 0x040, 0x200)
 """QEMU's CPU_INTERRUPT_* of IRQ, FIQ, VIRQ and VFIQ."""
@@ -48,16 +48,12 @@ _STORM = 1000
 """Exceptions one after another, without an instruction between them, that are called a storm."""
 
 
-class Verdict(Enum):
-    """What is to be done about an access of a system register that Unicorn does not have."""
-
-    DONE = auto()
-    UNDEFINED = auto()
-    TRAP_TO_EL2 = auto()
+class TrapToEl2(Exception):
+    """An access of a system register that EL2 wants to see."""
 
 
-SystemAccess = Callable[["Cpu", int, int | None], tuple[Verdict, int]]
-"""(the PE, encoding, value written or None for a read) -> the verdict, and the value read."""
+SystemAccess = Callable[["Cpu", int, int | None], int]
+"""(the PE, encoding, value written or None for a read) -> the value read. Raises UndefinedRegister or TrapToEl2."""
 
 
 class CannotGoOn(Exception):
@@ -249,16 +245,19 @@ class Cpu:
             return False
         register, encoding = instruction & 31, instruction >> 5 & 0xFFFF
         is_read = bool(instruction & _IS_READ)
-        verdict, value = self.on_system_register(self, encoding, None if is_read else self._x(register))
-        if verdict is Verdict.TRAP_TO_EL2:
+        try:
+            value = self.on_system_register(self, encoding, None if is_read else self._x(register))
+        except UndefinedRegister:
+            return False
+        except TrapToEl2:
             self._state.raise_exception(HYP_TRAP, _trapped(encoding, register, is_read), 0, 2)
             self.exceptions += 1
             library().enter_exception(self._state.pointer)
-        elif verdict is Verdict.DONE:
-            if is_read and register != 31:
-                self.uc.reg_write(_x_number(register), value)
-            self.uc.reg_write(arm64.UC_ARM64_REG_PC, pc + 4)
-        return verdict is not Verdict.UNDEFINED
+            return True
+        if is_read and register != 31:
+            self.uc.reg_write(_x_number(register), value)
+        self.uc.reg_write(arm64.UC_ARM64_REG_PC, pc + 4)
+        return True
 
     def _x(self, register: int) -> int:
         return 0 if register == 31 else int(self.uc.reg_read(_x_number(register)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import fdt
 
+from gicmodel.config import FIRST_PPI, FIRST_SPI
+
 VERSION, LAST_COMPATIBLE = 17, 16
 Value = str | bytes | int | list[int] | list[str] | tuple[int, ...] | bool
 
 SPI, PPI = 0, 1
-FIRST_SPI, FIRST_PPI = 32, 16
 EDGE_RISING, LEVEL_HIGH = 1, 4
 """Cells of a GICv3 interrupt specifier (Linux, Documentation/devicetree/bindings/interrupt-controller/arm,gic-v3)."""
 

@@ -7,11 +7,13 @@ What the registers do is `gicmodel.hardware`'s. Which of them software at an exc
 
 from __future__ import annotations
 
-from gicmodel.board.cpu import Cpu, Verdict
+from gicmodel.board.cpu import Cpu, TrapToEl2
 from gicmodel.board.encodings import HCR_FMO, HCR_IMO
 from gicmodel.board.watch import Watch
 from gicmodel.hardware import CpuInterface, Gic, UndefinedRegister
 from gicmodel.layouts.registers.by_name import encoding
+from gicmodel.layouts.registers.cpu_interface import ICC_SRE_EL2
+from gicmodel.layouts.registers.virtual_interface import ICH_HCR_EL2
 
 _GROUP = {
     encoding(f"ICC_{name.format(group)}_EL1"): group
@@ -23,10 +25,10 @@ _SGIS = {encoding(f"ICC_{name}_EL1") for name in ("SGI0R", "SGI1R", "ASGI1R")}
 _SRE_EL1, _SRE_EL2, _DIR = (encoding(f"ICC_{name}") for name in ("SRE_EL1", "SRE_EL2", "DIR_EL1"))
 _HCR = encoding("ICH_HCR_EL2")
 _ACKNOWLEDGES = {encoding(f"ICC_IAR{group}_EL1"): group for group in (0, 1)}
-_SRE_ENABLE = 1 << 3
-_TC, _TALL, _TDIR = 1 << 10, (1 << 11, 1 << 12), 1 << 14
-"""ICH_HCR_EL2, TALL0 and TALL1 by group."""
-_UNDEFINED, _TRAP = (Verdict.UNDEFINED, 0), (Verdict.TRAP_TO_EL2, 0)
+_SRE_ENABLE = ICC_SRE_EL2.pack(Enable=1)
+_TC, _TDIR = ICH_HCR_EL2.pack(TC=1), ICH_HCR_EL2.pack(TDIR=1)
+_TALL = ICH_HCR_EL2.pack(TALL0=1), ICH_HCR_EL2.pack(TALL1=1)
+"""By group."""
 _EL_OF_OP1 = {0: 1, 4: 2}
 """op1 of an encoding -> the lowest exception level that may use it."""
 
@@ -38,26 +40,23 @@ class Interface:
         self._watch = watch
         self._interfaces = [redistributor.cpu for redistributor in gic.redistributors]
 
-    def access(self, pe: Cpu, encoding: int, value: int | None) -> tuple[Verdict, int]:
+    def access(self, pe: Cpu, encoding: int, value: int | None) -> int:
         """Do an access, as `cpu.SystemAccess` has it."""
         el, lowest = pe.el, _EL_OF_OP1.get(encoding >> 11 & 7)
         if lowest is None or el < lowest:
-            return _UNDEFINED
+            raise UndefinedRegister(encoding)
         interface = self._interfaces[pe.number]
         below_el2 = pe.el2 and el == 1
         if below_el2 and _is_trapped(interface, pe.hcr, encoding):
-            return _TRAP
+            raise TrapToEl2
         virtual = below_el2 and _is_virtual(pe.hcr, encoding)
-        try:
-            if value is not None:
-                interface.write(encoding, value, virtual=virtual)
-                return Verdict.DONE, 0
-            result = interface.read(encoding, virtual=virtual)
-        except UndefinedRegister:
-            return _UNDEFINED
+        if value is not None:
+            interface.write(encoding, value, virtual=virtual)
+            return 0
+        result = interface.read(encoding, virtual=virtual)
         if encoding in _ACKNOWLEDGES:
             self._watch.acknowledged(pe.number, result, _ACKNOWLEDGES[encoding], virtual)
-        return Verdict.DONE, result
+        return result
 
 
 def _is_virtual(hcr: int, encoding: int) -> bool:

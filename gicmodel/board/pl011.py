@@ -9,8 +9,8 @@ from collections.abc import Callable
 from gicmodel.board.device_tree import DeviceTree, interrupt, pair
 from gicmodel.memory import PAGE_BYTES
 
-DR, RSR, FR, IBRD, FBRD, LCR_H, CR, IFLS, IMSC, RIS, MIS, ICR = (
-    *(0x00, 0x04, 0x18, 0x24, 0x28, 0x2C, 0x30, 0x34, 0x38, 0x3C, 0x40, 0x44),
+DR, FR, IBRD, FBRD, LCR_H, CR, IFLS, IMSC, RIS, MIS, ICR = (
+    *(0x00, 0x18, 0x24, 0x28, 0x2C, 0x30, 0x34, 0x38, 0x3C, 0x40, 0x44),
 )
 _FR_RXFE, _FR_TXFE = 1 << 4, 1 << 7
 _RX, _TX, _RECEIVE_TIMEOUT = 1 << 4, 1 << 5, 1 << 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from unicorn import arm64_const as arm64
 from gicmodel.board import emulator, hooks
 from gicmodel.board import encodings as enc
 from gicmodel.board.cells import BOARD, CODE_LINES, MOST_CELLS, PE, row_at
-from gicmodel.board.cpu import CannotGoOn, Cpu, Verdict
+from gicmodel.board.cpu import CannotGoOn, Cpu, TrapToEl2
 from gicmodel.board.device_tree import DeviceTree
 from gicmodel.errors import UnusableInput
+from gicmodel.hardware import UndefinedRegister
 from gicmodel.layouts.registers.register import packed
 from gicmodel.memory import GuestMemory
 from tests.board import assembly as asm
@@ -88,6 +90,10 @@ def x(cpu: Cpu, register: int) -> int:
 MakeRig = Callable[..., Rig]
 
 
+def undefined(pe: Cpu, encoding: int, value: int | None) -> NoReturn:
+    raise UndefinedRegister(f"{encoding:#06x}")
+
+
 @pytest.fixture
 def make_rig() -> MakeRig:
     def make(count: int = 1, el2: bool = False) -> Rig:
@@ -96,7 +102,7 @@ def make_rig() -> MakeRig:
         cells[BOARD.row] = row_at(0)
         cpus = [Cpu(number, memory, [device], cells, el2=el2) for number in range(count)]
         for cpu in cpus:
-            cpu.on_system_register = lambda pe, encoding, value: (Verdict.UNDEFINED, 0)
+            cpu.on_system_register = undefined
             cpu.on_firmware_call = lambda pe, arguments: sum(arguments)
         return Rig(cpus, memory, cells, device)
 
@@ -193,9 +199,9 @@ def test_exceptions_without_an_end_are_a_storm(rig: Rig) -> None:
 def test_an_unknown_system_register_is_undefined_or_the_gic_s(rig: Rig) -> None:
     asked: list[tuple[int, int | None]] = []
 
-    def answer(pe: Cpu, encoding: int, value: int | None) -> tuple[Verdict, int]:
+    def answer(pe: Cpu, encoding: int, value: int | None) -> int:
         asked.append((encoding, value))
-        return (Verdict.DONE, 0xF0) if encoding == ICC_PMR else (Verdict.UNDEFINED, 0)
+        return 0xF0 if encoding == ICC_PMR else undefined(pe, encoding, value)
 
     rig.cpus[0].on_system_register = answer
     rig.vector(AT_EL1 + SYNC, *asm.mov(7, 1))
@@ -206,8 +212,11 @@ def test_an_unknown_system_register_is_undefined_or_the_gic_s(rig: Rig) -> None:
 
 
 def test_a_trapped_register_enters_el2_with_the_access_in_its_syndrome(make_rig: MakeRig) -> None:
+    def trap(pe: Cpu, encoding: int, value: int | None) -> NoReturn:
+        raise TrapToEl2
+
     rig = make_rig(el2=True)
-    rig.cpus[0].on_system_register = lambda pe, encoding, value: (Verdict.TRAP_TO_EL2, 0)
+    rig.cpus[0].on_system_register = trap
     rig.vector(FROM_EL1 + SYNC, asm.mrs(3, asm.ESR_EL2), asm.mrs(4, asm.ELR_EL2))
     guest = RAM + 0x1000
     rig.memory.write(guest, asm.code(asm.NOP, asm.msr(ICC_PMR, 9), asm.LOOP))
