@@ -254,7 +254,7 @@ class Board:
 
     def make_cpus(self) -> None:
         """Make the PEs, all of them off. Raises UnusableInput."""
-        check_map((type(device).__name__, device.base, device.size) for device in self.devices)
+        check_map((device.name, device.base, device.size) for device in self.devices)
         interface = Interface(self.gic, self.watch)
         for number, redistributor in enumerate(self.gic.redistributors):
             cpu = Cpu(number, self.memory, self.devices, self.cells, el2=self.el2)

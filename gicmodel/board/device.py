@@ -16,6 +16,10 @@ class Device(Protocol):
     """Registers at [base, base + size), whole pages. Accesses have 1, 2 or 4 bytes: 64 bits come in two halves."""
 
     @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
     def base(self) -> int: ...
 
     @property

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gicmodel.board.device_tree import DeviceTree, Value, interrupt, pair
 from gicmodel.board.watch import Watch
 from gicmodel.config import FRAME_BYTES, GicConfig
-from gicmodel.hardware.bus import Bus, Frames
+from gicmodel.hardware.bus import Bus, Frames, Region
 from gicmodel.layouts.registers.by_name import REGISTERS
 
 HALF = 4
@@ -82,26 +82,28 @@ class GicFrames:
 
 
 class Window(Frames):
-    """A part of the GIC's frames that lies together."""
+    """Frames of the GIC that follow each other without a gap."""
 
-    def __init__(self, frames: GicFrames, base: int, size: int) -> None:
-        super().__init__(frames, base)
-        self.base = base
-        self.size = size
+    def __init__(self, frames: GicFrames, regions: list[Region]) -> None:
+        first, last = regions[0], regions[-1]
+        super().__init__(frames, first.base)
+        self.name = first.name if first is last else f"{first.name} to {last.name}"
+        self.base = first.base
+        self.size = last.base + last.size - first.base
 
     def describe(self, tree: DeviceTree) -> None:
         """`describe_gic` does it for all parts at once."""
 
 
 def windows(frames: GicFrames) -> list[Window]:
-    """The parts: frames that follow each other without a gap are one."""
-    parts: list[list[int]] = []
+    """All frames, in as few windows as there can be."""
+    parts: list[list[Region]] = []
     for region in frames.bus.regions:
-        if parts and parts[-1][1] == region.base:
-            parts[-1][1] += region.size
+        if parts and parts[-1][-1].base + parts[-1][-1].size == region.base:
+            parts[-1].append(region)
         else:
-            parts.append([region.base, region.base + region.size])
-    return [Window(frames, base, end - base) for base, end in parts]
+            parts.append([region])
+    return [Window(frames, regions) for regions in parts]
 
 
 def describe_gic(tree: DeviceTree, bus: Bus, config: GicConfig, *, el2: bool) -> None:

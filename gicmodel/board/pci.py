@@ -165,6 +165,7 @@ class Ecam:
     Its node has the memory window, and says that a RequesterID is the ITS's DeviceID and the SMMU's StreamID.
     """
 
+    name = "PCI configuration space"
     size = _BUS_BYTES
 
     def __init__(self, base: int, window: Window, msi_parent: str, smmu: str) -> None:
@@ -211,6 +212,8 @@ _MEMORY_32 = 0x0200_0000
 
 class Window:
     """The memory window behind the host bridge, where BARs are. Accesses of no BAR read as ones."""
+
+    name = "PCI memory window"
 
     def __init__(self, base: int, size: int, functions: Sequence[Msix]) -> None:
         self.base = base

@@ -25,6 +25,7 @@ _CLOCK = "uart-clock"
 class Pl011:
     """A UART whose interrupt is `set_line(level)`, and whose output goes to `send(octet)`."""
 
+    name = "PL011"
     size = PAGE_BYTES
 
     def __init__(self, base: int, intid: int, send: Callable[[int], None], set_line: Callable[[bool], None]) -> None:

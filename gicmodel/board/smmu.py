@@ -48,6 +48,7 @@ class Fault(Exception):
 class Smmu:
     """The SMMU at `base`, with four SPIs from `first_intid` on; tables and queues are in `memory`."""
 
+    name = "SMMU"
     size = 0x2_0000
 
     def __init__(self, base: int, first_intid: int, memory: GuestMemory) -> None:

@@ -235,8 +235,16 @@ def test_the_device_tree_has_every_device_and_pe() -> None:
 
 def test_a_device_that_lies_in_another_is_refused() -> None:
     board = Board(new_gic(GicConfig(redistributors=1, redistributor_base=0x0900_0000), 16 * MIB))
-    with pytest.raises(UnusableInput, match="lies in"):
+    with pytest.raises(UnusableInput) as refused:
         board.power_on(ENTRY, 0)
+    assert str(refused.value) == "PL011 at 0x9000000 lies in GICR0, 0x9000000 to 0x9040000"
+
+
+def test_frames_that_lie_in_a_device_are_named() -> None:
+    config = GicConfig(redistributors=2, redistributor_base=0x0904_0000)
+    with pytest.raises(UnusableInput) as refused:
+        Board(new_gic(config, 16 * MIB)).power_on(ENTRY, 0)
+    assert str(refused.value) == "SMMU at 0x9050000 lies in GICR0 to GICR1, 0x9040000 to 0x90c0000"
 
 
 def test_most_pes_have_room() -> None:

@@ -42,6 +42,7 @@ SYNC, IRQ_VECTOR = 0, 0x80
 class Recorder:
     """A device that remembers accesses."""
 
+    name: str = "recorder"
     base: int = DEVICE
     size: int = 0x1000
     accesses: list[tuple[str, int, int, int]] = field(default_factory=list)
