@@ -97,6 +97,7 @@ class Its(MachineFace):
     def translate(self, device_id: int, event_id: int) -> int:
         """A device's write of GITS_TRANSLATER; 0, or the reason byte for which the message was dropped.
 
+        0 also of a message that is ignored: while the ITS is disabled, or a table that it needs is not valid.
         ValueError: the DeviceID or the EventID has not 64 bits.
         """
         device, event = whole(device_id, "a DeviceID"), whole(event_id, "an EventID")
@@ -105,7 +106,7 @@ class Its(MachineFace):
     def translate_many(self, device_ids: ArrayLike, event_ids: ArrayLike) -> int:
         """Writes of GITS_TRANSLATER in order, given as arrays of one length; how many were not dropped.
 
-        ValueError as of `translate`.
+        None of those that a disabled ITS ignores (DDI0601 GITS_TRANSLATER). ValueError as of `translate`.
 
         Other threads may run meanwhile, but not on this `Gic`: it belongs to one thread at a time.
         """

@@ -242,7 +242,7 @@ def test_a_burst_of_messages_arrives_in_order(bench):
     assert acknowledged(bench) == [FIRST_LPI, FIRST_LPI + 1, 1023, 1023]
     assert acknowledged(bench) == [FIRST_LPI + 2, FIRST_LPI + 3, 1023, 1023]
     bench.enable_its(False)
-    assert bench.gic.its[0].translate_many([1, 1], [0, 1]) == 2, "ignored, which is no error"
+    assert bench.gic.its[0].translate_many([1, 1], [0, 1]) == 0, "a disabled ITS ignores messages"
     assert acknowledged(bench) == [1023] * 4
     with pytest.raises(ValueError, match=r"^translate_many: \(1,\) DeviceIDs for \(2,\) EventIDs$"):
         bench.gic.its[0].translate_many([1], [1, 2])
