@@ -39,6 +39,8 @@ STALE = 0x02
 """A configuration byte that nobody wrote: disabled, of the highest priority."""
 
 _CBASER, _CWRITER, _CREADR = (register(name, "4.1").offset for name in ("GITS_CBASER", "GITS_CWRITER", "GITS_CREADR"))
+_WIDTHS = 4, 8
+"""Bytes of an access that reaches one of these, or its lower half; the offsets are there."""
 _ABOUT_A_VPE = {entry.offset: entry for entry in map(register, ("GICR_INVLPIR", "GICR_INVALLR", "GICR_VSGIR"))}
 _PROPBASER, _VPROPBASER, _VPENDBASER = (
     register(f"GICR_{name}").offset for name in ("PROPBASER", "VPROPBASER", "VPENDBASER")
@@ -193,22 +195,25 @@ class LateIts:
                 yield event
 
     def read(self, offset: int, size: int) -> int:
-        """GITS_CREADR, unless it stalls, says that every command was read."""
+        """GITS_CREADR, unless it stalls, says that every command was read; other accesses are the hardware's."""
         value = self._its.read(offset, size)
+        if size not in _WIDTHS:
+            return value
         if offset == _CREADR and not GITS_CREADR.unpack(value)["Stalled"]:
             return GITS_CREADR.pack(Offset=self._seen)
         return GITS_CWRITER.pack(Offset=self._seen) if offset == _CWRITER else value
 
     def write(self, offset: int, value: int, size: int, *, device_id: int = 0) -> None:
         """GITS_CWRITER takes commands; a write of GITS_CBASER starts at the ring's beginning."""
-        if offset == _CWRITER and self._is_in_queue(end := GITS_CWRITER.unpack(value)["Offset"]):
+        takes = offset == _CWRITER and size in _WIDTHS
+        if takes and self._is_in_queue(end := GITS_CWRITER.unpack(value)["Offset"]):
             self._take(end)
             if not self._held:
                 # Of a queue that begins anew (Linux' its_restore_enable) the hardware has the old end until then.
                 self._its.write(offset, value, size)
             return
         self._its.write(offset, value, size, device_id=device_id)
-        if offset == _CBASER:
+        if offset in (_CBASER, _CBASER + 4) and size in _WIDTHS:
             self._seen = 0
 
     def _is_in_queue(self, end: int) -> bool:

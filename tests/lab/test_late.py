@@ -110,6 +110,21 @@ def test_a_queue_that_is_not_there(queue):
     assert GITS_CREADR.unpack(its.read(CREADR, 8))["Offset"] == 0
 
 
+def test_accesses_are_as_wide_as_the_hardware_takes_them():
+    """A half of GITS_CREADR or GITS_CWRITER is a half, also while commands wait; narrower ones reach no register."""
+    host = Host()
+    its = host.late.its[0]
+    offset = its.read(CREADR, 8)
+    for register_offset in (CREADR, CWRITER):
+        assert [its.read(register_offset, size) for size in (4, 2, 1)] == [offset, 0, 0]
+        assert its.read(register_offset + 4, 4) == 0
+    its.write(CWRITER, offset + 0x20, 2)
+    assert its.read(CREADR, 8) == offset, "no command was taken"
+    its.write(CTLR, 0, 4)
+    its.write(CBASER + 4, 1 << 31, 4)
+    assert its.read(CREADR, 8) == 0, "the upper half of GITS_CBASER starts the queue anew, too"
+
+
 def test_a_command_that_there_is_not():
     """It stalls as on any hardware."""
     host = Host()
