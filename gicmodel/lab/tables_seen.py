@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.tables import Fields, as_fields, events_of, table_of
 from gicmodel.layouts.its_tables import INTTYPE_PHYSICAL, ITE
-from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGI_CONFIGURATION, VSGI_CONFIGURATION_BYTE, VSGIS, table_bytes
+from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS, intids_of, table_bytes
 from gicmodel.layouts.table import TableType
 from gicmodel.spec.state import Device, Event, PhysicalEvent, VirtualEvent
 
@@ -62,25 +61,9 @@ def mapped_vpes(lab: Lab) -> dict[tuple[int, int], Fields]:
 
 
 def pending_bits(lab: Lab, address: int) -> set[int]:
-    """The INTIDs whose bits are set in a pending table, those of the first KiB left out."""
-    return {intid for intid in _bits(lab, address) if intid >= FIRST_LPI}
-
-
-def vsgis(lab: Lab, vpt: int) -> tuple[set[int], dict[int, Fields]]:
-    """The pending vSGIs of a VPT, and the configuration of those that have one."""
-    pending = {number for number in _bits(lab, vpt) if number < VSGIS}
-    configured = {}
-    for number in range(VSGIS):
-        byte = lab.memory.read_u8(vpt + VSGI_CONFIGURATION_BYTE + number)
-        if byte:
-            configured[number] = VSGI_CONFIGURATION.unpack(byte)
-    return pending, configured
-
-
-def _bits(lab: Lab, address: int) -> list[int]:
-    octets = lab.memory.view(address, table_bytes(lab.config.intid_bits), np.uint8)
-    used: NDArray[np.int64] = np.flatnonzero(octets)
-    return [8 * int(byte) + bit for byte in used for bit in range(8) if int(octets[byte]) >> bit & 1]
+    """The LPIs, and in a VPT the vSGIs, whose bits are set in a pending table."""
+    intids = intids_of(lab.memory.view(address, table_bytes(lab.config.intid_bits), np.uint8))
+    return set(intids[(intids < VSGIS) | (intids >= FIRST_LPI)].tolist())
 
 
 def _valid_entries(lab: Lab, its: int, kind: TableType) -> dict[int, Fields]:
