@@ -18,21 +18,19 @@ from gicmodel.hardware import Gic
 from gicmodel.images.qemu_trace.events import ItsWrite
 from gicmodel.lab.queue import Queue
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.registers.by_name import NamedRegisters, register
+from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CWRITER
 from gicmodel.memory import ExternalAbort
 
 CTLR, CBASER, CWRITER, CREADR = (register(f"GITS_{name}").offset for name in ("CTLR", "CBASER", "CWRITER", "CREADR"))
 
 
-class CommandQueue:
+class CommandQueue(Queue):
     """The ring of one ITS. Commands traced while the ITS is disabled wait for the write that enables it."""
 
     def __init__(self, gic: Gic, trace: str) -> None:
+        super().__init__(gic, 0)
         self._its = gic.its[0]
-        self._registers = NamedRegisters(self._its, "3")
-        self._ring = Queue(gic, 0)
-        self._memory = gic.memory
         self._trace = trace
         self._waiting: list[tuple[int, Sequence[int]]] = []
         self._promised: int | None = None
@@ -41,7 +39,7 @@ class CommandQueue:
     @property
     def enabled(self) -> bool:
         """GITS_CTLR.Enabled."""
-        return bool(self._registers.fields("GITS_CTLR")["Enabled"])
+        return bool(self.registers("CTLR")["Enabled"])
 
     def run(self, line: int, packet: Sequence[int]) -> None:
         """Execute one command, or keep it until the ITS is enabled."""
@@ -51,15 +49,15 @@ class CommandQueue:
         self._executed, self._stalled_in_trace = True, False
         offset = self._read_offset()
         self._store(line, offset, packet)
-        self._registers.set("GITS_CWRITER", Offset=self._ring.after(offset), Retry=self._stalled())
+        self._registers.set("GITS_CWRITER", Offset=self.after(offset), Retry=self._stalled())
 
     def enable(self, line: int) -> None:
         """Before the write that sets GITS_CTLR.Enabled: the ITS will find exactly the commands that waited."""
-        self._promised = self._registers.fields("GITS_CWRITER")["Offset"]
+        self._promised = self.registers("CWRITER")["Offset"]
         offset = self._read_offset()
         for _, packet in self._waiting:
             self._store(line, offset, packet)
-            offset = self._ring.after(offset)
+            offset = self.after(offset)
         self._waiting.clear()
         self._registers.set("GITS_CWRITER", Offset=offset)
 
@@ -67,7 +65,7 @@ class CommandQueue:
         """The ITS is at that slot, as it or a read of GITS_CREADR says. Raises UnusableInput if the model is not."""
         offset = self._read_offset()
         for _ in self._waiting:
-            offset = self._ring.after(offset)
+            offset = self.after(offset)
         if slot * COMMAND_BYTES != offset:
             raise UnusableInput(
                 f"{self._trace}: line {line}: the ITS is at the command at {slot * COMMAND_BYTES:#x}, but the commands "
@@ -112,7 +110,7 @@ class CommandQueue:
         """The ITS has not arrived where GITS_CWRITER pointed: it was stalled or disabled, or commands are missing."""
         if self._stalled_in_trace or self._stalled() or not self.enabled:
             return
-        if promised is None or promised >= self._ring.size:
+        if promised is None or promised >= self.size:
             return
         raise UnusableInput(
             f"{self._trace}: line {line}: GITS_CWRITER was set to {promised:#x}, but the commands before end at "
@@ -120,7 +118,7 @@ class CommandQueue:
         )
 
     def _store(self, line: int, offset: int, packet: Sequence[int]) -> None:
-        cbaser = self._registers.fields("GITS_CBASER")
+        cbaser = self.registers("CBASER")
         if not cbaser["Valid"]:
             raise UnusableInput(
                 f"{self._trace}: line {line}: an ITS command, but GITS_CBASER.Valid is 0: a trace starts at power-on"
@@ -131,7 +129,7 @@ class CommandQueue:
             raise UnusableInput(f"{self._trace}: line {line}: the command queue is outside RAM: {abort}") from None
 
     def _stalled(self) -> int:
-        return self._registers.fields("GITS_CREADR")["Stalled"]
+        return self.registers("CREADR")["Stalled"]
 
     def _read_offset(self) -> int:
-        return self._registers.fields("GITS_CREADR")["Offset"]
+        return self.registers("CREADR")["Offset"]
