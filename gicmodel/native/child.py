@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process in which a C driver runs. Its only argument is a directory.
 
-The directory has `job.json`, what to run, and `last`, a page that both processes see (`running.LAST_BYTES`). What is
-left there is `report.json`; a process that has left none was ended by the driver.
+The directory has `job.json`, what to run, and `last`, which both processes see (`running.Last`). What is left there
+is `report.json`; a process that has left none was ended by the driver.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import os
@@ -25,7 +26,7 @@ from gicmodel.lab.late import LateGic
 from gicmodel.lab.placement import RAM_BASE, RAM_BYTES
 from gicmodel.memory import GuestMemory
 from gicmodel.native.host import DriverEnded, Host
-from gicmodel.native.running import ACCESSES, FORKED, LAST_BYTES, TEXT
+from gicmodel.native.running import DID_BYTES, Last
 
 _GRACE_SECONDS = 1.0
 """A driver that looks at the hardware now and then does so in this time."""
@@ -37,7 +38,7 @@ def main() -> None:
     directory = Path(sys.argv[1])
     job = json.loads((directory / "job.json").read_text())
     with (directory / "last").open("r+b") as file:
-        last = mmap.mmap(file.fileno(), LAST_BYTES)
+        last = Last.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(Last)))
     gic = Gic(GicConfig(**job["config"]), GuestMemory(RAM_BASE, RAM_BYTES))
 
     def report(**ended: Any) -> None:
@@ -52,11 +53,9 @@ def main() -> None:
 
     def note(did: str) -> None:
         if os.getpid() != this:
-            last[FORKED] = 1
+            last.forked = True
             os._exit(1)
-        text = did.encode()[: LAST_BYTES - TEXT - 1]
-        last[:FORKED] = host.accesses.to_bytes(FORKED - ACCESSES, "little")
-        last[TEXT : TEXT + len(text) + 1] = text + b"\0"
+        last.accesses, last.did = host.accesses, did.encode()[:DID_BYTES]
         if over.is_set():
             give_up()
 
@@ -101,8 +100,6 @@ def _leave(directory: Path, report: dict[str, Any]) -> None:
 
 def _exit() -> NoReturn:
     """Leave from within C code, whose streams are written out, but which is not gone through."""
-    import ctypes
-
     ctypes.CDLL(None).fflush(None)
     sys.stderr.flush()
     os._exit(0)

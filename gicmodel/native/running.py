@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-import mmap
 import os
 import shlex
 import signal
@@ -33,13 +33,22 @@ INCLUDE = Path(__file__).parent
 """The directory of `gicmodel.h`."""
 ENTRY = "driver"
 
-ACCESSES, FORKED, TEXT, LAST_BYTES = 0, 8, 9, mmap.PAGESIZE
-"""Where what both processes see begins: how many accesses the driver has made, 64 bits; a byte that is not zero when a
-process that it forked has made one; what it did last, as text that ends with a zero byte."""
 _START_SECONDS = 100.0
 """A process ends its driver itself, once that has had its time; one that does not is killed this much later."""
 _FLAGS = ("-shared", "-fPIC", "-g", "-O1", "-Wall", f"-I{INCLUDE}")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx")
+
+DID_BYTES = 4096
+
+
+class Last(ctypes.Structure):
+    """What both processes see: how many accesses the driver has made, whether a process that it forked has made one,
+    and what it did last."""
+
+    accesses: int
+    forked: bool
+    did: bytes
+    _fields_ = (("accesses", ctypes.c_uint64), ("forked", ctypes.c_bool), ("did", ctypes.c_char * DID_BYTES))
 
 
 @dataclass(frozen=True)
@@ -138,24 +147,23 @@ def _drive(hardware: str, job: dict[str, Any]) -> Drive:
     with TemporaryDirectory(prefix="gicmodel-") as made:
         directory = Path(made)
         (directory / "job.json").write_text(json.dumps(job))
-        (directory / "last").write_bytes(bytes(LAST_BYTES))
+        (directory / "last").write_bytes(bytes(Last()))
         status = _status(directory, job["seconds"])
-        page = (directory / "last").read_bytes()
+        last = Last.from_buffer_copy((directory / "last").read_bytes())
         report = directory / "report.json"
         said = json.loads(report.read_text()) if report.exists() else {"ended": _ended(status, job["seconds"])}
-    last = page[TEXT:].partition(b"\0")[0].decode(errors="replace")
     if "unusable" in said:
         raise UnusableInput(said["unusable"])
-    if not last:
+    if not last.did:
         raise RuntimeError(f"the process that runs the driver did not begin: exit status {status}")
-    if "ended" not in said and page[FORKED]:
+    if "ended" not in said and last.forked:
         said["ended"] = "a process that the driver forked accessed the GIC, which stays the driver's own"
     if "ended" in said:
-        said["ended"] = one_line(f"{said['ended']}; the last thing that it did: {last}")
+        said["ended"] = one_line(f"{said['ended']}; the last thing that it did: {last.did.decode(errors='replace')}")
     if "taken" in said:
         said["taken"] = Counter(map(tuple, said["taken"]))
         said |= {name: tuple(map(one_line, said[name])) for name in ("missing", "errors")}
-    return Drive(hardware, accesses=int.from_bytes(page[ACCESSES:FORKED], "little"), **said)
+    return Drive(hardware, accesses=last.accesses, **said)
 
 
 def _status(directory: Path, seconds: float) -> int | None:
