@@ -310,6 +310,12 @@ CHOICES: dict[str, tuple[object, ...]] = {
 """The values of each field that has only a few."""
 
 
+def affinity_of(number: int) -> int:
+    """The affinity of redistributor `number` and its PE, as MPIDR_EL1 has it: Aff1 in bits [15:8], Aff0 in [7:0]."""
+    aff1, aff0 = divmod(number, CPUS_PER_CLUSTER)
+    return aff1 << 8 | aff0
+
+
 def power_of_two(number: int) -> int:
     """The smallest power of two that is not below a number from 1."""
     return 1 << (number - 1).bit_length()

@@ -18,7 +18,7 @@ import numpy as np
 
 from gicmodel.board import addresses, pci, psci, timers
 from gicmodel.board.cells import BOARD, FIRST_ROW, PE, PE_WORDS, Cells, row_at
-from gicmodel.board.cpu import CannotGoOn, Cpu, affinity_of, forgotten_interrupts
+from gicmodel.board.cpu import CannotGoOn, Cpu, forgotten_interrupts
 from gicmodel.board.device import Device, check_map
 from gicmodel.board.device_tree import DeviceTree, pair
 from gicmodel.board.encodings import FREQUENCY
@@ -29,7 +29,7 @@ from gicmodel.board.pl011 import Pl011
 from gicmodel.board.smmu import SMMU, Smmu
 from gicmodel.board.trace import Trace
 from gicmodel.board.watch import Watch
-from gicmodel.config import GicConfig
+from gicmodel.config import GicConfig, affinity_of
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.lines import Line

@@ -18,8 +18,8 @@ from gicmodel.board.device import Device
 from gicmodel.board.emulator import CpuState, checked_registers, library
 from gicmodel.board.encodings import CNTHCTL_EL1PCEN, CNTHCTL_EL1PCTEN, HCR_TGE
 from gicmodel.board.hooks import add_hooks
+from gicmodel.config import affinity_of
 from gicmodel.hardware import UndefinedRegister
-from gicmodel.hardware.redistributor import affinity
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 MODEL = arm64.UC_CPU_ARM64_A72
@@ -298,12 +298,6 @@ class Cpu:
         if not found:
             raise CannotGoOn(f"PE {self.number} cannot go on at {self.pc:#x}: {error}") from error
         return found[0]
-
-
-def affinity_of(number: int) -> int:
-    """MPIDR_EL1.Aff1 and Aff0 of a PE, where they are in that register."""
-    aff1, aff0 = affinity(number)
-    return aff1 << 8 | aff0
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gicmodel.board.cpu import affinity_of
 from gicmodel.board.traced_ram import TracedRam
 from gicmodel.board.watch import Watch
-from gicmodel.config import FRAME_BYTES
+from gicmodel.config import FRAME_BYTES, affinity_of
 from gicmodel.errors import UnusableInput
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region

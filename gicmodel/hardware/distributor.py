@@ -6,7 +6,6 @@ There is one Security state (GICD_CTLR.DS = 1), and affinity routing is always o
 
 from __future__ import annotations
 
-from functools import cache
 from typing import ClassVar
 
 from gicmodel.config import FIRST_SPI, GicConfig
@@ -15,10 +14,8 @@ from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_BITS, WORD_MASK, 
 from gicmodel.hardware.kernels.inputs import message_spi, set_spi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, DIST_WORDS, Machine
 from gicmodel.hardware.register_face import (
-    Accesses,
     Handler,
     MachineFace,
-    accesses_of,
     changed,
     field_mask,
     fixed,
@@ -43,6 +40,11 @@ _NASSGIREQ, _RWP = GICD_CTLR.pack(nASSGIreq=1), GICD_CTLR.pack(RWP=1)
 _IROUTER_MASK = field_mask(GICD_IROUTER)
 
 
+def _router(intid: int) -> Handler:
+    """GICD_IROUTER<n>."""
+    return Handler(word_at(DIST.router + intid), lambda face, value: face._write_router(intid, value))
+
+
 class Distributor(MachineFace):
     """The distributor."""
 
@@ -51,11 +53,8 @@ class Distributor(MachineFace):
     _message_spi = bound(message_spi, 0, False)
 
     def __init__(self, config: GicConfig, machine: Machine) -> None:
-        self.config = config
-        self._place = (machine,)
-        self._state = machine.chip.data[DIST_AT : DIST_AT + DIST_WORDS]
-        self._constants = _constants(config)
-        super().__init__(_accesses(config.architecture))
+        words = machine.chip.data[DIST_AT : DIST_AT + DIST_WORDS]
+        super().__init__(config, (machine,), words, _constants(config))
 
     def set_line(self, intid: int, level: bool) -> None:
         """An SPI's input goes high or low. ValueError: there is no such SPI."""
@@ -103,6 +102,7 @@ class Distributor(MachineFace):
     HANDLERS: ClassVar[dict[str, Handler]] = {
         **fixed("GICD_TYPER", "GICD_TYPER2", "GICD_IIDR", *identification("GICD", 0, DISTRIBUTOR_PART)),
         **interrupt_handlers("GICD", DIST, WORDS_OF_SPIS),
+        **{f"GICD_IROUTER{intid}": _router(intid) for intid in range(FIRST_SPI, LAST_SPI + 1)},
         **{f"GICD_NSACR{n}": RAZ_WI for n in range(2 * len(WORDS_OF_SPIS))},
         "GICD_CTLR": Handler(_read_ctlr, _write_ctlr),
         "GICD_STATUSR": Handler(word_at(DIST.statusr), MachineFace._clear_statusr),
@@ -111,16 +111,6 @@ class Distributor(MachineFace):
         "GICD_SETSPI_SR": Handler(write=RAZ_WI.write),
         "GICD_CLRSPI_SR": Handler(write=RAZ_WI.write),
     }
-
-
-def _router(intid: int) -> Handler:
-    return Handler(word_at(DIST.router + intid), lambda face, value: face._write_router(intid, value))
-
-
-@cache
-def _accesses(architecture: str) -> Accesses:
-    routers = {f"GICD_IROUTER{intid}": _router(intid) for intid in range(FIRST_SPI, LAST_SPI + 1)}
-    return accesses_of(architecture, Distributor.HANDLERS | routers)
 
 
 def _constants(config: GicConfig) -> dict[str, int]:

@@ -25,12 +25,10 @@ from gicmodel.hardware.kernels.state import (
     rd_at,
 )
 from gicmodel.hardware.lines import Line, LineCallback, Lines
-from gicmodel.hardware.redistributor import Redistributor, affinity
+from gicmodel.hardware.redistributor import Redistributor
 from gicmodel.images.registers import Registers
 from gicmodel.layouts.registers.by_name import ITS_NAMES, REDISTRIBUTOR_NAMES, read_frame
 from gicmodel.memory import GuestMemory
-
-AFFINITY_BITS, AFFINITY_LEVEL_BITS = 32, 8
 
 
 class Gic:
@@ -48,7 +46,6 @@ class Gic:
         self.distributor = Distributor(config, self.machine)
         self.its = [Its(config, self.machine, number) for number in range(config.its)]
         self.redistributors = [Redistributor(config, self.machine, number) for number in range(config.redistributors)]
-        self._group_redistributors()
 
     @property
     def errors(self) -> list[CommandError]:
@@ -115,13 +112,6 @@ class Gic:
             redistributor.step()
         budget = self.config.commands_per_step or 0
         return sum(its.step(budget) for its in self.its)
-
-    def _group_redistributors(self) -> None:
-        """Redistributors of one CommonLPIAff group share the vPE configuration table (GICR_TYPER, DDI0601)."""
-        shift = AFFINITY_BITS - AFFINITY_LEVEL_BITS * self.config.common_lpi_aff
-        for number in range(self.config.redistributors):
-            aff1, aff0 = affinity(number)
-            self.machine.chip[rd_at(number) + RD.group] = ((aff1 << AFFINITY_LEVEL_BITS) | aff0) >> shift
 
 
 def _error(words: list[int]) -> CommandError:

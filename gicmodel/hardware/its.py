@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -18,13 +17,12 @@ from gicmodel.hardware.kernels.tables import COLLECTION_TABLE, DEVICE_TABLE, VPE
 from gicmodel.hardware.kernels.translation import inject_vsgi, translate, translate_many
 from gicmodel.hardware.register_face import (
     MPAM_SIZES,
-    Accesses,
     Handler,
     MachineFace,
-    accesses_of,
     changed,
     field_mask,
     fixed,
+    partid,
     word_at,
 )
 from gicmodel.jit import bound
@@ -71,12 +69,10 @@ class Its(MachineFace):
     _translate = bound(translate, np.uint64(0), np.uint64(0))
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
-        self.config = config
+        words = machine.chip.data[its_at(number) : its_at(number) + ITS_WORDS]
+        super().__init__(config, (machine, number), words, _constants(config, number))
         self.number = number
         self._machine = machine
-        self._place = machine, number
-        self._state = machine.chip.data[its_at(number) : its_at(number) + ITS_WORDS]
-        self._constants = _constants(config, number)
         self._types = _table_types(config)
         self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
         if not config.virtual:
@@ -84,7 +80,6 @@ class Its(MachineFace):
         page_size = GITS_BASER.pack(Page_Size=PAGE_SIZES.index(config.baser_page_bytes))
         for index, baser in enumerate(self._types):
             self._state[ITS.baser + index] = baser | (page_size if baser else 0)
-        super().__init__(_accesses(config.architecture))
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
@@ -168,11 +163,6 @@ class Its(MachineFace):
         else:
             self._run()
 
-    def _write_partidr(self, value: int) -> None:
-        """RES0 without GITS_TYPER.MPAM. Accesses to memory are not partitioned."""
-        if self.config.mpam:
-            self._state[ITS.partidr] = value & field_mask(GITS_PARTIDR)
-
     def _write_cbaser(self, value: int) -> None:
         """GITS_CREADR becomes 0."""
         if not self._fixed:
@@ -212,7 +202,7 @@ class Its(MachineFace):
         **fixed("GITS_TYPER", "GITS_IIDR", "GITS_MPAMIDR", "GITS_MPIDR", *identification("GITS", 0, ITS_PART)),
         **{f"GITS_BASER{n}": _baser(n) for n in range(BASERS)},
         "GITS_CTLR": Handler(_read_ctlr, _write_ctlr),
-        "GITS_PARTIDR": Handler(word_at(ITS.partidr), _write_partidr),
+        "GITS_PARTIDR": partid(ITS.partidr, GITS_PARTIDR),
         "GITS_STATUSR": Handler(word_at(ITS.statusr), _write_statusr),
         "GITS_UMSIR": Handler(word_at(ITS.umsir)),
         "GITS_CBASER": Handler(word_at(ITS.cbaser), _write_cbaser),
@@ -221,11 +211,6 @@ class Its(MachineFace):
         "GITS_TRANSLATER": Handler(write=lambda its, event_id: its.translate(0, event_id)),
         "GITS_SGIR": Handler(write=_write_sgir, halves=()),
     }
-
-
-@cache
-def _accesses(architecture: str) -> Accesses:
-    return accesses_of(architecture, Its.HANDLERS)
 
 
 def _words(values: ArrayLike, what: str) -> NDArray[np.uint64]:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import ClassVar
 
 import numpy as np
 
-from gicmodel.config import CPUS_PER_CLUSTER, FIRST_PPI, FIRST_SPI, GicConfig
+from gicmodel.config import FIRST_PPI, FIRST_SPI, GicConfig, affinity_of
 from gicmodel.errors import whole
 from gicmodel.hardware.cpu_interface import CpuInterface
 from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_handlers
@@ -19,12 +18,11 @@ from gicmodel.hardware.kernels.pending import forget_configuration
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at, set_resident, table_words
 from gicmodel.hardware.register_face import (
     MPAM_SIZES,
-    Accesses,
     Handler,
     MachineFace,
-    accesses_of,
     field_mask,
     fixed,
+    partid,
     word_at,
 )
 from gicmodel.jit import bound
@@ -55,8 +53,6 @@ from gicmodel.layouts.table import Table
 LPIS_PENDING, ENABLES_PENDING = int(redistributor.LPIS_PENDING), int(redistributor.ENABLES_PENDING)
 _SGIS_ARE_EDGES = 0xAAAA_AAAA
 _SGIS = (1 << FIRST_PPI) - 1
-
-
 _ENABLE_LPIS, _RWP = GICR_CTLR.pack(EnableLPIs=1), GICR_CTLR.pack(RWP=1)
 _PTZ = GICR_PENDBASER.pack(PTZ=1)
 _VALID = GICR_VPROPBASER.pack(Valid=1)
@@ -66,12 +62,13 @@ _ASLEEP = GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1)
 _SLEEP = GICR_WAKER.pack(ProcessorSleep=1)
 _BUSY = GICR_VSGIPENDR.pack(Busy=1)
 _DIRTY = GICR_VPENDBASER.pack(Dirty=1)
-_PARTIDR_MASK = field_mask(GICR_PARTIDR)
 _PROPBASER_MASK, _PENDBASER_MASK = field_mask(GICR_PROPBASER), field_mask(GICR_PENDBASER)
 _VPROPBASER_V40_MASK = field_mask(GICR_VPROPBASER_V40)
 _VPROPBASER_MASK = field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
-_INVALIDATION = {"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"}
-_DIRECT = {"GICR_SETLPIR", "GICR_CLRLPIR"}
+_INVALIDATION = frozenset({"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"})
+_DIRECT = frozenset({"GICR_SETLPIR", "GICR_CLRLPIR"})
+_AFFINITY_BITS, _LEVEL_BITS = 32, 8
+"""Redistributors share the vPE configuration table whose GICR_TYPER.CommonLPIAff highest levels are equal (DDI0601)."""
 
 
 class Redistributor(MachineFace):
@@ -83,17 +80,17 @@ class Redistributor(MachineFace):
     _set_ppi = bound(set_ppi, 0, False)
 
     def __init__(self, config: GicConfig, machine: Machine, number: int) -> None:
-        self.config = config
+        words = machine.chip.data[rd_at(number) : rd_at(number + 1)]
+        absent = frozenset() if config.direct_lpi else _DIRECT
+        absent |= frozenset() if config.invalidation_registers else _INVALIDATION
+        super().__init__(config, (machine, number), words, _constants(config, number), absent)
         self.number = number
         self.cpu = CpuInterface(config, machine, number)
         self._machine = machine
-        self._place = machine, number
-        self._state = machine.chip.data[rd_at(number) : rd_at(number + 1)]
-        self._constants = _constants(config, number)
         self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
         self._state[RD.waker] = _ASLEEP
         self._state[RD.edge] = _SGIS
-        super().__init__(_accesses(config.architecture, config.direct_lpi, config.invalidation_registers))
+        self._state[RD.group] = affinity_of(number) >> _AFFINITY_BITS - _LEVEL_BITS * config.common_lpi_aff
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
@@ -146,11 +143,6 @@ class Redistributor(MachineFace):
         """ChildrenAsleep follows ProcessorSleep at once. SPIs that may go to any PE go to one that is awake."""
         self._machine.chip[DIST_AT + DIST.stirred] = 1
         self._state[RD.waker] = _ASLEEP if value & _SLEEP else 0
-
-    def _write_partidr(self, value: int) -> None:
-        """RES0 without GICR_TYPER.MPAM. Accesses to memory are not partitioned."""
-        if self.config.mpam:
-            self._state[RD.partidr] = value & _PARTIDR_MASK
 
     def _write_table(self, place: int, value: int) -> None:
         """GICR_PROPBASER or GICR_PENDBASER; UNPREDICTABLE, and ignored, with EnableLPIs = 1 or RWP = 1."""
@@ -224,7 +216,7 @@ class Redistributor(MachineFace):
         "GICR_CTLR": Handler(_read_ctlr, _write_ctlr),
         "GICR_STATUSR": Handler(word_at(RD.statusr), MachineFace._clear_statusr),
         "GICR_WAKER": Handler(word_at(RD.waker), _write_waker),
-        "GICR_PARTIDR": Handler(word_at(RD.partidr), _write_partidr),
+        "GICR_PARTIDR": partid(RD.partidr, GICR_PARTIDR),
         "GICR_SETLPIR": Handler(write=_write_setlpir),
         "GICR_CLRLPIR": Handler(write=_write_clrlpir),
         "GICR_PROPBASER": Handler(
@@ -245,22 +237,8 @@ class Redistributor(MachineFace):
     }
 
 
-@cache
-def _accesses(architecture: str, direct_lpi: bool, invalidation_registers: bool) -> Accesses:
-    absent = set() if direct_lpi else set(_DIRECT)
-    if not invalidation_registers:
-        absent |= _INVALIDATION
-    handlers = {name: handler for name, handler in Redistributor.HANDLERS.items() if name not in absent}
-    return accesses_of(architecture, handlers)
-
-
-def affinity(number: int) -> tuple[int, int]:
-    """(Aff1, Aff0) of a redistributor; the higher levels are 0."""
-    return number // CPUS_PER_CLUSTER, number % CPUS_PER_CLUSTER
-
-
 def _constants(config: GicConfig, number: int) -> dict[str, int]:
-    aff1, aff0 = affinity(number)
+    affinity = affinity_of(number)
     typer = GICR_TYPER.pack(
         PLPIS=1,
         VLPIS=config.virtual,
@@ -272,8 +250,8 @@ def _constants(config: GicConfig, number: int) -> dict[str, int]:
         CommonLPIAff=config.common_lpi_aff,
         MPAM=config.mpam,
         VSGI=config.v41,
-        Aff1=aff1,
-        Aff0=aff0,
+        Aff1=affinity >> _LEVEL_BITS,
+        Aff0=affinity & 0xFF,
     )
     mpamidr = GICR_MPAMIDR.pack(**MPAM_SIZES) if config.mpam else 0
     registers = {"GICR_TYPER": typer, "GICR_IIDR": GICR_IIDR.pack(Implementer=ARM), "GICR_MPAMIDR": mpamidr}

@@ -8,9 +8,10 @@ DDI0601: a 32-bit register takes 32-bit accesses, one of priorities also accesse
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
+from gicmodel.config import GicConfig
 from gicmodel.errors import whole
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.by_name import registers_of
@@ -110,10 +111,35 @@ class RegisterFace:
 
 
 class MachineFace(RegisterFace):
-    """Registers that the hardware keeps: in `_state`, words of the machine, of which STATUSR notes what was refused."""
+    """Registers that the hardware keeps: in `_state`, words of the machine, of which STATUSR notes what was refused.
+
+    `place` is what kernels are given first, a machine and what of it; `constants` the registers that are `fixed`;
+    `absent` those of HANDLERS that the machine does not have.
+    """
 
     STATUSR: ClassVar[int]
-    _state: memoryview
+    HANDLERS: ClassVar[Mapping[str, Handler]]
+
+    def __init__(
+        self,
+        config: GicConfig,
+        place: tuple[Any, ...],
+        words: memoryview,
+        constants: Mapping[str, int],
+        absent: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(self._reached(config.architecture, absent))
+        self.config = config
+        self._place = place
+        self._state = words
+        self._constants = constants
+
+    @classmethod
+    @cache
+    def _reached(cls, architecture: str, absent: frozenset[str]) -> Accesses:
+        """The accesses of all frames of a kind, of which there may be hundreds."""
+        handlers = {name: handler for name, handler in cls.HANDLERS.items() if name not in absent}
+        return accesses_of(architecture, handlers)
 
     def _note(self, statusr_bit: int, offset: int) -> None:
         self._state[self.STATUSR] |= statusr_bit
@@ -130,10 +156,7 @@ def check_size(size: int) -> None:
 
 
 def accesses_of(architecture: str, handlers: Mapping[str, Handler]) -> Accesses:
-    """The registers of `architecture` that have a handler by their name. One has precedence over its neighbour's half.
-
-    They are the same for all frames with the same handlers, and there are many of them.
-    """
+    """The registers of `architecture` with a handler by their name. One has precedence over its neighbour's half."""
     registers = registers_of(architecture)
     handled = [(registers[name], handler) for name, handler in handlers.items() if name in registers]
     whole = {
@@ -164,6 +187,17 @@ def _constant(name: str, face: Any) -> int:
 def word_at(place: int) -> Callable[[Any], int]:
     """How a register is read, or kept, that is the word at `place` of the face's `_state`."""
     return lambda face: face._state[place]
+
+
+def partid(place: int, layout: Layout) -> Handler:
+    """GITS_PARTIDR or GICR_PARTIDR, RES0 without MPAM. Accesses to memory are not partitioned."""
+    mask = field_mask(layout)
+
+    def write(face: Any, value: int) -> None:
+        if face.config.mpam:
+            face._state[place] = value & mask
+
+    return Handler(word_at(place), write)
 
 
 def field_mask(layout: Layout, *, without: tuple[str, ...] = ()) -> int:

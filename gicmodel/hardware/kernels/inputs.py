@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gicmodel.config import CPUS_PER_CLUSTER
 from gicmodel.hardware.kernels.highest import NO_PRIORITY, SPURIOUS
 from gicmodel.hardware.kernels.state import (
     CONFIG,
@@ -34,7 +35,7 @@ ENABLE_GROUP0, ENABLE_GROUP1 = GICD_CTLR["EnableGrp0"], GICD_CTLR["EnableGrp1"]
 TO_ANY_PE = GICD_IROUTER["Interrupt_Routing_Mode"]
 AFF3, AFF2, AFF1, AFF0 = (GICD_IROUTER[f"Aff{level}"] for level in (3, 2, 1, 0))
 PROCESSOR_SLEEP = GICR_WAKER["ProcessorSleep"]
-CPUS_IN_CLUSTER = np.uint64(16)
+CPUS_IN_CLUSTER = np.uint64(CPUS_PER_CLUSTER)
 WORDS = INTIDS // INTIDS_IN_WORD
 
 
