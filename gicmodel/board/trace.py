@@ -8,7 +8,7 @@ QEMU does. A packet line stands before a command whose own line does not tell al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from gicmodel.board.traced_ram import TracedRam
 from gicmodel.board.watch import Watch
@@ -18,12 +18,13 @@ from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
 from gicmodel.images.qemu_trace.events import event_line
 from gicmodel.images.qemu_trace.packets import command_lines
-from gicmodel.lab.queue import Queue, decoded
+from gicmodel.lab.queue import Queue
 from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import SGI_FRAME, VLPI_FRAME
+from gicmodel.memory import ExternalAbort
 
 _CBASER, _CWRITER, _TRANSLATER = (register(f"GITS_{name}").offset for name in ("CBASER", "CWRITER", "TRANSLATER"))
 
@@ -76,7 +77,7 @@ class Trace(Watch):
         if region.its is not None and offset == _CWRITER:
             fields = GITS_CWRITER.unpack(value)
             end, self._stalled = fields["Offset"], self._stalled and not fields["Retry"]
-            self._ram.announce(self._commands(end))
+            self._ram.announce(map(self._queue.command, self._queue.offsets(self._creadr, end)))
         self._tell_ram()
         if end != self._creadr and self._queue.registers("CTLR")["Enabled"]:
             self._held.append((end, line))
@@ -124,9 +125,8 @@ class Trace(Watch):
         self._stalled = bool(creadr["Stalled"])
 
     def _tell_command(self, offset: int) -> None:
-        words = self._queue.words(offset)
-        if words is not None:
-            for line in command_lines(offset // COMMAND_BYTES, words, self._architecture):
+        with suppress(ExternalAbort):
+            for line in command_lines(offset // COMMAND_BYTES, self._queue.words(offset), self._architecture):
                 self._write(line)
 
     def _tell_reached(self) -> None:
@@ -137,12 +137,6 @@ class Trace(Watch):
         for _, line in self._held[:count]:
             self._write(line)
         del self._held[:count]
-
-    def _commands(self, end: int) -> Iterator[tuple[str, dict[str, int]]]:
-        for offset in self._queue.offsets(self._creadr, end):
-            words = self._queue.words(offset)
-            if words is not None:
-                yield decoded(words, self._architecture)
 
 
 def _access(kind: str, region: Region, offset: int, value: int, size: int, device_id: int = 0) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gicmodel.hardware import Gic
 from gicmodel.hardware.bus import Region
-from gicmodel.lab.queue import UNKNOWN, Queue, decoded
+from gicmodel.lab.queue import Queue
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import GITS_CWRITER
@@ -91,8 +91,7 @@ class Watch:
         """Count the commands from where GITS_CWRITER is to where it will be."""
         queue = Queue(self._gic, int(region.name.removeprefix("GITS")))
         for offset in queue.offsets(queue.registers("CWRITER")["Offset"], end):
-            words = queue.words(offset)
-            name, fields = (UNKNOWN, {}) if words is None else decoded(words, self._gic.config.architecture)
+            name, fields = queue.command(offset)
             self.commands[name] += 1
             if name in _DOORBELLS:
                 self.doorbells.add(fields.get(_DOORBELLS[name], 0))

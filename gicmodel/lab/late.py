@@ -24,15 +24,17 @@ from gicmodel.hardware import Gic, Its
 from gicmodel.hardware.kernels.configuration import RETAINED
 from gicmodel.hardware.kernels.errors import OK
 from gicmodel.hardware.kernels.lookup import find_vpe, redistributor_of
+from gicmodel.hardware.kernels.pending import find_vpt
 from gicmodel.hardware.kernels.redistributor import same_group
-from gicmodel.hardware.kernels.state import SLOT
 from gicmodel.hardware.kernels.tables import VPE_RDBASE, VPE_VPT_ADDR
 from gicmodel.hardware.kernels.vpe_commands import find_allocated
 from gicmodel.hardware.kernels.words import get
-from gicmodel.layouts.commands import COMMAND_BYTES, decode_command, format_command
+from gicmodel.images.qemu_trace.packets import Words
+from gicmodel.lab.queue import Queue
+from gicmodel.layouts.commands import decode_command, format_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import register
-from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CREADR, GITS_CWRITER, queue_bytes
+from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER
 from gicmodel.layouts.registers.redistributor import GICR_PROPBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 
 STALE = 0x02
@@ -63,11 +65,10 @@ class Target(NamedTuple):
 
 
 class VirtualPe(NamedTuple):
-    """What VMAPP said of a vPE; before GICv4.1 without configuration table and doorbell."""
+    """What VMAPP said of a vPE's tables; before GICv4.1 nothing of the configuration table."""
 
     vpt: int
     vconf: int | None
-    doorbell: int | None
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ class LateGic:
                 byte = f"the configuration byte of INTID {intid}"
                 yield f"{self._invalidation(intid)} is missing after {byte} was written"
         for vpe_id, vpe in {vpe_id: vpe for its in self.its for vpe_id, vpe in its.vpes.items()}.items():
-            held = np.flatnonzero(self.gic.machine.slots[:, SLOT.tag] == np.uint64(vpe.vpt | 1))
+            slot = find_vpt(self.gic.machine, np.uint64(vpe.vpt))
             vconf = self._vconf_v40(vpe.vpt) if vpe.vconf is None else vpe.vconf
-            for vintid in self._contradicted(int(held[-1]), vconf) if len(held) else ():
+            for vintid in self._contradicted(int(slot), vconf) if slot >= 0 else ():
                 byte = f"the configuration byte of vINTID {vintid} of vPEID {vpe_id:#x}"
                 yield f"{self._invalidation(vintid, vpe_id)} is missing after {byte} was written"
 
@@ -163,6 +164,7 @@ class LateIts:
     def __init__(self, gic: Gic, its: Its) -> None:
         self._gic = gic
         self._its = its
+        self._queue = Queue(gic, its.number)
         self._architecture = gic.config.architecture
         self._seen = 0
         self._held: list[Held] = []
@@ -207,7 +209,9 @@ class LateIts:
         """GITS_CWRITER takes commands; a write of GITS_CBASER starts at the ring's beginning."""
         takes = offset == _CWRITER and size in _WIDTHS
         if takes and self._is_in_queue(end := GITS_CWRITER.unpack(value)["Offset"]):
-            self._take(end)
+            for place in self._queue.offsets(self._seen, end):
+                self._seen = self._queue.after(place)
+                self._hold(self._queue.words(place))
             if not self._held:
                 # Of a queue that begins anew (Linux' its_restore_enable) the hardware has the old end until then.
                 self._its.write(offset, value, size)
@@ -218,19 +222,10 @@ class LateIts:
 
     def _is_in_queue(self, end: int) -> bool:
         """Whether there is a queue, in RAM, that has this offset; what is wrong otherwise is the hardware's to say."""
-        queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
-        size = queue_bytes(queue)
-        return bool(queue["Valid"]) and end < size and self._gic.memory.covers(queue["Physical_Address"], size)
+        cbaser, size = self._queue.registers("CBASER"), self._queue.size
+        return bool(cbaser["Valid"]) and end < size and self._gic.memory.covers(cbaser["Physical_Address"], size)
 
-    def _take(self, end: int) -> None:
-        queue = GITS_CBASER.unpack(self._its.read(_CBASER, 8))
-        size = queue_bytes(queue)
-        while self._seen != end:
-            words = self._gic.memory.view(queue["Physical_Address"] + self._seen, COMMAND_BYTES // 8, np.uint64)
-            self._seen = (self._seen + COMMAND_BYTES) % size
-            self._hold(tuple(int(word) for word in words))
-
-    def _hold(self, words: tuple[int, ...]) -> None:
+    def _hold(self, words: Words) -> None:
         """Note a command, and let the hardware run as far as everything is complete."""
         try:
             mnemonic, fields = decode_command(words, self._architecture)
@@ -255,8 +250,6 @@ class LateIts:
             # Its VPT may be another vPE's soon.
             self.vpes.pop(fields["vPEID"], None)
         if command.mnemonic == "VMOVP" and fields["DB"] and fields["vPEID"] in self.vpes:
-            vpe = self.vpes[fields["vPEID"]]
-            self.vpes[fields["vPEID"]] = vpe._replace(doorbell=fields["Default_Doorbell"])
             self.doorbells[fields["Default_Doorbell"]] = fields["vPEID"]
         if command.mnemonic in ("INVALL", "VINVALL"):
             self._unread.pop(_named((command.mnemonic, fields[_OPERANDS[command.mnemonic]])), None)
@@ -264,13 +257,13 @@ class LateIts:
     def _remember_vpe(self, fields: dict[str, int], text: str) -> None:
         """A vPE that is mapped may have had vLPIs before; only in GICv4.1 does VMAPP take its VPT at once."""
         vpe_id, vpt = fields["vPEID"], fields["VPT_addr"]
-        self.vpes[vpe_id] = vpe = VirtualPe(vpt, fields.get("VCONF_addr"), fields.get("Default_Doorbell"))
-        if vpe.doorbell is not None:
-            self.doorbells[vpe.doorbell] = vpe_id
-        held = np.flatnonzero(self._gic.machine.slots[:, SLOT.tag] == np.uint64(vpt | 1))
-        if self._gic.config.v41 and len(held):
+        self.vpes[vpe_id] = VirtualPe(vpt, fields.get("VCONF_addr"))
+        if "Default_Doorbell" in fields:
+            self.doorbells[fields["Default_Doorbell"]] = vpe_id
+        slot = find_vpt(self._gic.machine, np.uint64(vpt))
+        if self._gic.config.v41 and slot >= 0:
             self._unread[_named(("VINVALL", vpe_id))] = text
-            self._keep_old(int(held[-1]))
+            self._keep_old(int(slot))
 
     def _keep_old(self, slot: int) -> None:
         if slot >= 0:

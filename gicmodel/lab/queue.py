@@ -28,17 +28,21 @@ class Queue:
 
     def offsets(self, start: int, end: int) -> Iterator[int]:
         """Where each command from `start` up to `end` is; none if the ring has no such place."""
-        while start != end and max(start, end) < self.size:
-            yield start
-            start = self.after(start)
+        size = self.size
+        if max(start, end) < size:
+            yield from ((start + done) % size for done in range(0, (end - start) % size, COMMAND_BYTES))
 
-    def words(self, offset: int) -> Words | None:
-        """A command; None if the ring is not in RAM."""
+    def words(self, offset: int) -> Words:
+        """A command. ExternalAbort: the ring is not in RAM."""
         address = self.registers("CBASER")["Physical_Address"] + offset
+        return tuple(self._memory.read_u64(address + 8 * word) for word in range(COMMAND_BYTES // 8))
+
+    def command(self, offset: int) -> tuple[str, dict[str, int]]:
+        """A command, `decoded`; an unknown one, too, if the ring is not in RAM."""
         try:
-            return tuple(self._memory.read_u64(address + 8 * word) for word in range(4))
+            return decoded(self.words(offset), self._registers.architecture)
         except ExternalAbort:
-            return None
+            return UNKNOWN, {}
 
     def after(self, offset: int) -> int:
         """Where the command is that follows."""
