@@ -26,8 +26,7 @@ from gicmodel.hardware.register_face import (
     word_at,
 )
 from gicmodel.jit import bound
-from gicmodel.layouts.its_tables import CTE, DTE, ITE, VPE_CONFIGURATION, VTE
-from gicmodel.layouts.layout import Layout
+from gicmodel.layouts.its_tables import ITE
 from gicmodel.layouts.registers.identification import ARM, ITS_PART, identification
 from gicmodel.layouts.registers.its import (
     BASERS,
@@ -73,20 +72,23 @@ class Its(MachineFace):
         super().__init__(config, (machine, number), words, _constants(config, number))
         self.number = number
         self._machine = machine
-        self._types = _table_types(config)
+        self._tables = _tables(config)
+        self._types = [0] * BASERS
+        """The fixed bits of each GITS_BASER<n>, 0 where there is no table."""
         self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
         if not config.virtual:
             self._ctlr_mask &= ~GITS_CTLR.pack(ImDe=1)
         page_size = GITS_BASER.pack(Page_Size=PAGE_SIZES.index(config.baser_page_bytes))
-        for index, baser in enumerate(self._types):
-            self._state[ITS.baser + index] = baser | (page_size if baser else 0)
+        for index, (kind, _) in self._tables.items():
+            self._types[index] = GITS_BASER.pack(Type=kind, Entry_Size=kind.entry(config.v41).bytes - 1)
+            self._state[ITS.baser + index] = self._types[index] | page_size
 
     def derive(self) -> None:
         """Work out from the registers what is kept beside them."""
-        for index, (layout, identifiers) in _tables(self.config).items():
+        for index, (kind, identifiers) in self._tables.items():
             at = table_at(0, index) - its_at(0)
             table = Table.of_baser(self._state[ITS.baser + index])
-            for word, value in enumerate(table_words(table, layout.bytes, identifiers)):
+            for word, value in enumerate(table_words(table, kind.entry(self.config.v41).bytes, identifiers)):
                 self._state[at + word] = value
 
     def translate(self, device_id: int, event_id: int) -> int:
@@ -222,22 +224,16 @@ def _words(values: ArrayLike, what: str) -> NDArray[np.uint64]:
     return np.ascontiguousarray(array, np.uint64)
 
 
-def _tables(config: GicConfig) -> dict[int, tuple[Layout, int]]:
-    """Entry and most identifiers of the tables that the ITS has, by GITS_BASER<n>; ICIDs below HCC have no entry."""
-    collections = (1 << config.collection_id_bits) - config.hcc
-    tables = {DEVICE_TABLE: (DTE, 1 << config.device_id_bits), COLLECTION_TABLE: (CTE, collections)}
-    if config.virtual:
-        tables[VPE_TABLE] = (VPE_CONFIGURATION if config.v41 else VTE, 1 << config.vpe_id_bits)
-    return tables
+def _tables(config: GicConfig) -> dict[int, tuple[TableType, int]]:
+    """What the tables that the ITS has are of, and for how many identifiers at most, by GITS_BASER<n>.
 
-
-def _table_types(config: GicConfig) -> tuple[int, ...]:
-    """The fixed bits of GITS_BASER0..7, in the allocation that GICv4.1 mandates."""
-    kinds = {DEVICE_TABLE: TableType.DEVICES, COLLECTION_TABLE: TableType.COLLECTIONS, VPE_TABLE: TableType.VPES}
-    types = [0] * BASERS
-    for index, (layout, _) in _tables(config).items():
-        types[index] = GITS_BASER.pack(Type=kinds[index], Entry_Size=layout.bytes - 1)
-    return tuple(types)
+    That is the allocation that GICv4.1 mandates. ICIDs below HCC have no entry.
+    """
+    tables = {
+        DEVICE_TABLE: (TableType.DEVICES, 1 << config.device_id_bits),
+        COLLECTION_TABLE: (TableType.COLLECTIONS, (1 << config.collection_id_bits) - config.hcc),
+    }
+    return tables | ({VPE_TABLE: (TableType.VPES, 1 << config.vpe_id_bits)} if config.virtual else {})
 
 
 def _constants(config: GicConfig, number: int) -> dict[str, int]:
