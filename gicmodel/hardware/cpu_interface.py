@@ -10,7 +10,7 @@ from gicmodel.errors import whole
 from gicmodel.hardware.kernels import cpu, cpu_interface
 from gicmodel.hardware.kernels.delivery import clear_lpi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at
-from gicmodel.hardware.register_face import WORD_BITS, Handler, field_mask, word_at
+from gicmodel.hardware.register_face import DOUBLEWORD_BITS, Handler, field_mask, word_at
 from gicmodel.hardware.virtual_interface import (
     LEAST_BPR0,
     LEAST_BPR1,
@@ -83,7 +83,7 @@ class CpuInterface:
         face, handler = self._find(register, virtual)
         if handler is None or handler.write is None:
             raise UndefinedRegister(f"{_name(register)} cannot be written")
-        handler.write(face, whole(value, f"the value of {_name(register)}") if value >> WORD_BITS else value)
+        handler.write(face, whole(value, f"the value of {_name(register)}") if value >> DOUBLEWORD_BITS else value)
 
     def _find(self, register: int, virtual: bool) -> tuple[object, Handler | None]:
         """Whose register it is, and what accesses to it do."""

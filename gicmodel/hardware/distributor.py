@@ -10,10 +10,11 @@ from typing import ClassVar
 
 from gicmodel.config import FIRST_SPI, GicConfig
 from gicmodel.errors import whole
-from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_BITS, WORD_MASK, interrupt_handlers
+from gicmodel.hardware.interrupt_registers import RAZ_WI, interrupt_handlers
 from gicmodel.hardware.kernels.inputs import message_spi, set_spi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, DIST_WORDS, Machine
 from gicmodel.hardware.register_face import (
+    WORD_BITS,
     Handler,
     MachineFace,
     changed,
@@ -65,9 +66,9 @@ class Distributor(MachineFace):
         """Finish what writes have begun that GICD_CTLR.RWP stands for."""
         self._state[DIST.ctlr] &= ~_RWP
 
-    def implemented(self, register: int) -> int:
-        """Which of the 32 interrupts from 32 * `register` on are SPIs: all or none, as bits."""
-        return WORD_MASK if self._has(register * WORD_BITS) else 0
+    def implemented(self, register: int) -> bool:
+        """Whether the 32 interrupts from 32 * `register` on are SPIs: all or none are."""
+        return self._has(register * WORD_BITS)
 
     def note_disabled(self) -> None:
         """GICD_CTLR.RWP stands from a write of GICD_ICENABLER<n> on, or of GICD_CTLR that disables a group."""

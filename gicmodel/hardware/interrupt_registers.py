@@ -12,10 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 from gicmodel.config import PRIORITY_BITS
 from gicmodel.hardware.kernels.state import INTIDS_IN_WORD, PRIORITIES_IN_WORD, DistributorWords, RedistributorWords
-from gicmodel.hardware.register_face import Handler
+from gicmodel.hardware.register_face import WORD_BITS, WORD_MASK, Handler
 
-WORD_BITS = 32
-WORD_MASK = (1 << WORD_BITS) - 1
 _PRIORITIES = 4
 """Priorities in a register."""
 _PRIORITY_MASK = sum((0xFF << 8 - PRIORITY_BITS & 0xFF) << 8 * n for n in range(_PRIORITIES))
@@ -31,8 +29,8 @@ class InterruptFace(Protocol):
 
     _state: Any
 
-    def implemented(self, register: int) -> int:
-        """Which of the 32 interrupts from 32 * `register` on there are, as bits."""
+    def implemented(self, register: int) -> bool:
+        """Whether there are the 32 interrupts from 32 * `register` on; all or none are."""
 
     def note_disabled(self) -> None:
         """Interrupts were disabled."""

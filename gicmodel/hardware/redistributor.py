@@ -10,7 +10,7 @@ import numpy as np
 from gicmodel.config import FIRST_PPI, FIRST_SPI, GicConfig, affinity_of
 from gicmodel.errors import whole
 from gicmodel.hardware.cpu_interface import CpuInterface
-from gicmodel.hardware.interrupt_registers import RAZ_WI, WORD_MASK, interrupt_handlers
+from gicmodel.hardware.interrupt_registers import RAZ_WI, interrupt_handlers
 from gicmodel.hardware.kernels import redistributor
 from gicmodel.hardware.kernels.delivery import clear_lpi, set_lpi
 from gicmodel.hardware.kernels.inputs import set_ppi
@@ -126,9 +126,9 @@ class Redistributor(MachineFace):
         if value & _ENABLE_LPIS or self.config.ces:
             self._enable(bool(value & _ENABLE_LPIS))
 
-    def implemented(self, register: int) -> int:
+    def implemented(self, register: int) -> bool:
         """There is every SGI and PPI."""
-        return WORD_MASK
+        return True
 
     def note_disabled(self) -> None:
         """GICR_CTLR.RWP stands from a write of GICR_ICENABLER0 on."""

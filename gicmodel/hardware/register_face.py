@@ -18,8 +18,8 @@ from gicmodel.layouts.registers.by_name import registers_of
 from gicmodel.layouts.registers.its import GITS_STATUSR
 from gicmodel.layouts.registers.register import Register
 
-BYTE_BITS, HALF_BITS, WORD_BITS = 8, 32, 64
-HALF_MASK = (1 << HALF_BITS) - 1
+BYTE_BITS, WORD_BITS, DOUBLEWORD_BITS = 8, 32, 64
+WORD_MASK = (1 << WORD_BITS) - 1
 _SIZES = frozenset({1, 2, 4, 8})
 READ_RESERVED, WRITE_RESERVED, READ_OF_WO, WRITE_OF_RO = (
     GITS_STATUSR.pack(**{name: 1}) for name in ("RRD", "WRD", "RWOD", "WROD")
@@ -41,7 +41,7 @@ class Handler(NamedTuple):
     read: Callable[[Any], int] | None = None
     write: Callable[[Any, int], object] | None = None
     stored: Callable[[Any], int] | None = None
-    halves: tuple[int, ...] = (0, HALF_BITS)
+    halves: tuple[int, ...] = (0, WORD_BITS)
     octets: bool = False
 
     def kept(self, face: RegisterFace) -> int:
@@ -87,7 +87,7 @@ class RegisterFace:
 
     def write(self, offset: int, value: int, size: int = 8) -> None:
         """A write of `size` bytes (4 or 8; 1 or 2 for a register that takes it) of `value` at `offset`."""
-        if value >> WORD_BITS:
+        if value >> DOUBLEWORD_BITS:
             whole(value, "RegisterFace.write: the value")
         access = self._accesses.get((offset, size))
         if access is None:
@@ -167,9 +167,9 @@ def accesses_of(architecture: str, handlers: Mapping[str, Handler]) -> Accesses:
 
 def _parts(entry: Register, handler: Handler) -> Iterable[tuple[tuple[int, int], Access]]:
     """The halves and bytes of a register that can be accessed alone."""
-    if entry.bits == 2 * HALF_BITS:
+    if entry.bits == DOUBLEWORD_BITS:
         for shift in handler.halves:
-            yield (entry.offset + shift // 8, HALF_BITS // 8), Access(handler, shift, HALF_MASK, False)
+            yield (entry.offset + shift // 8, WORD_BITS // 8), Access(handler, shift, WORD_MASK, False)
     if handler.octets:
         for shift in range(0, entry.bits, BYTE_BITS):
             yield (entry.offset + shift // 8, 1), Access(handler, shift, (1 << BYTE_BITS) - 1, False)

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gicmodel.hardware.register_face import HALF_BITS, Handler, RegisterFace, accesses_of
+from gicmodel.hardware.register_face import WORD_BITS, Handler, RegisterFace, accesses_of
 from gicmodel.kvm.dist import VgicDist
 from gicmodel.kvm.errors import KvmError
 from gicmodel.layouts.registers.by_name import register
@@ -41,7 +41,7 @@ def handler(
 
     `stored` as of `Handler`. `upper_is_wi`: a write of the upper half alone does nothing; it reads as zero.
     """
-    kept, halves = _read(stored or read), (0,) if upper_is_wi else (0, HALF_BITS)
+    kept, halves = _read(stored or read), (0,) if upper_is_wi else (0, WORD_BITS)
     guest = Handler(_read(read), _write(write) if write else None, kept, halves)
     user = guest._replace(read=_read(user_read)) if user_read else guest
     return VgicHandler(guest, user._replace(write=_write(user_write)) if user_write else user)
@@ -70,7 +70,7 @@ class VgicRegisters(RegisterFace):
         self._words: dict[int, tuple[VgicHandler, int]] = {}
         for name, of in handlers.items():
             entry = register(name, architecture)
-            for shift in range(0, entry.bits, HALF_BITS):
+            for shift in range(0, entry.bits, WORD_BITS):
                 self._words[entry.offset + shift // 8] = of, shift
 
     def user_read(self, offset: int) -> int:
