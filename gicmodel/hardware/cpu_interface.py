@@ -10,7 +10,7 @@ from gicmodel.errors import whole
 from gicmodel.hardware.kernels import cpu, cpu_interface
 from gicmodel.hardware.kernels.delivery import clear_lpi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at
-from gicmodel.hardware.register_face import DOUBLEWORD_BITS, Handler, field_mask, word_at
+from gicmodel.hardware.register_face import DOUBLEWORD_BITS, Handler, always, field_mask, word_at
 from gicmodel.hardware.virtual_interface import (
     LEAST_BPR0,
     LEAST_BPR1,
@@ -149,11 +149,6 @@ def _igrpen(place: int) -> Handler:
     return Handler(word_at(place), lambda cpu, value: cpu._write_igrpen(place, value))
 
 
-def _always(value: int) -> Handler:
-    """A register whose bits are all RAO/WI or RAZ/WI."""
-    return Handler(lambda cpu: value, lambda cpu, written: None)
-
-
 def _sgi(both_groups: bool) -> Handler:
     return Handler(write=lambda cpu, value: cpu._write_sgi(both_groups, value))
 
@@ -171,8 +166,8 @@ _HANDLERS: dict[int, Handler] = {
             lambda cpu: cpu._state[RD.icc_ctlr] | cpu.virtual.features,
             lambda cpu, value: cpu.set_word(RD.icc_ctlr, value & _CTLR_MASK),
         ),
-        "ICC_SRE_EL1": _always(_SRE_EL1),
-        "ICC_SRE_EL2": _always(_SRE_EL2),
+        "ICC_SRE_EL1": always(_SRE_EL1),
+        "ICC_SRE_EL2": always(_SRE_EL2),
         "ICC_SGI0R_EL1": _sgi(False),
         "ICC_ASGI1R_EL1": _sgi(False),
         "ICC_SGI1R_EL1": _sgi(True),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gicmodel.config import PRIORITY_BITS
 from gicmodel.hardware.kernels.state import INTIDS_IN_WORD, PRIORITIES_IN_WORD, DistributorWords, RedistributorWords
-from gicmodel.hardware.register_face import WORD_BITS, WORD_MASK, Handler
+from gicmodel.hardware.register_face import WORD_BITS, WORD_MASK, Handler, always
 
 _PRIORITIES = 4
 """Priorities in a register."""
@@ -20,7 +20,7 @@ _PRIORITY_MASK = sum((0xFF << 8 - PRIORITY_BITS & 0xFF) << 8 * n for n in range(
 _CONFIGURED = WORD_BITS // 2
 """Interrupts that a GICD_ICFGR<n> or GICR_ICFGR<n> configures, by two bits each; the lower one is reserved."""
 
-RAZ_WI = Handler(lambda face: 0, lambda face, value: None)
+RAZ_WI = always(0)
 """A register that has no meaning where there is one Security state and no non-maskable interrupt."""
 
 

@@ -20,6 +20,7 @@ from gicmodel.hardware.register_face import (
     MPAM_SIZES,
     Handler,
     MachineFace,
+    always,
     field_mask,
     fixed,
     partid,
@@ -211,7 +212,7 @@ class Redistributor(MachineFace):
     HANDLERS: ClassVar[dict[str, Handler]] = {
         **fixed("GICR_TYPER", "GICR_IIDR", "GICR_MPAMIDR", *identification("GICR", 0, REDISTRIBUTOR_PART)),
         **interrupt_handlers("GICR", RD, range(1)),
-        "GICR_ICFGR0": Handler(lambda face: _SGIS_ARE_EDGES, lambda face, value: None),
+        "GICR_ICFGR0": always(_SGIS_ARE_EDGES),
         "GICR_NSACR": RAZ_WI,
         "GICR_CTLR": Handler(_read_ctlr, _write_ctlr),
         "GICR_STATUSR": Handler(word_at(RD.statusr), MachineFace._clear_statusr),

@@ -184,6 +184,11 @@ def _constant(name: str, face: Any) -> int:
     return int(face._constants[name])
 
 
+def always(value: int) -> Handler:
+    """A register whose bits are all RAO/WI or RAZ/WI."""
+    return Handler(lambda face: value, lambda face, written: None)
+
+
 def word_at(place: int) -> Callable[[Any], int]:
     """How a register is read, or kept, that is the word at `place` of the face's `_state`."""
     return lambda face: face._state[place]
