@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt
 from gicmodel.inspection.linux.devices import KernelEvent, KernelView
+from gicmodel.inspection.linux.vmlinux import Guest, GuestEvent, Interrupt
 
 _VERDICTS = {(True, True): "both", (True, False): "hardware", (False, True): "software", (False, False): "neither"}
 _SENTENCES = {

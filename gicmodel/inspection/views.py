@@ -16,7 +16,7 @@ from gicmodel.inspection import gaps, lpis
 from gicmodel.inspection.entries import UNKNOWN, count_of, device_keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import pending_tables
-from gicmodel.inspection.linux.debugged import GuestEvent
+from gicmodel.inspection.linux.vmlinux import GuestEvent
 from gicmodel.inspection.paths import paths_of
 from gicmodel.inspection.queue import whole_ring
 from gicmodel.inspection.regions import Regions

@@ -37,6 +37,10 @@ class Structure(NamedTuple):
     size: int
     offsets: dict[str, int]
 
+    def at(self, address: int) -> dict[str, int]:
+        """Where the members of the one at an address are."""
+        return {name: address + offset for name, offset in self.offsets.items()}
+
 
 class Btf:
     """The structures of one kernel: several may have one name, as that is of the file that declares it."""

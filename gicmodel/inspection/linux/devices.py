@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gicmodel.images.dump import Dump
-from gicmodel.inspection.linux.btf import Structure, read_btf
-from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt, Rdists
-from gicmodel.inspection.linux.kernel import Kernel, Structures
+from gicmodel.inspection.linux.btf import Btf, Structure, read_btf
 from gicmodel.inspection.linux.kernels import Found, FoundKernel
-from gicmodel.inspection.linux.pages import Unreadable
-from gicmodel.inspection.linux.rdists import read_rdists
+from gicmodel.inspection.linux.nodes import ItsNode
+from gicmodel.inspection.linux.pages import Pages, Unreadable
+from gicmodel.inspection.linux.rdists import LPI_ID_BITS, Rdists, read_rdists
+from gicmodel.inspection.linux.scan import MOST_CPUS
+from gicmodel.inspection.linux.vmlinux import Guest, GuestEvent, Interrupt, Vmlinux
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import ADDRESS_BITS
 
 _Owner = TypeVar("_Owner")
 
 _MOST_EVENTS = 1 << 16
-_MOST_CPUS = 1 << 12
-LPIS = 1 << 16
-"""ITS_MAX_LPI_NRBITS: Linux has no LPI that is wider."""
+LPIS = 1 << LPI_ID_BITS
 _INTIDS = 1 << 24
 """No INTID is wider (IHI0069, "INTIDs")."""
 _ALIGNMENT = 8
@@ -129,8 +128,6 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
     None without either. Raises UnusableInput for a `vmlinux` that cannot be used.
     """
     if vmlinux is not None:
-        from gicmodel.inspection.linux.vmlinux import Vmlinux
-
         debugged = Vmlinux(dump, kernel, vmlinux)
         view = _devices_of(dump, kernel, debugged, f"the kernel's structures, by {vmlinux}")
         debugged.tell(view)
@@ -143,22 +140,26 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
     view = _devices_of(dump, kernel, btf, f"the kernel's structures, by its BTF at {place:#x}")
     if kernel.log is None or not kernel.log.pending_tables:
         try:
-            view.rdists = read_rdists(Kernel(dump, kernel.nodes[0], kernel.note, btf))
+            view.rdists = read_rdists(_memory(dump, kernel, btf))
         except Unreadable as problem:
             view.absent["the redistributors"] = f"{problem}; nor does the kernel's log name their tables"
     return view
 
 
-def _devices_of(dump: Dump, kernel: FoundKernel, structures: Structures, source: str) -> KernelView:
-    view = KernelView(source)
+def _memory(dump: Dump, kernel: FoundKernel, structures: Btf | Vmlinux) -> Pages:
+    return Pages(dump, kernel.nodes[0].linear, kernel.note, structures.structure)
+
+
+def _devices_of(dump: Dump, kernel: FoundKernel, structures: Btf | Vmlinux, source: str) -> KernelView:
+    view, memory = KernelView(source), _memory(dump, kernel, structures)
     for number, node in enumerate(kernel.nodes):
         devices: list[KernelDevice] = []
         view.devices[number] = devices
         try:
-            devices.extend(read_devices(Kernel(dump, node, kernel.note, structures)))
+            devices.extend(read_devices(memory, node))
         except Unreadable as problem:
             view.broken[number] = str(problem)
-        view.targets[number] = dict(read_targets(Kernel(dump, node, kernel.note, structures)))
+        view.targets[number] = dict(read_targets(memory, node))
         _doubt_twins(devices)
     _doubt_shared([device for devices in view.devices.values() for device in devices])
     return view
@@ -196,124 +197,123 @@ def overlapping(spans: Iterable[tuple[int, int, _Owner]]) -> Iterator[tuple[_Own
             furthest = span
 
 
-def read_devices(kernel: Kernel) -> Iterator[KernelDevice]:
-    """The devices of the kernel's ITS, in the order of its list. Raises Unreadable where that breaks off."""
-    node = kernel.structure("its_node", "cmd_base", "its_device_list")
-    device = kernel.structure("its_device", "event_map", "itt", "nr_ites", "its", "entry", "device_id")
-    start = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"]
-    for address in kernel.list_entries(start + node.offsets["its_device_list"], device.offsets["entry"]):
-        if kernel.memory.number(address + device.offsets["its"]) != start:
+def read_devices(memory: Pages, node: ItsNode) -> Iterator[KernelDevice]:
+    """The devices of a kernel's ITS, in the order of its list. Raises Unreadable where that breaks off."""
+    layout = memory.structure("its_node", "cmd_base", "its_device_list")
+    device = memory.structure("its_device", "event_map", "itt", "nr_ites", "its", "entry", "device_id")
+    start = node.place + node.linear - layout.offsets["cmd_base"]
+    for address in memory.list_entries(start + layout.offsets["its_device_list"], device.offsets["entry"]):
+        if memory.number(address + device.offsets["its"]) != start:
             raise Unreadable(f"struct its_device at {address:#x} is of another its_node")
-        yield _device(kernel, device, address)
+        yield _device(memory, device, address)
 
 
-def read_targets(kernel: Kernel) -> Iterator[tuple[int, int]]:
-    """(ICID, RDbase) of each `struct its_collection` of the kernel's ITS that can be read, up to one of no CPU.
+def read_targets(memory: Pages, node: ItsNode) -> Iterator[tuple[int, int]]:
+    """(ICID, RDbase) of each `struct its_collection` of a kernel's ITS that can be read, up to one of no CPU.
 
     Their number stands elsewhere (`nr_cpu_ids`); each has its own as `col_id`, and `target_address` is all ones until
     its CPU is up (its_alloc_collections, its_cpu_init_collection).
     """
     try:
-        node = kernel.structure("its_node", "cmd_base", "collections")
-        layout = kernel.structure("its_collection", "target_address", "col_id")
-        start = kernel.node.place + kernel.node.linear - node.offsets["cmd_base"]
-        first = kernel.memory.number(start + node.offsets["collections"])
-        for icid in range(_MOST_CPUS):
-            at = {name: first + icid * layout.size + offset for name, offset in layout.offsets.items()}
-            target = kernel.memory.number(at["target_address"])
-            if kernel.memory.number(at["col_id"], 2) != icid or target >> ADDRESS_BITS or target % _RDBASE_UNIT:
+        of_node = memory.structure("its_node", "cmd_base", "collections").offsets
+        layout = memory.structure("its_collection", "target_address", "col_id")
+        first = memory.number(node.place + node.linear - of_node["cmd_base"] + of_node["collections"])
+        for icid in range(MOST_CPUS):
+            at = layout.at(first + icid * layout.size)
+            target = memory.number(at["target_address"])
+            if memory.number(at["col_id"], 2) != icid or target >> ADDRESS_BITS or target % _RDBASE_UNIT:
                 return
             yield icid, target // _RDBASE_UNIT
     except Unreadable:
         return
 
 
-def _device(kernel: Kernel, device: Structure, address: int) -> KernelDevice:
-    at = {name: address + offset for name, offset in device.offsets.items()}
-    itt = kernel.memory.physical(kernel.memory.number(at["itt"]))
+def _device(memory: Pages, device: Structure, address: int) -> KernelDevice:
+    at = device.at(address)
+    itt = memory.physical(memory.number(at["itt"]))
     # its_create_device() takes room for alignment, and the command gets the address rounded up.
     itt = itt + _ITT_ALIGNMENT - 1 & -_ITT_ALIGNMENT
-    found = KernelDevice(kernel.memory.number(at["device_id"], 4), itt, kernel.memory.number(at["nr_ites"], 4))
+    found = KernelDevice(memory.number(at["device_id"], 4), itt, memory.number(at["nr_ites"], 4))
     found.memory.append((address, address + device.size))
     # its_create_device() makes it a power of two.
     if found.events_most.bit_count() != 1 or found.events_most > _MOST_EVENTS or itt >> ADDRESS_BITS:
         raise Unreadable(f"struct its_device at {address:#x} has {found.events_most} entries at {itt:#x}")
-    found.events = list(_events(kernel, at["event_map"], found))
+    found.events = list(_events(memory, at["event_map"], found))
     return found
 
 
-def _events(kernel: Kernel, address: int, device: KernelDevice) -> Iterator[KernelEvent]:
-    layout = kernel.structure("event_lpi_map", "lpi_map", "vlpi_maps", "nr_lpis", "lpi_base", "col_map")
-    at = {name: address + offset for name, offset in layout.offsets.items()}
-    count, base = kernel.memory.number(at["nr_lpis"], 4), kernel.memory.number(at["lpi_base"])
-    if not count and not kernel.memory.number(at["lpi_map"]):
+def _events(memory: Pages, address: int, device: KernelDevice) -> Iterator[KernelEvent]:
+    layout = memory.structure("event_lpi_map", "lpi_map", "vlpi_maps", "nr_lpis", "lpi_base", "col_map")
+    at = layout.at(address)
+    count, base = memory.number(at["nr_lpis"], 4), memory.number(at["lpi_base"])
+    if not count and not memory.number(at["lpi_map"]):
         return
     device.managed = True
     # its_lpi_alloc() halves the number that it is asked for until there are as many.
     if count.bit_count() != 1 or count > device.events_most or not FIRST_LPI <= base <= LPIS - count:
         raise Unreadable(f"device {device.device_id:#x} has {count} LPIs from {base}, at {address:#x}")
     device.lpis = range(base, base + count)
-    bits, cpu_of, maps = (kernel.memory.number(at[name]) for name in ("lpi_map", "col_map", "vlpi_maps"))
+    bits, cpu_of, maps = (memory.number(at[name]) for name in ("lpi_map", "col_map", "vlpi_maps"))
     sizes = {bits: -(-count // 64) * 8, cpu_of: count * 2, maps: bool(maps) * count * 8}
     device.memory += [(first, first + size) for first, size in sizes.items() if size]
     if any(first % _ALIGNMENT for first in sizes):
         raise Unreadable(f"device {device.device_id:#x} has maps that kmalloc() gives to nobody, at {address:#x}")
-    mapped = int.from_bytes(kernel.memory.read(bits, sizes[bits]), "little")
-    cpus = kernel.memory.array(cpu_of, count, "<u2").tolist()
-    forwarded = _forwarded(kernel, maps, count)
+    mapped = int.from_bytes(memory.read(bits, sizes[bits]), "little")
+    cpus = memory.array(cpu_of, count, "<u2").tolist()
+    forwarded = _forwarded(memory, maps, count)
     for event in range(count):
         if mapped >> event & 1:
-            if cpus[event] >= _MOST_CPUS:
+            if cpus[event] >= MOST_CPUS:
                 raise Unreadable(f"event {event} of device {device.device_id:#x} is of CPU {cpus[event]}")
             yield KernelEvent(event, base + event, cpus[event], *forwarded.get(event, (None, None)))
 
 
-def _forwarded(kernel: Kernel, maps: int, count: int) -> dict[int, tuple[int, KernelVpe]]:
+def _forwarded(memory: Pages, maps: int, count: int) -> dict[int, tuple[int, KernelVpe]]:
     """(vINTID, vPE) by event of a device that belongs to a VM."""
     if not maps:
         return {}
-    layout = kernel.structure("its_vlpi_map", "vpe", "vintid")
+    layout = memory.structure("its_vlpi_map", "vpe", "vintid")
     found: dict[int, tuple[int, KernelVpe]] = {}
     for event in range(count):
         address = maps + event * layout.size
-        if vpe := kernel.memory.number(address + layout.offsets["vpe"]):
-            vintid = kernel.memory.number(address + layout.offsets["vintid"], 4)
+        if vpe := memory.number(address + layout.offsets["vpe"]):
+            vintid = memory.number(address + layout.offsets["vintid"], 4)
             if not FIRST_LPI <= vintid < _INTIDS:
                 raise Unreadable(f"struct its_vlpi_map at {address:#x} is of vINTID {vintid}")
-            found[event] = vintid, read_vpe(kernel, vpe)
+            found[event] = vintid, read_vpe(memory, vpe)
     return found
 
 
-def read_vpe(kernel: Kernel, address: int) -> KernelVpe:
+def read_vpe(memory: Pages, address: int) -> KernelVpe:
     """A `struct its_vpe`."""
-    layout = kernel.structure("its_vpe", "vpt_page", "its_vm", "vpe_id", "col_idx", "resident", "vpe_db_lpi")
-    at = {name: address + offset for name, offset in layout.offsets.items()}
-    vpt = kernel.memory.page_address(kernel.memory.number(at["vpt_page"]))
-    cpu, resident = kernel.memory.number(at["col_idx"], 2), kernel.memory.number(at["resident"], 1)
-    if vpt % _VPT_ALIGNMENT or vpt >> ADDRESS_BITS or cpu >= _MOST_CPUS or resident > 1:
+    layout = memory.structure("its_vpe", "vpt_page", "its_vm", "vpe_id", "col_idx", "resident", "vpe_db_lpi")
+    at = layout.at(address)
+    vpt = memory.page_address(memory.number(at["vpt_page"]))
+    cpu, resident = memory.number(at["col_idx"], 2), memory.number(at["resident"], 1)
+    if vpt % _VPT_ALIGNMENT or vpt >> ADDRESS_BITS or cpu >= MOST_CPUS or resident > 1:
         raise Unreadable(f"struct its_vpe at {address:#x} has its VPT at {vpt:#x}, CPU {cpu}")
-    vpe_id, vm = kernel.memory.number(at["vpe_id"], 2), kernel.memory.number(at["its_vm"])
-    if address not in _vpes_of(kernel, vm, address):
+    vpe_id, vm = memory.number(at["vpe_id"], 2), memory.number(at["its_vm"])
+    if address not in _vpes_of(memory, vm, address):
         raise Unreadable(f"struct its_vpe at {address:#x} is none of its struct its_vm at {vm:#x}")
-    return KernelVpe(vpe_id, vpt, _vprop(kernel, vm), cpu, bool(resident), vm, kernel.memory.number(at["vpe_db_lpi"]))
+    return KernelVpe(vpe_id, vpt, _vprop(memory, vm), cpu, bool(resident), vm, memory.number(at["vpe_db_lpi"]))
 
 
-def _vpes_of(kernel: Kernel, vm: int, claimed: int) -> list[int]:
+def _vpes_of(memory: Pages, vm: int, claimed: int) -> list[int]:
     """The vPEs of a `struct its_vm`; where that cannot be read, the one that claims to be."""
     try:
-        layout = kernel.structure("its_vm", "vpes", "nr_vpes")
-        count = kernel.memory.number(vm + layout.offsets["nr_vpes"], 4)
-        vpes = kernel.memory.number(vm + layout.offsets["vpes"])
-        found: list[int] = kernel.memory.array(vpes, min(count, _MOST_CPUS), "<u8").tolist()
+        layout = memory.structure("its_vm", "vpes", "nr_vpes")
+        count = memory.number(vm + layout.offsets["nr_vpes"], 4)
+        vpes = memory.number(vm + layout.offsets["vpes"])
+        found: list[int] = memory.array(vpes, min(count, MOST_CPUS), "<u8").tolist()
     except Unreadable:
         return [claimed]
     return found
 
 
-def _vprop(kernel: Kernel, vm: int) -> int | None:
+def _vprop(memory: Pages, vm: int) -> int | None:
     try:
-        layout = kernel.structure("its_vm", "vprop_page")
-        vprop = kernel.memory.page_address(kernel.memory.number(vm + layout.offsets["vprop_page"]))
+        layout = memory.structure("its_vm", "vprop_page")
+        vprop = memory.page_address(memory.number(vm + layout.offsets["vprop_page"]))
     except Unreadable:
         return None
     return None if vprop % _VPT_ALIGNMENT or vprop >> ADDRESS_BITS else vprop

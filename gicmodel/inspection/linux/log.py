@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from gicmodel.images.dump import Dump
-from gicmodel.inspection.linux.scan import Places
+from gicmodel.inspection.linux.scan import MOST_CPUS, Places
 
 _LINE_BYTES = 256
 _GAP = 1 << 18
@@ -23,7 +23,6 @@ _REDISTRIBUTOR = re.compile(
     rb"GICv3: CPU([0-9]{1,4}): found redistributor ([0-9a-f]{1,8}) region [0-9]+:0x([0-9a-f]{16})"
 )
 _TABLE = re.compile(rb"ITS@0x[0-9a-f]{16}: allocated [0-9]+ [A-Za-z ]+ @([0-9a-f]{1,16}) \(")
-_MOST_CPUS = 4096
 
 
 @dataclass
@@ -77,5 +76,5 @@ def _note(log: Log, text: bytes) -> bool:
 
 
 def _note_cpu(of: dict[int, int | None], cpu: int, address: int) -> None:
-    if cpu < _MOST_CPUS:
+    if cpu < MOST_CPUS:
         of[cpu] = address if of.get(cpu, address) == address else None

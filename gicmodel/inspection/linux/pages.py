@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dumped kernel's memory by its own addresses: the linear map, the image, and what the page tables say."""
+"""A dumped kernel's memory by its own addresses: the linear map, the image, and what the page tables say.
+
+And its structures there, by the names of their members.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Dump
+from gicmodel.inspection.linux.btf import Structure
 from gicmodel.inspection.linux.vmcoreinfo import Vmcoreinfo
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
@@ -18,6 +23,10 @@ _MOST_OCTETS = 1 << 24
 _DESCRIPTOR_ADDRESS = (1 << 48) - 1 & ~0xFFF
 _MOST_PAGES = 1 << 12
 _VALID, _TABLE = 1, 2
+_MOST_IN_LIST = 1 << 16
+
+Structures = Callable[..., Structure | None]
+"""Who knows a kernel's structures, its BTF or its debug information: (name, *members), None if there is no such one."""
 
 
 class Unreadable(Exception):
@@ -54,11 +63,14 @@ class Pages:
     Without VMCOREINFO nothing else of it can be followed. Every method raises Unreadable for what is not there.
     """
 
-    def __init__(self, dump: Dump, linear: int, note: Vmcoreinfo | None) -> None:
+    def __init__(
+        self, dump: Dump, linear: int, note: Vmcoreinfo | None, structures: Structures = lambda *_: None
+    ) -> None:
         self._held = HeldPages(dump)
         self._linear = linear
         self._note = note
         self._pages: dict[int, int] = {}
+        self._structures = cache(structures)
 
     def physical(self, address: int) -> int:
         """Where a kernel address lies."""
@@ -89,6 +101,25 @@ class Pages:
         """`count` numbers from a kernel address on."""
         found: NDArray[np.unsignedinteger] = np.frombuffer(self.read(address, count * np.dtype(dtype).itemsize), dtype)
         return found
+
+    def structure(self, name: str, *members: str) -> Structure:
+        """The struct of that name which has these members."""
+        found = self._structures(name, *members)
+        if found is None:
+            raise Unreadable(f"the kernel has no struct {name} with {', '.join(members)}")
+        return found
+
+    def list_entries(self, head: int, offset: int) -> Iterator[int]:
+        """The addresses of the structures in a `struct list_head` at `head`, which have theirs at `offset`."""
+        before, entry, count = head, self.number(head), 0
+        while entry != head:
+            # Each entry leads back to the one before it, so that a list that does not end leaves this one.
+            if self.number(entry + 8) != before or count == _MOST_IN_LIST:
+                raise Unreadable(f"the list at {head:#x} breaks at {entry:#x}")
+            yield entry - offset
+            before, entry, count = entry, self.number(entry), count + 1
+        if self.number(head + 8) != before:
+            raise Unreadable(f"the list at {head:#x} ends at {before:#x}, and its `prev` is another")
 
     def wanted(self, name: str) -> int:
         """A number of the kernel's VMCOREINFO."""

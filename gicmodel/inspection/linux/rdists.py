@@ -8,24 +8,50 @@ each name a length and so many bytes, which stand for tokens. Since Linux 6.1 a 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 
-from gicmodel.inspection.linux.debugged import Rdists
-from gicmodel.inspection.linux.kernel import Kernel
 from gicmodel.inspection.linux.pages import Pages, Unreadable
+from gicmodel.inspection.linux.scan import MOST_CPUS
+from gicmodel.layouts.lpi_tables import FIRST_LPI
+from gicmodel.memory import ADDRESS_BITS
 
 _SYMBOLS = ("gic_rdists", "lpi_id_bits", "__per_cpu_offset", "__cpu_possible_mask", "nr_cpu_ids")
-_MOST_SYMBOLS, _MOST_CPUS = 1 << 20, 1 << 12
+_MOST_SYMBOLS = 1 << 20
 _TOKENS, _LONGEST_TOKEN = 256, 64
 _LONG = 1 << 7
 _ADDRESS = (1 << 64) - 1
+_ALIGNMENT = 1 << 12
+LPI_ID_BITS = 16
+"""ITS_MAX_LPI_NRBITS: Linux has no LPI that is wider."""
 
 
-def read_rdists(kernel: Kernel) -> Rdists:
+@dataclass
+class Rdists:
+    """struct rdists: the LPI configuration table, the bits of an LPI's INTID, and by CPU the pending table and the
+    redistributor."""
+
+    property_table: int
+    id_bits: int
+    pending_tables: dict[int, int] = field(default_factory=dict)
+    redistributors: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be as Linux has it; empty if nothing is wrong."""
+        places = (self.property_table, *self.pending_tables.values(), *self.redistributors.values())
+        if not FIRST_LPI < 1 << min(self.id_bits, 64) <= 1 << LPI_ID_BITS or any(at % _ALIGNMENT for at in places):
+            return f"struct rdists has {self.id_bits} bits of an LPI, tables at {places[0]:#x}"
+        if any(place >> ADDRESS_BITS for place in places):
+            return f"struct rdists has a table beyond {ADDRESS_BITS} bits of address"
+        return ""
+
+
+def read_rdists(memory: Pages) -> Rdists:
     """The redistributors' tables. Raises Unreadable for what the dump lacks, or that makes no sense."""
-    memory, symbols = kernel.memory, read_symbols(kernel.memory, _SYMBOLS)
-    rdists = kernel.structure("rdists", "rdist", "prop_table_pa")
+    symbols = read_symbols(memory, _SYMBOLS)
+    rdists = memory.structure("rdists", "rdist", "prop_table_pa")
     # `struct rdists` declares it without a name.
-    rdist = kernel.structure("", "rd_base", "pend_page", "phys_base")
+    rdist = memory.structure("", "rd_base", "pend_page", "phys_base")
     at = memory.number(symbols["gic_rdists"])
     found = Rdists(memory.number(at + rdists.offsets["prop_table_pa"]), memory.number(symbols["lpi_id_bits"], 4))
     first = memory.number(at + rdists.offsets["rdist"])
@@ -41,7 +67,7 @@ def read_rdists(kernel: Kernel) -> Rdists:
 
 def _possible(memory: Pages, symbols: dict[str, int]) -> Iterator[int]:
     """The CPUs that there can be."""
-    count = min(memory.number(symbols["nr_cpu_ids"], 4), _MOST_CPUS)
+    count = min(memory.number(symbols["nr_cpu_ids"], 4), MOST_CPUS)
     mask = int.from_bytes(memory.read(symbols["__cpu_possible_mask"], -(-count // 64) * 8), "little")
     yield from (cpu for cpu in range(count) if mask >> cpu & 1)
 

@@ -6,16 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gicmodel.images.registers import RD_BASE, Given, Registers
-from gicmodel.inspection.linux.debugged import Rdists
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.linux.kernels import FoundKernel
+from gicmodel.inspection.linux.rdists import LPI_ID_BITS, Rdists
 from gicmodel.layouts.registers.its import GITS_TYPER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40 as _VPENDBASER
 from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER_V40 as _VPROPBASER
-
-_LPI_ID_BITS = 16
-"""ITS_MAX_LPI_NRBITS: what Linux takes at most."""
 
 
 def registers_of(kernel: FoundKernel, view: KernelView | None = None) -> Registers:
@@ -37,7 +34,7 @@ def _resident(kernel: FoundKernel, view: KernelView | None) -> Iterator[tuple[st
         if vpe.resident:
             yield f"GICR{vpe.cpu}", "VPENDBASER", _VPENDBASER.pack(Valid=1, Physical_Address=vpe.vpt), origin
             if vpe.vprop is not None:
-                value = _VPROPBASER.pack(Physical_Address=vpe.vprop, IDbits=_LPI_ID_BITS - 1)
+                value = _VPROPBASER.pack(Physical_Address=vpe.vprop, IDbits=LPI_ID_BITS - 1)
                 yield f"GICR{vpe.cpu}", "VPROPBASER", value, f"{origin}; IDbits: Linux's most"
 
 
@@ -60,7 +57,7 @@ def _values(kernel: FoundKernel) -> Iterator[tuple[str, str, int, str]]:
     origin = f"the kernel's log at {log.first:#x}"
     for cpu, pending in sorted(log.pending_tables.items()):
         if log.property_table is not None and not log.contradicted:
-            value = GICR_PROPBASER.pack(Physical_Address=log.property_table, IDbits=_LPI_ID_BITS - 1)
+            value = GICR_PROPBASER.pack(Physical_Address=log.property_table, IDbits=LPI_ID_BITS - 1)
             yield f"GICR{cpu}", "PROPBASER", value, f"{origin}; IDbits: Linux's most"
         if pending is not None:
             yield f"GICR{cpu}", "PENDBASER", GICR_PENDBASER.pack(Physical_Address=pending), origin

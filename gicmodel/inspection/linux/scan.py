@@ -25,6 +25,9 @@ _PIECE = 1 << 26
 _MOST, _MOST_BASERS = 1 << 12, 1 << 9
 """Places of a kind that are kept, as a dump is hostile: a line of the log takes less to look at than a structure."""
 
+MOST_CPUS = 1 << 12
+"""How many CPUs a kernel may have here."""
+
 Words = NDArray[np.uint64]
 Progress = Callable[[int, int], None]
 """Called as (bytes done, of how many) in the middle of a scan."""

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gicmodel.errors import UnusableInput, printable
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.linux.btf import Structure
-from gicmodel.inspection.linux.debugged import Guest, GuestEvent, Interrupt, Rdists
 from gicmodel.inspection.linux.kernels import FoundKernel
 from gicmodel.inspection.linux.pages import HeldPages
+from gicmodel.inspection.linux.rdists import Rdists
+from gicmodel.inspection.linux.scan import MOST_CPUS
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import ADDRESS_BITS
 
@@ -32,7 +33,6 @@ _Value = TypeVar("_Value")
 
 _MOST_READS = 1 << 20
 _MOST_IRQS = 1 << 16
-_MOST_CPUS = 1 << 12
 _MOST_GUESTS, _MOST_EVENTS = 1 << 12, 1 << 18
 _MOST_NAME = 64
 _MOST_HANDLERS, _MOST_PARENTS = 8, 8
@@ -40,6 +40,54 @@ _MOST_NESTED = 8
 _ITS_C = "drivers/irqchip/irq-gic-v3-its.c"
 _VGIC_ITS_C = "arch/arm64/kvm/vgic/vgic-its.c"
 """`struct its_device` is of both files."""
+
+
+class Interrupt(NamedTuple):
+    """How Linux handles an LPI: its number, the names of its handlers, its device and that one's driver, its CPUs.
+
+    `pending` is IRQS_PENDING: it came while it could not be handled, and waits in software. None: not in the dump.
+    """
+
+    irq: int
+    handlers: str | None
+    device: str | None
+    driver: str | None
+    cpus: str | None
+    pending: bool | None
+
+    def __str__(self) -> str:
+        return f"irq {self.irq} {'(handler unknown)' if self.handlers is None else self.handlers or '(no handler)'}"
+
+
+class Guest(NamedTuple):
+    """A VM of KVM: the process that runs it, and its name, None where the dump lacks it."""
+
+    pid: int
+    name: str | None
+
+    def __str__(self) -> str:
+        return f"VM of pid {self.pid} ({self.name})" if self.name else f"VM of pid {self.pid}"
+
+
+class GuestEvent(NamedTuple):
+    """An event of a guest's own ITS, at `its` in its addresses, as KVM has it: struct its_ite and its struct vgic_irq.
+
+    `host_irq` is Linux's number of the interrupt that is forwarded to it, where `hw` says that one is. `vcpu` is None
+    while the event's collection is not mapped.
+    """
+
+    pid: int
+    its: int
+    device_id: int
+    event_id: int
+    vintid: int
+    vcpu: int | None
+    enabled: bool
+    pending_latch: bool
+    active: bool
+    hw: bool
+    host_irq: int
+    priority: int
 
 
 class _TooMuch(Exception):
@@ -218,7 +266,7 @@ class Vmlinux:
 
     def _bits(self, mask: drgn.Object, among: int = -1) -> list[int]:
         """The bits set in a `struct cpumask` at a pointer."""
-        size = min(mask.type_.type.size, _MOST_CPUS // 8)
+        size = min(mask.type_.type.size, MOST_CPUS // 8)
         number = int.from_bytes(self._program.read(mask.value_(), size), "little") & among
         return [bit for bit in range(size * 8) if number >> bit & 1]
 
