@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gicmodel.images.files import opened
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import memory_for, read_image
+from gicmodel.images.sources import read_registers
 
 CAPTURE = Path(__file__).parent.parent / "tables" / "linux-6.12-kvm-2vcpu"
 FACTS = json.loads((CAPTURE / "facts.json").read_text())

@@ -260,5 +260,5 @@ def _print_head(report: Report) -> None:
         say(f"  {line}")
     if not found.dump.settled:
         say(CAVEAT)
-    for missing in found.missing:
-        say(f"missing: {missing.register}: {missing.disables}")
+    for register, disables in found.missing.items():
+        say(f"missing: {register}: {disables}")

@@ -16,9 +16,9 @@ from gicmodel.cli.options import Directory, Number, Real, SourceFile, as_one, gi
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted, LinuxError, UnusableInput
-from gicmodel.images.registers import Registers, read_registers
+from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment, read_image
-from gicmodel.images.sources import REGISTERS_NAME, beside
+from gicmodel.images.sources import REGISTERS_NAME, beside, read_registers
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.policy import Policy
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from gicmodel.errors import UnusableInput, number_in
-from gicmodel.images.files import opened, refusing, replacing
+from gicmodel.images.files import replacing, start_of
 from gicmodel.layouts.registers.by_name import REGISTERS
 
 Registers = dict[str, dict[str, int]]
@@ -115,26 +115,12 @@ def _close(pair: str) -> str:
     return f"; close: {', '.join(close)}" if close else ""
 
 
-def read_registers(path: Path) -> Registers:
-    """Return {frame: {register: value}}, each from `path`.
+def registers_in(file: IO[bytes], path: Path) -> Registers:
+    """The registers in an open file, wherever its position is: {frame: {register: value}}.
 
     Raises UnusableInput for anything else than 64-bit values in named tables.
     """
-    path = Path(path)
-    with opened(path) as file:
-        return _read(file, path)
-
-
-def registers_in(file: IO[bytes], path: Path) -> Registers:
-    """As `read_registers`, of a file that can be sought and is open already."""
-    with refusing(path):
-        file.seek(0)
-    return _read(file, path)
-
-
-def _read(file: IO[bytes], path: Path) -> Registers:
-    with refusing(path):
-        contents = file.read(MAX_BYTES + 1)
+    contents = start_of(file, path, MAX_BYTES + 1)
     if len(contents) > MAX_BYTES:
         raise UnusableInput(f"{path}: is larger than {MAX_BYTES:#x} bytes, so it is no registers file")
     for number, line in enumerate(contents.split(b"\n"), 1):

@@ -18,11 +18,10 @@ from gicmodel.inspection import lpis
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.its import Its, Subject
 from gicmodel.inspection.linux.devices import LPIS, overlapping
-from gicmodel.inspection.queue import Queue
-from gicmodel.inspection.redistributors import Redistributor
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 
 if TYPE_CHECKING:
+    from gicmodel.inspection.inspection import Inspection
     from gicmodel.inspection.witness import Event, Row, Witness
 
 _ITT_BYTES = 1 << 8
@@ -82,18 +81,18 @@ def doubt_memory(witness: Witness, dump: Dump, unit: Its, taken: Iterable[tuple[
             _doubt(witness, Subject(*event), f"{vpe}: {witness.doubts[vpe]}")
 
 
-def doubt_configuration(dump: Dump, witnesses: Sequence[Witness], redistributors: Iterable[Redistributor]) -> None:
+def doubt_configuration(found: Inspection, witnesses: Sequence[Witness]) -> None:
     """Doubt events whose LPIs are disabled while others are enabled that no event has: Linux enables what it uses.
 
     The witnesses are of all ITSs. There are no doorbells, which are LPIs without an event.
     """
     if any("device" not in witness.whole or witness.devices.keys() - witness.managed for witness in witnesses):
         return
-    table = next((one for one in redistributors if one.configuration != UNKNOWN), None)
+    table = next((one for one in found.redistributors if one.configuration != UNKNOWN), None)
     if table is None:
         return
     intids = np.arange(FIRST_LPI, min(1 << table.id_bits, LPIS))
-    octets = lpis.configuration(dump, np.full(intids.size, table.configuration), intids)
+    octets = lpis.configuration(found.dump, np.full(intids.size, table.configuration), intids)
     enabled = lpis.enabled(octets)
     disabled = set(intids[(octets != UNKNOWN) & ~enabled].tolist())
     told = {int(row["INTID"]) for witness in witnesses for row in witness.events.values()}
@@ -115,21 +114,18 @@ def doubt_configuration(dump: Dump, witnesses: Sequence[Witness], redistributors
         witness.whole.discard("device")
 
 
-def taken_by(
-    units: Iterable[Its], queues: Iterable[Queue], redistributors: Iterable[Redistributor]
-) -> Iterator[tuple[int, int, Span]]:
+def taken_by(found: Inspection) -> Iterator[tuple[int, int, Span]]:
     """Memory that registers give to the GIC: first and end address, and what it is."""
-    for unit in units:
-        for table in unit.valid_tables.values():
-            yield table.address, table.address + table.size, Span(f"the {table.kind} table at {table.address:#x}")
-            for page in table.level1.pages.tolist() if table.level1 is not None else ():
-                yield page, page + table.page_bytes, Span(f"the level 2 page at {page:#x}")
-    for queue in queues:
+    for table in (table for unit in found.its for table in unit.valid_tables.values()):
+        yield table.address, table.address + table.size, Span(f"the {table.kind} table at {table.address:#x}")
+        for page in table.level1.pages.tolist() if table.level1 is not None else ():
+            yield page, page + table.page_bytes, Span(f"the level 2 page at {page:#x}")
+    for queue in found.queues:
         yield queue.address, queue.address + queue.size, Span(f"the command queue at {queue.address:#x}")
-    for one in redistributors:
+    for one in found.redistributors:
         if one.pending != UNKNOWN:
             yield one.pending, one.pending + table_bytes(one.id_bits), Span(f"the pending table at {one.pending:#x}")
-    for place, id_bits in {(one.configuration, one.id_bits) for one in redistributors} - {(UNKNOWN, UNKNOWN)}:
+    for place, id_bits in {(one.configuration, one.id_bits) for one in found.redistributors} - {(UNKNOWN, UNKNOWN)}:
         if place != UNKNOWN:
             yield place, place + (1 << id_bits) - FIRST_LPI, Span(f"the configuration table at {place:#x}")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from gicmodel.images.registers import Registers
 from gicmodel.layouts.its_tables import VTE
@@ -17,24 +16,12 @@ from gicmodel.layouts.registers.its import BASERS
 from gicmodel.layouts.table import TableType
 
 
-class Missing(NamedTuple):
-    """A register that nobody gave, and what cannot be told without it."""
-
-    register: str
-    disables: str
-
-
 class Frames:
-    """Register values by frame, read as fields; remembers which were wanted and missing."""
+    """Register values by frame, read as fields; `missing` has what `want` did not find, and what that disables."""
 
     def __init__(self, registers: Mapping[str, Mapping[str, int]]) -> None:
         self.values: Registers = {frame: dict(values) for frame, values in registers.items()}
-        self._missing: dict[str, str] = {}
-
-    @property
-    def missing(self) -> list[Missing]:
-        """The registers that `want` did not find, in the order in which they were wanted."""
-        return [Missing(name, disables) for name, disables in self._missing.items()]
+        self.missing: dict[str, str] = {}
 
     def numbers(self, unit: str) -> list[int]:
         """The numbers of the frames of a unit, `GITS` or `GICR`, ascending."""
@@ -58,7 +45,7 @@ class Frames:
         """As `fields`; a register that was not given is noted as missing, with what that disables."""
         found = self.fields(frame, name, architecture)
         if found is None:
-            self._missing[f"{frame}_{name}"] = disables
+            self.missing[f"{frame}_{name}"] = disables
         return found
 
 

@@ -17,7 +17,7 @@ from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
 from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, PENDING, UNKNOWN, VPES, VSGIS
-from gicmodel.inspection.frames import Frames, Missing, architecture_of
+from gicmodel.inspection.frames import Frames, architecture_of
 from gicmodel.inspection.its import Its, decode_its, decode_itts, decode_table, open_its
 from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
@@ -26,7 +26,7 @@ from gicmodel.inspection.redistributors import RDbases, Redistributor, read_redi
 from gicmodel.inspection.table import ItsTable, joined, read_table
 from gicmodel.inspection.witness import Witnesses
 
-UNPUBLISHED = Missing("vSGIs", "which are configured or pending: this format of a VPT's first KiB is not known")
+UNPUBLISHED = {"vSGIs": "which are configured or pending: this format of a VPT's first KiB is not known"}
 if TYPE_CHECKING:
     from gicmodel.inspection.linux.devices import KernelView
 
@@ -67,12 +67,11 @@ class Inspection:
         return [table for unit in self.its for table in unit.valid_tables.values()] + self.vpe_tables
 
     @property
-    def missing(self) -> list[Missing]:
+    def missing(self) -> dict[str, str]:
         """The registers that were not given and formats that are not known, and what that disables."""
         unknown = self.architecture == "4.1" and self.vpes.size and self.profile.vsgi is None
         absent = self.kernel.absent if self.kernel is not None else {}
-        unread = [Missing(what, why) for what, why in absent.items()]
-        return [*self.frames.missing, *([UNPUBLISHED] if unknown else []), *unread]
+        return self.frames.missing | (UNPUBLISHED if unknown else {}) | absent
 
 
 def inspect(
@@ -92,11 +91,9 @@ def inspect(
     """
     budget = Budget(limit)
     found = _opened(dump, Frames(registers), profile, budget, kernel)
-    witnesses = Witnesses(
-        dump, found.its, found.architecture, found.queues, found.redistributors, found.rdbases, kernel
-    )
+    witnesses = Witnesses(found)
     for unit in found.its:
-        _decode(dump, unit, found.profile, budget, witnesses)
+        _decode(found, unit, budget, witnesses)
     _decode_vpes(found, budget)
     if found.architecture != "3":
         _tell_vpes(found, witnesses)
@@ -127,8 +124,9 @@ def _opened(
     )
 
 
-def _decode(dump: Dump, unit: Its, profile: Profile, budget: Budget, witnesses: Witnesses) -> None:
+def _decode(found: Inspection, unit: Its, budget: Budget, witnesses: Witnesses) -> None:
     """Decode what an ITS's tables show; what they do not is what a witness says."""
+    dump, profile = found.dump, found.profile
     decode_its(dump, unit, profile)
     if not (unit.shows("device") and unit.shows("collection")) and (witness := witnesses.of(unit)) is not None:
         witness.tell_tables(dump, unit)
@@ -173,13 +171,12 @@ def _told(found: Inspection, witnesses: Witnesses) -> list[str]:
 
 def _join(found: Inspection, budget: Budget) -> None:
     """Say of all events where they go, and find what is pending there."""
-    join.place_vpes(found.vpes, found.redistributors, found.architecture)
+    join.place_vpes(found)
     found.devices = joined([unit.devices for unit in found.its], np.empty(0, DEVICES))
     found.events = joined([unit.events.rows for unit in found.its], np.empty(0, EVENTS))
     found.collections = joined([unit.collections for unit in found.its], np.empty(0, COLLECTIONS))
-    targets = join.Targets(found.dump, found.redistributors, found.collections, found.vpes)
-    targets.join(found.events)
-    found.pending = targets.pending(found.events, budget)
+    join.join_events(found)
+    found.pending = join.read_pending(found, budget)
     if found.profile.vsgi is not None and found.architecture == "4.1":
         found.vsgis = read_vsgis(found.dump, found.vpes, found.profile.vsgi, budget)
     found.pending["events"][~gaps.events_known(found)] = UNKNOWN

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from gicmodel.inspection.entries import PENDING, PENDING_TABLE, UNKNOWN, count_o
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, Redistributor
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, ID_BITS, byte_of, table_bytes
 
+if TYPE_CHECKING:
+    from gicmodel.inspection.inspection import Inspection
+
 _ID16 = 1 << 16
 """ICIDs, vPEIDs and processor numbers have at most 16 bits."""
 
@@ -24,91 +27,90 @@ MOST_TABLES = 1 << 14
 """How many vPEs' virtual pending tables are read."""
 
 
-@dataclass(frozen=True)
-class Targets:
-    """The redistributors, collections and vPEs that events can go to."""
-
-    dump: Dump
-    redistributors: list[Redistributor]
-    collections: NDArray[np.void]
-    vpes: NDArray[np.void]
-
-    def join(self, events: NDArray[np.void]) -> None:
-        """Fill the columns RDbase, configuration and pending of events."""
-        vpe = np.where(events["virtual"], _row_of_vpe(self.vpes).take(events["vPEID"]), UNKNOWN)
-        virtual = vpe >= 0
-        rdbase = np.where(events["virtual"], UNKNOWN, self._collection_rdbase(events))
-        configuration = self._of_redistributor(rdbase, "configuration", self._any_configuration())
-        pending = self._of_redistributor(rdbase, "pending", UNKNOWN)
-        configuration[events["virtual"]] = pending[events["virtual"]] = UNKNOWN
-        rdbase[virtual] = self.vpes["RDbase"][vpe[virtual]]
-        configuration[virtual] = self.vpes["VCONF_addr"][vpe[virtual]]
-        pending[virtual] = self.vpes["VPT_addr"][vpe[virtual]]
-        # An INTID too wide for its table has no byte and no bit there: what lies beyond is other memory.
-        outside = out_of_range(events, self.vpes, physical_id_bits(self.redistributors))
-        configuration[outside] = pending[outside] = UNKNOWN
-        intids = events["INTID"].astype(np.int64)
-        events["RDbase"] = rdbase
-        events["configuration"] = lpis.configuration(self.dump, configuration, intids)
-        events["pending"] = lpis.pending(self.dump, pending, intids)
-
-    def pending(self, events: NDArray[np.void], budget: Budget) -> NDArray[np.void]:
-        """Every pending LPI and vLPI, whether an event maps to it or not, as far as the budget goes."""
-        tables = pending_tables(self.redistributors, self.vpes[:MOST_TABLES])
-        parts = [self._bits(one, budget) for one in tables[tables["address"] != UNKNOWN]]
-        if self.vpes.size > MOST_TABLES:
-            budget.keep(budget.entries + 1, PENDING_TABLES)
-        found = np.concatenate([np.empty(0, PENDING), *parts])
-        found["events"] = _events_of(found, events)
-        return found
-
-    def _collection_rdbase(self, events: NDArray[np.void]) -> NDArray[np.int64]:
-        rdbase = np.full(events.size, UNKNOWN, np.int64)
-        for its in distinct(self.collections["its"]).tolist():
-            collections = self.collections[self.collections["its"] == its]
-            mine = events["its"] == its
-            by_icid = _by_id(collections["ICID"], collections["RDbase"])
-            rdbase[mine] = by_icid[events["ICID"][mine]]
-        return rdbase
-
-    def _of_redistributor(self, rdbase: NDArray[np.int64], name: str, otherwise: int) -> NDArray[np.int64]:
-        """An address that the redistributor of each RDbase holds, where it is known."""
-        numbers = np.array([one.processor_number for one in self.redistributors], np.int64)
-        addresses = _by_id(numbers, np.array([getattr(one, name) for one in self.redistributors], np.int64))
-        found = np.where((rdbase >= 0) & (rdbase < _ID16), addresses[rdbase & _ID16 - 1], UNKNOWN)
-        return np.where(found == UNKNOWN, otherwise, found)
-
-    def _any_configuration(self) -> int:
-        """Redistributors of a CommonLPIAff group share it, so it holds for an event whose target is not known."""
-        return next((one.configuration for one in self.redistributors if one.configuration != UNKNOWN), UNKNOWN)
-
-    def _bits(self, one: np.void, budget: Budget) -> NDArray[np.void]:
-        """The bits set in a pending table (PENDING_TABLE)."""
-        address, id_bits = int(one["address"]), int(one["id_bits"])
-        end = table_bytes(id_bits)
-        held = self.dump.pending.held(address + FIRST_LPI_BYTE, end - FIRST_LPI_BYTE)
-        if end <= FIRST_LPI_BYTE or not budget.read(held, PENDING_TABLES):
-            return np.empty(0, PENDING)
-        bits = lpis.bits_set(self.dump, address, FIRST_LPI_BYTE, end, budget.entries)
-        budget.keep(bits.total, PENDING_TABLES)
-        addresses = (address + byte_of(bits.intids)).astype(np.int64)
-        configuration = np.full(addresses.size, one["configuration"])
-        return table(
-            PENDING,
-            addresses.size,
-            virtual=one["virtual"],
-            target=one["target"],
-            INTID=bits.intids,
-            configuration=lpis.configuration(self.dump, configuration, bits.intids),
-            address=addresses,
-            offset=self.dump.pending.offsets(addresses),
-        )
+def join_events(found: Inspection) -> None:
+    """Fill the columns RDbase, configuration and pending of events."""
+    events = found.events
+    vpe = np.where(events["virtual"], _row_of_vpe(found.vpes).take(events["vPEID"]), UNKNOWN)
+    virtual = vpe >= 0
+    rdbase = np.where(events["virtual"], UNKNOWN, _collection_rdbase(found))
+    configuration = _of_redistributor(found, rdbase, "configuration", _any_configuration(found))
+    pending = _of_redistributor(found, rdbase, "pending", UNKNOWN)
+    configuration[events["virtual"]] = pending[events["virtual"]] = UNKNOWN
+    rdbase[virtual] = found.vpes["RDbase"][vpe[virtual]]
+    configuration[virtual] = found.vpes["VCONF_addr"][vpe[virtual]]
+    pending[virtual] = found.vpes["VPT_addr"][vpe[virtual]]
+    # An INTID too wide for its table has no byte and no bit there: what lies beyond is other memory.
+    outside = out_of_range(events, found.vpes, physical_id_bits(found.redistributors))
+    configuration[outside] = pending[outside] = UNKNOWN
+    intids = events["INTID"].astype(np.int64)
+    events["RDbase"] = rdbase
+    events["configuration"] = lpis.configuration(found.dump, configuration, intids)
+    events["pending"] = lpis.pending(found.dump, pending, intids)
 
 
-def place_vpes(vpes: NDArray[np.void], redistributors: list[Redistributor], architecture: str) -> None:
+def read_pending(found: Inspection, budget: Budget) -> NDArray[np.void]:
+    """Every pending LPI and vLPI, whether an event maps to it or not, as far as the budget goes."""
+    tables = pending_tables(found.redistributors, found.vpes[:MOST_TABLES])
+    parts = [_bits(found.dump, one, budget) for one in tables[tables["address"] != UNKNOWN]]
+    if found.vpes.size > MOST_TABLES:
+        budget.keep(budget.entries + 1, PENDING_TABLES)
+    rows = np.concatenate([np.empty(0, PENDING), *parts])
+    rows["events"] = _events_of(rows, found.events)
+    return rows
+
+
+def _collection_rdbase(found: Inspection) -> NDArray[np.int64]:
+    events = found.events
+    rdbase = np.full(events.size, UNKNOWN, np.int64)
+    for its in distinct(found.collections["its"]).tolist():
+        collections = found.collections[found.collections["its"] == its]
+        mine = events["its"] == its
+        by_icid = _by_id(collections["ICID"], collections["RDbase"])
+        rdbase[mine] = by_icid[events["ICID"][mine]]
+    return rdbase
+
+
+def _of_redistributor(found: Inspection, rdbase: NDArray[np.int64], name: str, otherwise: int) -> NDArray[np.int64]:
+    """An address that the redistributor of each RDbase holds, where it is known."""
+    numbers = np.array([one.processor_number for one in found.redistributors], np.int64)
+    addresses = _by_id(numbers, np.array([getattr(one, name) for one in found.redistributors], np.int64))
+    held = np.where((rdbase >= 0) & (rdbase < _ID16), addresses[rdbase & _ID16 - 1], UNKNOWN)
+    return np.where(held == UNKNOWN, otherwise, held)
+
+
+def _any_configuration(found: Inspection) -> int:
+    """Redistributors of a CommonLPIAff group share it, so it holds for an event whose target is not known."""
+    return next((one.configuration for one in found.redistributors if one.configuration != UNKNOWN), UNKNOWN)
+
+
+def _bits(dump: Dump, one: np.void, budget: Budget) -> NDArray[np.void]:
+    """The bits set in a pending table (PENDING_TABLE)."""
+    address, id_bits = int(one["address"]), int(one["id_bits"])
+    end = table_bytes(id_bits)
+    held = dump.pending.held(address + FIRST_LPI_BYTE, end - FIRST_LPI_BYTE)
+    if end <= FIRST_LPI_BYTE or not budget.read(held, PENDING_TABLES):
+        return np.empty(0, PENDING)
+    bits = lpis.bits_set(dump, address, FIRST_LPI_BYTE, end, budget.entries)
+    budget.keep(bits.total, PENDING_TABLES)
+    addresses = (address + byte_of(bits.intids)).astype(np.int64)
+    configuration = np.full(addresses.size, one["configuration"])
+    return table(
+        PENDING,
+        addresses.size,
+        virtual=one["virtual"],
+        target=one["target"],
+        INTID=bits.intids,
+        configuration=lpis.configuration(dump, configuration, bits.intids),
+        address=addresses,
+        offset=dump.pending.offsets(addresses),
+    )
+
+
+def place_vpes(found: Inspection) -> None:
     """Which redistributor has each vPE; in GICv4.0, where the vPE's vLPI configuration table is."""
-    for redistributor in redistributors:
-        if architecture == "4.1":
+    vpes = found.vpes
+    for redistributor in found.redistributors:
+        if found.architecture == "4.1":
             vpes["resident"][vpes["vPEID"] == redistributor.resident] = redistributor.number
         elif redistributor.last_vpt != UNKNOWN:
             mine = vpes["VPT_addr"] == redistributor.last_vpt

@@ -67,7 +67,7 @@ class Report:
             "architecture": self.found.architecture,
             "octets": self.found.dump.octets,
             "registers": registers,
-            "missing": {missing.register: missing.disables for missing in self.found.missing},
+            "missing": self.found.missing,
             "truncated": self.found.truncated,
             "unknown": {name: gap for name, of in gaps.OF_VIEWS.items() if (gap := of(self.found)) is not None},
             "finding_counts": self.findings.counts,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,13 @@ from gicmodel.inspection.entries import EVENTS, UNKNOWN, event_keys, table
 from gicmodel.inspection.its import KINDS, Its, Subject
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.queue import Queue, ring
-from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, RDbases, Redistributor
+from gicmodel.inspection.redistributors import DEFAULT_ID_BITS
 from gicmodel.inspection.table import ItsTable
 from gicmodel.layouts.commands import decode_command
 from gicmodel.layouts.its_tables import NO_DOORBELL
+
+if TYPE_CHECKING:
+    from gicmodel.inspection.inspection import Inspection
 
 Row = dict[str, int | bool]
 Event = tuple[int, int]
@@ -39,13 +43,7 @@ class Witnesses:
     All are found when the first is asked, as of one ITS something may speak against what is told of another.
     """
 
-    dump: Dump
-    units: list[Its]
-    architecture: str
-    queues: list[Queue]
-    redistributors: list[Redistributor]
-    rdbases: RDbases
-    kernel: KernelView | None
+    found: Inspection
     heard: dict[int, Witness] = field(default_factory=dict)
 
     def of(self, unit: Its) -> Witness | None:
@@ -57,30 +55,31 @@ class Witnesses:
     @cached_property
     def _examined(self) -> dict[int, Witness]:
         """The witnesses of all ITSs, with what speaks against them."""
-        taken = [*doubts.taken_by(self.units, self.queues, self.redistributors)]
-        found: dict[int, Witness] = {}
-        for unit in self.units:
-            if said := [*self._said(unit)]:
-                found[unit.number] = doubts.agreed(*said) if len(said) > 1 else said[0]
-                doubts.doubt_memory(found[unit.number], self.dump, unit, taken)
-        if len(found) == len(self.units) and not any(unit.may_map_vpes for unit in self.units):
-            doubts.doubt_configuration(self.dump, [*found.values()], self.redistributors)
-        return found
+        found, taken = self.found, [*doubts.taken_by(self.found)]
+        examined: dict[int, Witness] = {}
+        for unit in found.its:
+            if said := [*_said(found, unit)]:
+                examined[unit.number] = doubts.agreed(*said) if len(said) > 1 else said[0]
+                doubts.doubt_memory(examined[unit.number], found.dump, unit, taken)
+        if len(examined) == len(found.its) and not any(unit.may_map_vpes for unit in found.its):
+            doubts.doubt_configuration(found, [*examined.values()])
+        return examined
 
-    def _said(self, unit: Its) -> Iterator[Witness]:
-        """What the kernel tells of an ITS, and what the commands in its queue do."""
-        if self.kernel is not None and unit.number in self.kernel.devices:
-            found = of_kernel(self.kernel, unit, self.architecture)
-            of_cpu = {one.number: one.processor_number for one in self.redistributors}
-            for row in found.targets():
-                row["RDbase"] = of_cpu.get(row["RDbase"], UNKNOWN)
-            yield found
-        for queue in self.queues:
-            if queue.its == unit.number and self.dump.held(queue.address, queue.size):
-                found = of_queue(self.dump, queue, self.architecture)
-                for row in found.targets():
-                    row["RDbase"] = self.rdbases.number(row["RDbase"], unit.pta)
-                yield found
+
+def _said(found: Inspection, unit: Its) -> Iterator[Witness]:
+    """What the kernel tells of an ITS, and what the commands in its queue do."""
+    if found.kernel is not None and unit.number in found.kernel.devices:
+        told = of_kernel(found.kernel, unit, found.architecture)
+        of_cpu = {one.number: one.processor_number for one in found.redistributors}
+        for row in told.targets():
+            row["RDbase"] = of_cpu.get(row["RDbase"], UNKNOWN)
+        yield told
+    for queue in found.queues:
+        if queue.its == unit.number and found.dump.held(queue.address, queue.size):
+            told = of_queue(found.dump, queue, found.architecture)
+            for row in told.targets():
+                row["RDbase"] = found.rdbases.number(row["RDbase"], unit.pta)
+            yield told
 
 
 @dataclass

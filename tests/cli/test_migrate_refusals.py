@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images.registers import read_registers, write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import memory_for, read_image, write_elf
+from gicmodel.images.sources import read_registers
 from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE, KVM_LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER

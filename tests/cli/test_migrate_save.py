@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.files import replacing
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import memory_for, read_image
+from gicmodel.images.sources import read_registers
 from gicmodel.layouts.its_tables import LEVEL1, VPE_CONFIGURATION
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes
 from gicmodel.layouts.registers.its import GITS_BASER

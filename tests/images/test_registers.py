@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers import MAX_BYTES, from_pairs, merged, origin_of, read_registers, write_registers
+from gicmodel.images.registers import MAX_BYTES, from_pairs, merged, origin_of, write_registers
+from gicmodel.images.sources import read_registers
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.dictionaries(NAMES, st.integers(0, 2**64 - 1), max_size=4)

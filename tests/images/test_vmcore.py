@@ -19,9 +19,8 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images import codecs
 from gicmodel.images.dump import ABSENT
 from gicmodel.images.kdump import Vmcore
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import Segment, read_image
-from gicmodel.images.sources import read_dump
+from gicmodel.images.sources import read_dump, read_registers
 from gicmodel.inspection import Dump, inspect
 from tests.conftest import needed
 from tests.images.kdump import kdump

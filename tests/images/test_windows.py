@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers import read_registers
+from gicmodel.images.sources import read_registers
 from gicmodel.images.windows import bases_of, registers_in, window_in
 from tests.inspection.linux import dumps
 

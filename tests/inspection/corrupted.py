@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from gicmodel.cli import UNUSABLE, main
 from gicmodel.images.files import opened
-from gicmodel.images.registers import read_registers, write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import write_elf
+from gicmodel.images.sources import read_registers
 from gicmodel.layouts.its_tables import DTE, LEVEL1, VPE_CONFIGURATION, VTE
 from gicmodel.layouts.kvm_abi import KVM_DTE, KVM_ITE
 from gicmodel.layouts.registers.its import GITS_BASER

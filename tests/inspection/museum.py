@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
+from gicmodel.images.sources import read_registers
 from gicmodel.inspection import Dump, inspect
 
 TABLES = Path(__file__).parents[2] / "tables"

@@ -3,14 +3,14 @@
 
 import pytest
 
-from gicmodel.inspection.frames import Frames, Missing
+from gicmodel.inspection.frames import Frames
 
 
 def test_what_is_wanted_and_missing_is_remembered():
     frames = Frames({"GITS0": {"CTLR": 1}})
     assert frames.want("GITS0", "CTLR", "nothing")["Enabled"] == 1
     assert frames.want("GITS0", "TYPER", "widths") is None
-    assert frames.missing == [Missing("GITS0_TYPER", "widths")]
+    assert frames.missing == {"GITS0_TYPER": "widths"}
 
 
 @pytest.mark.parametrize("name", ["FOO", "VPENDBASER", "RD_base"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import memory_for, read_image
+from gicmodel.images.sources import read_registers
 from gicmodel.kvm import Vgic
 from gicmodel.layouts.registers.by_name import register
 

@@ -8,8 +8,8 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.images.dump import Dump
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
+from gicmodel.images.sources import read_registers
 from gicmodel.inspection import inspect
 from gicmodel.inspection.rules import find
 from gicmodel.migration import DeviceState, Options

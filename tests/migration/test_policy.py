@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import read_image
+from gicmodel.images.sources import read_registers
 from gicmodel.kvm import KvmError
 from gicmodel.migration import DeviceState, Migration, Options, Policy
 from gicmodel.migration.machine import pending_vlpis

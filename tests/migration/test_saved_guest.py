@@ -10,8 +10,9 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers import read_registers, write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import read_image, write_elf
+from gicmodel.images.sources import read_registers
 from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.lpi_tables import FIRST_LPI_BYTE, table_bytes
 from gicmodel.migration import DeviceState, Host, Resume, config_for

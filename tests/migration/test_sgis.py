@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gicmodel.config import GicConfig
-from gicmodel.images.registers import read_registers, write_registers
+from gicmodel.images.registers import write_registers
 from gicmodel.images.segments import read_image, write_elf
+from gicmodel.images.sources import read_registers
 from gicmodel.kvm import KvmError
 from gicmodel.kvm.behaviour import NEWEST, KvmBehaviour
 from gicmodel.layouts.registers.by_name import register

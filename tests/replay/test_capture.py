@@ -6,8 +6,8 @@ import pytest
 
 from gicmodel.images.dump import Dump
 from gicmodel.images.qemu_trace import read_trace
-from gicmodel.images.registers import read_registers
 from gicmodel.images.segments import Segment, read_image
+from gicmodel.images.sources import read_registers
 from gicmodel.replay import replay, survey
 from gicmodel.replay.comparison import compare_tables
 from gicmodel.replay.replayer import Replayer

@@ -7,7 +7,8 @@ import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.images.qemu_trace import read_trace, registers_of_trace
-from gicmodel.images.registers import origin_of, read_registers
+from gicmodel.images.registers import origin_of
+from gicmodel.images.sources import read_registers
 from gicmodel.layouts.registers.its import GITS_BASER, GITS_CBASER, GITS_CREADR
 from tests.images.qemu_trace.places import CAPTURE, DATA
 

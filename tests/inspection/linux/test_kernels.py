@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers import RD_BASE, origin_of, read_registers
+from gicmodel.images.registers import RD_BASE, origin_of
 from gicmodel.images.segments import Segment
+from gicmodel.images.sources import read_registers
 from gicmodel.inspection import Dump, inspect
 from gicmodel.inspection.linux.kernels import find_kernels
 from gicmodel.inspection.linux.registers import registers_of

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.registers import read_registers
-from gicmodel.images.sources import read_dump
+from gicmodel.images.sources import read_dump, read_registers
 from gicmodel.inspection import inspect
 from gicmodel.inspection.linux import vmlinux as module
 from gicmodel.inspection.linux.devices import KernelView, view_of
