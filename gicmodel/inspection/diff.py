@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
 from gicmodel.inspection import things
+from gicmodel.inspection.entries import Keys
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.things import Things
 from gicmodel.layouts.registers.identification import KVM
@@ -112,13 +112,8 @@ def compare(before: Inspection, after: Inspection, vpes: Sequence[int] | None = 
                 comparison.untold.append(text)
         had, has = comparison.compared.get(one.kind, (0, 0))
         comparison.compared[one.kind] = had + one.keys.size, has + two.keys.size
-        added, removed, changed = _WORDS.get(one.kind, _ORDINARY)
-        _tell_missing(comparison, removed, one, two)
-        _tell_missing(comparison, added, two, one, backwards=True)
-        _, here, there = np.intersect1d(one.keys, two.keys, return_indices=True)
-        differ = np.zeros(one.keys.size, np.bool_)
-        differ[here[one.values[here] != two.values[there]]] = True
-        _tell(comparison, changed, one, two, differ)
+        for what, keys in _changes(one, two):
+            _tell(comparison, what, keys, one, two)
     return comparison
 
 
@@ -164,36 +159,28 @@ def _pairs(
         yield each(before), each(after)
 
 
-def _tell_missing(comparison: Comparison, what: str, side: Things, other: Things, backwards: bool = False) -> None:
-    """Note the things of `side` that `other` lacks, or of which its dump does not tell whether it does."""
-    missing = ~np.isin(side.keys, other.keys)
-    sure = missing.copy()
-    sure[missing] = other.tells(side.keys[missing])
-    _tell(comparison, what, side, other, sure, backwards)
-    _tell(comparison, UNTOLD, side, other, missing & ~sure, backwards)
+def _changes(one: Things, two: Things) -> Iterator[tuple[str, Keys]]:
+    """What happened, to which keys: to those that a side lacks, or of which its dump does not tell whether it does."""
+    added, removed, changed = _WORDS.get(one.kind, _ORDINARY)
+    for what, side, other in ((removed, one, two), (added, two, one)):
+        missing = side.keys[~np.isin(side.keys, other.keys)]
+        sure = other.tells(missing)
+        yield what, missing[sure]
+        yield UNTOLD, missing[~sure]
+    both, here, there = np.intersect1d(one.keys, two.keys, return_indices=True)
+    yield changed, both[one.values[here] != two.values[there]]
 
 
-def _tell(
-    comparison: Comparison,
-    what: str,
-    side: Things,
-    other: Things,
-    chosen: NDArray[np.bool_],
-    backwards: bool = False,
-) -> None:
-    """Note the chosen of `side`, which `other` lacks or has with another value; `backwards` if `other` was before."""
-    count = int(chosen.sum())
-    key = (side.kind, what)
-    already = comparison.counts.get(key, 0)
-    if count:
-        comparison.counts[key] = already + count
-    values = dict(zip(other.keys.tolist(), other.values.tolist(), strict=True)) if count else {}
+def _tell(comparison: Comparison, what: str, keys: Keys, one: Things, two: Things) -> None:
+    """Note what happened to the things of these keys, as far as there is room."""
+    already = comparison.counts.get((one.kind, what), 0)
+    if keys.size:
+        comparison.counts[one.kind, what] = already + keys.size
     absent = "?" if what == UNTOLD else "-"
-    for row in np.flatnonzero(chosen)[: max(0, MOST - already)].tolist():
-        name, mine = int(side.keys[row]), side.value(int(side.values[row]))
-        theirs = other.value(values[name]) if name in values else absent
-        one, two = (theirs, mine) if backwards else (mine, theirs)
-        comparison.told.append(Change(side.kind, what, side.subject(name), one, two))
+    for key in keys[: max(0, MOST - already)].tolist():
+        before, after = (side.value_of(key) for side in (one, two))
+        subject = two.subject(key) if before is None else one.subject(key)
+        comparison.told.append(Change(one.kind, what, subject, before or absent, after or absent))
 
 
 def _order(host: Inspection, guest: Inspection, vpes: Sequence[int] | None) -> dict[int, int]:

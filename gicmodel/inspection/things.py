@@ -39,6 +39,12 @@ class Things(NamedTuple):
     lacks: gaps.Gap
     tells: Callable[[Keys], NDArray[np.bool_]]
 
+    def value_of(self, key: int) -> str | None:
+        """How the value of a key is told; None if it is not among them."""
+        row = int(np.searchsorted(self.keys, np.uint64(key)))
+        there = row < self.keys.size and int(self.keys[row]) == key
+        return self.value(int(self.values[row])) if there else None
+
 
 def _things(
     kind: str,
