@@ -151,9 +151,8 @@ def vpe(found: Inspection, vpe_id: int) -> Gap:
 
 def lost_vpes(found: Inspection) -> list[KernelVpe]:
     """The vPEs that the kernel forwards events to, and that no table has."""
-    known = {} if found.kernel is None else found.kernel.vpes()
     mapped = found.vpes["vPEID"].tolist()
-    return [one for number, one in known.items() if number not in mapped and vpe(found, number) is None]
+    return [one for number, one in found.kernel.vpes().items() if number not in mapped and vpe(found, number) is None]
 
 
 def unsure_vpes(found: Inspection, ids: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -256,7 +255,7 @@ def vsgis(found: Inspection) -> Gap:
 def guests(found: Inspection) -> Gap:
     """Of what KVM has of its guests' events."""
     view, what = found.kernel, "KVM's VMs"
-    if view is None or not view.debugged:
+    if not view.debugged:
         return "what KVM has is told by the dumped kernel's debug information (--vmlinux) alone"
     return view.absent.get(what) or view.unread.get(what)
 

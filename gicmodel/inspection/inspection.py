@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from gicmodel.inspection.distinct import is_first
 from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, PENDING, UNKNOWN, VPES, VSGIS
 from gicmodel.inspection.frames import Frames, architecture_of
 from gicmodel.inspection.its import Its, decode_its, decode_itts, decode_table, open_its
+from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.lpis import read_vsgis
 from gicmodel.inspection.profiles import OPAQUE, Profile
 from gicmodel.inspection.queue import Queue, read_queue
@@ -27,8 +27,6 @@ from gicmodel.inspection.table import ItsTable, joined, read_table
 from gicmodel.inspection.witness import Witnesses
 
 UNPUBLISHED = {"vSGIs": "which are configured or pending: this format of a VPT's first KiB is not known"}
-if TYPE_CHECKING:
-    from gicmodel.inspection.linux.devices import KernelView
 
 MOST = {"GITS": 64, "GICR": 4096}
 """How many ITSs and redistributors a machine may have here."""
@@ -50,7 +48,7 @@ class Inspection:
     queues: list[Queue]
     truncated: list[str]
     """What was not read to its end, because a limit was reached."""
-    kernel: KernelView | None = None
+    kernel: KernelView = field(default_factory=KernelView)
     """What the structures of the dumped kernel say."""
     devices: NDArray[np.void] = field(default_factory=lambda: np.empty(0, DEVICES))
     events: NDArray[np.void] = field(default_factory=lambda: np.empty(0, EVENTS))
@@ -70,8 +68,7 @@ class Inspection:
     def missing(self) -> dict[str, str]:
         """The registers that were not given and formats that are not known, and what that disables."""
         unknown = self.architecture == "4.1" and self.vpes.size and self.profile.vsgi is None
-        absent = self.kernel.absent if self.kernel is not None else {}
-        return self.frames.missing | (UNPUBLISHED if unknown else {}) | absent
+        return self.frames.missing | (UNPUBLISHED if unknown else {}) | self.kernel.absent
 
 
 def inspect(
@@ -90,7 +87,7 @@ def inspect(
     whose entries have another size than the registers say.
     """
     budget = Budget(limit)
-    found = _opened(dump, Frames(registers), profile, budget, kernel)
+    found = _opened(dump, Frames(registers), profile, budget, kernel or KernelView())
     witnesses = Witnesses(found)
     for unit in found.its:
         _decode(found, unit, budget, witnesses)
@@ -102,9 +99,7 @@ def inspect(
     return found
 
 
-def _opened(
-    dump: Dump, frames: Frames, profile: Profile | None, budget: Budget, kernel: KernelView | None
-) -> Inspection:
+def _opened(dump: Dump, frames: Frames, profile: Profile | None, budget: Budget, kernel: KernelView) -> Inspection:
     """The tables, redistributors and queues that registers describe, and the format of entries; none is decoded."""
     _check(frames)
     units = [open_its(dump, frames, number, budget) for number in frames.numbers("GITS")]
@@ -112,8 +107,8 @@ def _opened(
         frames.want("GITS0", "BASER0", "devices, events, collections and vPEs cannot be decoded")
     evidence = ["given"]
     if profile is None:
-        devices = kernel.devices if kernel is not None else {}
-        profile, evidence = detect(dump, units, {its: [one.itt for one in told] for its, told in devices.items()})
+        itts = {its: [one.itt for one in told] for its, told in kernel.devices.items()}
+        profile, evidence = detect(dump, units, itts)
     architecture = architecture_of(frames)
     redistributors = read_redistributors(frames, architecture)
     rdbases = RDbases(redistributors, frames.value("guest", "vcpus"))

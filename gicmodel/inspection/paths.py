@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
-from gicmodel.inspection.linux.devices import KernelEvent, KernelView
+from gicmodel.inspection.linux.devices import KernelEvent
 from gicmodel.inspection.linux.vmlinux import Guest, GuestEvent, Interrupt
 
 _VERDICTS = {(True, True): "both", (True, False): "hardware", (False, True): "software", (False, False): "neither"}
@@ -108,41 +108,26 @@ class Path(NamedTuple):
 
 def paths_of(found: Inspection, rows: NDArray[np.void]) -> list[Path]:
     """The way of each event (EVENTS)."""
-    view = _view(found)
-    kernels = _kernels(view)
-    forwarded = {event.host_irq: event for event in view.guest_events if event.hw}
+    kernels = found.kernel.events()
+    forwarded = {event.host_irq: event for event in found.kernel.guest_events if event.hw}
     resident = dict(zip(found.vpes["vPEID"].tolist(), found.vpes["resident"].tolist(), strict=True))
-    return [_path(found, view, row, _kernel_event(row, kernels), forwarded, resident) for row in rows]
+    return [_path(found, row, _kernel_event(row, kernels), forwarded, resident) for row in rows]
 
 
 def physical_lpis(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
     """The physical LPI of each event, UNKNOWN for a forwarded one of which the kernel says nothing."""
-    kernels = _kernels(_view(found))
+    kernels = found.kernel.events()
     lpis = [_lpi(row, _kernel_event(row, kernels)) for row in rows]
     return np.array([UNKNOWN if lpi is None else lpi for lpi in lpis], np.int64)
 
 
 def irqs_of(found: Inspection, rows: NDArray[np.void]) -> NDArray[np.int64]:
     """Linux's number of the interrupt of each event, or UNKNOWN."""
-    interrupts = _view(found).interrupts
-    handled = [interrupts.get(lpi) for lpi in physical_lpis(found, rows).tolist()]
+    handled = [found.kernel.interrupts.get(lpi) for lpi in physical_lpis(found, rows).tolist()]
     return np.array([UNKNOWN if one is None else one.irq for one in handled], np.int64)
 
 
-_Events = dict[tuple[int, int, int], KernelEvent]
-
-
-def _view(found: Inspection) -> KernelView:
-    """What the kernel's structures say, nothing if they were not read."""
-    return found.kernel or KernelView("")
-
-
-def _kernels(view: KernelView) -> _Events:
-    """The kernel's events by ITS, DeviceID and EventID."""
-    return {(its, *key): event for its in view.devices for key, event in view.events(its).items()}
-
-
-def _kernel_event(row: np.void, kernels: _Events) -> KernelEvent | None:
+def _kernel_event(row: np.void, kernels: dict[tuple[int, int, int], KernelEvent]) -> KernelEvent | None:
     """The kernel's event that an entry is; none if it says something else."""
     event = kernels.get((int(row["its"]), int(row["DeviceID"]), int(row["EventID"])))
     if event is None or not row["virtual"]:
@@ -159,7 +144,6 @@ def _lpi(row: np.void, event: KernelEvent | None) -> int | None:
 
 def _path(
     found: Inspection,
-    view: KernelView,
     row: np.void,
     event: KernelEvent | None,
     forwarded: dict[int, GuestEvent],
@@ -167,7 +151,7 @@ def _path(
 ) -> Path:
     """The way of an event; `forwarded` has what KVM forwards to by the host's irq, `resident` where vPEs are."""
     virtual, lpi = bool(row["virtual"]), _lpi(row, event)
-    interrupt = None if lpi is None else view.interrupts.get(lpi)
+    interrupt = None if lpi is None else found.kernel.interrupts.get(lpi)
     guest = None if interrupt is None else forwarded.get(interrupt.irq)
     vpe = int(row["vPEID"]) if virtual else None
     return Path(
@@ -181,17 +165,17 @@ def _path(
         _residency(found, event, resident.get(vpe, UNKNOWN)) if vpe is not None else None,
         None if row["pending"] == UNKNOWN else bool(row["pending"]),
         interrupt,
-        None if event is None or event.vpe is None else view.guests.get(event.vpe.its_vm),
+        None if event is None or event.vpe is None else found.kernel.guests.get(event.vpe.its_vm),
         guest if guest is not None and guest.vintid == row["INTID"] else None,
-        _doubt(found, view, row),
+        _doubt(found, row),
     )
 
 
-def _doubt(found: Inspection, view: KernelView, row: np.void) -> str:
+def _doubt(found: Inspection, row: np.void) -> str:
     """Why an event's way need not be so; that of a forwarded one has its LPI from the kernel."""
     device, event = int(row["DeviceID"]), int(row["EventID"])
     doubt = next((unit.doubt(device, event) for unit in found.its if unit.number == row["its"]), "")
-    devices = view.devices.get(int(row["its"]), []) if row["virtual"] else []
+    devices = found.kernel.devices.get(int(row["its"]), []) if row["virtual"] else []
     return doubt or next((one.doubt for one in devices if one.device_id == device), "")
 
 

@@ -144,7 +144,7 @@ def _check(found: Inspection, selection: Selection) -> None:
         _refuse(found, f"device {device:#x}", _MAPPED, gap)
     if vpe is not None and not chosen(found, selection, "vpes").size:
         _refuse(found, f"vPE {vpe}", _MAPPED, gaps.vpe(found, vpe))
-    if selection.irq is not None and (found.kernel is None or not found.kernel.interrupts):
+    if selection.irq is not None and not found.kernel.interrupts:
         raise UnusableInput(f"--irq {selection.irq}: Linux's interrupts are not known; --vmlinux FILE tells them")
     for what, number, alone, numbers in (
         ("LPI", selection.lpi, Selection(lpi=selection.lpi), physical_lpis),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 
@@ -23,11 +23,10 @@ from gicmodel.images.segments import Segment
 from gicmodel.images.sources import beside, is_snapshot, read_registers, registers_in
 from gicmodel.images.windows import bases_of, window_in
 from gicmodel.images.windows import registers_in as registers_in_window
-
-if TYPE_CHECKING:
-    from gicmodel.inspection.linux.devices import KernelView
-    from gicmodel.inspection.linux.kernels import FoundKernel
-    from gicmodel.inspection.linux.scan import Progress
+from gicmodel.inspection.linux.devices import KernelView, view_of
+from gicmodel.inspection.linux.kernels import FoundKernel, find_kernels
+from gicmodel.inspection.linux.registers import registers_of
+from gicmodel.inspection.linux.scan import Progress
 
 _GIVE = "give --registers FILE, --set NAME=VALUE or --trace FILE"
 
@@ -45,7 +44,7 @@ class Source:
     sources: list[str]
     kernels: list[FoundKernel] = field(default_factory=list)
     kernel: FoundKernel | None = None
-    view: KernelView | None = None
+    view: KernelView = field(default_factory=KernelView)
     live: str | None = None
 
 
@@ -163,10 +162,6 @@ def _look_for_kernels(
     source: Source, image: Path, node: int | None, needed: bool, vmlinux: Path | None, progress: Progress | None
 ) -> None:
     """Take the registers of a kernel whose RAM the dump is; UnusableInput if they are needed and there is none."""
-    from gicmodel.inspection.linux.devices import view_of
-    from gicmodel.inspection.linux.kernels import find_kernels
-    from gicmodel.inspection.linux.registers import registers_of
-
     found = find_kernels(source.dump, progress)
     source.kernels, source.kernel = found.kernels, found.choose(node)
     if source.kernel is not None:
@@ -176,8 +171,7 @@ def _look_for_kernels(
                 f"not all that may be of a kernel was looked at: {', '.join(sorted(found.places.full))}"
             )
         source.view = view_of(source.dump, found, source.kernel, vmlinux)
-        told = source.view is not None and source.view.rdists is not None
-        if not told and (source.kernel.log is None or not source.kernel.log.pending_tables):
+        if source.view.rdists is None and (source.kernel.log is None or not source.kernel.log.pending_tables):
             source.sources.append(
                 "its log names no pending tables (it is overwritten, or not in the dump): --vmlinux FILE tells them"
             )

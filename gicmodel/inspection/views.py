@@ -134,11 +134,10 @@ def events(found: Inspection, rows: NDArray[np.void]) -> View:
 
 def _kernel(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
     """What the kernel has for each event: only where its structures were read."""
-    if found.kernel is None:
+    if not found.kernel.source:
         return []
-    known = {its: found.kernel.events(its) for its in found.kernel.devices}
-    keys = rows[["its", "DeviceID", "EventID"]].tolist()
-    told = [known.get(its, {}).get((device, event)) for its, device, event in keys]
+    known = found.kernel.events()
+    told = [known.get(key) for key in rows[["its", "DeviceID", "EventID"]].tolist()]
     return [Column("kernel", "text", [None if event is None else str(event) for event in told])]
 
 
@@ -155,7 +154,7 @@ def _doubted(found: Inspection, rows: NDArray[np.void], *names: str) -> list[Col
 
 def _handled(found: Inspection, rows: NDArray[np.void]) -> list[Column]:
     """How Linux handles each event's LPI: only where debug information told."""
-    if found.kernel is None or not found.kernel.interrupts:
+    if not found.kernel.interrupts:
         return []
     handled = [path.interrupt for path in paths_of(found, rows)]
     return [
@@ -176,7 +175,7 @@ def paths(found: Inspection, rows: NDArray[np.void]) -> View:
 
 def guests(found: Inspection) -> View:
     """The events of guests' own ITSs, as KVM has them."""
-    rows = found.kernel.guest_events if found.kernel is not None else []
+    rows = found.kernel.guest_events
     kinds: dict[str, Kind] = dict.fromkeys(("enabled", "pending_latch", "active", "hw"), "flag")
     kinds |= dict.fromkeys(("its", "device_id", "priority"), "hex")
     columns = [

@@ -68,7 +68,7 @@ class Witnesses:
 
 def _said(found: Inspection, unit: Its) -> Iterator[Witness]:
     """What the kernel tells of an ITS, and what the commands in its queue do."""
-    if found.kernel is not None and unit.number in found.kernel.devices:
+    if unit.number in found.kernel.devices:
         told = of_kernel(found.kernel, unit, found.architecture)
         of_cpu = {one.number: one.processor_number for one in found.redistributors}
         for row in told.targets():

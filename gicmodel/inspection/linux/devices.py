@@ -94,12 +94,14 @@ class KernelDevice:
 class KernelView:
     """What a kernel's structures say, by ITS: its devices, the RDbase of its collections, and where it broke off.
 
+    `source` says who told it; it is empty, as is all else, where nothing was read.
+
     With debug information (`debugged`) more is told: how Linux handles each LPI, what KVM has of each `struct its_vm`
     and of guests' events, and the tables of the redistributors. `absent` says what of that the dump lacks, `unread`
     what is damaged.
     """
 
-    source: str
+    source: str = ""
     devices: dict[int, list[KernelDevice]] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     interrupts: dict[int, Interrupt] = field(default_factory=dict)
@@ -111,21 +113,20 @@ class KernelView:
     debugged: bool = False
     targets: dict[int, dict[int, int]] = field(default_factory=dict)
 
-    def events(self, its: int) -> dict[tuple[int, int], KernelEvent]:
-        """The events of an ITS by DeviceID and EventID."""
-        found = self.devices.get(its, [])
-        return {(device.device_id, event.event_id): event for device in found for event in device.events}
+    def events(self) -> dict[tuple[int, int, int], KernelEvent]:
+        """The events by ITS, DeviceID and EventID."""
+        devices = ((its, device) for its, found in self.devices.items() for device in found)
+        return {(its, device.device_id, event.event_id): event for its, device in devices for event in device.events}
 
     def vpes(self) -> dict[int, KernelVpe]:
         """The vPEs that events are forwarded to, by vPEID."""
-        events = (event for devices in self.devices.values() for device in devices for event in device.events)
-        return {event.vpe.vpe_id: event.vpe for event in events if event.vpe is not None}
+        return {event.vpe.vpe_id: event.vpe for event in self.events().values() if event.vpe is not None}
 
 
-def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None = None) -> KernelView | None:
+def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None = None) -> KernelView:
     """What the structures of the dumped kernel say, by its debug information in `vmlinux`, or else by its BTF.
 
-    None without either. Raises UnusableInput for a `vmlinux` that cannot be used.
+    Nothing without either. Raises UnusableInput for a `vmlinux` that cannot be used.
     """
     if vmlinux is not None:
         debugged = Vmlinux(dump, kernel, vmlinux)
@@ -135,7 +136,7 @@ def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None 
         return view
     described = next(((at, btf) for at, btf in read_btf(dump, found.places) if btf.structure("its_node")), None)
     if not kernel.own or described is None:
-        return None
+        return KernelView()
     place, btf = described
     view = _devices_of(dump, kernel, btf, f"the kernel's structures, by its BTF at {place:#x}")
     if kernel.log is None or not kernel.log.pending_tables:

@@ -17,17 +17,17 @@ from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER_V40 as _VPR
 
 def registers_of(kernel: FoundKernel, view: KernelView | None = None) -> Registers:
     """The registers that a kernel's structures and its log tell, and where each was read."""
-    registers: Registers = {}
-    told = _of_rdists(view.rdists, view.source) if view is not None and view.rdists is not None else ()
+    registers, view = Registers(), view or KernelView()
+    told = () if view.rdists is None else _of_rdists(view.rdists, view.source)
     for frame, name, value, origin in (*_values(kernel), *told, *_resident(kernel, view)):
         registers.setdefault(frame, {})[name] = Given(value, origin)
     return registers
 
 
-def _resident(kernel: FoundKernel, view: KernelView | None) -> Iterator[tuple[str, str, int, str]]:
+def _resident(kernel: FoundKernel, view: KernelView) -> Iterator[tuple[str, str, int, str]]:
     """GICv4.0's registers of the vPEs that the kernel has as resident."""
     typer = kernel.nodes[0].typer
-    if view is None or typer is None or GITS_TYPER.unpack(typer)["VMAPP"]:
+    if typer is None or GITS_TYPER.unpack(typer)["VMAPP"]:
         return
     for vpe in view.vpes().values():
         origin = f"struct its_vpe of vPE {vpe.vpe_id}: {view.source}"

@@ -11,7 +11,7 @@ from gicmodel.inspection import gaps
 from gicmodel.inspection.entries import UNKNOWN
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its, Subject
-from gicmodel.inspection.linux.devices import KernelEvent, KernelView
+from gicmodel.inspection.linux.devices import KernelEvent
 from gicmodel.inspection.rules.mapping import event_name
 from gicmodel.inspection.rules.rule import Finding, warning
 from gicmodel.inspection.witness import of_queue
@@ -39,32 +39,30 @@ def check(found: Inspection) -> Iterator[Finding]:
     for unit in found.its:
         yield from _doubts(found, unit)
     view = found.kernel
-    if view is None:
-        return
     broken = {**{f"GITS{its}": text for its, text in view.broken.items()}, **view.unread}
     yield from (Finding(BROKEN, f"{what}: {text}") for what, text in broken.items())
     for unit in found.its:
         if unit.number in view.devices and unit.maps("device"):
-            yield from _differences(found, view, unit)
-        if unit.maps("collection"):
-            yield from _collections(found, view, unit)
+            yield from _differences(found, unit)
+        if view.source and unit.maps("collection"):
+            yield from _collections(found, unit)
     for vpe in gaps.lost_vpes(found):
         yield Finding(DIFFERS, f"the kernel has {vpe} mapped, the tables have not")
 
 
 def _doubts(found: Inspection, unit: Its) -> Iterator[Finding]:
     """What is doubtful of what was told of an ITS, and of the kernel's own devices; events share a device's doubt."""
-    devices = found.kernel.devices.get(unit.number, []) if found.kernel is not None and unit.maps("device") else []
+    devices = found.kernel.devices.get(unit.number, []) if unit.maps("device") else []
     doubts = {Subject(device.device_id): device.doubt for device in devices if device.doubt} | unit.doubts
     for subject, text in doubts.items():
         if subject.event is None or doubts.get(Subject(subject.device)) != text:
             yield Finding(DOUBTFUL, ": ".join(filter(None, (unit.frame, str(subject), text))))
 
 
-def _collections(found: Inspection, view: KernelView, unit: Its) -> Iterator[Finding]:
+def _collections(found: Inspection, unit: Its) -> Iterator[Finding]:
     known = unit.collections[unit.collections["RDbase"] != UNKNOWN]
     tables = dict(zip(known["ICID"].tolist(), known["RDbase"].tolist(), strict=True))
-    targets = _odd_one(found, tables) | _targets(found, view, unit)
+    targets = _odd_one(found, tables) | _targets(found, unit)
     for row in known:
         icid, number = int(row["ICID"]), int(row["RDbase"])
         if targets.get(icid, UNKNOWN) not in (number, UNKNOWN):
@@ -72,14 +70,14 @@ def _collections(found: Inspection, view: KernelView, unit: Its) -> Iterator[Fin
             yield Finding(DIFFERS, text, int(row["address"]), int(row["offset"]))
 
 
-def _targets(found: Inspection, view: KernelView, unit: Its) -> dict[int, int]:
+def _targets(found: Inspection, unit: Its) -> dict[int, int]:
     """Where collections are by the driver's structures, or by its commands (MAPC) that still stand in the queue."""
     told: dict[int, int] = {}
     for queue in found.queues:
         if queue.its == unit.number and found.dump.held(queue.address, queue.size):
             collections = of_queue(found.dump, queue, found.architecture).collections
             told |= {icid: int(row["RDbase"]) for icid, row in collections.items()}
-    told |= view.targets.get(unit.number, {})
+    told |= found.kernel.targets.get(unit.number, {})
     return {icid: found.rdbases.number(rdbase, unit.pta) for icid, rdbase in told.items()}
 
 
@@ -94,8 +92,9 @@ def _odd_one(found: Inspection, tables: dict[int, int]) -> dict[int, int]:
     return {odd[0]: of_cpu[odd[0]]} if alone else {}
 
 
-def _differences(found: Inspection, view: KernelView, unit: Its) -> Iterator[Finding]:
-    kernels = view.events(unit.number)
+def _differences(found: Inspection, unit: Its) -> Iterator[Finding]:
+    view = found.kernel
+    kernels = {key[1:]: event for key, event in view.events().items() if key[0] == unit.number}
     events = unit.events.rows
     mapped = {(int(row["DeviceID"]), int(row["EventID"])): row for row in events}
     others = {device.device_id for device in view.devices[unit.number] if not device.managed}

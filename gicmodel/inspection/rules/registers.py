@@ -124,7 +124,7 @@ def _too_small(found: Inspection) -> Iterator[str]:
     for unit in found.its:
         table = unit.tables.get("device")
         if table is not None and table.valid:
-            kernels = found.kernel.devices.get(unit.number, []) if found.kernel else []
+            kernels = found.kernel.devices.get(unit.number, [])
             mapped = {*unit.devices["DeviceID"].tolist(), *(device.device_id for device in kernels)}
             for device in sorted(device for device in mapped if device >= table.capacity):
                 yield f"device {device:#x} is mapped and {table.register} has room for {table.capacity:#x} DeviceIDs"
