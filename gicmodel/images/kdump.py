@@ -10,11 +10,18 @@ page size (dump/dump.c).
 
 makedumpfile leaves pages out: zero pages, free ones, user data (its dump level). They are absent like any that a dump
 lacks.
+
+A flattened file, as it comes through a pipe, is pieces of such a file. A header of 4096 bytes begins with
+"makedumpfile"; then offset and size, 64 bits each and big-endian, and the bytes, until an offset of -1 (makedumpfile.h,
+struct makedumpfile_header and makedumpfile_data_header).
 """
 
 from __future__ import annotations
 
+import struct
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -26,9 +33,14 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.codecs import unpacked
 from gicmodel.images.dump import Addresses, Octets, groups
 from gicmodel.images.elf import octets_at
+from gicmodel.images.files import MAX_UNPACKED, refusing
 from gicmodel.images.segments import mapped
 from gicmodel.memory import ADDRESS_BITS
 
+MAGIC, FLAT_MAGIC = b"KDUMP   ", b"makedumpfile"
+_FLAT_HEADER_BYTES = 4096
+_FLAT_PIECE = struct.Struct(">qq")
+_FLAT_END = -1
 _HEADER = np.dtype(
     {
         "names": ["version", "machine", "block_size", "sub_hdr_size", "bitmap_blocks", "max_mapnr"],
@@ -198,3 +210,34 @@ def pages_in(file: IO[bytes], path: Path) -> list[Pages]:
     if not runs:
         raise UnusableInput(f"{path}: is a kdump without pages")
     return runs
+
+
+def unflattened(file: IO[bytes], path: Path) -> IO[bytes]:
+    """The file that the pieces make, without a name. Raises UnusableInput."""
+    with refusing(path), ExitStack() as on_failure:
+        file.seek(_FLAT_HEADER_BYTES)
+        plain = on_failure.enter_context(tempfile.TemporaryFile())
+        _join(file, path, plain)
+        plain.flush()
+        on_failure.pop_all()
+    return plain
+
+
+def _join(file: IO[bytes], path: Path, plain: IO[bytes]) -> None:
+    while True:
+        place = file.tell()
+        head = file.read(_FLAT_PIECE.size)
+        if len(head) < _FLAT_PIECE.size:
+            raise UnusableInput(f"{path}: is a flattened kdump that ends at {place:#x} without its last piece")
+        offset, size = _FLAT_PIECE.unpack(head)
+        if offset == _FLAT_END:
+            return
+        if offset < 0 or size <= 0 or offset + size > MAX_UNPACKED:
+            raise UnusableInput(
+                f"{path}: the piece at {place:#x} of a flattened kdump has offset {offset}, size {size}"
+            )
+        piece = file.read(size)
+        if len(piece) < size:
+            raise UnusableInput(f"{path}: the piece at {place:#x} of a flattened kdump has {size} bytes and ends early")
+        plain.seek(offset)
+        plain.write(piece)

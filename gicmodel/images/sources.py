@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images import flattened, hexdump, registers
+from gicmodel.images import hexdump, kdump, registers
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole, start_of
 from gicmodel.images.registers import Registers
@@ -30,7 +30,6 @@ _LIME = b"EMiL"
 _RANGE = np.dtype([("magic", "S4"), ("version", "<u4"), ("first", "<u8"), ("last", "<u8"), ("reserved", "V8")])
 _ZIP = b"PK\x03\x04"
 """How every `.npz` begins."""
-_KDUMP = b"KDUMP   "
 _UNREADABLE = {
     b"DISKDUMP": "a diskdump; it can be inspected as an ELF core of physical memory",
     b"LibvirtQemudSave": "a VM that libvirt saved; `virsh dump --memory-only` of the running VM can be read",
@@ -62,13 +61,11 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
     for magic, name in _UNREADABLE.items():
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}")
-    if start.startswith(_KDUMP):
-        from gicmodel.images.kdump import pages_in
-
-        return Dump(pages_in(file, path))
-    if start.startswith(flattened.MAGIC):
-        with flattened.unflattened(file, path) as plain:
-            if _head(plain, path).startswith(flattened.MAGIC):
+    if start.startswith(kdump.MAGIC):
+        return Dump(kdump.pages_in(file, path))
+    if start.startswith(kdump.FLAT_MAGIC):
+        with kdump.unflattened(file, path) as plain:
+            if _head(plain, path).startswith(kdump.FLAT_MAGIC):
                 raise UnusableInput(f"{path}: is a flattened kdump in a flattened kdump")
             return dump_in(plain, path)
     if start.startswith(_ZIP):
@@ -106,7 +103,7 @@ def registers_in(file: IO[bytes], path: Path) -> Registers:
 
 
 def _head(file: IO[bytes], path: Path) -> bytes:
-    return start_of(file, path, max(map(len, (_LIME, _ZIP, _KDUMP, flattened.MAGIC, *_UNREADABLE))))
+    return start_of(file, path, max(map(len, (_LIME, _ZIP, kdump.MAGIC, kdump.FLAT_MAGIC, *_UNREADABLE))))
 
 
 def _ranges(path: Path, contents: NDArray[np.uint8]) -> Iterator[Segment]:
