@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gicmodel.board import powered_on
-from gicmodel.board.image import read_initrd
 from gicmodel.config import ARCHITECTURES, GicConfig
 from gicmodel.images.dump import Dump
 from gicmodel.images.segments import Segment
@@ -41,8 +40,7 @@ class Boot(NamedTuple):
 def boot(kernel: Path, initrd: Path, config: GicConfig) -> Boot:
     """Boot, and replay what the GIC saw."""
     console, lines = bytearray(), list[str]()
-    archive = (initrd, read_initrd(initrd))
-    board = powered_on(kernel, config, initrd=archive, send=console.append, trace=lines.append)
+    board = powered_on(kernel, config, initrd=initrd, send=console.append, trace=lines.append)
     ending = board.run(SECONDS)
     trace = "".join(f"{line}\n" for line in lines).encode()
     with tempfile.NamedTemporaryFile(suffix=".trace") as file:

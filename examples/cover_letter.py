@@ -67,7 +67,7 @@ def boot(package: Path, **choices: object) -> Run:
     board = powered_on(
         next(package.glob("boot/vmlinuz-*")),
         GicConfig(**choices),
-        initrd=(PROGRAM, archive(package)),
+        initrd=archive(package),
         append=APPEND,
         el2=True,
         send=console.append,

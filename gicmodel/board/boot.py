@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gicmodel.board.board import Board, Ending, new_gic
-from gicmodel.board.image import place, read_program
+from gicmodel.board.image import place, read_initrd, read_program
 from gicmodel.board.watch import Watch
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
@@ -23,7 +23,7 @@ def powered_on(
     image: Path,
     config: GicConfig,
     *,
-    initrd: tuple[Path, bytes] | None = None,
+    initrd: Path | bytes | None = None,
     append: str = APPEND,
     memory_bytes: int = MEMORY_BYTES,
     el2: bool = False,
@@ -32,18 +32,20 @@ def powered_on(
 ) -> Board:
     """A board with an image in its RAM, whose first PE is on; what is not of the image is as `Board` has it.
 
-    `initrd` is an archive, and the file that messages about it name; `append` the kernel's command line.
+    `initrd` is an archive, or the file of one or of a program that becomes its /init; `append` the command line of the
+    kernel.
 
     Raises:
-        UnusableInput: the image cannot be read or has no room, or the board cannot be made.
+        UnusableInput: a file cannot be read or has no room, or the board cannot be made.
     """
+    archive = read_initrd(initrd) if isinstance(initrd, Path) else initrd
     try:
         board = Board(new_gic(config, memory_bytes), el2=el2, send=send, trace=trace)
     except ValueError as error:
         raise UnusableInput(str(error)) from None
     program = read_program(image, board.memory.base)
-    tree, start, end = place(program, board.memory, initrd)
-    board.memory.write(tree, board.device_tree(append, None if initrd is None else (start, end)))
+    tree, start, end = place(program, board.memory, archive)
+    board.memory.write(tree, board.device_tree(append, None if archive is None else (start, end)))
     board.power_on(program.entry, tree)
     return board
 

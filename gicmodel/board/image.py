@@ -82,7 +82,7 @@ def read_initrd(path: Path) -> bytes:
     return initramfs({"/init": data}) if data.startswith(elf.MAGIC) else data
 
 
-def place(program: Program, memory: GuestMemory, initrd: tuple[Path, bytes] | None) -> tuple[int, int, int]:
+def place(program: Program, memory: GuestMemory, initrd: bytes | None) -> tuple[int, int, int]:
     """Put a program and its initrd into RAM: where the device tree goes, and from where to where the initrd is.
 
     Raises:
@@ -95,9 +95,8 @@ def place(program: Program, memory: GuestMemory, initrd: tuple[Path, bytes] | No
     if not memory.covers(tree, TREE_BYTES):
         raise UnusableInput(f"no room for the device tree at {tree:#x}: {_room(memory)}")
     if initrd is not None:
-        path, data = initrd
-        end += len(data)
-        _write(memory, start, data, str(path))
+        end += len(initrd)
+        _write(memory, start, initrd, "the initrd")
     return tree, start, end
 
 

@@ -126,19 +126,26 @@ def command(
     _require_extra()
     choose_engine(engine, SAVED_SECONDS, not no_progress)
     _import_board(not no_progress)
+    from gicmodel.board import powered_on
+    from gicmodel.board.snapshot import load_board, save_board
+
     console = Console((sys.stderr if results.as_json else sys.stdout).buffer)
     with tracing(trace) as write:
-        if resume is None:
-            options = {"append": append, "memory_bytes": memory, "el2": el2, "send": console.send, "trace": write}
-            board = started(image, initrd, config, **options)
-        else:
-            from gicmodel.board.snapshot import load_board
-
+        if image is not None:
+            board = powered_on(
+                image,
+                config,
+                initrd=initrd,
+                append=append,
+                memory_bytes=memory,
+                el2=el2,
+                send=console.send,
+                trace=write,
+            )
+        elif resume is not None:
             board = load_board(resume, console.send)
         result = ran(board, console, timeout, expect, not no_progress)
     if snapshot is not None:
-        from gicmodel.board.snapshot import save_board
-
         save_board(board, snapshot)
     results.publish(result.to_json(), partial(show, result))
     ctx.exit(0 if is_good(result, expect) else 1)
@@ -152,15 +159,6 @@ def tracing(file: Path | None) -> Iterator[Callable[[str], object] | None]:
         return
     with replacing(file) as target:
         yield lambda line: target.write(f"{line}\n".encode())
-
-
-def started(image: Path | None, initrd: Path | None, config: GicConfig, **options: Any) -> Board:
-    """A board whose first PE is on; `options` are those of `powered_on`. Raises UnusableInput."""
-    from gicmodel.board import powered_on
-    from gicmodel.board.image import read_initrd
-
-    assert image is not None
-    return powered_on(image, config, initrd=None if initrd is None else (initrd, read_initrd(initrd)), **options)
 
 
 def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes] | None, bar: bool) -> Result:

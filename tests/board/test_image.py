@@ -110,7 +110,7 @@ def test_unusable_images_are_refused_in_one_line(tmp_path: Path, data: bytes, sa
 def test_image_tree_and_initrd_follow_each_other_in_ram(tmp_path: Path) -> None:
     memory = GuestMemory(RAM, 16 * MIB)
     program = read_program(written(tmp_path, linux_image(size=3 * MIB)), RAM)
-    tree, start, end = place(program, memory, (tmp_path / "initrd", b"initrd!"))
+    tree, start, end = place(program, memory, b"initrd!")
     assert tree == RAM + 4 * MIB
     assert (start, end) == (tree + TREE_BYTES, tree + TREE_BYTES + 7)
     assert memory.read(start, 7) == b"initrd!"
@@ -129,7 +129,7 @@ def test_ram_that_is_too_small_is_named(tmp_path: Path, megabytes: int, initrd: 
     memory = GuestMemory(RAM, megabytes * MIB)
     program = read_program(written(tmp_path, linux_image(size=3 * MIB)), RAM)
     with pytest.raises(UnusableInput) as refusal:
-        place(program, memory, (Path("initrd"), initrd))
+        place(program, memory, initrd)
     assert says in str(refusal.value)
     assert "--memory" in str(refusal.value)
 

@@ -15,7 +15,6 @@ needed("fdt")
 
 from gicmodel.benchmarks.boot import BENCHMARKS, KERNEL
 from gicmodel.board import Board, Ending, powered_on
-from gicmodel.board.image import read_initrd
 from gicmodel.board.snapshot import load_board, save_board
 from gicmodel.config import GicConfig
 from tests.board import debian
@@ -37,8 +36,7 @@ def booted(stop: Stop | None = None, **choices: object) -> tuple[Board, str, lis
     In between another one may take its place, which `stop` makes.
     """
     shown, trace = bytearray(), list[str]()
-    initrd = (USER, read_initrd(USER))
-    board = powered_on(debian.kernel(), GicConfig(**choices), initrd=initrd, send=shown.append, trace=trace.append)
+    board = powered_on(debian.kernel(), GicConfig(**choices), initrd=USER, send=shown.append, trace=trace.append)
     if stop is not None:
         assert board.run(SECONDS, lambda wait: Ending.LEFT if MIDWAY in shown else None) is Ending.LEFT
         board = stop(board, shown.append, trace.append)
