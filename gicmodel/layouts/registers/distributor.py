@@ -64,8 +64,6 @@ GICD_TYPER2 = register32(
     Bits("VID", 5, "Number of vPEID bits, minus one"),
 )
 
-GICD_STATUSR = statusr("GICD_STATUSR", "Distributor")
-
 
 def _spi(name: str, doc: str) -> Layout:
     return register32(name, doc, RES0(19), Bits("INTID", 13, "SPI"))
@@ -76,11 +74,7 @@ def _one_bit_each(name: str, doc: str) -> Layout:
 
 
 GICD_SETSPI_NSR = _spi("GICD_SETSPI_NSR", "Make an SPI pending, by a message")
-GICD_CLRSPI_NSR = _spi("GICD_CLRSPI_NSR", "Take an SPI's message back")
-GICD_SETSPI_SR = _spi("GICD_SETSPI_SR", "As GICD_SETSPI_NSR, for Secure SPIs; WI")
-GICD_CLRSPI_SR = _spi("GICD_CLRSPI_SR", "As GICD_CLRSPI_NSR, for Secure SPIs; WI")
 GICD_IPRIORITYR = priorities("GICD_IPRIORITYR")
-GICD_ICFGR = two_bits_each("GICD_ICFGR", "SPIs that are level-sensitive (0) or edge-triggered (2)")
 GICD_IROUTER = register64(
     "GICD_IROUTER",
     "Where an SPI goes",
@@ -103,11 +97,11 @@ DISTRIBUTOR_REGISTERS = (
     Register("GICD_TYPER", 0x0004, "RO", GICD_TYPER),
     Register("GICD_IIDR", 0x0008, "RO", GICD_IIDR),
     Register("GICD_TYPER2", 0x000C, "RO", GICD_TYPER2, GICV4_1),
-    Register("GICD_STATUSR", 0x0010, "RW", GICD_STATUSR),
+    Register("GICD_STATUSR", 0x0010, "RW", statusr("GICD_STATUSR", "Distributor")),
     Register("GICD_SETSPI_NSR", 0x0040, "WO", GICD_SETSPI_NSR),
-    Register("GICD_CLRSPI_NSR", 0x0048, "WO", GICD_CLRSPI_NSR),
-    Register("GICD_SETSPI_SR", 0x0050, "WO", GICD_SETSPI_SR),
-    Register("GICD_CLRSPI_SR", 0x0058, "WO", GICD_CLRSPI_SR),
+    Register("GICD_CLRSPI_NSR", 0x0048, "WO", _spi("GICD_CLRSPI_NSR", "Take an SPI's message back")),
+    Register("GICD_SETSPI_SR", 0x0050, "WO", _spi("GICD_SETSPI_SR", "As GICD_SETSPI_NSR, for Secure SPIs; WI")),
+    Register("GICD_CLRSPI_SR", 0x0058, "WO", _spi("GICD_CLRSPI_SR", "As GICD_CLRSPI_NSR, for Secure SPIs; WI")),
     *numbered(0x0080, _one_bit_each("GICD_IGROUPR", "Group of SPIs"), WORDS_OF_SPIS),
     *numbered(0x0100, _one_bit_each("GICD_ISENABLER", "Enables of SPIs; 1 sets"), WORDS_OF_SPIS),
     *numbered(0x0180, _one_bit_each("GICD_ICENABLER", "Enables of SPIs; 1 clears"), WORDS_OF_SPIS),
@@ -116,7 +110,9 @@ DISTRIBUTOR_REGISTERS = (
     *numbered(0x0300, _one_bit_each("GICD_ISACTIVER", "Active SPIs; 1 sets"), WORDS_OF_SPIS, bits=0),
     *numbered(0x0380, _one_bit_each("GICD_ICACTIVER", "Active SPIs; 1 clears"), WORDS_OF_SPIS, bits=0),
     *numbered(0x0400, GICD_IPRIORITYR, range(255), **dict.fromkeys(GICD_IPRIORITYR.fields, 0)),
-    *numbered(0x0C00, GICD_ICFGR, range(64)),
+    *numbered(
+        0x0C00, two_bits_each("GICD_ICFGR", "SPIs that are level-sensitive (0) or edge-triggered (2)"), range(64)
+    ),
     *numbered(0x0D00, _one_bit_each("GICD_IGRPMODR", "Secure groups of SPIs; RAZ/WI"), WORDS_OF_SPIS, bits=0),
     *numbered(0x0E00, two_bits_each("GICD_NSACR", "Non-secure accesses to Secure SPIs; RAZ/WI"), range(64), bits=0),
     *numbered(0x0F80, _one_bit_each("GICD_INMIR", "SPIs that are non-maskable; RAZ/WI"), WORDS_OF_SPIS, bits=0),

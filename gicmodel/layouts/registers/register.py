@@ -10,6 +10,7 @@ from gicmodel.layouts.declaration import RES0, Bits, Declared, Flag
 from gicmodel.layouts.layout import Layout
 
 GICV4_1 = ("4.1",)
+Access = Literal["RW", "RO", "WO"]
 NO_RESET: Mapping[str, int] = MappingProxyType({})
 
 # The attributes of the memory that a register points at.
@@ -33,7 +34,7 @@ class Register(NamedTuple):
 
     name: str
     offset: int
-    access: Literal["RW", "RO", "WO"]
+    access: Access
     layout: Layout
     architectures: tuple[str, ...] = ARCHITECTURES
     reset: Mapping[str, int] = NO_RESET
@@ -52,7 +53,7 @@ class SystemRegister(NamedTuple):
 
     name: str
     encoding: int
-    access: Literal["RW", "RO", "WO"]
+    access: Access
     layout: Layout
     reset: Mapping[str, int] = NO_RESET
 

@@ -8,14 +8,14 @@ There are as many ICH_LR<n>_EL2 as ICH_VTR_EL2.ListRegs says. Priorities and NMI
 from gicmodel.config import MOST_LIST_REGISTERS
 from gicmodel.layouts.declaration import RES0, Bits, Flag
 from gicmodel.layouts.registers.cpu_interface import (
+    ACTIVE_PRIORITIES,
     CPU_INTERFACE_REGISTERS,
-    active_priorities_register,
     control_register,
 )
 from gicmodel.layouts.registers.register import SystemRegister, packed, register64
 
-ICH_AP0R0_EL2 = active_priorities_register("ICH_AP0R0_EL2", "Active virtual priorities of Group 0")
-ICH_AP1R0_EL2 = active_priorities_register("ICH_AP1R0_EL2", "Active virtual priorities of Group 1")
+ICH_AP0R0_EL2 = register64("ICH_AP0R0_EL2", "Active virtual priorities of Group 0", *ACTIVE_PRIORITIES)
+ICH_AP1R0_EL2 = register64("ICH_AP1R0_EL2", "Active virtual priorities of Group 1", *ACTIVE_PRIORITIES)
 ICH_HCR_EL2 = register64(
     "ICH_HCR_EL2",
     "Control of the virtual CPU interface",
