@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -116,7 +116,7 @@ def run_all(groups: Iterable[str], quick: bool, progress: Progress | None = None
         if progress:
             progress(f"{group}: {benchmark.name}", len(outcomes), len(chosen))
         try:
-            outcomes += run(group, [benchmark], quick, QUICK if quick else THOROUGH)
+            outcomes.append(run(group, benchmark, quick, QUICK if quick else THOROUGH))
         except KeyboardInterrupt as stop:
             raise Interrupted(outcomes) from stop
         except Unproven as error:
@@ -124,19 +124,17 @@ def run_all(groups: Iterable[str], quick: bool, progress: Progress | None = None
     return outcomes
 
 
-def run(group: str, found: Iterable[Benchmark], quick: bool, effort: Effort) -> Iterator[Outcome]:
-    """Measure one benchmark after the other. Unproven if one is wrong."""
-    for benchmark in found:
-        kind = benchmark.goal.kind if benchmark.goal else "speed"
-        peak = PeakMemory()
-        try:
-            with benchmark.build(quick) as case:
-                measured = measure(case, kind, ONCE if benchmark.once else effort)
-                model = case.model
-                names = model.name, case.peer.name, case.unit
-                yield Outcome(group, benchmark, *names, model.work, measured, peak.octets())
-        except PeerMissing as reason:
-            yield Outcome(group, benchmark, missing=str(reason))
+def run(group: str, benchmark: Benchmark, quick: bool, effort: Effort) -> Outcome:
+    """Measure a benchmark. Unproven if its result is wrong."""
+    kind = benchmark.goal.kind if benchmark.goal else "speed"
+    peak = PeakMemory()
+    try:
+        with benchmark.build(quick) as case:
+            measured = measure(case, kind, ONCE if benchmark.once else effort)
+            names = case.model.name, case.peer.name, case.unit
+            return Outcome(group, benchmark, *names, case.model.work, measured, peak.octets())
+    except PeerMissing as reason:
+        return Outcome(group, benchmark, missing=str(reason))
 
 
 def machine() -> dict[str, str]:

@@ -207,52 +207,34 @@ def clean_among_others(vpes: Vpes, quick: bool) -> Iterator[Case]:
     yield Case(model, Side("model, no more", alone.clean, alone.vpes.count, alone.prepare), "vPE", among.prove)
 
 
-class Reading:
-    """vPEs whose VPTs are read from RAM when they are mapped."""
-
-    def __init__(self, vpes: Vpes) -> None:
-        self.vpes = vpes
-        self.board = booted_model(GicConfig(vpt_cache_sets=vpes.count))
-        self.map = mapping(np.arange(vpes.count), vpes, empty=False)
-        self.unmap = unmapping(np.arange(vpes.count))
-        self.table = np.random.default_rng(1).integers(0, 1 << 64, table_bytes(vpes.id_bits) // 8, np.uint64)
-        for vpe in range(vpes.count):
-            self.board.memory.write(VPTS + vpe * vpes.stride, self.table.tobytes())
-        self._mapped = False
-
-    def prepare(self) -> None:
-        """Nothing mapped."""
-        if self._mapped:
-            run(self.board, self.unmap)
-        load_queue(self.board, self.map)
-
-    def read(self) -> None:
-        """What is measured."""
-        publish(self.board, self.map)
-        self._mapped = True
-
-    def prove(self) -> None:
-        """Raise Unproven unless the caches hold what is in RAM: it survives the loss of RAM."""
-        self.prepare()
-        self.read()
-        executed(self.board, self.map)
-        slots = self.board.gic.machine.slots[self.board.config.redistributors :]
-        held = slots[slots[:, SLOT.tag] != 0, SLOT.bits :]
-        require(len(held) == self.vpes.count, "VPTs held")
-        require(bool((held[:, : len(self.table)] == self.table).all()), "VPTs")
-
-
 @contextmanager
 def read_beside_memcpy(vpes: Vpes, quick: bool) -> Iterator[Case]:
-    """VMAPP V=1 of vPEs that hold pending state, and numpy.copyto of the same VPTs."""
-    reading = Reading(vpes.smaller(quick))
-    size = table_bytes(reading.vpes.id_bits)
-    rows = reading.board.memory.view(VPTS, reading.vpes.stride * reading.vpes.count // 8, np.uint64)
-    source = rows.reshape(reading.vpes.count, -1)[:, : size // 8]
-    target = np.empty(source.shape, np.uint64)
-    target.fill(0)
-    model = Side("model", reading.read, source.nbytes, reading.prepare)
-    yield Case(model, Side("numpy.copyto", partial(np.copyto, target, source), source.nbytes), "byte", reading.prove)
+    """VMAPP V=1 of vPEs whose VPTs in RAM hold pending state, and numpy.copyto of the same VPTs."""
+    vpes = vpes.smaller(quick)
+    board = booted_model(GicConfig(vpt_cache_sets=vpes.count))
+    map_all, unmap_all = mapping(np.arange(vpes.count), vpes, empty=False), unmapping(np.arange(vpes.count))
+    rows = board.memory.view(VPTS, vpes.stride * vpes.count // 8, np.uint64).reshape(vpes.count, -1)
+    source = rows[:, : table_bytes(vpes.id_bits) // 8]
+    source[:] = np.random.default_rng(1).integers(0, 1 << 64, source.shape[1], np.uint64)
+    run(board, map_all)
+
+    def prepare() -> None:
+        run(board, unmap_all)
+        load_queue(board, map_all)
+
+    def prove() -> None:
+        """The caches hold what is in RAM: it survives the loss of RAM."""
+        prepare()
+        publish(board, map_all)
+        executed(board, map_all)
+        slots = board.gic.machine.slots[board.config.redistributors :]
+        held = slots[slots[:, SLOT.tag] != 0, SLOT.bits :]
+        require(len(held) == vpes.count, "VPTs held")
+        require(bool((held[:, : source.shape[1]] == source[0]).all()), "VPTs")
+
+    model = Side("model", partial(publish, board, map_all), source.nbytes, prepare)
+    copy = partial(np.copyto, np.zeros(source.shape, np.uint64), source)
+    yield Case(model, Side("numpy.copyto", copy, source.nbytes), "byte", prove)
 
 
 FEW, SPARSE = Vpes(64, dirty=0.01), Vpes(16, 20, dirty=0.01)

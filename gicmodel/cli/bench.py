@@ -33,15 +33,8 @@ _HEAD = ("benchmark", "model", "peer", "", "ratio", "quartiles", "goal", "", "pe
 WRONG = 1
 
 
-def _groups(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name not in GROUPS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(GROUPS)}")
-    return names or tuple(GROUPS)
-
-
 @click.command(epilog="NAMEs: " + "; ".join(f"{name}, {about}" for name, about in GROUPS.items()) + ".")
-@click.argument("names", nargs=-1, metavar="[NAME]...", callback=_groups)
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=click.Choice(list(GROUPS)))
 @click.option("--quick", is_flag=True, help="One round of each on little data: shows that it works, not how fast.")
 @json_options
 @click.option("--figure", metavar="FILE", type=FigureFile(), help="Draw ratios and scaling; .svg, .png or .pdf.")
@@ -62,7 +55,9 @@ def command(names: tuple[str, ...], quick: bool, results: Results, figure: Path 
         results.publish(document(outcomes), partial(_show, outcomes))
 
     with measuring(publish), Watcher(lines=not results.as_json) as watcher:
-        outcomes = run_all(names, quick, lambda name, done, total: watcher.progress("measuring", done, total, name))
+        outcomes = run_all(
+            names or GROUPS, quick, lambda name, done, total: watcher.progress("measuring", done, total, name)
+        )
     publish(outcomes)
     if figure is not None:
         from gicmodel.benchmarks.figure import draw

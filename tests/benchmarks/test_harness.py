@@ -107,7 +107,7 @@ def test_a_missing_peer_is_an_outcome():
         raise PeerMissing("no such emulator")
         yield
 
-    (outcome,) = run("group", [Benchmark("name", build, Goal("speed", 2))], True, THREE)
+    outcome = run("group", Benchmark("name", build, Goal("speed", 2)), True, THREE)
     assert (outcome.verdict, outcome.missing) == ("missing", "no such emulator")
     (entry,) = document([outcome])["benchmarks"]
     assert entry["missing"] == "no such emulator"
@@ -119,7 +119,7 @@ def test_once_means_one_round():
     def build(quick):
         yield case([])
 
-    (outcome,) = run("group", [Benchmark("name", build, once=True)], False, THREE)
+    outcome = run("group", Benchmark("name", build, once=True), False, THREE)
     assert outcome.measured.rounds == 1
     assert outcome.verdict == ""
 
@@ -190,7 +190,7 @@ def test_an_outcome_has_its_peak():
             np.ones(100 << 20, np.uint8)
             yield Case(Side("model", list, 1.0), Side("peer", list, 1.0), "unit", list)
 
-        (outcome,) = run("group", [Benchmark("name", build)], True, Effort(seconds=0.0, fewest=3, most=3))
+        outcome = run("group", Benchmark("name", build), True, Effort(seconds=0.0, fewest=3, most=3))
         print(outcome.to_json()["peak_bytes"], PeakMemory().octets())
     """)
     assert peak > after + (90 << 20)

@@ -111,7 +111,7 @@ def test_benchmarks() -> None:
         Benchmark("costs", lambda quick: case, Goal("cost", 0.5)),
         Benchmark("alone", missing),
     )
-    document = report.document(report.run("sums", found, True, QUICK))
+    document = report.document([report.run("sums", each, True, QUICK) for each in found])
     assert len(document["benchmarks"]) == 3
     assert wrong("bench", document) is None
 
