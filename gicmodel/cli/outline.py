@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,9 @@ class Outline:
         self.found = found
         self.findings = findings
         self.regions = Regions(found)
-        self._rows: dict[str, NDArray[np.void]] = {
+        self._rows: dict[str, Any] = {
+            "findings": findings.told,
+            "redistributors": found.redistributors,
             "devices": found.devices,
             "events": found.events,
             "collections": found.collections,
@@ -66,8 +68,7 @@ class Outline:
 
     def roots(self) -> list[Item]:
         """A group for each kind that there is, or may be."""
-        counts = {kind: len(self._rows[kind]) for kind in _TITLES if kind in self._rows}
-        counts |= {"findings": len(self.findings.told), "redistributors": len(self.found.redistributors)}
+        counts = {kind: len(self._rows[kind]) for kind in _TITLES}
         return [Item(kind, 0, counts[kind], True) for kind in _TITLES if counts[kind] or kind in self._gaps]
 
     def children(self, item: Item) -> list[Item]:
@@ -80,12 +81,6 @@ class Outline:
         """An item in one line."""
         if item.group:
             return self._group_label(item)
-        if item.kind == "findings":
-            finding = self.findings.told[item.start]
-            return f"{finding.rule.severity} {finding.rule.identifier}"
-        if item.kind == "redistributors":
-            one = self.found.redistributors[item.start]
-            return f"redistributor {one.number}"
         row = self._rows[item.kind][item.start]
         if item.kind == "memory":
             return f"{row['address']:#x}: {self.regions.name(row)}"
@@ -134,14 +129,14 @@ class Outline:
     def _path(self, kind: str, row: int) -> Path:
         """From a root to a row, without the groups between."""
         item = Item(kind, row, row + 1, False)
-        found = self._rows[kind][row] if kind in self._rows else None
+        found = self._rows[kind][row]
         if kind == "events":
             device = int(np.searchsorted(self._device_keys, self._event_keys[row]))
             return [*self._path("devices", device), item]
-        if kind == "vsgis" or (kind == "pending" and found is not None and found["virtual"]):
-            vpe = found["vPEID" if kind == "vsgis" else "target"] if found is not None else 0
+        if kind == "vsgis" or (kind == "pending" and found["virtual"]):
+            vpe = found["vPEID" if kind == "vsgis" else "target"]
             return [*self._path("vpes", int(np.flatnonzero(self.found.vpes["vPEID"] == vpe)[0])), item]
-        if kind == "pending" and found is not None:
+        if kind == "pending":
             numbers = [one.processor_number for one in self.found.redistributors]
             return [*self._path("redistributors", numbers.index(int(found["target"]))), item]
         return [next(root for root in self.roots() if root.kind == kind), item]
@@ -162,7 +157,7 @@ class Outline:
             yield _span("pending", ~pending["virtual"] & (pending["target"] == number))
 
     def _group_label(self, item: Item) -> str:
-        if item in self.roots() or item.kind not in self._rows:
+        if item in self.roots() or item.kind in ("findings", "redistributors"):
             gap = self._gaps.get(item.kind) if item in self.roots() else None
             return f"{_TITLES.get(item.kind, item.kind)} ({gaps.counted(item.end - item.start, gap)})"
         first, last = (Item(item.kind, row, row + 1, False) for row in (item.start, item.end - 1))
@@ -222,7 +217,9 @@ def _if_pending(row: np.void) -> str:
     return " pending" if row["pending"] == 1 else ""
 
 
-_LABELS: dict[str, Callable[[np.void], str]] = {
+_LABELS: dict[str, Callable[[Any], str]] = {
+    "findings": lambda finding: f"{finding.rule.severity} {finding.rule.identifier}",
+    "redistributors": lambda redistributor: f"redistributor {redistributor.number}",
     "devices": lambda row: f"device {row['DeviceID']:#x}: ITT at {row['ITT_addr']:#x}",
     "events": lambda row: f"event {row['EventID']}: {_way(row)} -> redistributor {_target(row)}{_if_pending(row)}",
     "vpes": lambda row: (
@@ -236,4 +233,4 @@ _LABELS: dict[str, Callable[[np.void], str]] = {
         f"{'?' if row['events'] == UNKNOWN else row['events']} events"
     ),
 }
-"""A row of a table in one line."""
+"""A row in one line."""
