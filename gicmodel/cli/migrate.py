@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,7 @@ from gicmodel.cli.options import Directory, Number, Real, SourceFile, as_one, gi
 from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import Interrupted, LinuxError, UnusableInput
-from gicmodel.images.registers import Registers
-from gicmodel.images.segments import Segment, read_image
+from gicmodel.images.segments import read_image
 from gicmodel.images.sources import REGISTERS_NAME, beside, read_registers
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.policy import Policy
@@ -25,11 +24,11 @@ from gicmodel.policy import Policy
 if TYPE_CHECKING:
     from gicmodel.migration.machine import Delivery, VirtualMachine
     from gicmodel.migration.migrate import Options
+    from gicmodel.migration.saved_guest import SavedGuest
     from gicmodel.migration.steps import Progress
-    from gicmodel.migration.trial import VmSize
+    from gicmodel.migration.trial import BeforeDelivery, VmSize
     from gicmodel.migration.verdict import PolicyComparison, Verdict
 
-Saved = tuple[Path, Sequence[Segment], Registers]
 MADE_UP = ("vcpus", "devices", "vectors", "pending", "seed")
 """Options of the VM that is made up when there is no IMAGE."""
 OF_AN_IMAGE = ("registers", "base")
@@ -163,12 +162,12 @@ def command(
 
     options = Options(**course | {"policy": Policy(course["policy"])}, fraction=pending, seed=seed)
     _check_step(options, of_an_image=image is not None)
-    saver = _Saver(save)
-    guest = VmSize(**size) if image is None else _saved(image, base, registers)
+    unsaved: list[UnusableInput] = []
+    guest = partial(VmSize, **size) if image is None else _saved(image, base, registers)
 
     def trial(policy: Policy, resets: int) -> Verdict:
         chosen = replace(options, policy=policy, forwarding_resets=resets)
-        return _migrate(architecture, guest, chosen, watcher.progress, saver)
+        return _migrate(architecture, guest(), chosen, watcher.progress, _saver(save, unsaved))
 
     try:
         with Watcher(enabled=not no_progress) as watcher:
@@ -177,46 +176,41 @@ def command(
         results.publish(stop.so_far.to_json(), partial(_show, stop.so_far))
         raise
     results.publish(came_to.to_json(), partial(_show, came_to))
-    if saver.failure is not None:
-        raise saver.failure
+    if unsaved:
+        raise unsaved[0]
     ctx.exit(0 if came_to.passed else 1)
 
 
-def _migrate(architecture: str, guest: VmSize | Saved, options: Options, progress: Progress, saver: _Saver) -> Verdict:
+def _migrate(
+    architecture: str, guest: VmSize | SavedGuest, options: Options, progress: Progress, save: BeforeDelivery
+) -> Verdict:
     """One trial, of a VM that is made up or saved. UnusableInput if its hosts cannot carry it."""
-    from gicmodel.migration.saved_guest import SavedGuest
     from gicmodel.migration.trial import VmSize, hosts_for, run_trial
 
-    subject = guest if isinstance(guest, VmSize) else SavedGuest(*guest)
-    what = f"a VM of {subject.vcpus} vCPUs"
-    if isinstance(subject, VmSize):
-        what += f" with {subject.devices} devices of {subject.vectors} vectors"
+    what = f"a VM of {guest.vcpus} vCPUs"
+    if isinstance(guest, VmSize):
+        what += f" with {guest.devices} devices of {guest.vectors} vectors"
     else:
-        what = f"{subject.path}: {what}"
-    hosts = hosts_for(subject.vcpus, cast(Literal["4.0", "4.1"], architecture))
+        what = f"{guest.path}: {what}"
+    hosts = hosts_for(guest.vcpus, cast(Literal["4.0", "4.1"], architecture))
     try:
-        return run_trial(hosts, subject, options, progress, saver)
+        return run_trial(hosts, guest, options, progress, save)
     except LinuxError as error:
         raise UnusableInput(f"{what} does not fit: {error}") from error
 
 
-class _Saver:
-    """Saves RAM, if that is wanted, in the middle of a trial, which goes on if it fails: `failure` is why."""
+def _saver(directory: Path | None, failures: list[UnusableInput]) -> BeforeDelivery:
+    """What saves RAM, if that is wanted, in the middle of a trial, which goes on if it fails: `failures` tell why."""
+    from gicmodel.migration.machine import save_ram
 
-    def __init__(self, directory: Path | None) -> None:
-        self._directory = directory
-        self.failure: UnusableInput | None = None
-
-    def __call__(self, machines: list[VirtualMachine]) -> None:
-        """Save it."""
-        from gicmodel.migration.machine import save_ram
-
-        if self._directory is None:
-            return
+    def save(machines: list[VirtualMachine]) -> None:
         try:
-            save_ram(self._directory, machines)
+            if directory is not None:
+                save_ram(directory, machines)
         except UnusableInput as failure:
-            self.failure = failure
+            failures.append(failure)
+
+    return save
 
 
 def _check_step(options: Options, of_an_image: bool) -> None:
@@ -233,12 +227,15 @@ def _saved_seconds(vcpus: int, devices: int, vectors: int) -> float:
     return 4e-3 * vcpus + 2e-4 * devices * vectors
 
 
-def _saved(image: Path, base: int | None, registers: Path | None) -> Saved:
+def _saved(image: Path, base: int | None, registers: Path | None) -> Callable[[], SavedGuest]:
+    """What makes the guest in an image anew for each trial, which writes to its RAM."""
+    from gicmodel.migration.saved_guest import SavedGuest
+
     segments, place = read_image(image, base), registers or beside(image)
     if place is None:
         names = f"{image.name.partition('.')[0]}.toml nor {REGISTERS_NAME}"
         raise UnusableInput(f"{image}: beside it is neither {names}; give its registers with --registers FILE")
-    return image, segments, read_registers(place)
+    return partial(SavedGuest, image, segments, read_registers(place))
 
 
 def _check_options(ctx: click.Context, image: Path | None, compare_policies: bool) -> None:
