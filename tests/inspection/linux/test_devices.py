@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.linux import devices
 from gicmodel.inspection.linux.btf import read_btf
-from gicmodel.inspection.linux.devices import view_of
+from gicmodel.inspection.linux.devices import KernelView, view_of
 from gicmodel.inspection.linux.kernels import find_kernels
 from gicmodel.inspection.linux.registers import registers_of
 from gicmodel.inspection.rules import find
@@ -58,8 +58,8 @@ def test_devices_are_those_that_drgn_reads(name):
     assert found == dumps.devices("v3crash" if name == "scrambled" else name)
 
 
-def test_a_kernel_without_btf_has_no_view():
-    assert viewed(dumps.dump("v3run"))[1] is None
+def test_a_kernel_without_btf_says_nothing():
+    assert viewed(dumps.dump("v3run"))[1] == KernelView()
 
 
 def test_residency_and_tables_of_a_gicv4_host():
