@@ -22,6 +22,11 @@ _TABLE_BYTES = table_bytes(INTERRUPT_ID_BITS_ITS)
 _TABLE_WORDS = _TABLE_BYTES // _WORD_BYTES
 _SPAN_WORDS = 128
 """A quarter of a page of the table: no span lies on two."""
+APART = _TABLE_WORDS + 8
+"""Words from one vCPU's bits to the next one's, a cache line more than a table has: else the same word of all vCPUs
+would compete for one set of the L1 cache.
+"""
+_SPAN = np.uint64(_SPAN_WORDS)
 _PAGE_WORDS = np.uint64(PAGE_BYTES // _WORD_BYTES)
 _ZERO, _ONE, _INTIDS = np.uint64(0), np.uint64(1), np.uint64(1 << INTERRUPT_ID_BITS_ITS)
 
@@ -44,17 +49,11 @@ class Spans(NamedTuple):
 
     @classmethod
     def of(cls, bits: NDArray[np.uint64]) -> Self:
-        """Those of the LPIs whose bits are set in `bits`, a table for each vCPU."""
-        pieces = bits.reshape(-1, _SPAN_WORDS)
-        used = np.flatnonzero(pieces.any(axis=1))
-        pieces = pieces[used]
-        new = np.ones(len(used), np.bool_)
-        new[1:] = (pieces[1:] != pieces[:-1]).any(axis=1)
-        filled = pieces != 0
-        first, last = filled.argmax(axis=1), _SPAN_WORDS - 1 - filled[:, ::-1].argmax(axis=1)
-        vcpus, words = np.divmod(used * _SPAN_WORDS + first, _TABLE_WORDS)
-        columns = vcpus, words, last + 1 - first, (new.cumsum() - 1) * _SPAN_WORDS + first
-        return cls._make([*(column.astype(np.uint64) for column in columns), pieces[new].ravel()])
+        """Those of the LPIs whose bits are set in `bits`, a table for each vCPU, `APART` words from the next one's."""
+        room = len(bits) // _SPAN_WORDS
+        columns, targets = np.empty((4, room), np.uint64), np.empty(room * _SPAN_WORDS, np.uint64)
+        found, kept = find_spans(bits, targets, *columns)
+        return cls._make([*(column[:found].copy() for column in columns), targets[: int(kept)].copy()])
 
 
 class SavePlan:
@@ -68,16 +67,18 @@ class SavePlan:
         self._made_for = lpis.mapping_changes, list(tables), vlpis
         self._lpis, self._vlpis = lpis, vlpis
         offsets = np.array(tables, np.int64) - memory.base
-        bits = np.zeros((2, len(tables) * _TABLE_WORDS), np.uint64)
-        have_room = find_lpis(lpis.rows, vlpis is not None, *bits)
-        in_vpts, in_software = map(Spans.of, bits)
+        in_vpts, in_software = np.zeros((2, len(tables) * APART), np.uint64)
+        have_room, self._latched = find_lpis(lpis.rows, vlpis is not None, in_vpts, in_software)
         self._latches = np.zeros(_TABLE_WORDS, np.uint64)
         """The pending bits in software, as one table for all vCPUs."""
-        self._latched = bool(len(in_software.vcpus))
-        sources = [(in_software, self._latches, np.zeros_like(offsets))] if self._latched else []
+        sources = []
+        if self._latched:
+            sources.append((Spans.of(in_software), self._latches, np.zeros_like(offsets)))
         if vlpis is not None:
-            sources.append((in_vpts, vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
-        used = np.unique(np.concatenate([np.zeros(0, np.uint64), *(spans.vcpus for spans, _, _ in sources)]))
+            sources.append((Spans.of(in_vpts), vlpis.driver.gic.memory.words, vlpis.vpts(vlpis.vm.vpes)))
+        used = np.zeros(len(tables), np.bool_)
+        for spans, _, _ in sources:
+            used[spans.vcpus] = True
         self.possible = have_room and _whole_and_apart(offsets[used], memory.size)
         """Whether all LPIs have bits in tables, and these are within RAM and do not overlap."""
         self._saves = [_save_from(memory, offsets, *source) for source in sources]
@@ -106,7 +107,7 @@ def _whole_and_apart(tables: NDArray[np.int64], size: int) -> bool:
     They are 64 KiB aligned and shorter (DDI0601 GICR_PENDBASER.Physical_Address): they overlap where they are the same.
     """
     inside = (tables >= 0) & (tables <= size - _TABLE_BYTES)
-    return bool(inside.all()) and len(np.unique(tables)) == len(tables)
+    return bool(inside.all()) and len(set(tables.tolist())) == len(tables)
 
 
 def _save_from(
@@ -132,21 +133,64 @@ def _save_words() -> Callable[..., None]:
 @kernel
 def find_lpis(
     rows: NDArray[np.void], reads_vpts: bool, in_vpts: NDArray[np.uint64], in_software: NDArray[np.uint64]
-) -> bool:
-    """Set the bit of each LPI that has a target in its vCPU's table, where its state is; whether all have room."""
+) -> tuple[bool, bool]:
+    """Set the bit of each LPI that has a target in its vCPU's table, where its state is.
+
+    Returns whether all have room, and whether any is in software.
+    """
+    latched = False
     for slot in range(len(rows)):
         vcpu = np.int64(rows[slot]["target_vcpu"])
         if vcpu == NO_VCPU or rows[slot]["references"] == 0:
             continue
         intid = np.uint64(rows[slot]["intid"])
         if intid >= _INTIDS:
-            return False
-        word, bit = np.uint64(vcpu * _TABLE_WORDS) + (intid >> WORD_SHIFT), _ONE << (intid & BIT_MASK)
+            return False, latched
+        word, bit = np.uint64(vcpu * APART) + (intid >> WORD_SHIFT), _ONE << (intid & BIT_MASK)
         if reads_vpts and rows[slot]["hw"]:
             in_vpts[word] |= bit
         else:
             in_software[word] |= bit
-    return True
+            latched = True
+    return True, latched
+
+
+@kernel
+def find_spans(
+    bits: NDArray[np.uint64],
+    targets: NDArray[np.uint64],
+    vcpus: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    counts: NDArray[np.uint64],
+    masks: NDArray[np.uint64],
+) -> tuple[int, np.uint64]:
+    """Fill in the arrays of `Spans`, which have room; how many spans there are, and how many words of `targets`.
+
+    `like` is where the bits are that `targets` was given last.
+    """
+    found, kept, like = 0, _ZERO, _ZERO
+    for vcpu in range(len(bits) // APART):
+        table = np.uint64(vcpu * APART)
+        for piece in range(_TABLE_WORDS // _SPAN_WORDS):
+            start = table + np.uint64(piece) * _SPAN
+            first, beyond = start, start + _SPAN
+            while first < beyond and bits[first] == _ZERO:
+                first += _ONE
+            if first == beyond:
+                continue
+            while bits[beyond - _ONE] == _ZERO:
+                beyond -= _ONE
+            difference = _ZERO
+            for word in range(_SPAN):
+                difference |= bits[start + word] ^ bits[like + word]
+            if kept == _ZERO or difference != _ZERO:
+                for word in range(_SPAN):
+                    targets[kept + word] = bits[start + word]
+                kept, like = kept + _SPAN, start
+            vcpus[found], words[found], counts[found] = vcpu, first - table, beyond - first
+            masks[found] = kept - _SPAN + first - start
+            found += 1
+    return found, kept
 
 
 @kernel

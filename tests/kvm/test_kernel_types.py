@@ -16,7 +16,7 @@ from gicmodel.jit import COMPILED
 from gicmodel.kvm.lpi import LPI
 from gicmodel.kvm.pending_tables import save_lpi_by_lpi
 from gicmodel.kvm.restore_tables import restore_events
-from gicmodel.kvm.save_plan import find_lpis, save_words
+from gicmodel.kvm.save_plan import find_lpis, find_spans, save_words
 from tests.typed_ir import differences, infer_as_declared, infer_only
 
 ROOT = Path(gicmodel.__file__).parent.parent
@@ -24,7 +24,7 @@ ROOT = Path(gicmodel.__file__).parent.parent
 
 def complaints():
     """Infer the types of the kernels, which then cannot be called any more, and describe what is wrong with them."""
-    dispatchers = (save_lpi_by_lpi, save_words, find_lpis, restore_events)
+    dispatchers = (save_lpi_by_lpi, save_words, find_lpis, find_spans, restore_events)
     for dispatcher in dispatchers:
         infer_only(dispatcher)
     results = [
