@@ -158,6 +158,6 @@ def test_a_damaged_device_is_refused_or_differs_or_changes_nothing(places):
     """Whatever is damaged in the driver's structure: no wrong event is told without a word."""
     found = damaged(places)
     assert found.events[COLUMNS].tolist() == SOUND.events[COLUMNS].tolist()
-    told = {key: str(event) for key, event in found.kernel.events(0).items()}
-    if told != {key: str(event) for key, event in WHOLE.events(0).items()}:
+    told = {key: str(event) for key, event in found.kernel.events().items()}
+    if told != {key: str(event) for key, event in WHOLE.events().items()}:
         assert found.kernel.broken or {"kernel-differs", "mapping-doubtful"} & find(found).counts.keys()
