@@ -10,9 +10,11 @@ physical address, eight reserved bytes (LiME, src/lime.h).
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from gicmodel.errors import UnusableInput
 from gicmodel.images import hexdump, kdump, registers
 from gicmodel.images.dump import Dump
+from gicmodel.images.elf import check_addresses
 from gicmodel.images.files import opened_whole, start_of
 from gicmodel.images.registers import Registers
 from gicmodel.images.segments import Segment, mapped, segments_in
@@ -42,6 +45,37 @@ _UNREADABLE = {
 }
 
 
+_NUMBER = r"(?:0x[0-9a-fA-F]+|[0-9]+)"
+_PART = re.compile(
+    rf"(?P<path>.+)@(?P<base>{_NUMBER})(?::(?P<offset>{_NUMBER})(?::(?P<size>{_NUMBER}))?)?", re.ASCII | re.DOTALL
+)
+
+
+class Part(NamedTuple):
+    """A file of RAM; raw bytes begin at physical address `base`, and may be `size` bytes from `offset` on."""
+
+    path: Path
+    base: int | None = None
+    offset: int = 0
+    size: int | None = None
+
+    @property
+    def is_excerpt(self) -> bool:
+        """Whether it is not the whole file."""
+        return (self.offset, self.size) != (0, None)
+
+
+def parse_part(text: str) -> Part:
+    """What `FILE`, `FILE@BASE`, `FILE@BASE:OFFSET` or `FILE@BASE:OFFSET:SIZE` names; a file of that name goes first."""
+    if not text:
+        raise UnusableInput("an empty name is no file of RAM")
+    match = _PART.fullmatch(text)
+    if match is None or os.path.lexists(text):
+        return Part(Path(text))
+    numbers = {name: None if match[name] is None else int(match[name], 0) for name in ("base", "offset", "size")}
+    return Part(Path(match["path"]), numbers["base"], numbers["offset"] or 0, numbers["size"])
+
+
 def beside(image: Path) -> Path | None:
     """The registers file that belongs to an image: NAME.toml beside NAME.elf.xz, else registers.toml there."""
     name = image.name.partition(".")[0]
@@ -52,12 +86,16 @@ def beside(image: Path) -> Path | None:
 def read_dump(path: Path, base: int | None = None) -> Dump:
     """The dump in a file of any of the kinds; with `base`, raw bytes. Raises UnusableInput."""
     with opened_whole(path) as file:
-        return dump_in(file, path, base)
+        return dump_in(file, Part(path, base))
 
 
-def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
-    """As `read_dump`, of a file that is open already, wherever its position is."""
-    start = _head(file, path) if base is None else b""
+def dump_in(file: IO[bytes], part: Part) -> Dump:
+    """As `read_dump`, of a part of a file that is open already, wherever its position is."""
+    path, base, start = part.path, part.base, b""
+    if base is None:
+        start = _head(file, path)
+    elif part.is_excerpt:
+        return _excerpt(mapped(file, path), part, base)
     for magic, name in _UNREADABLE.items():
         if start.startswith(magic):
             raise UnusableInput(f"{path}: is {name}")
@@ -67,7 +105,7 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
         with kdump.unflattened(file, path) as plain:
             if _head(plain, path).startswith(kdump.FLAT_MAGIC):
                 raise UnusableInput(f"{path}: is a flattened kdump in a flattened kdump")
-            return dump_in(plain, path)
+            return dump_in(plain, Part(path))
     if start.startswith(_ZIP):
         from gicmodel.images import snapshot_file
 
@@ -77,6 +115,33 @@ def dump_in(file: IO[bytes], path: Path, base: int | None = None) -> Dump:
     if hexdump.is_hexdump(start_of(file, path, PAGE_BYTES)):
         return Dump(hexdump.segments_in(file, path, base))
     return Dump(segments_in(file, path, base))
+
+
+def _excerpt(contents: NDArray[np.uint8], part: Part, base: int) -> Dump:
+    """Raw bytes of RAM that are a part of a file."""
+    end = contents.size if part.size is None else part.offset + part.size
+    if not part.offset < end <= contents.size:
+        raise UnusableInput(
+            f"{part.path}: bytes {part.offset:#x} up to {end:#x} are none of its {contents.size:#x} bytes"
+        )
+    check_addresses(f"{part.path}: {end - part.offset:#x} bytes", base, end - part.offset)
+    return Dump([Segment(base, contents[part.offset : end], part.offset)])
+
+
+def with_parts(dump: Dump, image: Path, parts: list[Part]) -> Dump:
+    """A dump with more parts of the same RAM. Raises UnusableInput."""
+    if not parts:
+        return dump
+    if dump.settled:
+        raise UnusableInput(f"{image}: is a snapshot, which has all of its RAM: no piece goes with it")
+    runs = dump.segments
+    for part in parts:
+        with opened_whole(part.path) as file:
+            more = dump_in(file, part)
+        if more.settled:
+            raise UnusableInput(f"{part.path}: is a snapshot, which has all of its RAM: no piece goes with another")
+        runs = [*runs, *more.segments]
+    return Dump(runs)
 
 
 def is_snapshot(file: IO[bytes], path: Path) -> bool:

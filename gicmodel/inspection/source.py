@@ -15,12 +15,20 @@ from gicmodel.errors import UnusableInput
 from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Dump
 from gicmodel.images.files import opened_whole
-from gicmodel.images.parts import Part, parse_part, part_in, with_parts
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.images.qmp import Machine, is_machine
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.segments import Segment
-from gicmodel.images.sources import beside, is_snapshot, read_registers, registers_in
+from gicmodel.images.sources import (
+    Part,
+    beside,
+    dump_in,
+    is_snapshot,
+    parse_part,
+    read_registers,
+    registers_in,
+    with_parts,
+)
 from gicmodel.images.windows import bases_of, window_in
 from gicmodel.images.windows import registers_in as registers_in_window
 from gicmodel.inspection.linux.devices import KernelView, view_of
@@ -79,7 +87,8 @@ def open_source(
         if machine is not None:
             dump, own = machine.dump(), list[_Told]()
         else:
-            dump, own = _open_file(part, base, needed=not given and node is None)
+            part = part if base is None else part._replace(base=base)
+            dump, own = _open_file(part, needed=not given and node is None)
         dump = with_parts(dump, part.path, [parse_part(piece) for piece in pieces])
         source = Source(Recorder(dump) if recorded else dump, {}, [])
         shown = machine is not None or any(isinstance(told, Dump) for _, told in given)
@@ -92,11 +101,11 @@ def open_source(
     return source
 
 
-def _open_file(part: Part, base: int | None, needed: bool) -> tuple[Dump, list[_Told]]:
+def _open_file(part: Part, needed: bool) -> tuple[Dump, list[_Told]]:
     """The RAM in a file and, if `needed`, the registers that are with it."""
     with opened_whole(part.path) as file:
         own = _own_registers(file, part.path) if needed else []
-        return part_in(file, part if base is None else part._replace(base=base)), own
+        return dump_in(file, part), own
 
 
 def _of_machine(machine: Machine, source: Source, given: Sequence[_Told]) -> list[_Told]:

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.errors import UnusableInput
-from gicmodel.images.parts import Part, parse_part, part_in
 from gicmodel.images.segments import read_image
+from gicmodel.images.sources import Part, dump_in, parse_part
 from tests.inspection.museum import HOST
 
 
@@ -83,7 +83,7 @@ def test_what_a_place_is(tmp_path):
 def test_a_place_that_is_none_is_refused(tmp_path, place, refused):
     (tmp_path / "ram").write_bytes(bytes(0x1000))
     with pytest.raises(UnusableInput, match=refused), (tmp_path / "ram").open("rb") as file:
-        part_in(file, parse_part(f"{tmp_path}/ram{place}"))
+        dump_in(file, parse_part(f"{tmp_path}/ram{place}"))
 
 
 def test_pieces_that_overlap_are_one_line(tmp_path):

@@ -65,7 +65,7 @@ def _note(log: Log, text: bytes) -> bool:
     elif match := _PROPERTY.match(text):
         address = int(match[1], 16)
         log.contradicted |= log.property_table not in (None, address)
-        log.property_table = address
+        log.property_table = None if log.contradicted else address
     elif match := _PENDING.match(text):
         _note_cpu(log.pending_tables, int(match[1]), int(match[2], 16))
     elif match := _REDISTRIBUTOR.match(text):

@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from gicmodel.images.registers import RD_BASE, Given, Registers
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.linux.kernels import FoundKernel
+from gicmodel.inspection.linux.log import Log
 from gicmodel.inspection.linux.rdists import LPI_ID_BITS, Rdists
 from gicmodel.layouts.registers.its import GITS_TYPER
 from gicmodel.layouts.registers.redistributor import GICR_PENDBASER, GICR_PROPBASER
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER_V40 as _VPENDBASER
 from gicmodel.layouts.registers.redistributor import GICR_VPROPBASER_V40 as _VPROPBASER
 
+_LINUX_MOST = "; IDbits: Linux's most"
+
 
 def registers_of(kernel: FoundKernel, view: KernelView | None = None) -> Registers:
     """The registers that a kernel's structures and its log tell, and where each was read."""
     registers, view = Registers(), view or KernelView()
-    told = () if view.rdists is None else _of_rdists(view.rdists, view.source)
-    for frame, name, value, origin in (*_values(kernel), *told, *_resident(kernel, view)):
+    for frame, name, value, origin in (*_values(kernel, view), *_resident(kernel, view)):
         registers.setdefault(frame, {})[name] = Given(value, origin)
     return registers
 
@@ -35,31 +37,26 @@ def _resident(kernel: FoundKernel, view: KernelView) -> Iterator[tuple[str, str,
             yield f"GICR{vpe.cpu}", "VPENDBASER", _VPENDBASER.pack(Valid=1, Physical_Address=vpe.vpt), origin
             if vpe.vprop is not None:
                 value = _VPROPBASER.pack(Physical_Address=vpe.vprop, IDbits=LPI_ID_BITS - 1)
-                yield f"GICR{vpe.cpu}", "VPROPBASER", value, f"{origin}; IDbits: Linux's most"
+                yield f"GICR{vpe.cpu}", "VPROPBASER", value, origin + _LINUX_MOST
 
 
-def _of_rdists(rdists: Rdists, source: str) -> Iterator[tuple[str, str, int, str]]:
-    origin = f"struct rdists: {source}"
-    for cpu, pending in rdists.pending_tables.items():
-        value = GICR_PROPBASER.pack(Physical_Address=rdists.property_table, IDbits=rdists.id_bits - 1)
-        yield f"GICR{cpu}", "PROPBASER", value, origin
-        yield f"GICR{cpu}", "PENDBASER", GICR_PENDBASER.pack(Physical_Address=pending), origin
-        yield f"GICR{cpu}", RD_BASE, rdists.redistributors[cpu], origin
+def _of_cpus(told: Rdists | Log, id_bits: int, origin: str, of_bits: str) -> Iterator[tuple[str, str, int, str]]:
+    """The registers of the redistributors, by CPU; `of_bits` tells where their width comes from."""
+    for cpu, pending in sorted(told.pending_tables.items()):
+        if told.property_table is not None:
+            value = GICR_PROPBASER.pack(Physical_Address=told.property_table, IDbits=id_bits - 1)
+            yield f"GICR{cpu}", "PROPBASER", value, origin + of_bits
+        if pending is not None:
+            yield f"GICR{cpu}", "PENDBASER", GICR_PENDBASER.pack(Physical_Address=pending), origin
+        if (address := told.redistributors.get(cpu)) is not None:
+            yield f"GICR{cpu}", RD_BASE, address, origin
 
 
-def _values(kernel: FoundKernel) -> Iterator[tuple[str, str, int, str]]:
+def _values(kernel: FoundKernel, view: KernelView) -> Iterator[tuple[str, str, int, str]]:
     for number, node in enumerate(kernel.nodes):
         for name, value in node.registers().items():
             yield f"GITS{number}", name, value, f"struct its_node, cmd_base at {node.place:#x}"
-    log = kernel.log
-    if log is None:
-        return
-    origin = f"the kernel's log at {log.first:#x}"
-    for cpu, pending in sorted(log.pending_tables.items()):
-        if log.property_table is not None and not log.contradicted:
-            value = GICR_PROPBASER.pack(Physical_Address=log.property_table, IDbits=LPI_ID_BITS - 1)
-            yield f"GICR{cpu}", "PROPBASER", value, f"{origin}; IDbits: Linux's most"
-        if pending is not None:
-            yield f"GICR{cpu}", "PENDBASER", GICR_PENDBASER.pack(Physical_Address=pending), origin
-        if (address := log.redistributors.get(cpu)) is not None:
-            yield f"GICR{cpu}", RD_BASE, address, origin
+    if kernel.log is not None:
+        yield from _of_cpus(kernel.log, LPI_ID_BITS, f"the kernel's log at {kernel.log.first:#x}", _LINUX_MOST)
+    if view.rdists is not None:
+        yield from _of_cpus(view.rdists, view.rdists.id_bits, f"struct rdists: {view.source}", "")

@@ -22,9 +22,8 @@ _LINE = re.compile(r"(?P<name>[A-Za-z_][\w().-]*)=(?P<value>[^\n]*)", re.ASCII)
 
 
 class Vmcoreinfo(NamedTuple):
-    """The lines of one note, and the physical address that it begins at."""
+    """The lines of one note, by name."""
 
-    place: int
     values: dict[str, str]
 
     @property
@@ -53,7 +52,7 @@ class Vmcoreinfo(NamedTuple):
 
 def read_notes(dump: Dump, places: Places) -> list[Vmcoreinfo]:
     """The notes that hold at least a release, by address."""
-    notes = (Vmcoreinfo(place, dict(_lines(_text(dump, place)))) for place in places.notes[:_MOST_NOTES])
+    notes = (Vmcoreinfo(dict(_lines(_text(dump, place)))) for place in places.notes[:_MOST_NOTES])
     return [note for note in notes if note.release]
 
 

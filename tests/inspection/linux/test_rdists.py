@@ -45,7 +45,7 @@ def memory(change=lambda octets: None, places=PLACES):
         at += len(token) + 1
     change(octets)
     values = {f"SYMBOL(kallsyms_{name})": f"{LINEAR + at:x}" for name, at in places.items()} | {"NUMBER(VA_BITS)": "48"}
-    return Pages(Dump([Segment(0, np.frombuffer(bytes(octets), np.uint8))]), LINEAR, Vmcoreinfo(0, values))
+    return Pages(Dump([Segment(0, np.frombuffer(bytes(octets), np.uint8))]), LINEAR, Vmcoreinfo(values))
 
 
 def test_symbols_have_their_addresses():
