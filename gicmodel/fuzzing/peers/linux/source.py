@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import lzma
 import re
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ FILES = (
 """What is taken of a kernel's source, as patterns of paths."""
 
 _MOST_BYTES = 64 << 20
-_DIGEST_BYTES = hashlib.sha256().digest_size
+_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile)
+"""What zipfile raises of a file that is none any more, or not whole."""
 _NEEDED = "arch/arm64/kvm/vgic/vgic-its.c"
 _VERSION = re.compile(
     r"^((?:VERSION|PATCHLEVEL|SUBLEVEL)(?= *=[ \t]*[0-9]{1,4}$)|EXTRAVERSION) *=[ \t]*(\S*)$", re.MULTILINE
@@ -137,18 +138,16 @@ def _of_archive(path: Path) -> dict[str, bytes]:
     """From the user's cache directory if this archive has been read before: it takes long to decompress."""
     status = path.stat()
     identity = repr((str(path.resolve()), status.st_size, status.st_mtime_ns, FILES))
-    kept = user_cache_path("gicmodel") / "linux" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tar"
-    with suppress(OSError):
-        digest, content = (octets := kept.read_bytes())[:_DIGEST_BYTES], octets[_DIGEST_BYTES:]
-        if digest == hashlib.sha256(content).digest():
-            return dict(_members(io.BytesIO(content)))
+    kept = user_cache_path("gicmodel") / "linux" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.zip"
+    with suppress(*_DAMAGE), zipfile.ZipFile(kept) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
     with path.open("rb") as file:
         found = dict(_members(file))
     with suppress(OSError, UnusableInput):
-        content = _archive(found)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept) as file:
-            file.write(hashlib.sha256(content).digest() + content)
+        with replacing(kept) as made, zipfile.ZipFile(made, "w") as archive:
+            for name, octets in found.items():
+                archive.writestr(name, octets)
     return found
 
 
@@ -161,14 +160,3 @@ def _members(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
                 content = archive.extractfile(member)
                 assert content is not None
                 yield name, content.read()
-
-
-def _archive(files: dict[str, bytes]) -> bytes:
-    """An archive of files, below one directory."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for name, octets in files.items():
-            member = tarfile.TarInfo(f"linux/{name}")
-            member.size = len(octets)
-            archive.addfile(member, io.BytesIO(octets))
-    return content.getvalue()

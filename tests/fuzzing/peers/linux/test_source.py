@@ -56,7 +56,7 @@ def test_an_archive_is_a_tree_and_is_decompressed_once(tmp_path: Path, monkeypat
     assert first == read_source(root).files
     read_source.cache_clear()
     opened = []
-    monkeypatch.setattr(module, "_archive", opened.append)
+    monkeypatch.setattr(module, "_members", opened.append)
     assert read_source(archive).files == first
     assert opened == []
     (kept,) = (tmp_path / "cache" / "gicmodel" / "linux").iterdir()
