@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of Linux' peers run: programs of a VM that is set up, and campaigns that must find nothing."""
+"""What the tests of Linux' peers run: programs of a VM that is set up, campaigns that must find nothing, or a bug."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from gicmodel.fuzzing.finding import Plan, run_chunk
 from gicmodel.fuzzing.peers.linux import source
@@ -40,6 +42,24 @@ def outcomes_of(peer: Peer, plan: Plan) -> Counter[tuple[str, object]]:
         assert result.finding is None, format_program(result.finding.program, result.finding.difference)
         outcomes += result.outcomes
     return outcomes
+
+
+def finds_something(peer: Peer, plan: Plan) -> bool:
+    """Whether a campaign does."""
+    return any(run_chunk(peer, plan, chunk).finding for chunk in range(plan.chunks(peer)))
+
+
+class Bug(NamedTuple):
+    """`broken` gets the function that it replaces, and its arguments."""
+
+    place: Any
+    name: str
+    broken: Callable[..., Any]
+    architecture: str = "3"
+
+
+def nothing(original: object, *arguments: object, **named: object) -> None:
+    """A step that is left out."""
 
 
 def other_sources(linux_source: Path) -> list[Path]:

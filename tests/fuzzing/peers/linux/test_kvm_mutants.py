@@ -3,13 +3,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from gicmodel.fuzzing.finding import Plan, run_chunk
+from gicmodel.fuzzing.finding import Plan
 from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.kvm import (
     KvmBehaviour,
@@ -24,21 +24,9 @@ from gicmodel.kvm import (
     translation_cache,
     vlpi,
 )
+from tests.fuzzing.peers.linux.programs import Bug, finds_something, nothing
 
 WITHIN = 8000
-
-
-class Bug(NamedTuple):
-    """`broken` gets the function that it replaces, and its arguments."""
-
-    place: Any
-    name: str
-    broken: Callable[..., Any]
-    architecture: str = "3"
-
-
-def nothing(original: object, *arguments: object, **named: object) -> None:
-    """A step that is left out."""
 
 
 def invall_of_all(original: Callable[..., Any], dist: Any, vcpu: int) -> None:
@@ -130,7 +118,7 @@ def plant(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_campaign_finds_it(bug: Bug, peer: LinuxKvm, linux_source: Any, monkeypatch: pytest.MonkeyPatch):
     short, plan = Short(linux_source), Plan(seed=1, commands=WITHIN, architecture=bug.architecture)
     plant(bug, monkeypatch)
-    assert any(run_chunk(short, plan, chunk).finding for chunk in range(plan.chunks(short)))
+    assert finds_something(short, plan)
 
 
 SEEN = {
@@ -163,4 +151,4 @@ def test_a_wrong_value_of_the_behaviour_is_seen(field: str, linux_source: Any):
             return replace(right, **{field: not getattr(right, field)})
 
     wrong, plan = Wrong(linux_source), Plan(seed=2, commands=2 * WITHIN, architecture=SEEN[field])
-    assert any(run_chunk(wrong, plan, chunk).finding for chunk in range(plan.chunks(wrong)))
+    assert finds_something(wrong, plan)

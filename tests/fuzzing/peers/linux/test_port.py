@@ -2,17 +2,17 @@
 """`gicmodel.driver` writes what Linux' driver writes, operation by operation, and a port that does not is found."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import pytest
 
 from gicmodel.config import ARCHITECTURES
 from gicmodel.driver import doorbells, lpis, redistributor, vlpis, vpes, vsgis
-from gicmodel.fuzzing.finding import Plan, run_chunk
+from gicmodel.fuzzing.finding import Plan
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.driver.port import MEANT, LinuxPort
 from gicmodel.jit import COMPILED
-from tests.fuzzing.peers.linux.programs import outcomes_of
+from tests.fuzzing.peers.linux.programs import Bug, finds_something, nothing, outcomes_of
 
 DRAWN = 12_000 if COMPILED else 4000
 WITHIN = 4000
@@ -25,19 +25,6 @@ def test_every_operation_of_the_port_writes_what_linux_writes(architecture: str,
     outcomes = outcomes_of(port_peer, Plan(seed=4, commands=DRAWN, architecture=architecture))
     virtual = {"3": set(), "4.0": VIRTUAL, "4.1": VIRTUAL | VSGIS}[architecture]
     assert {verb for verb, _ in outcomes} == set(HostMachine.events) - MEANT.keys() - ((VIRTUAL | VSGIS) - virtual)
-
-
-class Bug(NamedTuple):
-    """`broken` gets the function that it replaces, and its arguments."""
-
-    place: Any
-    name: str
-    broken: Callable[..., Any]
-    architecture: str
-
-
-def nothing(original: object, *arguments: object, **named: object) -> None:
-    """A step that is left out."""
 
 
 def to_cpu_0(original: Callable[..., Any], self: Any, device: Any, events: Any, cpu: int) -> None:
@@ -77,4 +64,4 @@ def test_a_bug_of_the_port_is_found(bug: Bug, port_peer: LinuxPort, monkeypatch:
     original = getattr(bug.place, bug.name)
     monkeypatch.setattr(bug.place, bug.name, lambda *arguments, **named: bug.broken(original, *arguments, **named))
     short, plan = Short(port_peer.source.where), Plan(seed=1, commands=WITHIN, architecture=bug.architecture)
-    assert any(run_chunk(short, plan, chunk).finding for chunk in range(plan.chunks(short)))
+    assert finds_something(short, plan)
