@@ -34,11 +34,10 @@ class Expected(HostState):
 
     _kexec = _boot
 
-    def _suspend(self, result: object) -> None:
-        """Everything stays."""
-
-    def _invall(self, result: object, vpe: Vpe) -> None:
+    def _suspend(self, result: object, *vpe: Vpe) -> None:
         """Nothing changes that software can see."""
+
+    _invall = _suspend
 
     def _plug(self, result: object, cpu: int) -> None:
         """It may be used."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, ClassVar, Protocol, Self
 
 from gicmodel.config import GicConfig
@@ -145,17 +144,12 @@ class Things(Protocol):
 
 
 def operands(step: Event, things: Things) -> list[Any]:
-    """The values of an operation, with the event of a device, the vPE or the VM that they name in their place."""
-    values: list[Any] = list(step.values)
-    for named, kind in _named(step.verb):
-        values[named] = [getattr(things, kind)(*values[named])]
-    return values
-
-
-@cache
-def _named(verb: str) -> list[tuple[slice, str]]:
-    """Where an operation's values name what kind of thing; the last one first."""
-    fields = _OPERATIONS[verb]
-    kinds = {"vm": fields} if fields == ("vm",) else {"vpe": _VPE, "event": _EVENT}
-    places = {kind: fields.index(names[0]) for kind, names in kinds.items() if names[-1] in fields}
-    return [(slice(at, at + len(kinds[kind])), kind) for kind, at in places.items()]
+    """The event of a device, the vPE or the VM that an operation names, which come first; then its other values."""
+    names, values, found = _OPERATIONS[step.verb], step.values, list[Any]()
+    if names[:3] == _EVENT:
+        names, values, found = names[3:], values[3:], [things.event(*values[:3])]
+    if names[:2] == _VPE:
+        return [*found, things.vpe(*values[:2]), *values[2:]]
+    if names == ("vm",):
+        return [things.vm(*values[:1]), *values[1:]]
+    return [*found, *values]
