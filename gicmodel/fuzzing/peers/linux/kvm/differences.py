@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
-from gicmodel.layouts.commands import OPCODES
+from gicmodel.layouts.commands import COMMANDS
 from gicmodel.layouts.lpi_tables import VSGIS
 from gicmodel.layouts.registers.by_name import register
 
@@ -68,14 +68,14 @@ _BITS_OF_PPIS = frozenset(
     register(f"GICR_{name}").offset for name in ("IGROUPR0", "ISENABLER0", "ICENABLER0", "ISPENDR0", "ICPENDR0")
 )
 _SGIS = (1 << VSGIS) - 1
-
-_NAMES = {opcode: mnemonic for mnemonic, opcode in OPCODES.items()}
+_READS, _WRITES = ("rd_read", "rd_user_read"), ("rd_write", "rd_user_write")
 
 
 def name(step: Step) -> str:
     """A command's mnemonic, or the number of an unknown opcode; an event's verb."""
     if isinstance(step, CommandStep):
-        return _NAMES.get(step.words[0] & 0xFF, hex(step.words[0] & 0xFF))
+        opcode = step.words[0] & 0xFF
+        return COMMANDS("4.1")[opcode].name if opcode in COMMANDS("4.1") else hex(opcode)
     return step.verb
 
 
@@ -89,17 +89,13 @@ def explained(step: Step, linux: object, model: object) -> Explained | None:
 
 def without_ppis(step: Step) -> Step:
     """The step with the bits of PPIs 0, of which the model's redistributors have none."""
-    if isinstance(step, CommandStep) or not step.verb.startswith("rd_") or step.values[1] not in _BITS_OF_PPIS:
+    if isinstance(step, CommandStep) or step.verb not in _WRITES or step.values[1] not in _BITS_OF_PPIS:
         return step
-    rd, offset, *rest = step.values
-    return (
-        Event(step.verb, (rd, offset, *(value & _SGIS for value in rest[:1]), *rest[1:]))
-        if "write" in step.verb
-        else step
-    )
+    rd, offset, value, *size = step.values
+    return Event(step.verb, (rd, offset, value & _SGIS, *size))
 
 
 def seen(step: Step, result: object) -> object:
     """What is compared of a result: a register's bits of PPIs are not."""
-    of_ppis = isinstance(step, Event) and step.verb in ("rd_read", "rd_user_read") and step.values[1] in _BITS_OF_PPIS
+    of_ppis = isinstance(step, Event) and step.verb in _READS and step.values[1] in _BITS_OF_PPIS
     return result & _SGIS if of_ppis and isinstance(result, int) else result

@@ -108,16 +108,15 @@ class VirtualMachine(Machine):
     @classmethod
     def described(cls, line: Callable[[str], list[str]]) -> Self:
         """A virtual machine."""
-        known = ("architecture", "vcpus", "its", "vsgis")
-        texts = dict(assignments(line("vm"), known))
-        if len(texts) != len(known):
-            raise ValueError(f"vm needs {', '.join(known)}")
+        known = {"vcpus": range(1, MOST_VCPUS + 1), "its": range(1, MOST_ITSS + 1), "vsgis": _FLAG}
+        texts = dict(assignments(line("vm"), ("architecture", *known)))
+        if len(texts) <= len(known):
+            raise ValueError(f"vm needs architecture, {', '.join(known)}")
         architecture = texts["architecture"]
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture={architecture!r:.60} is not one of {', '.join(ARCHITECTURES)}")
-        vcpus = within("vcpus", number(texts["vcpus"]), range(1, MOST_VCPUS + 1))
-        its = within("its", number(texts["its"]), range(1, MOST_ITSS + 1))
-        return cls(architecture, vcpus, its, bool(within("vsgis", number(texts["vsgis"]), _FLAG)))
+        vcpus, its, vsgis = (within(name, number(texts[name]), allowed) for name, allowed in known.items())
+        return cls(architecture, vcpus, its, bool(vsgis))
 
     def simpler(self, steps: Sequence[Step]) -> Iterator[Self]:
         """A host without vLPIs, without vSGIs; fewer ITSs; fewer vCPUs."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from gicmodel.fuzzing.peers.linux.kvm.lives.guest import Guest
-from gicmodel.fuzzing.peers.linux.kvm.lives.places import ITTS, LIFE
+from gicmodel.fuzzing.peers.linux.kvm.lives.life import ITTS, LIFE
 from gicmodel.fuzzing.peers.linux.kvm.machine import HOST_IRQS, VirtualMachine
 from gicmodel.fuzzing.programs.program import Event, Step
 from gicmodel.layouts.lpi_tables import FIRST_LPI

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from gicmodel.fuzzing.peers.linux.kvm.lives.life import Life
-from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
+from gicmodel.fuzzing.peers.linux.kvm.lives.life import (
     ATTRIBUTES,
     BASERS,
     CBASER,
@@ -34,6 +33,7 @@ from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
     SGI_REGISTERS,
     SIZES,
     WEIGHTS,
+    Life,
 )
 from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, RAM_END, VirtualMachine
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gicmodel.fuzzing.peers.linux.kvm.lives.guest import Guest
-from gicmodel.fuzzing.peers.linux.kvm.lives.life import Life
-from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
+from gicmodel.fuzzing.peers.linux.kvm.lives.life import (
     BASERS,
     COLLECTION_TABLES,
     CTLR,
@@ -18,6 +17,7 @@ from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
     PENDING,
     RD_CTLR,
     RD_PENDBASER,
+    Life,
 )
 from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, RAM_END
 from gicmodel.fuzzing.programs.program import Event, Step

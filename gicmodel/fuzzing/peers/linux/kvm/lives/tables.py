@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gicmodel.fuzzing.peers.linux.kvm.lives.guest import Guest
-from gicmodel.fuzzing.peers.linux.kvm.lives.places import (
+from gicmodel.fuzzing.peers.linux.kvm.lives.life import (
     BASERS,
     COLLECTION_TABLES,
     CTLR,
