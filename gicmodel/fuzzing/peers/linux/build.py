@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A shared library of a kernel's files: made by the C compiler in seconds, and kept under a digest of all sources."""
+"""A shared library of a kernel's files: made by the C compiler, kept under a digest of all sources, and loaded."""
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import hashlib
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from gicmodel.errors import UnusableInput
@@ -64,6 +66,44 @@ def built(source: KernelSource, recipe: Recipe) -> Path:
             return kept
     with tempfile.TemporaryDirectory(prefix="gicmodel-") as made:
         return _keep(_compile(source, recipe, Path(made)), directory, name)
+
+
+class Library:
+    """A library that is loaded, with variables of its own.
+
+    What `call` gives to a function are numbers of 64 bits, arrays and what else ctypes takes for an address.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # The loader knows a file that it has by its inode.
+        with tempfile.NamedTemporaryFile(suffix=".so") as copy:
+            shutil.copyfile(path, copy.name)
+            self._loaded = ctypes.CDLL(copy.name)
+
+    def call(self, name: str, *arguments: object) -> int:
+        """What a function of the library returns."""
+        function = getattr(self._loaded, name)
+        function.restype = ctypes.c_long
+        return int(function(*map(_as_argument, arguments)))
+
+    def text(self, name: str) -> str:
+        """The text that a function returns."""
+        return ctypes.string_at(self.call(name)).decode()
+
+    @property
+    def died_at(self) -> str:
+        """The function of the kernel that was the end of a call, "" if none was."""
+        return self.text("shim_died_at")
+
+    def close(self) -> None:
+        """Unload it."""
+        _ctypes.dlclose(self._loaded._handle)
+
+
+def _as_argument(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.ctypes
+    return ctypes.c_uint64(value) if isinstance(value, int) else value
 
 
 def compiler() -> str:

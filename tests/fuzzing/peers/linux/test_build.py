@@ -8,8 +8,8 @@ import pytest
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.linux import build
 from gicmodel.fuzzing.peers.linux.build import built, definition
+from gicmodel.fuzzing.peers.linux.kvm.linux_vm import VGIC
 from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
-from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 
 C = """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every host can do: the operations of `machine`, whatever drives its GIC."""
+"""What every host is: a GIC on a bus, and the operations of `machine`, whatever drives it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gicmodel.fuzzing.peers.linux.driver.bus import HostBus
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine, operands
 from gicmodel.fuzzing.programs.program import Event
+from gicmodel.hardware import Gic
+from gicmodel.hardware.bus import Bus
 from gicmodel.hardware.observe import pending_virtual
+from gicmodel.lab.late import LateGic
 from gicmodel.layouts.lpi_tables import FIRST_LPI, SPURIOUS, intids_of, table_bytes
 from gicmodel.memory import GuestMemory
 
@@ -23,9 +25,48 @@ PARTS = 16
 _OF_NO_DRIVER = ("raise", "interrupts", "take")
 """What devices, CPUs and guests do by themselves."""
 
+Note = Callable[["HostBus", int, int, int], None]
+"""Is given the bus, and the address, value and size of a write."""
+
 
 class HostFailure(Exception):
     """The driver has refused an operation, or died of it."""
+
+
+class HostBus(Bus):
+    """A GIC over `memory`, its bus, and time; `note` is told of each write before it is done."""
+
+    def __init__(self, machine: HostMachine, memory: GuestMemory, note: Note | None) -> None:
+        self.gic = Gic(machine.config, memory)
+        self.late = LateGic(self.gic) if machine.late else None
+        super().__init__(self.late or self.gic)
+        self._note = note
+        self._arrival: tuple[int, Callable[[], None]] | None = None
+
+    def write(self, address: int, value: int, size: int, *, device_id: int = 0) -> None:
+        """A write of a register."""
+        if self._note is not None:
+            self._note(self, address, value, size)
+        super().write(address, value, size, device_id=device_id)
+
+    def relax(self) -> None:
+        """Time passes: a poll of the driver."""
+        self.gic.step()
+        if self._arrival is not None:
+            polls, deliver = self._arrival
+            self._arrival = polls - 1, deliver
+            if not polls:
+                self.arrive()
+
+    def arrive_after(self, polls: int, deliver: Callable[[], None]) -> None:
+        """Call `deliver` once, when the driver has polled so often and once more, or at `arrive`."""
+        self._arrival = polls, deliver
+
+    def arrive(self) -> None:
+        """What has not come yet comes now."""
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            arrival[1]()
 
 
 class Host(ABC):
@@ -33,9 +74,9 @@ class Host(ABC):
 
     bus: HostBus
 
-    def __init__(self, machine: HostMachine, records: bool = False) -> None:
+    def __init__(self, machine: HostMachine, note: Note | None = None) -> None:
         self.machine = machine
-        self._records = records
+        self._note = note
 
     def do(self, verb: str, *values: int) -> Any:
         """An operation: what the kernel or its guests get of it, 0 if that is nothing.
@@ -67,7 +108,7 @@ class Host(ABC):
 
     def new_bus(self) -> None:
         """A GIC just reset, and RAM just powered on."""
-        self.bus = HostBus(self.machine, GuestMemory(RAM_BASE, PARTS * PART_BYTES), self._records)
+        self.bus = HostBus(self.machine, GuestMemory(RAM_BASE, PARTS * PART_BYTES), self._note)
 
     # What is `_OF_NO_DRIVER`, and what there is to see.
 

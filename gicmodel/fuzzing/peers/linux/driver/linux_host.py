@@ -1,37 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host whose kernel is Linux: the library of its driver, loaded anew for every boot."""
+"""A host whose kernel is Linux: what of it becomes a library, which is loaded anew for every boot."""
 
 from __future__ import annotations
 
-import _ctypes
-import ctypes
 import errno
-import shutil
-import tempfile
 from collections.abc import Callable
-from ctypes import POINTER, c_bool, c_char_p, c_int, c_long, c_uint32, c_uint64, c_void_p
+from ctypes import CFUNCTYPE, byref, c_int, c_uint32, c_uint64, c_void_p
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from gicmodel.fuzzing.peers.linux.build import built
-from gicmodel.fuzzing.peers.linux.driver.host import PART_BYTES, PARTS, RAM_BASE, Host, HostFailure
+from gicmodel.fuzzing.peers.linux.build import Library, Recipe, built
+from gicmodel.fuzzing.peers.linux.driver.host import PART_BYTES, PARTS, RAM_BASE, Host, HostFailure, Note
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine, VpeKey
-from gicmodel.fuzzing.peers.linux.driver.recipe import ITS
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 
-_DIED = {-10000: "an oops", -10001: "a storm", -10002: "a hang"}
-_COMPLAINT_BYTES = 256
+_IRQCHIP = "drivers/irqchip"
+_ITS = f"{_IRQCHIP}/irq-gic-v3-its.c"
+_HEADER = "include/linux/irqchip/arm-gic-v3.h"
 
-_SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "begin": (None, (c_void_p, c_uint64, c_uint64, c_void_p, c_void_p, c_void_p, c_int, c_int, POINTER(c_uint64))),
-    "complaint": (c_bool, (c_char_p,)),
-    "died_at": (c_char_p, ()),
-    "boot": (c_long, (c_uint64, c_uint64)),
-    "check_memory": (None, ()),
-    "add_device": (c_long, (c_uint64, c_uint32, c_int, POINTER(c_int), POINTER(c_uint32))),
-}
-"""Of functions that take or return something else than numbers of 32 bits and pointers that ctypes knows."""
+ITS = Recipe(
+    unit="its",
+    stands_in="gic.h",
+    directories=("include", _IRQCHIP),
+    cut={
+        f"{_IRQCHIP}/irq-gic-v3.c": (
+            "struct redist_region",
+            "struct gic_chip_data",
+            "gic_enable_redist",
+            "gic_iterate_rdists",
+            "__gic_populate_rdist",
+            "gic_populate_rdist",
+            "__gic_update_rdist_properties",
+            "gic_update_rdist_properties",
+            "gic_dist_supports_lpis",
+        ),
+        f"{_IRQCHIP}/irq-gic-common.c": ("gic_enable_of_quirks", "gic_enable_quirks"),
+    },
+    macros={
+        "ITS_INIT_TAKES_PRIORITY": (_HEADER, r"int its_init\([^;]*u8 irq_prio"),
+        "SYSCORE_HAS_DATA": (_ITS, r"int its_save_disable\(void \*"),
+        "HAS_MSI_TEARDOWN": (_ITS, r"\.msi_teardown\b"),
+    },
+)
+"""What of a kernel becomes the library with its ITS driver."""
+
+_DIED = {-10000: "an oops", -10001: "a storm", -10002: "a hang"}
+_READ, _WRITE, _RELAX = (
+    CFUNCTYPE(c_uint64, c_uint64, c_int),
+    CFUNCTYPE(None, c_uint64, c_uint64, c_int),
+    CFUNCTYPE(None),
+)
 
 
 class LinuxHost(Host):
@@ -40,31 +58,30 @@ class LinuxHost(Host):
     What it is asked is a function of its library, host_<verb>, unless it is a method here.
     """
 
-    def __init__(self, machine: HostMachine, source: KernelSource, records: bool = False) -> None:
-        super().__init__(machine, records)
+    def __init__(self, machine: HostMachine, source: KernelSource, note: Note | None = None) -> None:
+        super().__init__(machine, note)
         self._path = built(source, ITS)
-        self._loaded: ctypes.CDLL | None = None
+        self._loaded: Library | None = None
         self._part = 0
-        self._text = ctypes.create_string_buffer(_COMPLAINT_BYTES)
+        self._raised: BaseException | None = None
 
     @property
     def complaint(self) -> str:
         """The first warning or error message since the last look, "" for none."""
-        self._library.host_complaint(self._text)
-        return self._text.value.decode()
+        return self._library.text("host_complaint")
 
     def check_memory(self) -> None:
         """Whoever has written where memory is free gives cause for a complaint."""
-        self._library.host_check_memory()
+        self._library.call("host_check_memory")
 
     def close(self) -> None:
         """Unload the kernel."""
         if self._loaded is not None:
-            _ctypes.dlclose(self._loaded._handle)
+            self._loaded.close()
             self._loaded = None
 
     @property
-    def _library(self) -> ctypes.CDLL:
+    def _library(self) -> Library:
         assert self._loaded is not None
         return self._loaded
 
@@ -85,14 +102,12 @@ class LinuxHost(Host):
 
     def _ask(self, name: str, *arguments: Any) -> int:
         """Call the library. What the model raises comes out here; HostFailure if the kernel fails."""
-        function = getattr(self._library, f"host_{name}")
-        function.restype = c_long
-        code = int(function(*arguments))
-        if self.bus.raised is not None:
-            raised, self.bus.raised = self.bus.raised, None
+        code = self._library.call(f"host_{name}", *arguments)
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
             raise raised
         if code in _DIED:
-            raise HostFailure(f"{_DIED[code]} in {self._library.host_died_at().decode()}")
+            raise HostFailure(f"{_DIED[code]} in {self._library.died_at}")
         if code < 0:
             raise HostFailure(errno.errorcode.get(-code, str(code)))
         return code
@@ -112,23 +127,31 @@ class LinuxHost(Host):
 
     def _begin(self) -> None:
         self.close()
-        self._loaded = _loaded(self._path)
+        self._loaded = Library(self._path)
         self._irqs: dict[tuple[int, int], Any] = {}
         self._vms: dict[int, c_void_p] = {}
         self._vpes: dict[VpeKey, c_void_p] = {}
         config, bus = self.machine.config, self.bus
         bases = [bus.base(f"GITS{n}") for n in range(config.its)]
         offset = self._part % PARTS * PART_BYTES
-        self._library.host_begin(
-            bus.gic.memory.octets.ctypes.data + offset,
-            RAM_BASE + offset,
-            PART_BYTES,
-            *(ctypes.cast(each, c_void_p) for each in bus.callbacks),
-            config.redistributors,
-            config.its,
-            (c_uint64 * config.its)(*bases),
-        )
+        part = bus.gic.memory.octets[offset:], RAM_BASE + offset, PART_BYTES
+        relax = _RELAX(self._kept(bus.relax, None))
+        self._callbacks = _READ(self._kept(bus.read, 0)), _WRITE(self._kept(bus.write, None)), relax
+        counts = config.redistributors, config.its
+        self._library.call("host_begin", *part, *self._callbacks, *counts, (c_uint64 * config.its)(*bases))
         self._ask("boot", bus.base("GICD"), bus.base("GICR0"))
+
+    def _kept(self, function: Callable[..., Any], otherwise: Any) -> Callable[..., Any]:
+        """The function for C, through which no exception can pass: it is kept."""
+
+        def called(*arguments: int) -> Any:
+            try:
+                return function(*arguments)
+            except BaseException as error:
+                self._raised = self._raised or error
+                return otherwise
+
+        return called
 
     def _add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
         self._irqs[its, device_id] = irqs = (c_int * vectors)()
@@ -142,17 +165,6 @@ class LinuxHost(Host):
 
     def _begin_vm(self, vm: int, vcpus: int) -> list[int]:
         self._vms[vm], vpes, doorbells = c_void_p(), (c_void_p * vcpus)(), (c_uint32 * vcpus)()
-        self._ask("begin_vm", vcpus, ctypes.byref(self._vms[vm]), vpes, doorbells)
+        self._ask("begin_vm", vcpus, byref(self._vms[vm]), vpes, doorbells)
         self._vpes |= {(vm, vcpu): c_void_p(vpe) for vcpu, vpe in enumerate(vpes)}
         return list(doorbells)
-
-
-def _loaded(path: Path) -> ctypes.CDLL:
-    """The library once more, with variables of its own: the loader knows a file that it has by its inode."""
-    with tempfile.NamedTemporaryFile(suffix=".so") as copy:
-        shutil.copyfile(path, copy.name)
-        loaded = ctypes.CDLL(copy.name)
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(loaded, f"host_{name}")
-        function.restype, function.argtypes = result, arguments
-    return loaded

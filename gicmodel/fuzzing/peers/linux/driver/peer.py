@@ -16,9 +16,8 @@ from gicmodel.fuzzing.peers.linux.build import Recipe
 from gicmodel.fuzzing.peers.linux.driver.as_expected import INTERRUPTS, AsExpected
 from gicmodel.fuzzing.peers.linux.driver.draw import draw_machine, draw_steps
 from gicmodel.fuzzing.peers.linux.driver.host import HostFailure
-from gicmodel.fuzzing.peers.linux.driver.linux_host import LinuxHost
+from gicmodel.fuzzing.peers.linux.driver.linux_host import ITS, LinuxHost
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
-from gicmodel.fuzzing.peers.linux.driver.recipe import ITS
 from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 from gicmodel.fuzzing.peers.peer import Divergence

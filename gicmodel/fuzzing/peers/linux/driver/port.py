@@ -8,7 +8,9 @@ is in `MEANT`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from gicmodel.driver.errors import DriverError
 from gicmodel.fuzzing.peers.linux.driver.as_expected import INTERRUPTS, AsExpected
 from gicmodel.fuzzing.peers.linux.driver.draw import draw_machine, draw_steps
-from gicmodel.fuzzing.peers.linux.driver.host import Host, HostFailure
+from gicmodel.fuzzing.peers.linux.driver.host import Host, HostBus, HostFailure
 from gicmodel.fuzzing.peers.linux.driver.linux_host import LinuxHost
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.driver.peer import LinuxDriver
@@ -24,7 +26,10 @@ from gicmodel.fuzzing.peers.linux.driver.port_host import PortHost
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.program import Event, Program
+from gicmodel.hardware.bus import Region
+from gicmodel.layouts.commands import COMMAND_BYTES, format_command
 from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.its import GITS_CBASER, GITS_CWRITER, queue_bytes
 
 MEANT = {
     "boot": "Linux clears GICR_VPROPBASER.Valid on every redistributor before all else and wakes CPU 0's redistributor"
@@ -43,18 +48,56 @@ TOGETHER = ("begin_vm", "end_vm", "save")
 _ADDRESS = re.compile(r"((?:VPT|VCONF|ITT)_addr)=0x[0-9a-f]+")
 _WITH_ADDRESS = {("GICR", register(name, "4.0").offset): name for name in ("GICR_VPROPBASER", "GICR_VPENDBASER")}
 _ADDRESS_BITS = 0xF_FFFF_FFFF_F000
+_CBASER, _CWRITER = register("GITS_CBASER").offset, register("GITS_CWRITER").offset
+
+
+class Written:
+    """What a driver writes, as text without addresses in RAM: registers, and the commands of a queue."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._queue_ends: dict[str, int] = {}
+
+    def note(self, bus: HostBus, address: int, value: int, size: int) -> None:
+        """A write that is about to be done."""
+        region = bus.region(address, size)
+        frame, offset = region.name, address - region.base
+        if region.its is not None and offset == _CWRITER:
+            self._lines += self._commands(bus, region, GITS_CWRITER.unpack(value)["Offset"])
+            return
+        if region.its is not None and offset == _CBASER:
+            self._queue_ends[frame] = 0
+        name = _WITH_ADDRESS.get((frame[:4], offset))
+        self._lines.append(
+            f"{frame}+{offset:#x} {value:#x}" if name is None else f"{frame} {name} {value & ~_ADDRESS_BITS:#x}"
+        )
+
+    def _commands(self, bus: HostBus, its: Region, end: int) -> Iterator[str]:
+        queue = GITS_CBASER.unpack(its.face.read(_CBASER, 8))
+        at, self._queue_ends[its.name] = self._queue_ends.get(its.name, 0), end
+        while at != end:
+            words = bus.gic.memory.view(queue["Physical_Address"] + at, COMMAND_BYTES // 8, np.uint64)
+            command = format_command(words, bus.gic.config.architecture)
+            yield _ADDRESS.sub(r"\1=@", f"{its.name} {command}")
+            at = (at + COMMAND_BYTES) % queue_bytes(queue)
+
+    def take(self, verb: str) -> list[str]:
+        """The lines since the last time; of what is done together in the order of frames."""
+        lines, self._lines = self._lines, []
+        return sorted(lines, key=lambda line: line.split("+")[0].split()[0]) if verb in TOGETHER else lines
 
 
 class BesideThePort(AsExpected):
     """Linux and the port, step by step: what they return and write. Steps that are `MEANT` are left out."""
 
     def __init__(self, machine: HostMachine, source: KernelSource) -> None:
-        self.linux = LinuxHost(machine, source, records=True)
-        self.port = PortHost(machine, records=True)
+        self._written = Written(), Written()
+        self.linux = LinuxHost(machine, source, self._written[0].note)
+        self.port = PortHost(machine, self._written[1].note)
         super().__init__(machine, [self.linux, self.port])
-        for host in self.hosts:
+        for host, written in zip(self.hosts, self._written, strict=True):
             host.do("boot")
-            host.bus.take_written()
+            written.take("boot")
 
     def close(self) -> None:
         """Unload Linux."""
@@ -79,8 +122,7 @@ class BesideThePort(AsExpected):
         if linux != port:
             raise Divergence(f"result of {verb}", f"Linux {linux}", f"port {port}")
         part_of = "save" if verb in ("unmap_vpes", "map_vpes") else verb
-        streams = (_comparable(host.bus.take_written(), part_of) for host in self.hosts)
-        _compare_streams(part_of, *streams)
+        _compare_streams(part_of, *(written.take(part_of) for written in self._written))
         return linux
 
 
@@ -91,32 +133,10 @@ def _do(host: Host, verb: str, *values: int) -> Any:
         raise Divergence(f"the driver's {verb}", f"{type(host).__name__}: {failure}") from None
 
 
-def _comparable(written: list[str], verb: str) -> list[str]:
-    """A stream without addresses, and what is done together in the order of frames."""
-    plain = [_without_addresses(line) for line in written]
-    return sorted(plain, key=lambda line: line.split("+")[0].split()[0]) if verb in TOGETHER else plain
-
-
-def _without_addresses(line: str) -> str:
-    frame, plus, rest = line.partition("+")
-    if not plus:
-        return _ADDRESS.sub(r"\1=@", line)
-    offset, value = (int(text, 16) for text in rest.split())
-    if (name := _WITH_ADDRESS.get((frame[:4], offset))) is not None:
-        return f"{frame} {name} {value & ~_ADDRESS_BITS:#x}"
-    return line
-
-
 def _compare_streams(verb: str, linux: list[str], port: list[str]) -> None:
-    if linux == port:
-        return
-    at = next(
-        (n for n, pair in enumerate(zip(linux, port, strict=False)) if pair[0] != pair[1]), min(len(linux), len(port))
-    )
-    sides = (
-        f"{name} {side[at] if at < len(side) else 'nothing more'}" for name, side in (("Linux", linux), ("port", port))
-    )
-    raise Divergence(f"what {verb} writes", f"number {at}", *sides)
+    for number, (theirs, ours) in enumerate(zip_longest(linux, port, fillvalue="nothing more")):
+        if theirs != ours:
+            raise Divergence(f"what {verb} writes", f"number {number}", f"Linux {theirs}", f"port {ours}")
 
 
 class LinuxPort(LinuxDriver):

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
-from gicmodel.fuzzing.peers.linux.driver.bus import HostBus
-from gicmodel.fuzzing.peers.linux.driver.host import PART_BYTES, RAM_BASE, Host
+from gicmodel.fuzzing.peers.linux.driver.host import PART_BYTES, RAM_BASE, Host, HostBus
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.hardware.bus import Frames
 
@@ -121,20 +120,17 @@ class PortHost(Host):
         self._driver.vsgis.configure(vpe, sgi, bool(enabled), config.group, config.priority)
 
 
-class _Registers:
-    """The frames of a GIC, as the port wants them."""
-
-    def __init__(self, bus: HostBus, machine: HostMachine) -> None:
-        config = machine.config
-        self.its = [Frames(bus, bus.base(f"GITS{n}")) for n in range(config.its)]
-        self.redistributors = [Frames(bus, bus.base(f"GICR{n}")) for n in range(config.redistributors)]
+class _Registers(NamedTuple):
+    its: list[Frames]
+    redistributors: list[Frames]
 
 
 def _driver_of(bus: HostBus, machine: HostMachine) -> GicDriver:
     config = machine.config
     bases = [bus.base(f"GICR{n}") for n in range(config.redistributors)]
+    its = [Frames(bus, bus.base(f"GITS{n}")) for n in range(config.its)]
     return GicDriver(
-        _Registers(bus, machine),
+        _Registers(its, [Frames(bus, base) for base in bases]),
         PageAllocator(bus.gic.memory, RAM_BASE, RAM_BASE + PART_BYTES),
         lpi_id_bits=min(16, config.intid_bits),
         vpe_id_bits=config.vpe_id_bits if config.v41 else _VPE_ID_BITS,

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.lib.recfunctions import structured_to_unstructured
 from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig
-from gicmodel.driver import GicDriver, PageAllocator
 from gicmodel.driver.objects import ItsDevice
 from gicmodel.fuzzing.peers.linux.kvm.machine import HOST_IRQS, RAM_BASE, RAM_BYTES, VirtualMachine
-from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Calls, Face, State, Vm
+from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, Calls, State, Vm
 from gicmodel.fuzzing.programs.program import CommandWords
-from gicmodel.hardware import Gic
 from gicmodel.hardware.observe import pending_virtual
 from gicmodel.kvm import HostOops, HostStorm, KvmBehaviour, KvmError, Vgic
 from gicmodel.kvm.commands import CommandError, execute_one
@@ -24,30 +22,20 @@ from gicmodel.kvm.vgic import FIRST_ITS_ADDRESS
 from gicmodel.kvm.virtual_its import ITS_BYTES
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import DIRTY, GuestMemory
+from gicmodel.migration.host import Host
 
-_HOST_BASE, _HOST_BYTES = 0x80_0000_0000, 0x400_0000
 _HOST_CPUS = 4
 _DEVICE_ID = 0x42
 _VINTID_BITS = 16
-_LPI_COLUMNS = ("intid", "references", "target_vcpu", "priority", "enabled", "pending_latch", "hw")
-_SGI_COLUMNS = ("enabled", "group", "priority", "pending_latch", "hw")
-
-
-class _Host:
-    """A host whose GIC has vLPIs, and a device that belongs to the VM."""
-
-    def __init__(self, architecture: Any) -> None:
-        memory = GuestMemory(_HOST_BASE, _HOST_BYTES)
-        self.gic = Gic(GicConfig(architecture=architecture, its=1, redistributors=_HOST_CPUS), memory)
-        allocator = PageAllocator(memory, _HOST_BASE, memory.end)
-        self.driver = GicDriver(self.gic, allocator, relax=self.gic.step)
-        self.driver.probe()
-        self.device: ItsDevice = self.driver.lpis.create_device(_DEVICE_ID, HOST_IRQS)
-        self.driver.lpis.activate(self.device, np.arange(HOST_IRQS))
+_LPI_COLUMNS = ["intid", "references", "target_vcpu", "priority", "enabled", "pending_latch", "hw"]
+_SGI_COLUMNS = ["enabled", "group", "priority", "pending_latch", "hw"]
 
 
 class ModelVm(Vm):
-    """The model's side."""
+    """The model's side. Of a host whose GIC has vLPIs one device belongs to the VM."""
+
+    _host: Host | None
+    _device: ItsDevice
 
     def __init__(self, machine: VirtualMachine, behaviour: KvmBehaviour) -> None:
         super().__init__(machine)
@@ -59,14 +47,18 @@ class ModelVm(Vm):
         machine = self._machine
         self._memory = GuestMemory(RAM_BASE, RAM_BYTES)
         self.ram = self._memory.octets
-        self._host = None if machine.architecture == "3" else _Host(machine.architecture)
-        driver = self._host.driver if self._host else None
+        self._host = driver = None
+        if machine.architecture != "3":
+            config = GicConfig(architecture=machine.architecture, its=1, redistributors=_HOST_CPUS)  # type: ignore[arg-type]
+            self._host = Host("host", config)
+            driver = self._host.driver
+            self._device = driver.lpis.create_device(_DEVICE_ID, HOST_IRQS)
+            driver.lpis.activate(self._device, np.arange(HOST_IRQS))
         self.vgic = Vgic(
             self._memory, machine.vcpus, driver, machine.its, self._behaviour, False, vsgi_cpu_interface=machine.vsgis
         )
         for number, its in enumerate(self.vgic.its):
             its.set_base_address(FIRST_ITS_ADDRESS + number * ITS_BYTES)
-        self._routes: dict[int, Route] = {}
         return OK
 
     def do(self, verb: str, *values: int) -> object:
@@ -95,33 +87,29 @@ class ModelVm(Vm):
     def command(self, its: int, words: CommandWords) -> object:
         return _result(execute_one, self.vgic.its[its], np.array(words, np.uint64))
 
-    def access(self, access: str, face: Face, number: int, offset: int, *rest: int) -> object:
-        frames: dict[Face, Sequence[object]] = {
-            "its": self.vgic.its,
-            "rd": self.vgic.redistributors,
-            "dist": (self.vgic.distributor,),
-        }
+    def access(self, access: str, face: str, number: int, offset: int, *rest: int) -> object:
+        vgic = self.vgic
+        frames: dict[str, Sequence[object]] = {"its": vgic.its, "rd": vgic.redistributors, "dist": [vgic.distributor]}
         return getattr(frames[face][number], access)(offset, *rest)
 
     def _forward(self, its: int, device_id: int, event_id: int, irq: int) -> None:
-        self._routes[irq] = Route(self.vgic.its[its], device_id, event_id)
         self.vgic.set_forwarding(its, device_id, event_id, (self._device, irq))
 
-    def _unforward(self, irq: int) -> None:
-        self.vgic.unset_forwarding((self._device, irq))
+    def _unforward(self, *values: int) -> None:
+        self.vgic.unset_forwarding((self._device, values[-1]))
 
-    def _change_route(self, its: int, device_id: int, event_id: int, irq: int) -> None:
+    def _change_route(self, *values: int) -> None:
         """KVM looks first whether it is another."""
-        route = Route(self.vgic.its[its], device_id, event_id)
-        if route != self._routes[irq]:
-            self._routes[irq] = route
-            self.vgic.forwarding.route_changed((self._device, irq), route)
+        old, new, irq = values[:3], values[3:6], values[6]
+        if old != new:
+            its, *event = new
+            self.vgic.forwarding.route_changed((self._device, irq), Route(self.vgic.its[its], *event))
 
     def _device_event(self, irq: int) -> bool:
-        host, device = self._host, self._device
-        if host is None or not device.forwarded[irq]:
+        assert self._host is not None
+        if not self._device.forwarded[irq]:
             return False
-        host.gic.its[device.its].translate(_DEVICE_ID, irq)
+        self._host.gic.its[self._device.its].translate(_DEVICE_ID, irq)
         return True
 
     def take_dirty(self) -> NDArray[np.bool_]:
@@ -139,28 +127,18 @@ class ModelVm(Vm):
                 [device.device_id, device.itt_addr, device.num_eventid_bits] for device in devices
             )
             state[f"events of ITS {number}"] = sorted(
-                [
-                    device.device_id,
-                    ite.event_id,
-                    int(intids[ite.lpi]),
-                    ite.icid,
-                ]
+                [device.device_id, ite.event_id, int(intids[ite.lpi]), ite.icid]
                 for device in devices
                 for ite in device.ites.values()
             )
             state[f"collections of ITS {number}"] = [
                 [each.collection_id, each.target_addr] for each in its.collections.values()
             ]
-            state[f"registers of ITS {number}"] = [
-                *(int(its.enabled), its.cbaser, its.creadr, its.cwriter),
-                *(*its.basers.values(), its.abi_revision),
-            ]
+            registers = its.cbaser, its.creadr, its.cwriter, *its.basers.values()
+            state[f"registers of ITS {number}"] = [int(its.enabled), *registers, its.abi_revision]
         slots = lpis.slots()
-        table = np.empty((len(slots), len(_LPI_COLUMNS) + 1), np.int64)
-        for column, name in enumerate(_LPI_COLUMNS):
-            table[:, column] = lpis.rows[name][slots]
-        table[:, -1] = lpis.queued[slots]
-        state["LPIs"] = sorted(table.tolist())
+        table = structured_to_unstructured(lpis.rows[_LPI_COLUMNS][slots], np.int64)
+        state["LPIs"] = sorted(np.column_stack((table, lpis.queued[slots])).tolist())
         state["SGIs"] = self._sgis()
         state["GICD_CTLR"] = [int(dist.enabled), int(dist.nassgireq)]
         state["GICR_PROPBASER"] = dist.propbaser
@@ -172,7 +150,7 @@ class ModelVm(Vm):
         host, vm = self._host, self.vgic.its_vm
         if host is None or vm is None:
             return {}
-        device = host.device
+        device = self._device
         places = {vpe.vpe_id: vcpu for vcpu, vpe in enumerate(vm.vpes)}
         pending = {vpe.vpe_id: set(pending_virtual(host.gic, vpe.vpt_page, _VINTID_BITS).tolist()) for vpe in vm.vpes}
         fed = []
@@ -182,19 +160,12 @@ class ModelVm(Vm):
             fed.append([irq, vintid, places[vpeid], properties, int(vintid in pending[vpeid])])
         if not host.driver.gic.is_v41:
             return {"forwarded": fed}  # The driver of a GICv4.0 has commands of its own to send, for doorbells.
-        issued = host.driver.gic.commands_issued
+        issued = host.commands
         return {"forwarded": fed, "asked": [issued[name] for name in ("VMAPTI", "VMOVI", "INT", "CLEAR")]}
-
-    @property
-    def _device(self) -> ItsDevice:
-        assert self._host is not None
-        return self._host.device
 
     def _sgis(self) -> list[list[list[int]]]:
         sgis = self.vgic.dist.sgis
-        table = np.zeros((*sgis.rows.shape, len(_SGI_COLUMNS) + 2), np.int64)
-        for column, name in enumerate(_SGI_COLUMNS):
-            table[:, :, column] = sgis.rows[name]
+        table = np.pad(structured_to_unstructured(sgis.rows[_SGI_COLUMNS], np.int64), ((0, 0), (0, 0), (0, 2)))
         for vcpu, sgi in np.argwhere(sgis.rows["hw"]).tolist():
             vpe = self.vgic.dist.vlpis.vpe(vcpu)
             table[vcpu, sgi, -2:] = vpe.sgi_config[sgi].enabled, sgis.pending(vcpu, sgi)

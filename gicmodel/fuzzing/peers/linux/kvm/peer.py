@@ -16,10 +16,9 @@ import numpy as np
 from gicmodel.fuzzing.peers.linux.build import Recipe
 from gicmodel.fuzzing.peers.linux.kvm.differences import explained, name, seen, without_ppis
 from gicmodel.fuzzing.peers.linux.kvm.draw import draw_machine, draw_steps
-from gicmodel.fuzzing.peers.linux.kvm.linux_vm import LinuxVm
+from gicmodel.fuzzing.peers.linux.kvm.linux_vm import VGIC, LinuxVm
 from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, VirtualMachine
 from gicmodel.fuzzing.peers.linux.kvm.model_vm import ModelVm
-from gicmodel.fuzzing.peers.linux.kvm.recipe import VGIC
 from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, State, Vm
 from gicmodel.fuzzing.peers.linux.peer import LinuxPeer
 from gicmodel.fuzzing.peers.linux.source import KernelSource
@@ -70,7 +69,7 @@ class AgainstLinux(Comparison):
         self._dead = False
         self._initialised = True
         self._running: set[int] = set()
-        self._connected: set[int] = set()
+        self._routes: dict[int, tuple[int, ...]] = {}
         self._queue_ends: dict[int, int] = {}
         self._state: State = {}
 
@@ -85,7 +84,7 @@ class AgainstLinux(Comparison):
             return False
         if not self._initialised and verb not in _BEFORE_INIT:
             return False
-        irq_free = values[-1:] and values[-1] not in self._connected
+        irq_free = values[-1:] and values[-1] not in self._routes
         senseless = {
             "load": values[:1] and values[0] in self._running,
             "put": values[:1] and values[0] not in self._running,
@@ -98,6 +97,8 @@ class AgainstLinux(Comparison):
     def _step(self, step: Step) -> None:
         if isinstance(step, Event) and step.verb in ("enqueue", "ring"):
             step = self._queued(step)
+        elif isinstance(step, Event) and step.verb in ("unforward", "change_route"):
+            step = Event(step.verb, (*self._routes[step.values[-1]], *step.values))
         step = without_ppis(step)
         model, linux = seen(step, _do(self.model, step)), seen(step, _do(self.linux, step))
         self.outcomes[name(step), _shown(linux)] += 1
@@ -138,10 +139,10 @@ class AgainstLinux(Comparison):
             self._running.add(values[0])
         elif verb == "put":
             self._running.discard(values[0])
-        elif verb == "forward":
-            self._connected.add(values[-1])
+        elif verb in ("forward", "change_route"):
+            self._routes[values[-1]] = values[-4:-1]
         elif verb == "unforward":
-            self._connected.discard(values[0])
+            del self._routes[values[-1]]
 
     def _compare(self) -> None:
         linux, model = self.linux.take_dirty(), self.model.take_dirty()

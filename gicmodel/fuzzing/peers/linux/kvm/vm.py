@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the two sides have in common: each does the events of a `VirtualMachine`, and shows its state.
 
+`unforward` and `change_route` get the route of the host interrupt first: ITS, DeviceID, EventID.
+
 An event comes to what a guest or userspace gets: a value, `OK`, the name of an errno, or how the host kernel died.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,7 @@ Calls = dict[str, Callable[..., object]]
 """By the verb of an event what does it, with the event's values."""
 
 OK, OOPS, STORM = "OK", "OOPS", "STORM"
-
-
-Face = Literal["its", "rd", "dist"]
-_FACES = get_args(Face)
+_FACES = ("its", "rd", "dist")
 
 
 class Vm(ABC):
@@ -54,7 +53,7 @@ class Vm(ABC):
         if access == "write":
             value, size = rest
             rest = [value & (1 << 8 * size) - 1, size]
-        return self.access(access, face, number, offset, *rest)  # type: ignore[arg-type]
+        return self.access(access, face, number, offset, *rest)
 
     def boot(self) -> object:
         """A new VM whose GIC is initialised."""
@@ -70,7 +69,7 @@ class Vm(ABC):
         """Execute a command that is in no queue."""
 
     @abstractmethod
-    def access(self, access: str, face: Face, number: int, offset: int, *rest: int) -> object:
+    def access(self, access: str, face: str, number: int, offset: int, *rest: int) -> object:
         """`read` a register of so many bytes as the guest, or `write` a value to it; `user_read` or `user_write` it."""
 
     def store(self, address: int, octets: bytes) -> object:

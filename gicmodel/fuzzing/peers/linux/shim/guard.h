@@ -13,6 +13,12 @@ static sigjmp_buf outside;
 static volatile bool inside;
 static const char *died_at = "";
 
+/* The function that was the end of a call, if one was. */
+API const char *shim_died_at(void)
+{
+	return died_at;
+}
+
 void shim_die(int how, const char *where)
 {
 	if (!inside) {

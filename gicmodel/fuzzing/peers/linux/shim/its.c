@@ -53,17 +53,14 @@ void shim_warn(const char *function, const char *text)
 		snprintf(complaint, sizeof(complaint), "%s: %s", function, text);
 }
 
-/* Copies the first complaint since the last time, if there is one. */
-API bool host_complaint(char *text)
+/* The first complaint since the last time, "" if there is none. */
+API const char *host_complaint(void)
 {
-	strcpy(text, complaint);
-	*complaint = 0;
-	return *text;
-}
+	static char taken[sizeof(complaint)];
 
-API const char *host_died_at(void)
-{
-	return died_at;
+	strcpy(taken, complaint);
+	*complaint = 0;
+	return taken;
 }
 
 /* ---- CPUs ---- */
@@ -327,7 +324,7 @@ OPERATION(host_remove_device, (const int *which, int vectors), (which, vectors))
 }
 
 /* The CPU to whose collection an event is mapped. */
-API int host_cpu_of(int irq)
+API long host_cpu_of(int irq)
 {
 	struct irq_data *data = irq_get_irq_data(irq);
 	struct its_device *device = irq_data_get_irq_chip_data(data);

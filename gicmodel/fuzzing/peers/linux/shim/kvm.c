@@ -33,15 +33,10 @@ void shim_warn(const char *function, const char *text)
 	warnings++;
 }
 
-API const char *vm_died_at(void)
-{
-	return died_at;
-}
-
 /* How many warnings the kernel has given since it was asked last. */
-API int vm_take_warnings(void)
+API long vm_take_warnings(void)
 {
-	int taken = warnings;
+	long taken = warnings;
 
 	warnings = 0;
 	return taken;
@@ -261,6 +256,21 @@ OPERATION(vm_destroy, (struct kvm *kvm), (kvm))
 	return 0;
 }
 
+/* ---- numbers for the library's user, who does not say how many may come ---- */
+
+static s64 *words;
+static long used, room;
+
+static void put(const s64 *numbers, long count)
+{
+	if (used + count > room) {
+		room = 2 * (used + count);
+		words = realloc(words, room * sizeof(*words));
+	}
+	memcpy(words + used, numbers, count * sizeof(*words));
+	used += count;
+}
+
 /* ---- the guest ---- */
 
 /* An access is `bytes` wide; frame 0 is the distributor, 1 + n the redistributor of vCPU n, 256 + n ITS n. */
@@ -280,21 +290,17 @@ static struct kvm_io_device *frame_of(struct kvm *kvm, int frame, u64 *base)
 	return &device->dev;
 }
 
-API long vm_write(struct kvm *kvm, int frame, u32 offset, u64 value, int bytes)
+OPERATION(vm_access, (struct kvm *kvm, int frame, u32 offset, u64 *value, bool writes, int bytes),
+	  (kvm, frame, offset, value, writes, bytes))
 {
 	u64 base;
 	struct kvm_io_device *device = frame_of(kvm, frame, &base);
 
-	return guarded((kvm_io_gic_ops.write(kvm->vcpus[0], device, base + offset, bytes, &value), 0));
-}
-
-API long vm_read(struct kvm *kvm, int frame, u32 offset, int bytes, u64 *value)
-{
-	u64 base;
-	struct kvm_io_device *device = frame_of(kvm, frame, &base);
-
-	*value = 0;
-	return guarded((kvm_io_gic_ops.read(kvm->vcpus[0], device, base + offset, bytes, value), 0));
+	if (writes)
+		kvm_io_gic_ops.write(kvm->vcpus[0], device, base + offset, bytes, value);
+	else
+		kvm_io_gic_ops.read(kvm->vcpus[0], device, base + offset, bytes, value);
+	return 0;
 }
 
 /* A command of the queue, by itself: 0, a negative errno, or one of Linux' E_ITS_*, which nobody sees. */
@@ -334,40 +340,30 @@ API long vm_msi(struct kvm *kvm, int its, u32 device, u32 event)
 	return guarded(vgic_its_inject_msi(kvm, &msi));
 }
 
-static long its_attribute(struct kvm *kvm, int its, struct kvm_device_attr attr, bool set)
-{
-	struct kvm_device *device = kvm->its[its];
-
-	return set ? vgic_its_set_attr(device, &attr) : vgic_its_get_attr(device, &attr);
-}
-
 /* KVM_SET_DEVICE_ATTR of an ITS' KVM_DEV_ARM_VGIC_GRP_CTRL. */
 API long vm_its_control(struct kvm *kvm, int its, u64 attribute)
 {
 	struct kvm_device_attr attr = { .group = KVM_DEV_ARM_VGIC_GRP_CTRL, .attr = attribute };
 
-	return guarded(its_attribute(kvm, its, attr, true));
+	return guarded(vgic_its_set_attr(kvm->its[its], &attr));
 }
 
-/* KVM_SET_DEVICE_ATTR and KVM_GET_DEVICE_ATTR of its KVM_DEV_ARM_VGIC_GRP_ITS_REGS. */
-API long vm_its_register(struct kvm *kvm, int its, u64 offset, u64 *value, bool set)
+/* KVM_SET_DEVICE_ATTR and KVM_GET_DEVICE_ATTR of a register of a frame: of an ITS' 64 bits, of another's 32. */
+OPERATION(vm_user_access, (struct kvm *kvm, int frame, u64 offset, u64 *value, bool writes),
+	  (kvm, frame, offset, value, writes))
 {
-	struct kvm_device_attr attr = { .group = KVM_DEV_ARM_VGIC_GRP_ITS_REGS, .attr = offset, .addr = (u64)value };
-
-	return guarded(its_attribute(kvm, its, attr, set));
-}
-
-/* KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, and DIST_REGS for frame 0. */
-API long vm_user_register(struct kvm *kvm, int frame, u32 offset, u32 *value, bool set)
-{
-	u64 vcpu = frame ? kvm_vcpu_get_mpidr_aff(kvm->vcpus[frame - 1]) : 0;
+	struct kvm_device_attr attr = { .group = KVM_DEV_ARM_VGIC_GRP_DIST_REGS, .attr = offset, .addr = (u64)value };
 	struct kvm_device device = { .kvm = kvm };
-	struct kvm_device_attr attr = {
-		.group = frame ? KVM_DEV_ARM_VGIC_GRP_REDIST_REGS : KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
-		.attr = vcpu << KVM_DEV_ARM_VGIC_V3_MPIDR_SHIFT | offset, .addr = (u64)value,
-	};
 
-	return guarded(vgic_v3_attr_regs_access(&device, &attr, set));
+	if (frame >= 256) {
+		attr.group = KVM_DEV_ARM_VGIC_GRP_ITS_REGS;
+		return (writes ? vgic_its_set_attr : vgic_its_get_attr)(kvm->its[frame - 256], &attr);
+	}
+	if (frame) {
+		attr.group = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
+		attr.attr |= kvm_vcpu_get_mpidr_aff(kvm->vcpus[frame - 1]) << KVM_DEV_ARM_VGIC_V3_MPIDR_SHIFT;
+	}
+	return vgic_v3_attr_regs_access(&device, &attr, writes);
 }
 
 /* KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES. */
@@ -386,33 +382,25 @@ API long vm_sync(struct kvm *kvm, int vcpu)
 	return guarded((vgic_prune_ap_list(kvm->vcpus[vcpu]), 0));
 }
 
-/* The INTIDs that software would put into the list registers of a vCPU, of which there is no end. */
-static int deliverable(struct kvm *kvm, int vcpu, u32 *intids)
-{
-	struct vgic_irq *irq;
-	int n = 0;
-
-	list_for_each_entry(irq, &kvm->vcpus[vcpu]->arch.vgic_cpu.ap_list_head, ap_list)
-		if (vgic_target_oracle(irq) == kvm->vcpus[vcpu])
-			intids[n++] = irq->intid;
-	return n;
-}
-
 /* Every vCPU has been out of its guest, and the guest of one takes all that it is given. Returns how many INTIDs. */
-OPERATION(vm_take, (struct kvm *kvm, int number, u32 *intids), (kvm, number, intids))
+OPERATION(vm_take, (struct kvm *kvm, int number, s64 **intids), (kvm, number, intids))
 {
 	struct kvm_vcpu *vcpu = kvm->vcpus[number];
 	struct vgic_irq *irq;
-	int n;
 
+	used = 0;
 	for (int i = 0; i < atomic_read(&kvm->online_vcpus); i++)
 		vgic_prune_ap_list(kvm->vcpus[i]);
-	n = deliverable(kvm, number, intids);
-	list_for_each_entry(irq, &vcpu->arch.vgic_cpu.ap_list_head, ap_list)
-		if (vgic_target_oracle(irq) == vcpu)
-			irq->pending_latch = false;
+	/* What software would put into the list registers, of which there is no end. */
+	list_for_each_entry(irq, &vcpu->arch.vgic_cpu.ap_list_head, ap_list) {
+		if (vgic_target_oracle(irq) != vcpu)
+			continue;
+		put((s64[]){ irq->intid }, 1);
+		irq->pending_latch = false;
+	}
 	vgic_prune_ap_list(vcpu);
-	return n;
+	*intids = words;
+	return used;
 }
 
 /* KVM_RUN of a vCPU that is out. */
@@ -447,7 +435,7 @@ OPERATION(vm_put, (struct kvm *kvm, int vcpu, bool wfi), (kvm, vcpu, wfi))
 /* ---- forwarding ---- */
 
 /* VFIO's bypass consumer is told that a host interrupt and a route belong together. */
-API long vm_set_forwarding(struct kvm *kvm, int its, u32 device, u32 event, int irq)
+API long vm_forward(struct kvm *kvm, int its, u32 device, u32 event, int irq)
 {
 	struct kvm_kernel_irq_routing_entry to = route(kvm, its, device, event);
 
@@ -455,7 +443,7 @@ API long vm_set_forwarding(struct kvm *kvm, int its, u32 device, u32 event, int 
 }
 
 /* The end of it. Before 6.16 KVM looks where the route leads now. */
-API long vm_unset_forwarding(struct kvm *kvm, int its, u32 device, u32 event, int irq)
+API long vm_unforward(struct kvm *kvm, int its, u32 device, u32 event, int irq)
 {
 #ifdef UNSETS_BY_HOST_IRQ
 	return guarded((kvm_vgic_v4_unset_forwarding(kvm, irq), 0));
@@ -466,11 +454,16 @@ API long vm_unset_forwarding(struct kvm *kvm, int its, u32 device, u32 event, in
 #endif
 }
 
-/* KVM_SET_GSI_ROUTING gives an irqfd that has a host interrupt another route. Before 6.16 KVM on arm64 is not told. */
-API long vm_change_route(struct kvm *kvm, const u32 *from, const u32 *to, int irq)
+/*
+ * KVM_SET_GSI_ROUTING gives an irqfd that has a host interrupt another route, its device and event (new_*). Before 6.16
+ * KVM on arm64 is not told.
+ */
+API long vm_change_route(struct kvm *kvm, int its, u32 device, u32 event, int new_its, u32 new_device, u32 new_event,
+			 int irq)
 {
 #ifdef UPDATES_ROUTES
-	struct kvm_kernel_irq_routing_entry old = route(kvm, from[0], from[1], from[2]), new = route(kvm, to[0], to[1], to[2]);
+	struct kvm_kernel_irq_routing_entry old = route(kvm, its, device, event);
+	struct kvm_kernel_irq_routing_entry new = route(kvm, new_its, new_device, new_event);
 	struct irq_bypass_producer producer = { .irq = irq };
 	struct kvm_kernel_irqfd irqfd = { .kvm = kvm, .producer = &producer };
 
@@ -481,140 +474,137 @@ API long vm_change_route(struct kvm *kvm, const u32 *from, const u32 *to, int ir
 }
 
 /* A device raises a host interrupt: whether it feeds a vLPI, which is pending now. */
-API bool vm_device_event(int irq)
+API long vm_device_event(int irq)
 {
 	if (shim_irqs[irq].mapped)
 		shim_vpt_write(&shim_irqs[irq].map, true);
 	return shim_irqs[irq].mapped;
 }
 
-/* ---- state, as rows of s64; each function returns how many rows there are ---- */
+/* ---- state: tables of numbers, each after how many rows and columns it has ---- */
 
-API int vm_devices(struct kvm *kvm, int number, s64 (*rows)[3], int room)
+static long table;
+
+static void begin_table(void)
 {
-	struct vgic_its *its = kvm->its[number]->private;
-	struct its_device *device;
-	int n = 0;
-
-	list_for_each_entry(device, &its->device_list, dev_list)
-		if (n++ < room)
-			memcpy(rows[n - 1], (s64[]){ device->device_id, device->itt_addr, device->num_eventid_bits }, sizeof(*rows));
-	return n;
+	table = used;
+	put((s64[]){ 0, 0 }, 2);
 }
 
-API int vm_events(struct kvm *kvm, int number, s64 (*rows)[4], int room)
+static void put_row(const s64 *row, long columns)
 {
-	struct vgic_its *its = kvm->its[number]->private;
+	put(row, columns);
+	words[table]++;
+	words[table + 1] = columns;
+}
+
+#define ROW(...) put_row((s64[]){ __VA_ARGS__ }, ARRAY_SIZE(((s64[]){ __VA_ARGS__ })))
+
+static void its_tables(struct vgic_its *its)
+{
 	struct its_device *device;
 	struct its_ite *ite;
-	int n = 0;
-
-	for_each_lpi_its(device, ite, its) {
-		s64 icid = ite->collection ? (s64)ite->collection->collection_id : -1;
-
-		if (n++ < room)
-			memcpy(rows[n - 1], (s64[]){ device->device_id, ite->event_id, ite->irq->intid, icid }, sizeof(*rows));
-	}
-	return n;
-}
-
-API int vm_collections(struct kvm *kvm, int number, s64 (*rows)[2], int room)
-{
-	struct vgic_its *its = kvm->its[number]->private;
 	struct its_collection *collection;
-	int n = 0;
 
+	begin_table();
+	list_for_each_entry(device, &its->device_list, dev_list)
+		ROW(device->device_id, device->itt_addr, device->num_eventid_bits);
+	begin_table();
+	for_each_lpi_its(device, ite, its)
+		ROW(device->device_id, ite->event_id, ite->irq->intid,
+		    ite->collection ? (s64)ite->collection->collection_id : -1);
+	begin_table();
 	list_for_each_entry(collection, &its->collection_list, coll_list)
-		if (n++ < room)
-			memcpy(rows[n - 1], (s64[]){ collection->collection_id, collection->target_addr }, sizeof(*rows));
-	return n;
+		ROW(collection->collection_id, collection->target_addr);
+	begin_table();
+	ROW(its->enabled, its->cbaser, its->creadr, its->cwriter, its->baser_device_table, its->baser_coll_table,
+	    its->abi_rev);
 }
 
 /* INTID, references, target, priority, enabled, pending, forwarded, the vCPU on whose list it is; -1 for no vCPU. */
-API int vm_lpis(struct kvm *kvm, s64 (*rows)[8], int room)
+static void lpi_row(struct vgic_irq *irq)
 {
-	struct vgic_irq *irq;
-	int n = 0;
+	s64 target = irq->target_vcpu ? irq->target_vcpu->vcpu_id : -1, queued = irq->vcpu ? irq->vcpu->vcpu_id : -1;
+#ifdef LPI_REFCOUNT_IS_KREF
+	s64 references = kref_read(&irq->refcount);
+#else
+	s64 references = refcount_read(&irq->refcount);
+#endif
 
+	ROW(irq->intid, references, target, irq->priority, irq->enabled, irq->pending_latch, irq->hw, queued);
+}
+
+/* Enabled, group, priority, pending in software, in the GIC; there: enabled, pending. */
+static void sgi_row(struct vgic_cpu *cpu, int vcpu, int sgi)
+{
+	struct vgic_irq *irq = cpu->private_irqs + sgi;
+	bool enabled = irq->hw && cpu->vgic_v3.its_vpe.sgi_config[sgi].enabled;
+	bool pending = irq->hw && shim_irqs[SHIM_FIRST_VSGI + VGIC_NR_SGIS * vcpu + sgi].pending;
+
+	ROW(irq->enabled, irq->group, irq->priority, irq->pending_latch, irq->hw, enabled, pending);
+}
+
+/*
+ * Of each ITS its devices, events, collections, and GITS_CTLR.Enabled, CBASER, CREADR, CWRITER, BASER0, BASER1, the
+ * revision of its tables; LPIs; all vCPUs' SGIs; GICD_CTLR's bits EnableGrp1 and nASSGIreq; GICR_PROPBASER; each vCPU's
+ * GICR_PENDBASER and EnableLPIs. Returns how many numbers that are.
+ */
+API long vm_state(struct kvm *kvm, s64 **found)
+{
+	struct vgic_dist *dist = &kvm->arch.vgic;
+	int vcpus = atomic_read(&kvm->online_vcpus);
+	struct vgic_irq *irq;
+
+	used = 0;
+	for (int i = 0; i < kvm->nr_its; i++)
+		its_tables(kvm->its[i]->private);
+	begin_table();
 #ifdef HAS_LPI_XA
 	unsigned long index;
 
-	xa_for_each(&kvm->arch.vgic.lpi_xa, index, irq) {
+	xa_for_each(&dist->lpi_xa, index, irq)
+		lpi_row(irq);
 #else
-	list_for_each_entry(irq, &kvm->arch.vgic.lpi_list_head, lpi_list) {
+	list_for_each_entry(irq, &dist->lpi_list_head, lpi_list)
+		lpi_row(irq);
 #endif
-		s64 target = irq->target_vcpu ? irq->target_vcpu->vcpu_id : -1, queued = irq->vcpu ? irq->vcpu->vcpu_id : -1;
-#ifdef LPI_REFCOUNT_IS_KREF
-		s64 references = kref_read(&irq->refcount);
-#else
-		s64 references = refcount_read(&irq->refcount);
-#endif
-		s64 row[] = { irq->intid, references, target, irq->priority, irq->enabled, irq->pending_latch, irq->hw, queued };
-
-		if (n++ < room)
-			memcpy(rows[n - 1], row, sizeof(row));
-	}
-	return n;
-}
-
-/* Of each vCPU's SGIs: enabled, group, priority, pending in software, in the GIC; there: enabled, pending. */
-API void vm_sgis(struct kvm *kvm, s64 (*row)[7])
-{
-	for (int i = 0; i < atomic_read(&kvm->online_vcpus) * VGIC_NR_SGIS; i++, row++) {
-		struct vgic_cpu *cpu = &kvm->vcpus[i / VGIC_NR_SGIS]->arch.vgic_cpu;
-		struct vgic_irq *irq = cpu->private_irqs + i % VGIC_NR_SGIS;
-		bool enabled = irq->hw && cpu->vgic_v3.its_vpe.sgi_config[i % VGIC_NR_SGIS].enabled;
-		bool pending = irq->hw && shim_irqs[SHIM_FIRST_VSGI + i].pending;
-
-		memcpy(row, (s64[]){ irq->enabled, irq->group, irq->priority, irq->pending_latch, irq->hw, enabled, pending },
-		       sizeof(*row));
-	}
-}
-
-/* GITS_CTLR.Enabled, CBASER, CREADR, CWRITER, BASER0, BASER1, the revision of the tables. */
-API void vm_its_registers(struct kvm *kvm, int number, u64 *values)
-{
-	struct vgic_its *its = kvm->its[number]->private;
-
-	memcpy(values, (u64[]){ its->enabled, its->cbaser, its->creadr, its->cwriter, its->baser_device_table,
-			its->baser_coll_table, its->abi_rev }, 7 * sizeof(u64));
-}
-
-/* GICD_CTLR's bits: EnableGrp1, nASSGIreq; GICR_PROPBASER; of each vCPU GICR_PENDBASER, EnableLPIs. */
-API void vm_registers(struct kvm *kvm, u64 *values)
-{
-	*values++ = kvm->arch.vgic.enabled;
-	*values++ = kvm->arch.vgic.nassgireq;
-	*values++ = kvm->arch.vgic.propbaser;
-	for (int i = 0; i < atomic_read(&kvm->online_vcpus); i++) {
-		*values++ = kvm->vcpus[i]->arch.vgic_cpu.pendbaser;
+	begin_table();
+	for (int i = 0; i < vcpus * VGIC_NR_SGIS; i++)
+		sgi_row(&kvm->vcpus[i / VGIC_NR_SGIS]->arch.vgic_cpu, i / VGIC_NR_SGIS, i % VGIC_NR_SGIS);
+	begin_table();
+	ROW(dist->enabled, dist->nassgireq);
+	begin_table();
+	ROW(dist->propbaser);
+	begin_table();
+	for (int i = 0; i < vcpus; i++) {
+		struct vgic_cpu *cpu = &kvm->vcpus[i]->arch.vgic_cpu;
 #ifdef LPIS_ENABLED_IS_ATOMIC
-		*values++ = !!atomic_read(&kvm->vcpus[i]->arch.vgic_cpu.ctlr);
+		ROW(cpu->pendbaser, !!atomic_read(&cpu->ctlr));
 #else
-		*values++ = kvm->vcpus[i]->arch.vgic_cpu.lpis_enabled;
+		ROW(cpu->pendbaser, cpu->lpis_enabled);
 #endif
 	}
+	*found = words;
+	return used;
 }
 
-/* A host interrupt that feeds a vLPI; its INTID, vPE, configuration and pending state in the GIC. */
-API int vm_forwarded(s64 (*rows)[5], int room)
+/*
+ * Host interrupts that feed a vLPI, its INTID, vPE, configuration and pending state in the GIC; what KVM has asked the
+ * driver for since the VM was made.
+ */
+API long vm_state_of_host(s64 **found)
 {
-	int n = 0;
-
+	used = 0;
+	begin_table();
 	for (int irq = 0; irq < SHIM_DEVICE_IRQS; irq++) {
 		const struct its_vlpi_map *map = &shim_irqs[irq].map;
 		struct kvm_vcpu *vcpu = container_of(map->vpe, struct kvm_vcpu, arch.vgic_cpu.vgic_v3.its_vpe);
 
-		if (shim_irqs[irq].mapped && n++ < room)
-			memcpy(rows[n - 1],
-			       (s64[]){ irq, map->vintid, vcpu->vcpu_id, shim_bytes[map->vintid], shim_vpt_read(map) },
-			       sizeof(*rows));
+		if (shim_irqs[irq].mapped)
+			ROW(irq, map->vintid, vcpu->vcpu_id, shim_bytes[map->vintid], shim_vpt_read(map));
 	}
-	return n;
-}
-
-/* What KVM has asked the driver for since the VM was made; see host.h. */
-API const int *vm_asked(void)
-{
-	return shim_asked;
+	begin_table();
+	ROW(shim_asked[SHIM_MAP], shim_asked[SHIM_REMAP], shim_asked[SHIM_INT], shim_asked[SHIM_CLEAR]);
+	*found = words;
+	return used;
 }

@@ -32,7 +32,7 @@ static struct shim_irq shim_irqs[SHIM_IRQS];
 static u8 shim_bytes[SHIM_VINTIDS];
 
 /* How often KVM has asked the driver for what; the model's driver counts its commands. */
-enum { SHIM_MAP, SHIM_REMAP, SHIM_UNMAP, SHIM_INT, SHIM_CLEAR, SHIM_PROPERTY, SHIM_INVALL, SHIM_LOAD, SHIM_PUT, SHIM_KINDS };
+enum { SHIM_MAP, SHIM_REMAP, SHIM_INT, SHIM_CLEAR, SHIM_KINDS };
 static int shim_asked[SHIM_KINDS];
 
 void *page_address(const struct page *page)
@@ -95,7 +95,6 @@ void its_unmap_vlpi(int irq)
 {
 	struct shim_irq *host = shim_irqs + irq;
 
-	shim_asked[SHIM_UNMAP]++;
 	if (host->mapped)
 		shim_vpt_write(&host->map, false);
 	host->mapped = false;
@@ -108,7 +107,6 @@ int its_prop_update_vlpi(int irq, u8 properties, bool inv)
 {
 	if (!shim_irqs[irq].mapped)
 		return -EINVAL;
-	shim_asked[SHIM_PROPERTY]++;
 	/* The driver keeps Group 1, which is RES1 in the byte. */
 	shim_irqs[irq].map.properties = properties | LPI_PROP_GROUP1;
 	shim_bytes[shim_irqs[irq].map.vintid % SHIM_VINTIDS] = properties | LPI_PROP_GROUP1;
@@ -126,13 +124,11 @@ int its_prop_update_vsgi(int irq, u8 priority, bool group)
 
 int its_invall_vpe(struct its_vpe *vpe)
 {
-	shim_asked[SHIM_INVALL]++;
 	return 0;
 }
 
 int its_make_vpe_resident(struct its_vpe *vpe, bool g0en, bool g1en)
 {
-	shim_asked[SHIM_LOAD]++;
 	vpe->resident = true;
 	vpe->ready = false;
 	return 0;
@@ -140,7 +136,6 @@ int its_make_vpe_resident(struct its_vpe *vpe, bool g0en, bool g1en)
 
 int its_make_vpe_non_resident(struct its_vpe *vpe, bool doorbell)
 {
-	shim_asked[SHIM_PUT]++;
 	vpe->resident = false;
 	return 0;
 }
