@@ -23,8 +23,8 @@ class AsExpected(Comparison):
 
     def __init__(self, machine: HostMachine, hosts: Sequence[Host], maps_anew: bool = False) -> None:
         self.hosts = hosts
-        self.expected = Expected(machine)
-        self.sense = Sense(self.expected, machine, maps_anew)
+        self.expected = Expected(machine.config)
+        self.sense = Sense(self.expected, maps_anew)
         self.outcomes = Counter()
 
     def run(self, steps: Sequence[Step]) -> None:

@@ -23,16 +23,8 @@ _BYTES = (0xA3, 0xA2, 0x03, 0x43, 0xFF, 0xA1, 0x42)
 
 _WEIGHTS = {
     **{"add_device": 3, "remove_device": 3, "request": 12, "free": 3, "raise": 40, "affinity": 8, "mask": 6},
-    **{
-        "meanwhile": 20,
-        "set_pending": 10,
-        "interrupts": 12,
-        "suspend": 0.5,
-        "plug": 3,
-        "unplug": 1,
-        "boot": 0.05,
-        "kexec": 0.5,
-    },
+    **{"meanwhile": 20, "set_pending": 10, "interrupts": 12, "suspend": 0.5, "plug": 3, "unplug": 1, "boot": 0.05},
+    "kexec": 0.5,
 }
 _VIRTUAL_WEIGHTS = {
     **{"begin_vm": 4, "end_vm": 1, "forward": 16, "unforward": 4, "configure": 8, "load": 20, "put": 12, "take": 12},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gicmodel.fuzzing.peers.linux.driver import sense
-from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine, operands
+from gicmodel.fuzzing.peers.linux.driver.machine import operands
 from gicmodel.fuzzing.peers.linux.driver.state import HostState, Interrupt, Vm, Vpe, Vsgi
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.program import Event
@@ -16,10 +16,6 @@ from gicmodel.layouts.lpi_tables import VSGI_CONFIGURATION, VSGIS
 
 class Expected(HostState):
     """A host as it should be: `follow` is told of each operation that makes sense, and of what came of it."""
-
-    def __init__(self, machine: HostMachine) -> None:
-        super().__init__(machine.config.redistributors)
-        self.v41 = machine.config.v41
 
     def follow(self, step: Event, result: Any) -> Any:
         """Raise Divergence unless that is what must come of a step. The vPEs whose doorbells rang, of `interrupts`."""
@@ -121,7 +117,7 @@ class Expected(HostState):
         """Whether the doorbell of a vPE rang, which was to, or might."""
         if not rang and vpe.must_ring:
             raise Divergence(f"the doorbell of vCPU {vpe.key[1]}", "has not rung")
-        if rang and not vpe.may_ring and self.v41:
+        if rang and not vpe.may_ring and self.config.v41:
             raise Divergence(f"the doorbell of vCPU {vpe.key[1]}", "rings for nothing")
         vpe.doubtful |= rang and vpe.old and not vpe.must_ring
         vpe.must_ring = vpe.may_ring = vpe.old = False
@@ -137,7 +133,7 @@ class Expected(HostState):
 
     def _end_vm(self, result: object, vm: Vm) -> None:
         """It is gone. A doorbell that nobody has taken may be pending yet for whoever gets its LPI."""
-        self.stale |= {vpe.doorbell for vpe in vm.vpes if vpe.may_ring or not self.v41}
+        self.stale |= {vpe.doorbell for vpe in vm.vpes if vpe.may_ring or not self.config.v41}
         del self.vms[vm.number]
 
     def _save(self, tables: list[list[int]], vm: Vm) -> None:
@@ -181,7 +177,7 @@ class Expected(HostState):
     def _put(self, pending_last: int, vpe: Vpe, doorbell: int) -> None:
         """The kernel is told whether something is left, if it asks; if nothing is, the next one rings."""
         left = any(map(vpe.enables, vpe.pending))
-        if self.v41:
+        if self.config.v41:
             _check("pending_last", bool(pending_last), left if doorbell else True)
         elif left:
             _check("pending_last", bool(pending_last), True)
@@ -240,7 +236,7 @@ class Expected(HostState):
 
     def _sure(self, due: list[int], taken: list[int]) -> list[int]:
         """The LPIs of a CPU that must come. Of what was a GICv4.0's doorbell a disabled byte may be kept there."""
-        lost = self.stale.difference(taken) if sense.KNOWN_BUGS and not self.v41 else ()
+        lost = self.stale.difference(taken) if sense.KNOWN_BUGS and not self.config.v41 else ()
         return [intid for intid in due if intid not in lost]
 
     def _become_pending(self, event: Interrupt) -> None:
@@ -254,7 +250,7 @@ class Expected(HostState):
         vpe.pending.add(intid)
         if new and vpe.enables(intid) and vpe.cpu is None and vpe.armed:
             vpe.must_ring = vpe.may_ring = True
-            vpe.armed = not self.v41
+            vpe.armed = not self.config.v41
         elif new and vpe.enables(intid) and vpe.doubtful:
             vpe.may_ring = True
 

@@ -97,18 +97,29 @@ class Host(ABC):
     def _operation(self, verb: str) -> Callable[..., Any]:
         """What does an operation, with its operands: an event of a device, or a vPE, as the driver has it."""
 
-    @abstractmethod
-    def event(self, its: int, device_id: int, number: int) -> Any: ...
-
-    @abstractmethod
-    def vpe(self, vm: int, vcpu: int) -> Any: ...
-
-    @abstractmethod
-    def vm(self, number: int) -> Any: ...
-
     def new_bus(self) -> None:
         """A GIC just reset, and RAM just powered on."""
         self.bus = HostBus(self.machine, GuestMemory(RAM_BASE, PARTS * PART_BYTES), self._note)
+
+    # What a driver has of each device, VM and vPE.
+
+    def new_kernel(self) -> None:
+        """A driver that has nothing yet."""
+        self._events: dict[tuple[int, int], Any] = {}
+        self._vms: dict[int, Any] = {}
+        self._vpes: dict[int, Any] = {}
+
+    def event(self, its: int, device_id: int, number: int) -> Any:
+        """An event of a device, as the driver has it."""
+        return self._events[its, device_id][number]
+
+    def vpe(self, vm: int, vcpu: int) -> Any:
+        """A vPE, as the driver has it."""
+        return self._vpes[vm][vcpu]
+
+    def vm(self, number: int) -> Any:
+        """A VM, as the driver has it."""
+        return self._vms[number]
 
     # What is `_OF_NO_DRIVER`, and what there is to see.
 

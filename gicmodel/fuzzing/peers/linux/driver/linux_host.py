@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, byref, c_int, c_uint32, c_uint64, c_void_p
+from ctypes import CFUNCTYPE, byref, c_int, c_uint32, c_uint64
 from functools import partial
 from typing import Any
 
 from gicmodel.fuzzing.peers.linux.build import Library, Recipe, built
 from gicmodel.fuzzing.peers.linux.driver.host import PART_BYTES, PARTS, RAM_BASE, Host, HostFailure, Note
-from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine, VpeKey
+from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.fuzzing.peers.linux.source import KernelSource
 
 _IRQCHIP = "drivers/irqchip"
@@ -61,7 +61,7 @@ class LinuxHost(Host):
     def __init__(self, machine: HostMachine, source: KernelSource, note: Note | None = None) -> None:
         super().__init__(machine, note)
         self._path = built(source, ITS)
-        self._loaded: Library | None = None
+        self._library = Library(self._path)
         self._part = 0
         self._raised: BaseException | None = None
 
@@ -76,29 +76,10 @@ class LinuxHost(Host):
 
     def close(self) -> None:
         """Unload the kernel."""
-        if self._loaded is not None:
-            self._loaded.close()
-            self._loaded = None
-
-    @property
-    def _library(self) -> Library:
-        assert self._loaded is not None
-        return self._loaded
+        self._library.close()
 
     def _operation(self, verb: str) -> Callable[..., Any]:
         return getattr(self, f"_{verb}", None) or partial(self._ask, verb)
-
-    def event(self, its: int, device_id: int, number: int) -> int:
-        """Its interrupt."""
-        return int(self._irqs[its, device_id][number])
-
-    def vpe(self, vm: int, vcpu: int) -> c_void_p:
-        """Its address."""
-        return self._vpes[vm, vcpu]
-
-    def vm(self, number: int) -> c_void_p:
-        """Its address."""
-        return self._vms[number]
 
     def _ask(self, name: str, *arguments: Any) -> int:
         """Call the library. What the model raises comes out here; HostFailure if the kernel fails."""
@@ -127,10 +108,8 @@ class LinuxHost(Host):
 
     def _begin(self) -> None:
         self.close()
-        self._loaded = Library(self._path)
-        self._irqs: dict[tuple[int, int], Any] = {}
-        self._vms: dict[int, c_void_p] = {}
-        self._vpes: dict[VpeKey, c_void_p] = {}
+        self._library = Library(self._path)
+        self.new_kernel()
         config, bus = self.machine.config, self.bus
         bases = [bus.base(f"GITS{n}") for n in range(config.its)]
         offset = self._part % PARTS * PART_BYTES
@@ -154,17 +133,18 @@ class LinuxHost(Host):
         return called
 
     def _add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
-        self._irqs[its, device_id] = irqs = (c_int * vectors)()
+        self._events[its, device_id] = irqs = (c_int * vectors)()
         intids = (c_uint32 * vectors)()
         self._ask("add_device", self.bus.base(f"GITS{its}"), device_id, vectors, irqs, intids)
         return list(intids)
 
     def _remove_device(self, its: int, device_id: int) -> None:
-        irqs = self._irqs.pop((its, device_id))
+        irqs = self._events.pop((its, device_id))
         self._ask("remove_device", irqs, len(irqs))
 
     def _begin_vm(self, vm: int, vcpus: int) -> list[int]:
-        self._vms[vm], vpes, doorbells = c_void_p(), (c_void_p * vcpus)(), (c_uint32 * vcpus)()
-        self._ask("begin_vm", vcpus, byref(self._vms[vm]), vpes, doorbells)
-        self._vpes |= {(vm, vcpu): c_void_p(vpe) for vcpu, vpe in enumerate(vpes)}
+        self._vpes[vm] = vpes = (c_uint64 * vcpus)()
+        made, doorbells = c_uint64(), (c_uint32 * vcpus)()
+        self._ask("begin_vm", vcpus, byref(made), vpes, doorbells)
+        self._vms[vm] = made.value
         return list(doorbells)

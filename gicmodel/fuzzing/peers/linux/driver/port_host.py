@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gicmodel.driver import GicDriver, PageAllocator
-from gicmodel.driver.objects import ItsDevice, ItsVm, ItsVpe
+from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.fuzzing.peers.linux.driver.host import PART_BYTES, RAM_BASE, Host, HostBus
 from gicmodel.fuzzing.peers.linux.driver.machine import HostMachine
 from gicmodel.hardware.bus import Frames
@@ -24,31 +24,18 @@ class PortHost(Host):
     def _operation(self, verb: str) -> Callable[..., Any]:
         return self._boot if verb == "boot" else self._operations[verb]
 
-    def event(self, its: int, device_id: int, number: int) -> DeviceEvent:
-        """The device, and the EventID."""
-        return self._devices[its, device_id], number
-
-    def vpe(self, vm: int, vcpu: int) -> ItsVpe:
-        """The port's."""
-        return self._vms[vm].vpes[vcpu]
-
-    def vm(self, number: int) -> ItsVm:
-        """The port's."""
-        return self._vms[number]
-
     def _boot(self) -> None:
         self.new_bus()
         self._driver = _driver_of(self.bus, self.machine)
         self._driver.probe()
-        self._devices: dict[tuple[int, int], ItsDevice] = {}
-        self._vms: dict[int, ItsVm] = {}
+        self.new_kernel()
         self._operations = self._operations_of(self._driver)
 
     def _operations_of(self, driver: GicDriver) -> dict[str, Callable[..., Any]]:
         lpis, vpes, vlpis, vsgis = driver.lpis, driver.vpes, driver.vlpis, driver.vsgis
         return {
             "add_device": self._add_device,
-            "remove_device": lambda *device: lpis.free_device(self._devices.pop(device)),
+            "remove_device": lambda *device: lpis.free_device(self._events.pop(device)[0][0]),
             "request": self._request,
             "free": lambda event: lpis.deactivate(*event),
             "affinity": self._affinity,
@@ -75,7 +62,8 @@ class PortHost(Host):
         }
 
     def _add_device(self, its: int, device_id: int, vectors: int) -> list[int]:
-        self._devices[its, device_id] = device = self._driver.lpis.create_device(device_id, vectors, its)
+        device = self._driver.lpis.create_device(device_id, vectors, its)
+        self._events[its, device_id] = [(device, event) for event in range(vectors)]
         return [device.lpi_base + event for event in range(vectors)]
 
     def _request(self, event: DeviceEvent, cpu: int) -> int:
@@ -90,8 +78,9 @@ class PortHost(Host):
         self._driver.lpis.set_irqchip_state(*event, bool(pending))
 
     def _begin_vm(self, vm: int, vcpus: int) -> list[int]:
-        self._vms[vm] = self._driver.vpes.create_vm(vcpus)
-        return [vpe.doorbell_intid for vpe in self._vms[vm].vpes]
+        self._vms[vm] = made = self._driver.vpes.create_vm(vcpus)
+        self._vpes[vm] = made.vpes
+        return [vpe.doorbell_intid for vpe in made.vpes]
 
     def _forward(self, event: DeviceEvent, vpe: ItsVpe, vintid: int, byte: int) -> None:
         self._driver.vlpis.map(*event, vpe.vm, vpe.vm.vpes.index(vpe), vintid, byte)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gicmodel.config import GicConfig
-from gicmodel.fuzzing.peers.linux.driver.machine import EventKey, HostMachine, operands
+from gicmodel.fuzzing.peers.linux.driver.machine import EventKey, operands
 from gicmodel.fuzzing.peers.linux.driver.state import HostState, Interrupt, Vm, Vpe
 from gicmodel.fuzzing.programs.program import Event
 
@@ -29,11 +29,11 @@ class Sense:
     The check of a verb gets what `operands` makes of it, all of which is there.
     """
 
-    def __init__(self, host: HostState, machine: HostMachine, maps_anew: bool = False) -> None:
+    def __init__(self, host: HostState, maps_anew: bool) -> None:
         self._host = host
-        self._config = machine.config
+        self._config = host.config
         self._maps_anew = maps_anew
-        self._checks = self._checks_of(host, machine.config)
+        self._checks = self._checks_of(host, host.config)
 
     def makes_sense(self, step: Event) -> bool:
         """Whether Linux' callers may do that where it stands."""

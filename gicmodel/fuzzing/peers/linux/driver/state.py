@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers.linux.driver.machine import EventKey, VpeKey
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION, VSGIS
 
@@ -90,18 +91,18 @@ class Vm:
 
 
 class HostState:
-    """A host with so many CPUs.
+    """A host.
 
     `stale`: doorbells of VMs that have ended, which may be pending yet for whoever gets their LPIs.
     """
 
-    def __init__(self, cpus: int) -> None:
-        self._cpus = cpus
+    def __init__(self, config: GicConfig) -> None:
+        self.config = config
         self.clear()
 
     def clear(self) -> None:
         """It has just booted."""
-        self.online = set(range(self._cpus))
+        self.online = set(range(self.config.redistributors))
         self.devices: dict[tuple[int, int], list[Interrupt]] = {}
         self.vms: dict[int, Vm] = {}
         self.stale: set[int] = set()
