@@ -117,7 +117,7 @@ class LinuxVm(Vm):
     def calls(self) -> Calls:
         return super().calls() | {
             **{verb: partial(self._call, f"vm_{verb}") for verb in _PLAIN},
-            **{verb: partial(self._control, attribute) for verb, attribute in _CONTROLS.items()},
+            **{verb: partial(self._call, "vm_its_control", attribute) for verb, attribute in _CONTROLS.items()},
             "save_pending_tables": lambda _: self._call("vm_save_pending_tables"),
             "take": self._take,
             "msi": self._msi,
@@ -133,9 +133,6 @@ class LinuxVm(Vm):
         place = _FRAMES[face] + number, offset, byref(value), writes
         result = self._call(f"vm_{who}access", *place, *rest[writes:])
         return value.value if result == OK and not writes else result
-
-    def _control(self, attribute: int, its: int) -> object:
-        return self._call("vm_its_control", its, attribute)
 
     def _take(self, vcpu: int) -> object:
         intids = POINTER(c_int64)()

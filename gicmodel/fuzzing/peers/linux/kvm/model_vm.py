@@ -24,7 +24,7 @@ from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import DIRTY, GuestMemory
 from gicmodel.migration.host import Host
 
-_HOST_CPUS = 4
+_HOST_CPUS, _HOST_BYTES = 4, 64 << 20
 _DEVICE_ID = 0x42
 _VINTID_BITS = 16
 _LPI_COLUMNS = ["intid", "references", "target_vcpu", "priority", "enabled", "pending_latch", "hw"]
@@ -50,7 +50,7 @@ class ModelVm(Vm):
         self._host = driver = None
         if machine.architecture != "3":
             config = GicConfig(architecture=machine.architecture, its=1, redistributors=_HOST_CPUS)  # type: ignore[arg-type]
-            self._host = Host("host", config)
+            self._host = Host("host", config, _HOST_BYTES)
             driver = self._host.driver
             self._device = driver.lpis.create_device(_DEVICE_ID, HOST_IRQS)
             driver.lpis.activate(self._device, np.arange(HOST_IRQS))

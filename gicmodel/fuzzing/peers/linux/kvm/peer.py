@@ -8,15 +8,21 @@ pending tables of `vgic-v3.c`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from random import Random
 from typing import ClassVar
 
 import numpy as np
 
 from gicmodel.fuzzing.peers.linux.build import Recipe
 from gicmodel.fuzzing.peers.linux.kvm.differences import explained, name, seen, without_ppis
-from gicmodel.fuzzing.peers.linux.kvm.draw import draw_machine, draw_steps
 from gicmodel.fuzzing.peers.linux.kvm.linux_vm import VGIC, LinuxVm
+from gicmodel.fuzzing.peers.linux.kvm.lives.forwarding import Forwarding
+from gicmodel.fuzzing.peers.linux.kvm.lives.guest import Guest
+from gicmodel.fuzzing.peers.linux.kvm.lives.life import Life
+from gicmodel.fuzzing.peers.linux.kvm.lives.pending import Pending
+from gicmodel.fuzzing.peers.linux.kvm.lives.tables import Tables
 from gicmodel.fuzzing.peers.linux.kvm.machine import RAM_BASE, VirtualMachine
 from gicmodel.fuzzing.peers.linux.kvm.model_vm import ModelVm
 from gicmodel.fuzzing.peers.linux.kvm.vm import OK, OOPS, STORM, State, Vm
@@ -101,7 +107,7 @@ class AgainstLinux(Comparison):
             step = Event(step.verb, (*self._routes[step.values[-1]], *step.values))
         step = without_ppis(step)
         model, linux = seen(step, _do(self.model, step)), seen(step, _do(self.linux, step))
-        self.outcomes[name(step), _shown(linux)] += 1
+        self.outcomes[name(step), linux if isinstance(linux, str) else OK] += 1
         known = None if linux == model else explained(step, linux, model)
         if linux != model and known is None:
             where = f" in {self.linux.died_at}" if linux in _DEAD else ""
@@ -172,11 +178,6 @@ def _do(side: Vm, step: Step) -> object:
     return OK if step.verb == "enqueue" else side.do(step.verb, *step.values)
 
 
-def _shown(result: object) -> str:
-    """A result as it is counted: the name of one that is no value."""
-    return result if isinstance(result, str) else OK
-
-
 def _agree(linux: State, model: State) -> None:
     """Raise Divergence for the first part that differs; of lists of rows, for the first row."""
     for what, ours in model.items():
@@ -215,13 +216,34 @@ class LinuxKvm(LinuxPeer):
             return KvmBehaviour.release(".".join(release.split(".")[:2]))
 
     def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:
-        """Lives of a VM one after the other."""
-        machine = draw_machine(random, architecture)
-        return Program(self.name, machine, tuple(draw_steps(random, machine, commands)))
+        """Lives of a VM one after the other. Nothing in them looks at what the machines do."""
+        machine = _drawn(random, architecture)
+        steps = _lives(Random(int(random.integers(1 << 62))), machine)
+        return Program(self.name, machine, tuple(islice(steps, commands)))
 
     def start(self, machine: VirtualMachine) -> AgainstLinux:
         """Boot both. Raises UnusableInput without a source or a compiler."""
         return AgainstLinux(machine, self.source, self.behaviour)
+
+
+def _drawn(random: np.random.Generator, architecture: str) -> VirtualMachine:
+    vcpus = int(random.choice(np.array([1, 2, 4, 4, 4, 12] if architecture == "3" else [1, 4, 4])))
+    its = int(random.integers(1, 3))
+    return VirtualMachine(architecture, vcpus, its, architecture == "4.1" and bool(random.integers(2)))
+
+
+def _lives(random: Random, machine: VirtualMachine) -> Iterator[Step]:
+    kinds: list[type[Life]] = [
+        Guest,
+        Guest,
+        Tables,
+        Pending,
+        *([Forwarding] * 6 if machine.architecture != "3" else []),
+    ]
+    while True:
+        life = random.choice(kinds)(random, machine)
+        yield from life.beginning()
+        yield from life.steps()
 
 
 PEER = LinuxKvm()

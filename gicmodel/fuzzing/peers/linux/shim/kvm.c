@@ -341,7 +341,7 @@ API long vm_msi(struct kvm *kvm, int its, u32 device, u32 event)
 }
 
 /* KVM_SET_DEVICE_ATTR of an ITS' KVM_DEV_ARM_VGIC_GRP_CTRL. */
-API long vm_its_control(struct kvm *kvm, int its, u64 attribute)
+API long vm_its_control(struct kvm *kvm, u64 attribute, int its)
 {
 	struct kvm_device_attr attr = { .group = KVM_DEV_ARM_VGIC_GRP_CTRL, .attr = attribute };
 

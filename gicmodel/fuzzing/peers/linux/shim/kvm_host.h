@@ -20,7 +20,7 @@ struct page { u8 bytes[SHIM_VINTIDS / 8]; };
 
 struct shim_irq {
 	struct irq_desc desc;
-	bool mapped, pending, active;
+	bool mapped, pending;
 	unsigned int depth;
 	struct its_vlpi_map map;
 	struct its_vpe *vpe;
@@ -98,6 +98,7 @@ void its_unmap_vlpi(int irq)
 	if (host->mapped)
 		shim_vpt_write(&host->map, false);
 	host->mapped = false;
+	/* The driver says EINVAL where nothing was mapped, of which KVM makes no more than a warning. */
 #ifdef ITS_UNMAP_VLPI_RETURNS
 	return 0;
 #endif
@@ -229,7 +230,6 @@ struct irq_data *irq_desc_get_irq_data(struct irq_desc *desc)
 
 int irq_domain_activate_irq(struct irq_data *data, bool reserve)
 {
-	shim_irqs[data->hwirq].active = true;
 	return 0;
 }
 
@@ -238,7 +238,7 @@ void irq_domain_deactivate_irq(struct irq_data *data)
 {
 	struct shim_irq *host = shim_irqs + data->hwirq;
 
-	host->active = host->pending = false;
+	host->pending = false;
 	host->vpe->sgi_config[(data->hwirq - SHIM_FIRST_VSGI) % 16].enabled = false;
 }
 

@@ -36,15 +36,15 @@ class Forwarding(Guest):
         """Set up, then mostly forwarding."""
         yield from self.set_up()
         choices: dict[Callable[[], list[Step]], float] = {
+            **{self.one_command: 45, self.forward: 20, self.unforward: 6, self.change_route: 3, self.fires: 16},
             **{
-                self.one_command: 45,
-                self.forward: 20,
-                self.unforward: 6,
-                self.change_route: 3,
-                self.fires: 16,
                 self.message: 8,
+                self.exits: 8,
+                self.save: 1.5,
+                self.stores: 2,
+                self.rd_register: 0.7,
+                self.restored: 0.7,
             },
-            **{self.exits: 8, self.save: 1.5, self.stores: 2, self.rd_register: 0.7, self.restored: 0.7},
             **{self.distributor: 1, self.sgis: 4},
         }
         for _ in range(self.random.randrange(LIFE)):

@@ -137,9 +137,7 @@ class Guest(Life):
             return self.command(mnemonic, its)
         if mnemonic:
             return self.command(mnemonic, its, DeviceID=device, EventID=event)
-        return CommandStep(
-            its, (random.getrandbits(64), random.getrandbits(64), random.getrandbits(64), random.getrandbits(64))
-        )
+        return CommandStep(its, tuple(random.getrandbits(64) for _ in range(4)))
 
     def one_command(self) -> list[Step]:
         """A command by itself."""

@@ -115,7 +115,7 @@ class Life(ABC):
         words = list(encode(mnemonic, "3", **fields))
         if self.chance(0.02):
             words[self.random.randrange(4)] ^= 1 << self.random.randrange(64)
-        return CommandStep(its, (words[0], words[1], words[2], words[3]))
+        return CommandStep(its, tuple(words))
 
     def enable_lpis(self, rd: int, table: int, ptz: bool = False) -> list[Step]:
         """GICR_PENDBASER and EnableLPIs."""
