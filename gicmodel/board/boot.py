@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from gicmodel.board.board import Board, Ending, new_gic
 from gicmodel.board.image import place, read_initrd, read_program
-from gicmodel.board.watch import Watch
 from gicmodel.config import GicConfig
 from gicmodel.errors import UnusableInput
-from gicmodel.hardware.command_errors import CommandError
 
 APPEND = "earlycon console=ttyAMA0"
 MEMORY_BYTES = 512 << 20
@@ -52,27 +50,16 @@ def powered_on(
 
 @dataclass(frozen=True)
 class Result:
-    """How a run of a board ended, after `seconds` of the host and `guest_seconds` of its own, and what its GIC saw.
+    """How the latest run of a board ended, after `seconds` of the host, and what its GIC saw."""
 
-    `why` is the ending in words; `pes` tell where the PEs are, as JSON and as text; `errors` are the latest 1024 ITS
-    commands that failed.
-    """
-
+    board: Board
     ending: Ending
-    why: str
     seconds: float
-    guest_seconds: float
-    instructions: int
-    pes: tuple[tuple[dict[str, Any], str], ...]
-    errors: tuple[CommandError, ...]
-    watch: Watch
 
-    @classmethod
-    def of(cls, board: Board, ending: Ending, seconds: float) -> Self:
-        """Of a board that `Board.run` has run."""
-        pes = tuple((pe.to_json(), f"PE {pe.number}: {pe}") for pe in board.cpus)
-        why = board.reason or ending.value
-        return cls(ending, why, seconds, board.seconds, board.instructions, pes, tuple(board.gic.errors), board.watch)
+    @property
+    def why(self) -> str:
+        """The ending in words."""
+        return self.board.reason or self.ending.value
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -80,9 +67,9 @@ class Result:
             "ending": self.ending.name,
             "why": self.why,
             "seconds": round(self.seconds, 3),
-            "guest_seconds": round(self.guest_seconds, 6),
-            "instructions": self.instructions,
-            "pes": [pe for pe, _ in self.pes],
-            "command_errors": [str(error) for error in self.errors],
-            **self.watch.to_json(),
+            "guest_seconds": round(self.board.seconds, 6),
+            "instructions": self.board.instructions,
+            "pes": [cpu.to_json() for cpu in self.board.cpus],
+            "command_errors": [str(error) for error in self.board.gic.errors],
+            **self.board.watch.to_json(),
         }

@@ -189,29 +189,29 @@ def ran(board: Board, console: Console, timeout: float, expect: re.Pattern[bytes
         ending = board.run(timeout, on_turn)
     if ending is Ending.OFF and shown():
         ending = Ending.EXPECTED
-    return Result.of(board, ending, time.monotonic() - started)
+    return Result(board, ending, time.monotonic() - started)
 
 
 def is_good(result: Result, expect: re.Pattern[bytes] | None) -> bool:
     """Whether it ended as it should, and no command failed."""
-    return result.ending.name in (("OFF", "LEFT") if expect is None else ("EXPECTED",)) and not result.errors
+    return result.ending.name in (("OFF", "LEFT") if expect is None else ("EXPECTED",)) and not result.board.gic.errors
 
 
 def show(result: Result) -> None:
     """What came of it as text."""
-    watch = result.watch
+    board, watch, errors = result.board, result.board.watch, result.board.gic.errors
     say(
-        f"\n{result.why}, after {result.guest_seconds:.3f} s of the guest's time: "
-        f"{result.instructions:,} instructions in {result.seconds:.1f} s"
+        f"\n{result.why}, after {board.seconds:.3f} s of the guest's time: "
+        f"{board.instructions:,} instructions in {result.seconds:.1f} s"
     )
     if result.ending.name not in ("OFF", "EXPECTED"):
-        for _, pe in result.pes:
-            say(pe)
+        for pe in board.cpus:
+            say(f"PE {pe.number}: {pe}")
     _show_counts("ITS commands", watch.commands)
-    for error in result.errors[:_SHOWN]:
+    for error in errors[:_SHOWN]:
         say(f"command error: {error}")
-    if len(result.errors) > _SHOWN:
-        say(f"command errors: {len(result.errors) - _SHOWN} more")
+    if len(errors) > _SHOWN:
+        say(f"command errors: {len(errors) - _SHOWN} more")
     rows = [(kind, str(pe), str(count)) for (kind, pe), count in sorted(watch.interrupts.items())]
     rows += [("residency of a vPE", str(pe), str(count)) for pe, count in sorted(watch.residencies.items())]
     if rows:
