@@ -2,10 +2,14 @@
 """What is decoded, whatever the format it had in memory: the columns of devices, events, collections and vPEs.
 
 `its` is the number of the ITS, `address` an entry's physical address, `offset` its place in the file. A column that a
-format lacks holds the value that means nothing: UNKNOWN, or 1023 for a doorbell.
+format lacks holds the value that means nothing: UNKNOWN, or 1023 for a doorbell. And what tells rows apart: keys, and
+which rows say the same.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,3 +109,37 @@ def interrupt_name(virtual: object, target: object, intid: object) -> str:
 def interrupts_of(keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
     """Of keys that `interrupt_keys` gave: whether virtual, the target, the INTID."""
     return keys >> _VIRTUAL != 0, (keys >> _HIGH & _TARGET).astype(np.int64), (keys & _LOW).astype(np.int64)
+
+
+def first_of(*columns: NDArray[Any]) -> NDArray[np.intp]:
+    """For each row ([n]) the first row that has the same value in every column.
+
+    `numpy.unique` tells it too, and imports numpy.ma, which takes as long as to read a dump.
+    """
+    order = np.lexsort(columns)
+    begins = np.ones(order.size, np.bool_)
+    begins[1:] = False
+    for column in columns:
+        ordered = column[order]
+        begins[1:] |= ordered[1:] != ordered[:-1]
+    first = np.empty(order.size, np.intp)
+    first[order] = order[begins][np.cumsum(begins) - 1]
+    return first
+
+
+def is_first(*columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows are the first that have their values."""
+    first = first_of(*columns)
+    return np.asarray(first == np.arange(first.size))
+
+
+def distinct(column: NDArray[Any]) -> NDArray[Any]:
+    """The values of a column, ascending, each once."""
+    return np.sort(column[is_first(column)])
+
+
+def among(column: NDArray[Any], values: Iterable[int]) -> NDArray[np.bool_]:
+    """Which rows of a column of integers have one of the values."""
+    known = np.fromiter(values, np.int64)
+    # Of an empty list NumPy makes floats, and compares as with those.
+    return np.isin(column, known) if known.size else np.zeros(column.shape, np.bool_)

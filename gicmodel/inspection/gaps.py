@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import lpis
-from gicmodel.inspection.distinct import among, distinct
-from gicmodel.inspection.entries import UNKNOWN
+from gicmodel.inspection.entries import UNKNOWN, among, distinct
 from gicmodel.inspection.itt import EVENTS_OF_DEVICES
 from gicmodel.inspection.join import MOST_TABLES, PENDING_TABLES, pending_tables
 from gicmodel.inspection.lpis import VSGIS_OF_VPES

@@ -14,8 +14,7 @@ from gicmodel.images.registers import Registers
 from gicmodel.inspection import gaps, join
 from gicmodel.inspection.budget import ENTRIES, Budget
 from gicmodel.inspection.detection import detect
-from gicmodel.inspection.distinct import is_first
-from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, PENDING, UNKNOWN, VPES, VSGIS
+from gicmodel.inspection.entries import COLLECTIONS, DEVICES, EVENTS, PENDING, UNKNOWN, VPES, VSGIS, is_first
 from gicmodel.inspection.frames import Frames, architecture_of
 from gicmodel.inspection.its import Its, decode_its, decode_itts, decode_table, open_its
 from gicmodel.inspection.linux.devices import KernelView

@@ -111,27 +111,19 @@ class Its:
         return self.tables[kind].lacking(dump, ids)
 
 
-def find_tables(frames: Frames, number: int) -> dict[str, ItsTable]:
-    """The tables that an ITS's GITS_BASER<n> describe, by kind."""
-    frame = f"GITS{number}"
-    frames.want(frame, "BASER0", "devices and events cannot be decoded")
-    frames.want(frame, "BASER1", "collections cannot be decoded")
-    tables: dict[str, ItsTable] = {}
-    for n in range(BASERS):
-        baser = frames.value(frame, f"BASER{n}")
-        found = None if baser is None else its_table(f"{frame}_BASER{n}", baser)
-        if found is not None:
-            tables.setdefault(found.kind, found)
-    return tables
-
-
 def open_its(dump: Dump, frames: Frames, number: int, budget: Budget) -> Its:
     """An ITS with the entries of its tables, none of them decoded."""
     frame = f"GITS{number}"
     typer = frames.want(frame, "TYPER", "DeviceID and EventID widths are not checked")
     ctlr = frames.want(frame, "CTLR", "whether the ITS is enabled")
     its = Its(number, typer, None if ctlr is None else bool(ctlr["Enabled"]))
-    its.tables = {kind: read_table(dump, found, budget) for kind, found in find_tables(frames, number).items()}
+    frames.want(frame, "BASER0", "devices and events cannot be decoded")
+    frames.want(frame, "BASER1", "collections cannot be decoded")
+    for n in range(BASERS):
+        baser = frames.value(frame, f"BASER{n}")
+        found = None if baser is None else its_table(f"{frame}_BASER{n}", baser)
+        if found is not None and found.kind not in its.tables:
+            its.tables[found.kind] = read_table(dump, found, budget)
     return its
 
 

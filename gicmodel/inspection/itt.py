@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
-from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.entries import EVENTS, event_keys, table
+from gicmodel.inspection.entries import EVENTS, distinct, event_keys, table
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.table import nonzero, used_of
 from gicmodel.layouts.its_tables import NO_DOORBELL

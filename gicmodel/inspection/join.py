@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from gicmodel.images.dump import Dump
 from gicmodel.inspection import lpis
 from gicmodel.inspection.budget import Budget
-from gicmodel.inspection.distinct import distinct
-from gicmodel.inspection.entries import PENDING, PENDING_TABLE, UNKNOWN, count_of, interrupt_keys, table
+from gicmodel.inspection.entries import PENDING, PENDING_TABLE, UNKNOWN, count_of, distinct, interrupt_keys, table
 from gicmodel.inspection.redistributors import DEFAULT_ID_BITS, Redistributor
 from gicmodel.layouts.lpi_tables import FIRST_LPI, FIRST_LPI_BYTE, ID_BITS, byte_of, table_bytes
 

@@ -10,11 +10,10 @@ import numpy as np
 from gicmodel.images.dump import ABSENT, Dump
 from gicmodel.inspection.profiles import Entry
 from gicmodel.inspection.values import field_lines, words_text
-from gicmodel.layouts.layout import Layout
 
 
 def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
-    """Lines: the entry's format and place, its bytes, its words, its fields."""
+    """Lines: the entry's format and place, its bytes, its words, its fields, and its RES0 fields that are not zero."""
     layout, address = entry.layout, int(row["address"])
     if address == ABSENT:
         yield f"{layout.name} at a place that is not known: {layout.doc}"
@@ -28,14 +27,7 @@ def explain(dump: Dump, entry: Entry, row: np.void) -> Iterator[str]:
     yield "  bytes  " + " ".join(f"{octet:02x}" for octet in octets[0].tolist())
     words = layout.words_of(octets[0]).reshape(-1).tolist()
     yield f"  words  {words_text(layout, words)}"
-    yield from field_lines(layout, _fields(layout, octets[0].tobytes()), least=11)
-
-
-def _fields(layout: Layout, entry: bytes) -> dict[str, int]:
-    """Each field that has a name, then each RES0 field that is not zero."""
-    parsed = {name: int(value) for name, value in layout.parse(entry).items()}
-    wrong = {name: value for name, value in parsed.items() if layout.spans[name].reserved == "RES0" and value}
-    return {name: parsed[name] for name in layout.fields} | wrong
+    yield from field_lines(layout, layout.unpack(words) | layout.res0_violations(words), least=11)
 
 
 def hexdump(dump: Dump, address: int, size: int) -> Iterator[str]:

@@ -6,8 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gicmodel.inspection.distinct import among, is_first
-from gicmodel.inspection.entries import UNKNOWN, table
+from gicmodel.inspection.entries import UNKNOWN, among, is_first, table
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import vpt_id_bits
 from gicmodel.layouts.lpi_tables import FIRST_LPI, table_bytes

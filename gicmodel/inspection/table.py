@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import ABSENT, Addresses, Dump, Octets
 from gicmodel.inspection.budget import Budget
-from gicmodel.inspection.distinct import is_first
+from gicmodel.inspection.entries import is_first
 from gicmodel.layouts.its_tables import LEVEL1
 from gicmodel.layouts.registers.its import GITS_BASER
 from gicmodel.layouts.table import Table, TableType

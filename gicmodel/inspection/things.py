@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection import gaps, lpis
-from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import UNKNOWN, Keys, event_keys, interrupt_keys, interrupt_name, interrupts_of
+from gicmodel.inspection.entries import UNKNOWN, Keys, among, event_keys, interrupt_keys, interrupt_name, interrupts_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import pending_tables

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import Addresses, Dump
 from gicmodel.inspection import doubts
-from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import EVENTS, UNKNOWN, event_keys, table
+from gicmodel.inspection.entries import EVENTS, UNKNOWN, among, event_keys, table
 from gicmodel.inspection.its import KINDS, Its, Subject
 from gicmodel.inspection.linux.devices import KernelView
 from gicmodel.inspection.queue import Queue, ring

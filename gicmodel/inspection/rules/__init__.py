@@ -18,10 +18,6 @@ RULES = {rule.identifier: rule for subject in _SUBJECTS for rule in vars(subject
 """Every rule by its identifier, in the order of their declarations."""
 
 
-_OF_ABSENT_MEMORY = (memory.TABLE_ABSENT, memory.PENDING_ABSENT, memory.CONFIGURATION_ABSENT)
-"""Of registers without any RAM they say nothing."""
-
-
 class Findings(NamedTuple):
     """What breaks the rules: at most MOST findings a rule, and how many there are of each rule."""
 
@@ -40,8 +36,6 @@ def find(found: Inspection) -> Findings:
     counts: dict[str, int] = {}
     for subject in _SUBJECTS:
         for broken in subject.check(found):
-            if broken.rule in _OF_ABSENT_MEMORY and not found.dump.octets:
-                continue
             before = counts.get(broken.rule.identifier, 0)
             room = max(0, MOST - before)
             one = isinstance(broken, Finding)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection import gaps
-from gicmodel.inspection.distinct import among, distinct, first_of, is_first
-from gicmodel.inspection.entries import UNKNOWN, interrupt_keys
+from gicmodel.inspection.entries import UNKNOWN, among, distinct, first_of, interrupt_keys, is_first
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.its import Its
 from gicmodel.inspection.join import most_id_bits, out_of_range

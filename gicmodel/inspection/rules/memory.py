@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Dump
-from gicmodel.inspection.distinct import among, is_first
+from gicmodel.inspection.entries import among, is_first
 from gicmodel.inspection.entries import table as rows_of
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.regions import CONFIGURATION, PENDING, VIRTUAL_CONFIGURATION, VPT, Regions
@@ -90,7 +90,8 @@ def check(found: Inspection) -> Iterator[Broken]:
     """What the memory breaks."""
     regions = Regions(found)
     yield from _overlaps(regions)
-    for table in found.tables:
+    # Of registers without any RAM nothing is said to be absent.
+    for table in found.tables if found.dump.octets else ():
         yield from _table(table)
     for unit in found.its:
         reserved = unit.reserved | {"event": unit.events.reserved}
@@ -102,8 +103,9 @@ def check(found: Inspection) -> Iterator[Broken]:
         )
     yield from _misaligned(found)
     yield from _redistributors(found)
-    yield from _absent(PENDING_ABSENT, found.dump.pending, regions, (PENDING, VPT))
-    yield from _absent(CONFIGURATION_ABSENT, found.dump, regions, (CONFIGURATION, VIRTUAL_CONFIGURATION))
+    if found.dump.octets:
+        yield from _absent(PENDING_ABSENT, found.dump.pending, regions, (PENDING, VPT))
+        yield from _absent(CONFIGURATION_ABSENT, found.dump, regions, (CONFIGURATION, VIRTUAL_CONFIGURATION))
 
 
 def _overlaps(regions: Regions) -> Iterator[Group]:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.inspection import gaps, lpis
-from gicmodel.inspection.distinct import among
-from gicmodel.inspection.entries import UNKNOWN, interrupt_name
+from gicmodel.inspection.entries import UNKNOWN, among, interrupt_name
 from gicmodel.inspection.inspection import Inspection
 from gicmodel.inspection.join import MOST_TABLES, pending_tables
 from gicmodel.inspection.rules.rule import Broken, Finding, Group, Rule, error, warning
