@@ -12,7 +12,6 @@ from gicmodel.layouts.its_tables import INTTYPE_VIRTUAL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.by_name import NamedRegisters
 from gicmodel.layouts.table import TableType
-from gicmodel.memory import GuestMemory
 
 _GROUP_1 = 1
 
@@ -24,11 +23,10 @@ class Acknowledges:
     Processor_Number by affinity.
     """
 
-    def __init__(self, gic: Gic, memory: GuestMemory, processors: Mapping[int, int]) -> None:
+    def __init__(self, gic: Gic, processors: Mapping[int, int]) -> None:
         self.count = self.judged = 0
         self.not_pending: list[Acknowledge] = []
         self._gic = gic
-        self._memory = memory
         self._processors = processors
         self._vlpis: set[tuple[int, int]] | None = None
 
@@ -74,10 +72,10 @@ class Acknowledges:
         That is its vPEID, or in GICv4.0 the address of its VPT.
         """
         its, v41 = self._gic.its[0], self._gic.config.v41
-        vpe_ids, vtes = table_of(its, TableType.VPES, self._memory)
+        vpe_ids, vtes = table_of(its, TableType.VPES, self._gic.memory)
         vpts = dict(zip(vpe_ids.tolist(), (vpe_ids if v41 else vtes["VPT_addr"]).tolist(), strict=True))
-        for dte in table_of(its, TableType.DEVICES, self._memory)[1] if vpts else ():
-            _, ites = events_of(self._memory, itt_of(dte))
+        for dte in table_of(its, TableType.DEVICES, self._gic.memory)[1] if vpts else ():
+            _, ites = events_of(self._gic.memory, itt_of(dte))
             for ite in ites[ites["IntType"] == INTTYPE_VIRTUAL]:
                 if int(ite["vPEID"]) in vpts:
                     yield vpts[int(ite["vPEID"])], int(ite["IntID"])

@@ -79,7 +79,7 @@ class Replayer:
         self.memory = GuestMemory(*(traced.ram or (0, MEMORY_BYTES)))
         self.gic = Gic(traced.config, self.memory)
         self.software = Software(self.memory, image, traced.ram is not None)
-        self.acknowledges = Acknowledges(self.gic, self.memory, traced.processors)
+        self.acknowledges = Acknowledges(self.gic, traced.processors)
         self.commands: Counter[str] = Counter()
         self.events = self.msis = 0
         self.unknown: Counter[str] = Counter()
