@@ -33,9 +33,8 @@ from gicmodel.images.qemu_trace.packets import Words
 from gicmodel.lab.queue import Queue
 from gicmodel.layouts.commands import decode_command, format_command
 from gicmodel.layouts.lpi_tables import FIRST_LPI
-from gicmodel.layouts.registers.by_name import register
+from gicmodel.layouts.registers.by_name import NamedRegisters, register
 from gicmodel.layouts.registers.its import GITS_CREADR, GITS_CWRITER
-from gicmodel.layouts.registers.redistributor import GICR_PROPBASER, GICR_VPENDBASER_V40, GICR_VPROPBASER_V40
 
 STALE = 0x02
 """A configuration byte that nobody wrote: disabled, of the highest priority."""
@@ -44,9 +43,6 @@ _CBASER, _CWRITER, _CREADR = (register(name, "4.1").offset for name in ("GITS_CB
 _WIDTHS = 4, 8
 """Bytes of an access that reaches one of these, or its lower half; the offsets are there."""
 _ABOUT_A_VPE = {entry.offset: entry for entry in map(register, ("GICR_INVLPIR", "GICR_INVALLR", "GICR_VSGIR"))}
-_PROPBASER, _VPROPBASER, _VPENDBASER = (
-    register(f"GICR_{name}").offset for name in ("PROPBASER", "VPROPBASER", "VPENDBASER")
-)
 _NEED_SYNC = {"MAPTI", "MAPI", "INVALL", "MOVALL"}
 _NEED_VSYNC = {"VMAPTI", "VMAPI", "VMOVI", "VMOVP", "VINVALL", "VSGI", "INVDB"}
 _NEED_EITHER = {"INT", "CLEAR", "INV", "MOVI", "DISCARD"}
@@ -320,6 +316,7 @@ class LateRedistributor:
         self._gic = gic
         self._number = number
         self._face = gic.redistributors[number]
+        self._registers = NamedRegisters(self._face, gic.config.architecture)
         self._unheard = unheard
         self.vconf_by_vpt: dict[int, int] = {}
         """GICv4.0: the configuration table of each VPT that was resident here."""
@@ -327,12 +324,12 @@ class LateRedistributor:
     @property
     def lpi_configuration(self) -> int:
         """The address of the LPI configuration table."""
-        return GICR_PROPBASER.unpack(self._face.read(_PROPBASER, 8))["Physical_Address"]
+        return self._registers.fields("GICR_PROPBASER")["Physical_Address"]
 
     @property
     def resident_vpt(self) -> int | None:
         """GICv4.0: the address of the VPT of the resident vPE, if there is one."""
-        vpendbaser = GICR_VPENDBASER_V40.unpack(self._face.read(_VPENDBASER, 8))
+        vpendbaser = self._registers.fields("GICR_VPENDBASER")
         return vpendbaser["Physical_Address"] if vpendbaser["Valid"] else None
 
     def read(self, offset: int, size: int) -> int:
@@ -348,8 +345,7 @@ class LateRedistributor:
                 return
         self._face.write(offset, value, size)
         if self._gic.config.architecture == "4.0" and (vpt := self.resident_vpt) is not None:
-            vpropbaser = GICR_VPROPBASER_V40.unpack(self._face.read(_VPROPBASER, 8))
-            self.vconf_by_vpt[vpt] = vpropbaser["Physical_Address"]
+            self.vconf_by_vpt[vpt] = self._registers.fields("GICR_VPROPBASER")["Physical_Address"]
 
     def _hears(self, name: str, vpe_id: int) -> bool:
         """Whether the vPE is mapped to this group, or nowhere; otherwise what is missing is noted."""
