@@ -30,6 +30,8 @@ _FLAGS = (
 ).split()
 _SECONDS, _MOST_SAID = 300, 300
 _TYPE = "struct "
+_DIRECTORIES = ("include", "arch/arm64/kvm/vgic", "drivers/irqchip", "lib")
+"""Where the files of a kernel are that others include, and ours."""
 _OF_THE_SYSTEM = frozenset({"linux/errno.h"})
 """Headers of Linux that the C library includes."""
 
@@ -38,18 +40,16 @@ _OF_THE_SYSTEM = frozenset({"linux/errno.h"})
 class Recipe:
     """How a library is made of a kernel.
 
-    `unit` is the C file of ours that includes the kernel's; `stands_in` our header that takes the place of each that is
-    not taken from the kernel. `cut` names functions and types per file of the kernel, which `cut.h` and `cut_types.h`
-    have then; `may_cut` those that not every kernel has. `macros` are defined where a file of the kernel contains a
-    regular expression.
+    `unit` is the C file of ours that includes the kernel's; our header of its name takes the place of each that is not
+    taken from the kernel. `cut` names functions and types per file of the kernel, which `cut.h` and `cut_types.h` have
+    then; `may_cut` those that not every kernel has. `macros` are defined where a file of the kernel contains a regular
+    expression.
     """
 
     unit: str
-    stands_in: str
-    directories: tuple[str, ...]
-    cut: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cut: Mapping[str, tuple[str, ...]]
+    macros: Mapping[str, tuple[str, str]]
     may_cut: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def built(source: KernelSource, recipe: Recipe) -> Path:
@@ -144,14 +144,14 @@ def _compile(source: KernelSource, recipe: Recipe, directory: Path) -> Path:
     for path, octets in source.files.items():
         _write(kernel / path, octets)
     for header in _headers_to_make(source):
-        _write(made / header, f"#include <{recipe.stands_in}>\n".encode())
+        _write(made / header, f"#include <{recipe.unit}.h>\n".encode())
     found = [(path, name) for path, names in recipe.may_cut.items() for name in names if name in source.text(path)]
     cut = [*found, *((path, name) for path, names in recipe.cut.items() for name in names)]
     for header, are_types in (("cut_types.h", True), ("cut.h", False)):
         texts = [definition(source.text(path), name) for path, name in cut if name.startswith(_TYPE) is are_types]
         _write(made / header, "\n".join(texts).encode())
     defined = [f"-D{name}" for name, (path, what) in recipe.macros.items() if re.search(what, source.text(path))]
-    included = [f"-I{path}" for path in (SHIM, made, *(kernel / name for name in recipe.directories))]
+    included = [f"-I{path}" for path in (SHIM, made, *(kernel / name for name in _DIRECTORIES))]
     objects, wherever = directory / "unit.o", f"-ffile-prefix-map={directory}="
     compiled = ["-c", str(SHIM / f"{recipe.unit}.c"), "-o", str(objects)]
     _run(source, [compiler(), *_FLAGS, wherever, *defined, *included, *compiled])

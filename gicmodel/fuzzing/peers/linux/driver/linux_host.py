@@ -20,8 +20,6 @@ _HEADER = "include/linux/irqchip/arm-gic-v3.h"
 
 ITS = Recipe(
     unit="its",
-    stands_in="gic.h",
-    directories=("include", _IRQCHIP),
     cut={
         f"{_IRQCHIP}/irq-gic-v3.c": (
             "struct redist_region",
@@ -107,8 +105,8 @@ class LinuxHost(Host):
         self._begin()
 
     def _begin(self) -> None:
-        self.close()
-        self._library = Library(self._path)
+        before, self._library = self._library, Library(self._path)
+        before.close()
         self.new_kernel()
         config, bus = self.machine.config, self.bus
         bases = [bus.base(f"GITS{n}") for n in range(config.its)]

@@ -26,8 +26,6 @@ _HEADER = "include/kvm/arm_vgic.h"
 
 VGIC = Recipe(
     unit="kvm",
-    stands_in="kvm.h",
-    directories=("include", _VGIC, "lib"),
     cut={
         f"{_VGIC}/vgic-v3.c": (
             "vgic_v3_lpi_sync_pending_status",

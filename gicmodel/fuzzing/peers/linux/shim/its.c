@@ -7,7 +7,7 @@
  * The kernel's variables are the library's: to boot once more is to load it anew. Results: 0 or a positive value, a
  * negative errno, SHIM_OOPS or SHIM_HANG.
  */
-#include "gic.h"
+#include "its.h"
 #include "guard.h"
 #include "gic_ram.h"
 #include "gic_irqs.h"

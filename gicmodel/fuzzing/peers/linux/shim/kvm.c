@@ -331,11 +331,7 @@ static struct kvm_kernel_irq_routing_entry route(struct kvm *kvm, int its, u32 d
 /* KVM_SIGNAL_MSI. */
 API long vm_msi(struct kvm *kvm, int its, u32 device, u32 event)
 {
-	struct kvm_kernel_irq_routing_entry to = route(kvm, its, device, event);
-	struct kvm_msi msi = {
-		.address_lo = to.msi.address_lo, .address_hi = to.msi.address_hi, .data = event,
-		.flags = KVM_MSI_VALID_DEVID, .devid = device,
-	};
+	struct kvm_msi msi = route(kvm, its, device, event).msi;
 
 	return guarded(vgic_its_inject_msi(kvm, &msi));
 }

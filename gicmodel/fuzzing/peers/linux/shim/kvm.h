@@ -257,10 +257,7 @@ static inline unsigned long kvm_mmio_read_buf(const void *data, unsigned int byt
 
 #define kvm_mmio_write_buf(data, bytes, value) ({ unsigned long _value = (value); memcpy(data, &_value, bytes); })
 
-struct kvm_kernel_irq_routing_entry {
-	u32 gsi, type;
-	struct { u32 address_lo, address_hi, data, flags, devid; } msi;
-};
+struct kvm_kernel_irq_routing_entry { u32 gsi, type; struct kvm_msi msi; };
 
 #define KVM_IRQ_ROUTING_MSI 2
 

@@ -3,8 +3,8 @@
  * What Linux' GIC drivers need of the kernel: memory that the GIC reads too, CPUs, registers, firmware, and the core of
  * interrupts. gic_ram.h and gic_irqs.h have what is more than a line.
  */
-#ifndef SHIM_GIC_H
-#define SHIM_GIC_H
+#ifndef SHIM_ITS_H
+#define SHIM_ITS_H
 
 #include <limits.h>
 
