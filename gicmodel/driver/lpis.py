@@ -10,13 +10,14 @@ commands with n - 1 redundant SYNCs left out.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from contextlib import ExitStack
 
 import numpy as np
 
 from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
 from gicmodel.driver.commands import Commands, Operand, command, every
-from gicmodel.driver.errors import DriverError, all_or_nothing
+from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.objects import ItsDevice
 from gicmodel.driver.tables import DISABLED, ENABLED
@@ -48,9 +49,10 @@ class PhysicalLpis:
         nr_events = roundup_pow_of_two(nr_events)
         self._check_new(its, device_id)
         lpi_base = self.alloc(nr_events)
-        with all_or_nothing() as undo:
+        with ExitStack() as undo:
             undo.callback(self.intids.give, lpi_base, nr_events)
             device = self._map_device(device_id, its, nr_events, lpi_base)
+            undo.pop_all()
         insort(self._by_lpi, device, key=_lpi_base)
         return device
 

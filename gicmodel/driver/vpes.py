@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from gicmodel.driver import commands
 from gicmodel.driver.allocator import FreeRanges
 from gicmodel.driver.commands import Commands, command, operand
 from gicmodel.driver.doorbells import Doorbells
-from gicmodel.driver.errors import DriverError, all_or_nothing
+from gicmodel.driver.errors import DriverError
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
@@ -89,12 +90,13 @@ class VirtualPes:
         unmapped = [vpe for vpe in vpes if not vpe.vmapp_count]
         for vpe in unmapped:
             vpe.col_idx = 0
-        with all_or_nothing() as undo:
+        with ExitStack() as undo:
             if self.gic.is_v41:
                 undo.callback(self._doorbells.enable, unmapped, False)
             for its in self.gic.v4_its if unmapped else ():
                 self._map(its, unmapped, ptz, unmask=True)
                 undo.callback(self._unmap, its, unmapped, mask=True)
+            undo.pop_all()
         if len(unmapped) < len(vpes):
             mapped = ", ".join(f"vPE {vpe.vpe_id}" for vpe in vpes if vpe not in unmapped)
             raise DriverError("EEXIST", f"{mapped} is mapped")
@@ -108,7 +110,7 @@ class VirtualPes:
         for vpe in vpes:
             self._check_not_resident(vpe)
             self._check_mapping(vpe)
-        with all_or_nothing() as undo:
+        with ExitStack() as undo:
             if self.gic.is_v41:
                 undo.callback(self._doorbells.enable, vpes, True)
             else:
@@ -118,6 +120,7 @@ class VirtualPes:
             for its in self.gic.v4_its if vpes and self.eager else ():
                 self._unmap(its, vpes, mask=True)
                 undo.callback(self._map, its, vpes, unmask=True)
+            undo.pop_all()
 
     def set_affinity(self, vpe: ItsVpe, cpu: int) -> None:
         """Map a vPE to another CPU's redistributor (VMOVP).
