@@ -21,7 +21,7 @@ from gicmodel.kvm.interrupts import (
     update_configurations,
 )
 from gicmodel.kvm.ites import NO_COLLECTION, Ite
-from gicmodel.kvm.its import ID_BITS, Collection, Device, VgicIts
+from gicmodel.kvm.its import ID_BITS, Device, VgicIts
 from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.commands import COMMANDS, SYNC
 from gicmodel.layouts.lpi_tables import FIRST_LPI
@@ -92,21 +92,20 @@ def mapd(its: VgicIts, operands: Operands) -> None:
 
 def mapc(its: VgicIts, operands: Operands) -> None:
     """Map a collection to a vCPU, and its LPIs with it; V=0 frees it and leaves its events without a collection."""
-    collection_id, target = operands["ICID"], operands["RDbase"] & _TARGET
+    icid, target = operands["ICID"], operands["RDbase"] & _TARGET
     if target >= its.dist.nr_vcpus and (operands["V"] or not its.dist.behaviour.mapc_checks_target_last):
         raise CommandError("E_ITS_MAPC_PROCNUM_OOR")
     if not operands["V"]:
-        its.free_collection(collection_id)
+        its.free_collection(icid)
         its.translation_cache.invalidate()
         return
-    collection = its.collections.get(collection_id)
-    if collection is None:
-        its.map_collection(collection_id).target_addr = target
+    if icid not in its.collections:
+        its.add_collection(icid, target)
         return
-    collection.target_addr = target
+    its.collections[icid] = target
     for device in its.all_devices():
-        for lpi in device.ites.lpis[device.ites.icids == collection_id].tolist():
-            update_affinity(its.dist, lpi, collection.target_vcpu)
+        for lpi in device.ites.lpis[device.ites.icids == icid].tolist():
+            update_affinity(its.dist, lpi, target)
 
 
 def mapti(its: VgicIts, operands: Operands) -> None:
@@ -122,32 +121,34 @@ def mapti(its: VgicIts, operands: Operands) -> None:
         raise CommandError("E_ITS_MAPTI_PHYSICALID_OOR")
     if event_id in device.ites:
         return
-    known = its.collections.get(operands["ICID"])
-    collection = known or its.map_collection(operands["ICID"])
+    icid = operands["ICID"]
+    known = icid in its.collections
+    if not known:
+        its.add_collection(icid)
     try:
-        its.map_event(device, event_id, collection, intid)
+        its.map_event(device, event_id, icid, intid)
     except KvmError:
         if not known:
-            its.free_collection(collection.collection_id)
+            its.free_collection(icid)
         raise
 
 
 def movi(its: VgicIts, operands: Operands) -> None:
     """Move an event to another collection; both must be mapped."""
     device, ite = _event(its, operands, "E_ITS_MOVI_UNMAPPED_INTERRUPT")
-    collection = _mapped(its.collections.get(operands["ICID"]))
-    if its.target_of(ite) == NO_VCPU or collection is None:
+    vcpu = its.target_vcpu(operands["ICID"])
+    if NO_VCPU in (its.target_vcpu(ite.icid), vcpu):
         raise CommandError("E_ITS_MOVI_UNMAPPED_COLLECTION")
-    device.ites.move(ite.event_id, collection.collection_id)
+    device.ites.move(ite.event_id, operands["ICID"])
     its.translation_cache.invalidate()
-    update_affinity(its.dist, ite.lpi, collection.target_vcpu)
+    update_affinity(its.dist, ite.lpi, vcpu)
 
 
 def discard(its: VgicIts, operands: Operands) -> None:
     """Unmap an event whose collection is mapped, and clear its ITE in RAM."""
     behaviour = its.dist.behaviour
     device, ite = _event(its, operands, "E_ITS_DISCARD_UNMAPPED_INTERRUPT")
-    mapped = its.target_of(ite) != NO_VCPU or not behaviour.discard_needs_mapped_collection
+    mapped = its.target_vcpu(ite.icid) != NO_VCPU or not behaviour.discard_needs_mapped_collection
     if ite.icid == NO_COLLECTION or not mapped:
         raise CommandError("E_ITS_DISCARD_UNMAPPED_INTERRUPT")
     its.translation_cache.invalidate()
@@ -178,10 +179,10 @@ def inv(its: VgicIts, operands: Operands) -> None:
 
 def invall(its: VgicIts, operands: Operands) -> None:
     """Read the configuration of all LPIs again that target the collection's vCPU, whatever their collection."""
-    collection = _mapped(its.collections.get(operands["ICID"]))
-    if collection is None:
+    vcpu = its.target_vcpu(operands["ICID"])
+    if vcpu == NO_VCPU:
         raise CommandError("E_ITS_INVALL_UNMAPPED_COLLECTION")
-    update_configurations(its.dist, collection.target_vcpu)
+    update_configurations(its.dist, vcpu)
 
 
 def movall(its: VgicIts, operands: Operands) -> None:
@@ -206,10 +207,6 @@ def _event(its: VgicIts, operands: Operands, reason: str) -> tuple[Device, Ite]:
     if ite is None:
         raise CommandError(reason)
     return its.devices[operands["DeviceID"]], ite
-
-
-def _mapped(collection: Collection | None) -> Collection | None:
-    return collection if collection and collection.target_vcpu != NO_VCPU else None
 
 
 _HANDLERS: dict[str, Handler] = {

@@ -13,7 +13,7 @@ from gicmodel.kvm.guest_ram import ENTRY_BYTES
 from gicmodel.kvm.interrupts import add_lpi, put_lpis
 from gicmodel.kvm.ites import NO_COLLECTION, Ite, Ites
 from gicmodel.kvm.lpi import NO_LPI, NO_VCPU
-from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_LEVEL1
+from gicmodel.layouts.kvm_abi import KVM_LEVEL1
 from gicmodel.layouts.table import Table, TableType
 from gicmodel.memory import GuestMemory
 
@@ -22,19 +22,6 @@ ID_BITS = 16
 
 TABLE_PAGE_BYTES = 0x1_0000
 PAGE_ENTRIES = TABLE_PAGE_BYTES // ENTRY_BYTES
-
-
-@dataclass(slots=True, eq=False)
-class Collection:
-    """A collection: mapped to a vCPU, or only named by an event (Linux `struct its_collection`)."""
-
-    collection_id: int
-    target_addr: int = COLLECTION_NOT_MAPPED
-
-    @property
-    def target_vcpu(self) -> int:
-        """The vCPU that its LPIs target."""
-        return NO_VCPU if self.target_addr == COLLECTION_NOT_MAPPED else self.target_addr
 
 
 @dataclass(slots=True)
@@ -81,8 +68,8 @@ _table = lru_cache(GuestTable.of_baser)
 class VgicIts:
     """The state of one virtual ITS.
 
-    `devices` has the device that each DeviceID leads to; `collections` are in the order in which they were mapped: that
-    of the saved collection table.
+    `devices` has the device that each DeviceID leads to; `collections` the vCPU of each ICID, NO_VCPU for one that only
+    an event names, in the order in which they were mapped: that of the saved collection table.
     """
 
     def __init__(self, dist: VgicDist) -> None:
@@ -96,7 +83,7 @@ class VgicIts:
         self.devices: dict[int, Device] = {}
         self.hidden_devices: list[Device] = []
         """Further devices of a DeviceID, which RESTORE_TABLES adds to an ITS that was not reset."""
-        self.collections: dict[int, Collection] = {}
+        self.collections: dict[int, int] = {}
 
     @property
     def device_table(self) -> GuestTable:
@@ -113,14 +100,9 @@ class VgicIts:
         device = self.devices.get(device_id)
         return device.ites.get(event_id) if device else None
 
-    def target_of(self, ite: Ite) -> int:
-        """The vCPU of the event's collection; NO_VCPU without a mapped one."""
-        return self.target_vcpu(ite.icid)
-
     def target_vcpu(self, icid: int) -> int:
         """The vCPU of a collection; NO_VCPU if it is not mapped."""
-        collection = self.collections.get(icid)
-        return NO_VCPU if collection is None else collection.target_vcpu
+        return self.collections.get(icid, NO_VCPU)
 
     def resolve_lpi(self, device_id: int, event_id: int) -> int | None:
         """The slot of an MSI's LPI; None if the event or its collection is not mapped (Linux `vgic_its_resolve_lpi`).
@@ -132,7 +114,7 @@ class VgicIts:
         if not self.enabled:
             raise KvmError("EBUSY", "the virtual ITS is disabled")
         ite = self.find_ite(device_id, event_id)
-        vcpu = NO_VCPU if ite is None else self.target_of(ite)
+        vcpu = NO_VCPU if ite is None else self.target_vcpu(ite.icid)
         if ite is None or vcpu == NO_VCPU:
             return None
         if not self.dist.lpis_enabled[vcpu]:
@@ -167,21 +149,16 @@ class VgicIts:
         address = device.itt_addr + event_id * ENTRY_BYTES
         return self.dist.memory.covers(address, ENTRY_BYTES) or not self.dist.behaviour.mapti_checks_itt
 
-    def map_collection(self, collection_id: int) -> Collection:
-        """A new collection, not yet mapped. KvmError EINVAL if its entry could not be saved."""
-        if self.collection_table.entry_address(self.dist.memory, collection_id) is None:
-            raise KvmError("EINVAL", f"ICID {collection_id:#x} cannot be stored in the collection table")
-        return self.add_collection(collection_id)
+    def add_collection(self, icid: int, vcpu: int = NO_VCPU) -> None:
+        """A new collection. KvmError EINVAL if its entry could not be saved."""
+        if self.collection_table.entry_address(self.dist.memory, icid) is None:
+            raise KvmError("EINVAL", f"ICID {icid:#x} cannot be stored in the collection table")
+        self.collections[icid] = vcpu
 
-    def add_collection(self, collection_id: int) -> Collection:
-        """A new collection, not yet mapped, wherever it may be stored."""
-        collection = self.collections[collection_id] = Collection(collection_id)
-        return collection
-
-    def map_event(self, device: Device, event_id: int, collection: Collection, intid: int) -> None:
+    def map_event(self, device: Device, event_id: int, icid: int, intid: int) -> None:
         """A new event; its LPI is created if this is the first to map it. KvmError as `add_lpi`."""
-        lpi = add_lpi(self.dist, intid, collection.target_vcpu)
-        device.ites.add(Ite(event_id, lpi, collection.collection_id))
+        lpi = add_lpi(self.dist, intid, self.target_vcpu(icid))
+        device.ites.add(Ite(event_id, lpi, icid))
 
     def free_ite(self, device: Device, ite: Ite) -> None:
         """Unmap an event."""
@@ -220,11 +197,11 @@ class VgicIts:
                 self.add_device(other)
             self.translation_cache.invalidate()
 
-    def free_collection(self, collection_id: int) -> None:
+    def free_collection(self, icid: int) -> None:
         """Unmap a collection, if there is one; its events stay, without a collection."""
-        if self.collections.pop(collection_id, None):
+        if self.collections.pop(icid, None) is not None:
             for device in self.all_devices():
-                device.ites.icids[device.ites.icids == collection_id] = NO_COLLECTION
+                device.ites.icids[device.ites.icids == icid] = NO_COLLECTION
 
     def free_device_list(self) -> None:
         """Unmap all devices."""

@@ -76,8 +76,11 @@ def _restore_cte(its: VgicIts, entry: Entry) -> None:
         raise KvmError("EINVAL", f"CTE of ICID {icid:#x}: RDBase {target:#x}, but the VM has {its.dist.nr_vcpus} vCPUs")
     if icid in its.collections:
         raise KvmError("EEXIST", f"CTE of ICID {icid:#x}: the collection is mapped already")
-    add = its.map_collection if behaviour.checks_restored_ids else its.add_collection
-    add(icid).target_addr = target
+    vcpu = NO_VCPU if target == COLLECTION_NOT_MAPPED else target
+    if behaviour.checks_restored_ids:
+        its.add_collection(icid, vcpu)
+    else:
+        its.collections[icid] = vcpu
 
 
 def _restore_device_tables(its: VgicIts) -> None:
@@ -170,7 +173,7 @@ class _Itts:
         self._its = its
         self._targets = np.full(1 << ID_BITS, NO_VCPU)
         """The vCPU of each collection."""
-        self._targets[list(its.collections)] = [collection.target_vcpu for collection in its.collections.values()]
+        self._targets[list(its.collections)] = list(its.collections.values())
         self._pending_tables = np.array(its.dist.pending_tables, np.int64) - its.dist.memory.base
 
     def restore(self, device: Device) -> None:
@@ -285,10 +288,9 @@ def _restore_ite(its: VgicIts, device: Device, event_id: int, entry: Entry) -> N
         raise KvmError("EINVAL", f"{where}: INTID {entry['pINTID']} is not an LPI, they start at {FIRST_LPI}")
     if event_id + entry["next"] >= 1 << device.num_eventid_bits:
         raise KvmError("EINVAL", f"{where}: next {entry['next']:#x} leads out of its {device.num_eventid_bits}-bit ITT")
-    collection = its.collections.get(entry["ICID"])
-    if collection is None:
+    if entry["ICID"] not in its.collections:
         raise KvmError("EINVAL", f"{where}: ICID {entry['ICID']:#x} is no collection")
-    its.map_event(device, event_id, collection, entry["pINTID"])
+    its.map_event(device, event_id, entry["ICID"], entry["pINTID"])
 
 
 def _require_readable(base: int, index: int, readable: int, count: int, what: str) -> None:

@@ -15,7 +15,7 @@ from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.guest_ram import ENTRY_BYTES, write_entries
 from gicmodel.kvm.ites import NO_COLLECTION
 from gicmodel.kvm.its import Device, VgicIts
-from gicmodel.layouts.kvm_abi import KVM_CTE, KVM_DTE, KVM_ITE
+from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED, KVM_CTE, KVM_DTE, KVM_ITE
 from gicmodel.layouts.layout import Layout
 
 
@@ -148,9 +148,9 @@ def _allowed(its: VgicIts, events: _Events) -> int:
 def _save_collection_table(its: VgicIts) -> None:
     """The collections in the order of their mapping, then a zero entry unless they fill the table exactly."""
     table = its.collection_table
+    # NO_VCPU is COLLECTION_NOT_MAPPED in 32 bits.
     entries = [
-        KVM_CTE.pack(V=1, RDBase=collection.target_addr, ICID=collection.collection_id)
-        for collection in its.collections.values()
+        KVM_CTE.pack(V=1, RDBase=vcpu & COLLECTION_NOT_MAPPED, ICID=icid) for icid, vcpu in its.collections.items()
     ]
     # Before `baser_change_frees` there may be more than a table that has shrunk holds.
     if len(entries) != table.entries:

@@ -71,7 +71,7 @@ class VirtualMachine:
         ite = self.vgic.its[0].find_ite(device_id, event_id)
         if ite is None:
             raise KeyError((device_id, event_id))
-        return self.vgic.its[0].target_of(ite), int(self.vgic.lpis.rows["intid"][ite.lpi])
+        return self.vgic.its[0].target_vcpu(ite.icid), int(self.vgic.lpis.rows["intid"][ite.lpi])
 
     def disabled(self, vcpu: int, intid: int) -> bool:
         """Whether the guest has disabled an SGI or a mapped LPI, or all of them at the distributor.

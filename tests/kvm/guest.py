@@ -133,4 +133,4 @@ class Guest:
             for device_id, device in self.its.devices.items()
             for event_id, ite in device.ites.items()
         }
-        return events, {icid: collection.target_addr for icid, collection in self.its.collections.items()}
+        return events, dict(self.its.collections)

@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
+from gicmodel.kvm.lpi import NO_VCPU
 from gicmodel.layouts.commands import encode, encode_many
-from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED
 from tests.kvm.guest import DEFAULT_BYTE, DEVICES, ITTS, QUEUE, RAM_END, Guest, offset_of
 
 SPURIOUS = 1023
@@ -216,7 +216,7 @@ def test_mapti_of_a_mapped_event_changes_nothing(setup1):
 def test_mapti_to_an_unknown_collection_creates_it_unmapped(guest):
     guest.mapd(2)
     guest.mapti(2, 20, 8195, 5)
-    assert guest.mappings() == ({(2, 20): (8195, 5)}, {5: COLLECTION_NOT_MAPPED})
+    assert guest.mappings() == ({(2, 20): (8195, 5)}, {5: NO_VCPU})
     guest.mapc(5, 1)
     assert guest.vgic.lpis[8195].target_vcpu == 1
 

@@ -18,7 +18,7 @@ def vgic():
 def mapped(vgic):
     """(DeviceID, EventID) -> (vCPU, INTID)"""
     return {
-        (device_id, event_id): (vgic.its[0].target_of(ite), int(vgic.lpis.rows["intid"][ite.lpi]))
+        (device_id, event_id): (vgic.its[0].target_vcpu(ite.icid), int(vgic.lpis.rows["intid"][ite.lpi]))
         for device_id, device in vgic.its[0].devices.items()
         for event_id, ite in device.ites.items()
     }

@@ -272,7 +272,7 @@ def test_more_collections_than_the_table_has_room_for(behaviour, overrun):
     guest.enable_its()
     guest.mapc(8192, 1)
     for icid in range(8192):
-        guest.its.map_collection(icid)
+        guest.its.add_collection(icid)
     guest.its.write(offset_of("GITS_CTLR"), 0, 4)
     guest.its.write(offset_of("GITS_BASER1"), guest.collection_baser - 1)
     guest.memory.write(LEVEL2 + PAGE, b"\x55" * 24)

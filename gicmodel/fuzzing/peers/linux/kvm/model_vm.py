@@ -20,6 +20,7 @@ from gicmodel.kvm.commands import CommandError, execute_one
 from gicmodel.kvm.forwarding import Route
 from gicmodel.kvm.vgic import FIRST_ITS_ADDRESS
 from gicmodel.kvm.virtual_its import ITS_BYTES
+from gicmodel.layouts.kvm_abi import COLLECTION_NOT_MAPPED
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.memory import DIRTY, GuestMemory
 from gicmodel.migration.host import Host
@@ -132,7 +133,7 @@ class ModelVm(Vm):
                 for ite in device.ites.values()
             )
             state[f"collections of ITS {number}"] = [
-                [each.collection_id, each.target_addr] for each in its.collections.values()
+                [icid, vcpu & COLLECTION_NOT_MAPPED] for icid, vcpu in its.collections.items()
             ]
             registers = its.cbaser, its.creadr, its.cwriter, *its.basers.values()
             state[f"registers of ITS {number}"] = [int(its.enabled), *registers, its.abi_revision]
