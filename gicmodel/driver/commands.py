@@ -58,12 +58,7 @@ def sync(target: Operand) -> Commands:
 
 def vsync(vpe_ids: Operand) -> Commands:
     """One VSYNC for each vPE that `vpe_ids` names."""
-    return vsync_each(distinct(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
-
-
-def vsync_each(vpe_ids: Operand) -> Commands:
-    """A VSYNC for each of `vpe_ids`, in their order."""
-    return command(VSYNC, vPEID=vpe_ids)
+    return command(VSYNC, vPEID=distinct(vpe_ids) if isinstance(vpe_ids, np.ndarray) else vpe_ids)
 
 
 def in_turn(*blocks: Commands) -> Commands:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gicmodel.driver import commands
 from gicmodel.driver.commands import Commands, command, operand
 from gicmodel.driver.host_gic import HostGic
 from gicmodel.driver.its import ItsNode
 from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsDevice, ItsVpe
 from gicmodel.driver.tables import DISABLED, ENABLE, ENABLED
-from gicmodel.layouts.commands import CLEAR, DISCARD, INV, INVDB, MAPTI, MOVI
+from gicmodel.layouts.commands import CLEAR, DISCARD, INV, INVDB, MAPTI, MOVI, VSYNC
 from gicmodel.layouts.layout import Layout
 
 
@@ -48,7 +47,7 @@ class Doorbells:
         """
         self.gic.lpi_configuration.write(operand(vpe.doorbell_intid for vpe in vpes), ENABLED if on else DISABLED)
         ids = operand(vpe.vpe_id for vpe in vpes)
-        return [command(INVDB, vPEID=ids), commands.vsync_each(ids)]
+        return [command(INVDB, vPEID=ids), command(VSYNC, vPEID=ids)]
 
     def mask(self, vpe: ItsVpe) -> None:
         """GICv4.0: disable the vPE's doorbell."""

@@ -19,7 +19,7 @@ from gicmodel.driver.lpis import PhysicalLpis, roundup_pow_of_two
 from gicmodel.driver.objects import ItsVm, ItsVpe
 from gicmodel.driver.redistributor import Redistributor
 from gicmodel.driver.tables import ConfigurationTable, its_alloc_table_entry, its_allocate_pending_table
-from gicmodel.layouts.commands import VINVALL, VMAPP, VMAPP_V40, VMOVP
+from gicmodel.layouts.commands import VINVALL, VMAPP, VMAPP_V40, VMOVP, VSYNC
 
 
 class VirtualPes:
@@ -220,7 +220,7 @@ class VirtualPes:
     def _map(self, its: ItsNode, vpes: Sequence[ItsVpe], ptz: bool = False, unmask: bool = False) -> None:
         """Map vPEs on one ITS; with `unmask`, a GICv4.1's first ITS reloads the doorbells too, which are enabled."""
         ids = operand(vpe.vpe_id for vpe in vpes)
-        vsync = commands.vsync_each(ids)
+        vsync = command(VSYNC, vPEID=ids)
         blocks = [self._vmapp(its, vpes, ptz), vsync, command(VINVALL, vPEID=ids), vsync]
         if unmask and self.gic.is_v41 and its is self.gic.v4_its[0]:
             blocks += self._doorbells.enable(vpes, True)
@@ -248,7 +248,7 @@ class VirtualPes:
             # Complete once CREADR is past it (IHI0069 5.3.19); a VSYNC would name an unmapped vPE (Linux 80e9963fb3b5).
             blocks = [command(VMAPP, vPEID=ids, Alloc=operand(vpe.vmapp_count == 1 for vpe in vpes))]
         else:
-            blocks = [command(VMAPP_V40, vPEID=ids), commands.vsync_each(ids)]
+            blocks = [command(VMAPP_V40, vPEID=ids), command(VSYNC, vPEID=ids)]
         if mask and self.gic.is_v41 and its is self.gic.v4_its[0]:
             blocks = [*self._doorbells.enable(vpes, False), *blocks]
         self._send(its, blocks)
