@@ -11,7 +11,6 @@ Add VLPI migration support on GICv4.1" calls that almost insoluble. Two ways out
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -24,20 +23,6 @@ from gicmodel.kvm.errors import HostOops, KvmError
 from gicmodel.kvm.its import VgicIts
 from gicmodel.kvm.lpi import NO_LPI, NO_VCPU
 from gicmodel.kvm.vlpi import HostIrq
-
-
-@dataclass
-class ForwardingCounts:
-    """What forwarding did to pending state so far: numbers of vLPIs, and the INTIDs of lost ones."""
-
-    transferred: int = 0
-    """Pending in software, made pending in a VPT (INT)."""
-    retrieved: int = 0
-    """Pending in a VPT, taken back by software."""
-    unread: int = 0
-    """Forwarding ended without a look at the VPT: those that were pending are lost."""
-    lost: list[int] = field(default_factory=list)
-    """Those of the unread that KVM itself had made pending, for a vCPU that has not run since: lost for certain."""
 
 
 class Route(NamedTuple):
@@ -61,13 +46,10 @@ class Forwarding:
 
     def __init__(self, dist: VgicDist) -> None:
         self._dist = dist
-        self.counts = ForwardingCounts()
         self.devices_stopped = False
         self._routes: dict[HostIrq, Route] = {}
         self._held: set[int] = set()
         """LPIs whose pending state software kept when they were forwarded."""
-        self._unseen: set[int] = set()
-        """LPIs whose pending state was transferred to a vPE that has not run since."""
 
     def set(
         self,
@@ -105,9 +87,6 @@ class Forwarding:
         slots = list(known)
         if retrieve and slots:
             self._retrieve(np.array(slots, np.int64))
-        else:
-            self._count_unread(slots)
-        self._unseen.difference_update(slots)
         if self._dist.behaviour.unsets_by_host_irq:
             self._dist.vlpis.unmap(slots)
             return count
@@ -134,16 +113,6 @@ class Forwarding:
         self._held.clear()
         self._transfer(pending)
         return len(pending)
-
-    def vcpu_runs(self, vcpu: int) -> None:
-        """The guest may take from now on what is pending for `vcpu`."""
-        targets = self._dist.lpis.rows["target_vcpu"]
-        self._unseen = {slot for slot in self._unseen if targets[slot] != vcpu}
-
-    def _count_unread(self, slots: Sequence[int]) -> None:
-        self.counts.unread += len(slots)
-        intids = self._dist.lpis.rows["intid"]
-        self.counts.lost += [int(intids[slot]) for slot in slots if slot in self._unseen]
 
     def _resolved(
         self, its: VgicIts, device_id: int, event_ids: NDArray[np.int64], host: ItsDevice, events: NDArray[np.int64]
@@ -221,8 +190,6 @@ class Forwarding:
         if slots:
             # Dropped even if the GIC cannot be told, as by Linux, which only warns: nothing may be delivered twice.
             self._dist.lpis.rows["pending_latch"][slots] = False
-            self.counts.transferred += len(slots)
-            self._unseen.update(slots)
             self._dist.vlpis.set_pending(slots, True)
 
     def _retrieve(self, slots: NDArray[np.int64]) -> None:
@@ -236,4 +203,3 @@ class Forwarding:
             pending = vlpis.pending(slots)
         rows["pending_latch"][slots[pending]] = True
         queue_all(self._dist, slots[pending])
-        self.counts.retrieved += int(pending.sum())

@@ -104,7 +104,6 @@ class Vgic:
         self.dist.map_resources()
         if self.dist.has_gicv4:
             self.dist.vlpis.load(vcpu, cpu, self.dist.enabled)
-        self.forwarding.vcpu_runs(vcpu)
         self.running.add(vcpu)
 
     def put(self, vcpu: int, wfi: bool = False) -> None:
