@@ -174,7 +174,7 @@ def clear(its: VgicIts, operands: Operands) -> None:
 def inv(its: VgicIts, operands: Operands) -> None:
     """Read the configuration of the event's LPI again."""
     _, ite = _event(its, operands, "E_ITS_INV_UNMAPPED_INTERRUPT")
-    update_configuration(its.dist, ite.lpi, needs_inv=True)
+    update_configuration(its.dist, ite.lpi)
 
 
 def invall(its: VgicIts, operands: Operands) -> None:

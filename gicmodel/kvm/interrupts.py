@@ -48,13 +48,13 @@ def put_lpis(dist: VgicDist, slots: list[int]) -> None:
     dist.lpis.release(slots)
 
 
-def update_configuration(dist: VgicDist, slot: int, needs_inv: bool = False) -> None:
+def update_configuration(dist: VgicDist, slot: int) -> None:
     """Read the LPI's configuration byte again (Linux `update_lpi_config`). KvmError EFAULT."""
     row = dist.lpis.rows[slot]
     properties = _read_configuration(dist, int(row["intid"]))
     row["priority"], row["enabled"] = PRIORITIES[properties], ENABLED[properties]
     if row["hw"]:
-        dist.vlpis.update_properties(slot, properties, needs_inv)
+        dist.vlpis.update_properties(slot, properties, needs_inv=True)
     else:
         queue(dist, slot)
 

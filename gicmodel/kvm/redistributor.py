@@ -132,7 +132,7 @@ class VirtualRedistributor:
         if slot is not None and self._lpis_enabled:
             # As for a command: an unreadable configuration byte leaves the LPI as it was.
             with suppress(KvmError):
-                update_configuration(self._dist, slot, needs_inv=True)
+                update_configuration(self._dist, slot)
 
     def _write_invallr(self, value: int) -> None:
         if self._lpis_enabled:

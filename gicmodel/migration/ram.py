@@ -18,15 +18,13 @@ class ConnectionLost(Exception):
 
 
 class Connection:
-    """What carries guest RAM from one host to another; it breaks after `pages_left` pages, None for never."""
+    """What carries guest RAM from one host to another; it breaks after `pages_left` pages."""
 
-    def __init__(self, pages_left: int | None = None) -> None:
+    def __init__(self, pages_left: int) -> None:
         self.pages_left = pages_left
 
     def take(self, pages: int) -> int:
         """How many of `pages` pages still arrive."""
-        if self.pages_left is None:
-            return pages
         arriving = min(pages, self.pages_left)
         self.pages_left -= arriving
         return arriving
