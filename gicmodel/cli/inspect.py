@@ -18,8 +18,9 @@ from gicmodel.cli.options import FigureFile, Number, ResultFile, SourceFile, as_
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.errors import UnusableInput, printable
-from gicmodel.images.carve import Recorder, write_core
+from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Piece
+from gicmodel.images.elf import write_core
 from gicmodel.images.registers import origin_of
 from gicmodel.inspection import PROFILES, Inspection
 from gicmodel.inspection.budget import ENTRIES

@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.images.dump import Addresses, Dump, Octets, Piece
-from gicmodel.images.elf import headers
-from gicmodel.images.files import replacing
 from gicmodel.memory import PAGE_BYTES
 
 
@@ -55,11 +52,3 @@ class Recorder(Dump):
                     found.append((start, size))
         held = ((start, Dump.pieces(self, start, size)) for start, size in found)
         return [Piece(start, np.concatenate([piece.octets for piece in pieces])) for start, pieces in held]
-
-
-def write_core(path: Path, runs: list[Piece]) -> None:
-    """Write the runs as an ELF core; packed as the suffix says. Raises UnusableInput."""
-    with replacing(path) as file:
-        file.write(headers([(run.address, run.octets.size) for run in runs]))
-        for run in runs:
-            file.write(run.octets.tobytes())

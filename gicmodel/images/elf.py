@@ -5,6 +5,7 @@ Bytes are placed by the PT_LOAD program headers' p_paddr; a core's virtual addre
 thousands of them, so headers are read as arrays. A file's values are a stranger's: each is checked before it is used.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
+from gicmodel.images.files import replacing
 from gicmodel.memory import ADDRESS_BITS, PAGE_BYTES
 
 MAGIC = b"\x7fELF"
@@ -44,7 +46,17 @@ _ELFCLASS64, _ELFDATA2LSB, _EV_CURRENT = 2, 1, 1
 _ET_EXEC, _ET_DYN, _ET_CORE, _EM_AARCH64, _PT_LOAD, _READ_WRITE = 2, 3, 4, 183, 1, 6
 
 
-def headers(runs: list[tuple[int, int]]) -> bytes:
+def write_core(path: Path, runs: Sequence[tuple[int, NDArray[np.uint8]]]) -> None:
+    """Write runs of RAM (address, bytes) as a core, a PT_LOAD each; packed as the suffix says. Raises UnusableInput."""
+    if len(runs) >= PN_XNUM:
+        raise UnusableInput(f"{path}: RAM has {len(runs)} runs of pages; an ELF header counts {PN_XNUM - 1}")
+    with replacing(path) as file:
+        file.write(_headers([(address, octets.size) for address, octets in runs]))
+        for _, octets in runs:
+            file.write(octets.data)
+
+
+def _headers(runs: list[tuple[int, int]]) -> bytes:
     """The front of a core with these runs (address, bytes), whose bytes follow: whole pages."""
     header, programs = np.zeros(1, _HEADER), np.zeros(len(runs), _PROGRAM_HEADER)
     header["e_ident"][0, : _DATA + 2] = [*MAGIC, _ELFCLASS64, _ELFDATA2LSB, _EV_CURRENT]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gicmodel.errors import UnusableInput
-from gicmodel.images.elf import MAGIC, PN_XNUM, check_addresses, headers, loads
-from gicmodel.images.files import opened_whole, refusing, replacing
+from gicmodel.images.elf import MAGIC, check_addresses, loads, write_core
+from gicmodel.images.files import opened_whole, refusing
 from gicmodel.memory import PAGE_BYTES, GuestMemory
 
 MAX_WINDOW = 1 << 40
@@ -121,15 +121,9 @@ def memory_for(segments: Sequence[Segment]) -> GuestMemory:
 
 
 def write_elf(path: Path, memory: GuestMemory) -> None:
-    """Write the pages ever written as an ELF core, a PT_LOAD for each run of them; packed as the suffix says."""
-    runs = _runs(memory)
-    if len(runs) >= PN_XNUM:
-        raise UnusableInput(f"{path}: RAM has {len(runs)} runs of written pages; an ELF header counts {PN_XNUM - 1}")
-    front = headers(runs)
-    with replacing(Path(path)) as file:
-        file.write(front)
-        for address, size in runs:
-            file.write(memory.view(address, size, np.uint8).data)
+    """Write the pages ever written as an ELF core (`write_core`)."""
+    runs = ((address, memory.view(address, size, np.uint8)) for address, size in _runs(memory))
+    write_core(Path(path), list(runs))
 
 
 def _refuse_hexdump(path: Path, contents: NDArray[np.uint8]) -> None:

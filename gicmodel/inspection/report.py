@@ -73,10 +73,9 @@ class Report:
             "finding_counts": self.findings.counts,
         }
 
-    def to_json(self, selection: Selection | None = None) -> dict[str, Any]:
-        """The document of all tables, or of those that are selected; errors as `views`."""
-        views = self.views(selection)
-        return self.about() | {view.name: None if view.unknown else [*view.named()] for view in views}
+    def to_json(self) -> dict[str, Any]:
+        """The document of all tables."""
+        return self.about() | {view.name: None if view.unknown else [*view.named()] for view in self.views()}
 
     def document(self, views: Sequence[View]) -> Iterator[str]:
         """The lines of a JSON document; each row of a table is one line."""

@@ -20,7 +20,6 @@ from gicmodel.images.qmp import Machine, is_machine
 from gicmodel.images.registers import PAIRS, Registers, from_pairs, merged
 from gicmodel.images.segments import Segment
 from gicmodel.images.sources import (
-    Part,
     beside,
     dump_in,
     is_snapshot,
@@ -88,7 +87,9 @@ def open_source(
             dump, own = machine.dump(), list[_Told]()
         else:
             part = part if base is None else part._replace(base=base)
-            dump, own = _open_file(part, needed=not given and node is None)
+            with opened_whole(part.path) as file:
+                own = [] if given or node is not None else _own_registers(file, part.path)
+                dump = dump_in(file, part)
         dump = with_parts(dump, part.path, [parse_part(piece) for piece in pieces])
         source = Source(Recorder(dump) if recorded else dump, {}, [])
         shown = machine is not None or any(isinstance(told, Dump) for _, told in given)
@@ -99,13 +100,6 @@ def open_source(
             own = _of_machine(machine, source, given)
     _take(source, [*own, *given])
     return source
-
-
-def _open_file(part: Part, needed: bool) -> tuple[Dump, list[_Told]]:
-    """The RAM in a file and, if `needed`, the registers that are with it."""
-    with opened_whole(part.path) as file:
-        own = _own_registers(file, part.path) if needed else []
-        return dump_in(file, part), own
 
 
 def _of_machine(machine: Machine, source: Source, given: Sequence[_Told]) -> list[_Told]:
@@ -161,6 +155,7 @@ def _bases(source: Source, told: Sequence[_Told]) -> dict[str, int]:
 
 
 def _own_registers(file: IO[bytes], image: Path) -> list[_Told]:
+    """The registers that are in an image, or beside it."""
     if is_snapshot(file, image):
         return [(str(image), registers_in(file, image))]
     found = beside(image)

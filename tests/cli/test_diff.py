@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import UNUSABLE, main
-from gicmodel.images.carve import write_core
 from gicmodel.images.dump import Piece
+from gicmodel.images.elf import write_core
 from tests.inspection.linux import dumps, test_doubts
 from tests.inspection.museum import GUEST, HOST, TABLES
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
-from gicmodel.images.carve import write_core
 from gicmodel.images.dump import Piece
+from gicmodel.images.elf import write_core
 from gicmodel.images.files import opened
 from gicmodel.inspection.linux.kernels import find_kernels
 from tests.inspection.linux import debug_info, dumps

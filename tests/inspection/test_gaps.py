@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from gicmodel.cli import main
 from gicmodel.errors import UnusableInput
-from gicmodel.images.carve import write_core
 from gicmodel.images.dump import Piece
+from gicmodel.images.elf import write_core
 from gicmodel.inspection import gaps
 from gicmodel.inspection.linux.devices import KernelDevice, KernelEvent, KernelView, KernelVpe
 from gicmodel.inspection.octets import explain

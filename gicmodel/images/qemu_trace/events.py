@@ -194,11 +194,6 @@ class Form(NamedTuple):
     pattern: re.Pattern[str]
     build: Callable[..., Event]
 
-    @property
-    def names(self) -> list[str]:
-        """What the template has numbers of."""
-        return list(self.pattern.groupindex)
-
 
 _PLACEHOLDERS = {"size": "[1248]", "choices": r"\w+=[\w.]+(?: \w+=[\w.]+)*"}
 """Those that are none of all numbers: the bytes of an access, and text."""

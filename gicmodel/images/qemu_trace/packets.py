@@ -38,7 +38,7 @@ def command_lines(slot: int, words: Words, architecture: str) -> Iterator[str]:
         mnemonic, fields = decode_command(words, architecture)
         if f"gicv3_its_cmd_{mnemonic.lower()}" in FORMS:
             event = f"gicv3_its_cmd_{mnemonic.lower()}"
-            values = {name: fields[name] >> int(layout[name].scale) for name in FORMS[event].names}
+            values = {name: fields[name] >> int(layout[name].scale) for name in FORMS[event].pattern.groupindex}
             told = Command(0, mnemonic, values)
     if words_of(told, None, architecture) != words:
         yield event_line("gicmodel_its_packet", **{f"dw{n}": word for n, word in enumerate(words)})

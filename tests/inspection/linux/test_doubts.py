@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from gicmodel.cli import main
-from gicmodel.images.carve import write_core
 from gicmodel.images.dump import Dump, Piece
+from gicmodel.images.elf import write_core
 from gicmodel.images.segments import Segment
 from gicmodel.inspection import gaps, inspect
 from gicmodel.inspection.entries import UNKNOWN
