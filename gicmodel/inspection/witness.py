@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gicmodel.inspection.inspection import Inspection
 
 Row = dict[str, int | bool]
+"""An entry by the columns of `inspection.entries`; one that it lacks has the value that means nothing."""
 Event = tuple[int, int]
 """DeviceID and EventID."""
 _Lacking = Sequence[Callable[[NDArray[np.int64]], Addresses]]
@@ -199,11 +200,12 @@ def of_kernel(view: KernelView, unit: Its, architecture: str) -> Witness:
                 row |= {"INTID": event.vintid, "virtual": True, "vPEID": event.vpe.vpe_id, "ICID": 0}
                 row["Doorbell"] = of_event
             else:
-                witness.collections[event.cpu] = _collection(event.cpu, event.cpu)
+                witness.collections[event.cpu] = {"ICID": event.cpu, "RDbase": event.cpu, "address": UNKNOWN}
             witness.events[device.device_id, event.event_id] = row
     for vpe in view.vpes().values():
-        vprop = UNKNOWN if vpe.vprop is None else vpe.vprop
-        witness.vpes[vpe.vpe_id] = _vpe(vpe.vpe_id, vpe.cpu, vpe.vpt, DEFAULT_ID_BITS - 1, vprop, of_vpe)
+        row = {"vPEID": vpe.vpe_id, "RDbase": vpe.cpu, "VPT_addr": vpe.vpt, "VPT_size": DEFAULT_ID_BITS - 1}
+        row |= {} if vpe.vprop is None else {"VCONF_addr": vpe.vprop}
+        witness.vpes[vpe.vpe_id] = row | {"Default_Doorbell": of_vpe, "address": UNKNOWN}
     return witness
 
 
@@ -241,7 +243,7 @@ def _mapd(witness: Witness, fields: dict[str, int], address: int) -> None:
 def _mapc(witness: Witness, fields: dict[str, int], address: int) -> None:
     witness.collections.pop(fields["ICID"], None)
     if fields["V"]:
-        witness.collections[fields["ICID"]] = _collection(fields["ICID"], fields["RDbase"], address)
+        witness.collections[fields["ICID"]] = {name: fields[name] for name in ("ICID", "RDbase")} | {"address": address}
 
 
 def _map_event(witness: Witness, fields: dict[str, int], address: int) -> None:
@@ -271,9 +273,8 @@ def _vmapp(witness: Witness, fields: dict[str, int], address: int) -> None:
     vpe = fields["vPEID"]
     witness.vpes.pop(vpe, None)
     if fields["V"]:
-        vconf, doorbell = fields.get("VCONF_addr", UNKNOWN), fields.get("Default_Doorbell", NO_DOORBELL)
-        size = fields["VPT_size"]
-        witness.vpes[vpe] = _vpe(vpe, fields["RDbase"], fields["VPT_addr"], size, vconf, doorbell, address)
+        names = ("vPEID", "RDbase", "VPT_addr", "VPT_size", "VCONF_addr", "Default_Doorbell")
+        witness.vpes[vpe] = {name: fields[name] for name in names if name in fields} | {"address": address}
 
 
 def _vmovp(witness: Witness, fields: dict[str, int], address: int) -> None:
@@ -290,14 +291,3 @@ _EFFECTS = {
     "VMAPP": _vmapp,
     "VMOVP": _vmovp,
 }
-
-
-def _collection(icid: int, rdbase: int, address: int = UNKNOWN) -> Row:
-    return {"ICID": icid, "RDbase": rdbase, "address": address}
-
-
-def _vpe(
-    vpe: int, rdbase: int, vpt: int, size: int, vconf: int, doorbell: int = NO_DOORBELL, address: int = UNKNOWN
-) -> Row:
-    row: Row = {"vPEID": vpe, "RDbase": rdbase, "VPT_addr": vpt, "VPT_size": size, "VCONF_addr": vconf}
-    return row | {"Default_Doorbell": doorbell, "resident": UNKNOWN, "address": address}
