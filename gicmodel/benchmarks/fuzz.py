@@ -23,12 +23,13 @@ SEED, QUICK_COMMANDS = 1, 200
 CAMPAIGN = """
 import sys
 try:
-    from gicmodel.fuzzing.finding import Plan, chunk_against
+    from gicmodel.fuzzing.finding import Plan, run_chunk
 except ImportError:
-    from gicmodel.fuzzing.campaign import Plan, chunk_against
+    from gicmodel.fuzzing.campaign import Plan, run_chunk
+from gicmodel.fuzzing.peers.oracle import PEER
 for line in sys.stdin:
     seed, commands, chunks = map(int, line.split())
-    results = [chunk_against("oracle", Plan(seed, commands), chunk) for chunk in range(chunks)]
+    results = [run_chunk(PEER, Plan(seed, commands), chunk) for chunk in range(chunks)]
     print(sum(result.commands for result in results), sum(result.finding is not None for result in results), flush=True)
 """
 """What runs in either tree: for each line the chunks of a campaign. It answers with commands and divergences."""

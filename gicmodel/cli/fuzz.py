@@ -23,7 +23,6 @@ from gicmodel.errors import UnusableInput, printable, utf8
 
 if TYPE_CHECKING:
     from gicmodel.fuzzing.campaign import Campaign, CampaignResult, Report
-    from gicmodel.fuzzing.campaign import Results as Found
 
 _SEEDS = 1 << 32
 _DEFAULT_COMMANDS = 100_000
@@ -118,14 +117,14 @@ def _progress(campaign: Campaign, watcher: Watcher) -> Report:
     """What is shown after each chunk: commands of all that are to be run, or seconds of those that there are."""
     started = time.monotonic()
 
-    def report(results: Found) -> None:
+    def report(result: CampaignResult) -> None:
         seconds = time.monotonic() - started
-        outcomes, errors = results.distinct
-        note = f"{results.commands} commands, {results.commands / seconds:.0f}/s, {outcomes} outcomes seen, "
-        note += f"{errors} of them errors; {len(results.findings)} programs differ"
+        outcomes, errors = result.distinct
+        note = f"{result.commands} commands, {result.commands / seconds:.0f}/s, {outcomes} outcomes seen, "
+        note += f"{errors} of them errors; {len(result.found)} programs differ"
         timed = campaign.seconds is not None and campaign.commands == _ENDLESS
         done, total = (
-            (seconds, campaign.seconds) if timed else (results.commands, campaign.commands * len(campaign.against))
+            (seconds, campaign.seconds) if timed else (result.commands, campaign.commands * len(campaign.against))
         )
         watcher.progress("fuzzing", done, total, note)
 
@@ -151,10 +150,9 @@ def _publish(result: CampaignResult, save: Path | None, results: Results) -> int
 def _show(result: CampaignResult) -> None:
     from gicmodel.fuzzing.programs.text import format_program
 
-    found = result.results
-    rate = f"{result.seconds:.1f} s, {found.commands / result.seconds:.0f}/s"
-    say(f"{found.commands} commands in {rate}; seed {found.seed}")
-    outcomes, errors = found.distinct
+    rate = f"{result.seconds:.1f} s, {result.commands / result.seconds:.0f}/s"
+    say(f"{result.commands} commands in {rate}; seed {result.seed}")
+    outcomes, errors = result.distinct
     say(f"{outcomes} outcomes of {len(result.to_json()['outcomes'])} commands, {errors} of them errors")
     for finding in result.findings:
         lines = format_program(finding.program, finding.difference).splitlines()
@@ -162,7 +160,7 @@ def _show(result: CampaignResult) -> None:
         say(f"\ndivergence after {finding.commands} commands{saved}")
         say("\n".join(lines[:_SHOWN_STEPS] + (["..."] if len(lines) > _SHOWN_STEPS else [])))
     if not result.findings:
-        say("no divergence" + " so far" * result.early if found.commands else "nothing was compared")
+        say("no divergence" + " so far" * result.early if result.commands else "nothing was compared")
 
 
 def _reproduce(path: Path, linux_source: Path | None, results: Results) -> int:

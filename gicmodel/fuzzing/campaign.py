@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gicmodel.errors import UnusableInput, utf8
-from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, chunk_against, shrunk_of
+from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, run_chunk, shrunk
 from gicmodel.fuzzing.peers.peer import Outcomes, Peer, peer
 from gicmodel.fuzzing.programs.program import Program
 from gicmodel.fuzzing.programs.text import format_program, write_program
@@ -25,20 +25,29 @@ OK, UNKNOWN = "OK", "UNKNOWN_COMMAND"
 
 
 @dataclass
-class Results:
-    """The chunks of a campaign so far, in whatever order they came."""
+class CampaignResult:
+    """What a campaign has come to so far: what its chunks did, in whatever order they came; `found` is what they found.
+
+    `findings` are one of each kind, at its end. If it did not come to that it is `early`, with a `reason`, or what
+    stopped it in `stop`.
+    """
 
     seed: int
     commands: int = 0
     outcomes: Outcomes = field(default_factory=Counter)
+    found: list[Finding] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    early: bool = False
+    reason: str = ""
+    stop: BaseException | None = None
 
     def add(self, result: ChunkResult) -> None:
         """One more chunk."""
         self.commands += result.commands
         self.outcomes += result.outcomes
         if result.finding is not None:
-            self.findings.append(result.finding)
+            self.found.append(result.finding)
 
     @property
     def distinct(self) -> tuple[int, int]:
@@ -49,9 +58,50 @@ class Results:
     def first_of_each_kind(self) -> list[Finding]:
         """The finding of each kind that a campaign in one process meets first."""
         first: dict[tuple[str, str], Finding] = {}
-        for finding in sorted(self.findings, key=lambda finding: (finding.against, finding.chunk)):
+        for finding in sorted(self.found, key=_place):
             first.setdefault((finding.against, finding.kind), finding)
         return list(first.values())
+
+    def save(self, directory: Path) -> None:
+        """Write each finding's program to a file. UnusableInput if that fails, once all were tried."""
+        unsaved = None
+        for number, finding in enumerate(self.findings):
+            try:
+                self.findings[number] = _saved(directory, self.seed, finding)
+            except UnusableInput as reason:
+                unsaved = reason
+        if unsaved is not None:
+            raise unsaved
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "commands": self.commands,
+            "seconds": round(self.seconds, 3),
+            "seed": self.seed,
+            "interrupted": self.early,
+            "divergences": list(map(self._divergence, self.findings)),
+            "outcomes": named_outcomes(self.outcomes),
+        }
+
+    def _divergence(self, finding: Finding) -> dict[str, Any]:
+        return {
+            "against": finding.against,
+            "kind": finding.kind,
+            "difference": finding.difference,
+            "commands": finding.commands,
+            "chunk": finding.chunk,
+            "chunks": sum((other.against, other.kind) == (finding.against, finding.kind) for other in self.found),
+            "program": format_program(finding.program, finding.difference).splitlines(),
+            "file": finding.file,
+        }
+
+
+Report = Callable[[CampaignResult], None]
+
+
+def _place(finding: Finding) -> tuple[str, int]:
+    return finding.against, finding.chunk
 
 
 def without_copies(findings: Iterable[Finding]) -> list[Finding]:
@@ -77,18 +127,19 @@ def _named(end: int | str) -> str:
     return error_name(end) if end else OK
 
 
-Report = Callable[[Results], None]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Campaign(Plan):
-    """What was asked for: the plan, or what `seconds` allow of it, against each of some peers."""
+    """What was asked for: the plan, or what `seconds` allow of it, against each of some peers.
+
+    `linux_source` is what peers are made of that are Linux' code; without it they find one.
+    """
 
     seed: int = 0
     seconds: float | None = None
     against: tuple[str, ...] = ("oracle",)
     jobs: int = 1
     cluster: str | None = None
+    linux_source: Path | None = None
 
     @property
     def share(self) -> float:
@@ -100,58 +151,20 @@ class Campaign(Plan):
         return local(self.jobs) if self.cluster is None else cluster(self.cluster)
 
 
-@dataclass
-class CampaignResult:
-    """What a campaign came to: one finding of each kind.
-
-    If it did not come to its end it is `early`, with a `reason`, or what stopped it in `stop`.
-    """
-
-    results: Results
-    findings: list[Finding] = field(default_factory=list)
-    seconds: float = 0.0
-    early: bool = False
-    reason: str = ""
-    stop: BaseException | None = None
-
-    def save(self, directory: Path) -> None:
-        """Write each finding's program to a file. UnusableInput if that fails, once all were tried."""
-        unsaved = None
-        for number, finding in enumerate(self.findings):
-            try:
-                self.findings[number] = _saved(directory, self.results.seed, finding)
-            except UnusableInput as reason:
-                unsaved = reason
-        if unsaved is not None:
-            raise unsaved
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        found = self.results
-        return {
-            "commands": found.commands,
-            "seconds": round(self.seconds, 3),
-            "seed": found.seed,
-            "interrupted": self.early,
-            "divergences": [_divergence(found, finding) for finding in self.findings],
-            "outcomes": named_outcomes(found.outcomes),
-        }
-
-
-def run_campaign(campaign: Campaign, report: Report = lambda results: None) -> CampaignResult:
-    """Run it, and shrink what it finds; `report` is told the results after each chunk.
+def run_campaign(campaign: Campaign, report: Report = lambda result: None) -> CampaignResult:
+    """Run it, and shrink what it finds; `report` is told the result so far after each chunk.
 
     UnusableInput if a peer cannot be had; whatever else ends the campaign is in its result, with what it found.
     """
-    peers = [_able(peer(name).made_of(campaign.linux_source), campaign) for name in campaign.against]
+    peers = {name: _able(peer(name).made_of(campaign.linux_source), campaign) for name in campaign.against}
     started = time.monotonic()
-    result = CampaignResult(Results(campaign.seed))
+    result = CampaignResult(campaign.seed)
     with _kept(result), campaign.workers() as workers:
-        for each in peers:
-            _run(campaign, each, workers, result.results, report)
-        result.findings = _shrink(campaign, workers, result.results)
+        for each in peers.values():
+            _run(campaign, each, workers, result, report)
+        result.findings = _shrink(peers, workers, result.first_of_each_kind())
     if result.early:
-        result.findings = result.results.first_of_each_kind()
+        result.findings = result.first_of_each_kind()
     result.seconds = time.monotonic() - started
     return result
 
@@ -178,21 +191,24 @@ def _kept(result: CampaignResult) -> Iterator[None]:
         result.early, result.stop = True, stop
 
 
-def _run(campaign: Campaign, peer: Peer, workers: Workers, results: Results, report: Report) -> None:
-    task, chunks = partial(chunk_against, peer.name, campaign), range(campaign.chunks(peer))
-    before = results.commands
-    for result in workers.run(task, chunks, time.monotonic() + campaign.share):
-        results.add(result)
-        report(results)
-    if results.commands == before:
+def _run(campaign: Campaign, peer: Peer, workers: Workers, result: CampaignResult, report: Report) -> None:
+    task, chunks = partial(run_chunk, peer, campaign), range(campaign.chunks(peer))
+    before = result.commands
+    for chunk in workers.run(task, chunks, time.monotonic() + campaign.share):
+        result.add(chunk)
+        report(result)
+    if result.commands == before:
         raise _NothingRun(f"--seconds {campaign.seconds}: no program against {peer.name} began in time")
 
 
-def _shrink(campaign: Campaign, workers: Workers, results: Results) -> list[Finding]:
-    """One small program for each kind of divergence, in the order of the chunks that found them."""
-    found = results.first_of_each_kind()
-    small = workers.run(partial(shrunk_of, found, campaign), range(len(found)))
-    return without_copies(sorted(small, key=lambda finding: (finding.against, finding.chunk)))
+def _shrink(peers: dict[str, Peer], workers: Workers, found: list[Finding]) -> list[Finding]:
+    """One small program for each finding, in the order of the chunks that found them."""
+    small = workers.run(partial(_shrunk, peers, found), range(len(found)))
+    return without_copies(sorted(small, key=_place))
+
+
+def _shrunk(peers: dict[str, Peer], found: list[Finding], number: int) -> Finding:
+    return shrunk(peers[found[number].against], found[number])
 
 
 def _saved(directory: Path, seed: int, finding: Finding) -> Finding:
@@ -203,17 +219,3 @@ def _saved(directory: Path, seed: int, finding: Finding) -> Finding:
     path = directory / f"{finding.against}-{seed}-{finding.chunk}.gicfuzz"
     write_program(path, finding.program, finding.difference)
     return replace(finding, file=utf8(str(path)))
-
-
-def _divergence(results: Results, finding: Finding) -> dict[str, Any]:
-    alike = [other for other in results.findings if (other.against, other.kind) == (finding.against, finding.kind)]
-    return {
-        "against": finding.against,
-        "kind": finding.kind,
-        "difference": finding.difference,
-        "commands": finding.commands,
-        "chunk": finding.chunk,
-        "chunks": len(alike),
-        "program": format_program(finding.program, finding.difference).splitlines(),
-        "file": finding.file,
-    }

@@ -7,17 +7,16 @@ No result depends on who runs which chunk. A program is run in bulk, and where t
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Outcomes, Peer, peer
+from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Outcomes, Peer
 from gicmodel.fuzzing.programs.program import Program, Step
 from gicmodel.fuzzing.shrink import shrink
 
@@ -30,15 +29,11 @@ _PART = 500
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn.
-
-    `linux_source` is what peers are made of that are Linux' code; without it they find one.
-    """
+    """What to do: about `commands` commands from `seed`, on one architecture or on each in turn."""
 
     seed: int
     commands: int
     architecture: str | None = None
-    linux_source: Path | None = None
 
     def chunks(self, peer: Peer) -> int:
         """How many chunks that are."""
@@ -133,16 +128,6 @@ def shrunk(peer: Peer, finding: Finding) -> Finding:
     program = shrink(finding.program, fails)
     difference = str(shown[program]) if program in shown else finding.difference
     return replace(finding, difference=difference, program=program)
-
-
-def chunk_against(name: str, plan: Plan, chunk: int) -> ChunkResult:
-    """`run_chunk` for the peer of a name: what a worker is asked to do."""
-    return run_chunk(peer(name).made_of(plan.linux_source), plan, chunk)
-
-
-def shrunk_of(findings: Sequence[Finding], plan: Plan, number: int) -> Finding:
-    """`shrunk` for one of some findings: what a worker is asked to do."""
-    return shrunk(peer(findings[number].against).made_of(plan.linux_source), findings[number])
 
 
 def hunt(peer: Peer, plan: Plan) -> Finding | None:

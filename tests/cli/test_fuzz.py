@@ -17,6 +17,7 @@ from gicmodel.cli import INTERRUPTED, main
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.finding import ChunkResult, Plan
 from gicmodel.fuzzing.peers import oracle
+from gicmodel.fuzzing.peers.peer import Peer
 from gicmodel.fuzzing.programs.text import read_program
 from gicmodel.jit import COMPILED
 from gicmodel.spec import AbstractGic
@@ -141,7 +142,7 @@ def interrupted(*_: object) -> None:
 def test_ctrl_c_while_shrinking_keeps_the_program_as_it_was(
     mistaken: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr("gicmodel.fuzzing.campaign.shrunk_of", interrupted)
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.shrunk", interrupted)
     arguments = ("--commands", 1000, "--seed", 1, "--jobs", 1, "--architecture", "3", "--save", tmp_path)
     result = fuzz(*arguments, "--json")
     outcome = json.loads(result.stdout)
@@ -209,7 +210,7 @@ def dies(*_: object) -> None:
 
 
 def test_a_process_that_dies_leaves_a_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("gicmodel.fuzzing.campaign.chunk_against", dies)
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.run_chunk", dies)
     result = fuzz("--commands", COMMANDS, "--jobs", 2, "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert "gicmodel: a process of --jobs ended before its time: " in result.stderr
@@ -227,12 +228,12 @@ def test_a_process_that_dies_leaves_a_report(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_campaign_that_cannot_go_on_keeps_what_it_found(
     reason: Exception, line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    def second_chunk_fails(name: str, plan: Plan, chunk: int) -> ChunkResult:
+    def second_chunk_fails(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
         if chunk:
             raise reason
         return ChunkResult(chunk, 7, Counter({("INT", 0): 7}), None)
 
-    monkeypatch.setattr("gicmodel.fuzzing.campaign.chunk_against", second_chunk_fails)
+    monkeypatch.setattr("gicmodel.fuzzing.campaign.run_chunk", second_chunk_fails)
     result = fuzz("--commands", 12_000, "--jobs", 1, "--json-file", tmp_path / "json")
     assert result.exit_code == 2
     assert result.stderr.endswith(f"gicmodel: {line}\n")

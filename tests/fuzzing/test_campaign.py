@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Campaigns: programs from a seed, and the smallest one that shows a mistake."""
 
-from gicmodel.fuzzing.campaign import Results
+from gicmodel.fuzzing.campaign import CampaignResult
 from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, divergence_of, generate, hunt, run_chunk
 from gicmodel.fuzzing.peers.oracle import OraclePeer
 from gicmodel.fuzzing.workers import local
@@ -29,7 +29,7 @@ def chunk_with_the_mistake(chunk: int) -> ChunkResult:
 
 
 def findings(jobs: int) -> list[Finding]:
-    results = Results(seed=1)
+    results = CampaignResult(seed=1)
     with local(jobs) as workers:
         for result in workers.run(chunk_with_the_mistake, range(3 if COMPILED else 1)):
             results.add(result)

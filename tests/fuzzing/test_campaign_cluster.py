@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from gicmodel.cli import main
 from gicmodel.engine import Engine
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.campaign import CampaignResult, Results
-from gicmodel.fuzzing.finding import ChunkResult, Plan, chunk_against
+from gicmodel.fuzzing.campaign import CampaignResult
+from gicmodel.fuzzing.finding import ChunkResult, Plan, run_chunk
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.workers import Workers, cluster, local
 from gicmodel.jit import COMPILED
@@ -24,7 +24,7 @@ from tests.conftest import needed
 distributed = needed("distributed")
 
 PLAN = Plan(seed=3, commands=6 * PEER.chunk, architecture="4.1")
-TASK = partial(chunk_against, "oracle", PLAN)
+TASK = partial(run_chunk, PEER, PLAN)
 CHUNKS = range(PLAN.chunks(PEER))
 
 pytestmark = [
@@ -65,10 +65,10 @@ def expected() -> dict[str, object]:
 
 
 def collected(chunks: Iterator[ChunkResult]) -> dict[str, object]:
-    results = Results(PLAN.seed)
+    result = CampaignResult(PLAN.seed)
     for chunk in chunks:
-        results.add(chunk)
-    return CampaignResult(results).to_json()
+        result.add(chunk)
+    return result.to_json()
 
 
 def test_the_same_results_as_in_one_process(scheduler, expected):

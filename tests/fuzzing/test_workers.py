@@ -19,7 +19,7 @@ import pytest
 import gicmodel
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing import workers
-from gicmodel.fuzzing.campaign import Results, named_outcomes, without_copies
+from gicmodel.fuzzing.campaign import CampaignResult, named_outcomes, without_copies
 from gicmodel.fuzzing.finding import ChunkResult, Finding, Plan, generate
 from gicmodel.fuzzing.peers.oracle import PEER
 from gicmodel.fuzzing.programs.program import Program
@@ -65,7 +65,7 @@ def test_a_process_that_dies_is_told():
 
 
 def test_one_finding_of_each_kind_whatever_the_order(program: Program):
-    results = Results(seed=1)
+    results = CampaignResult(seed=1)
     for chunk, kind in [(7, "ITT n"), (3, "ITT n"), (5, "MAPD_ID_OOR")]:
         results.add(ChunkResult(chunk, 10, Counter(), finding(chunk, kind, program)))
     assert [each.chunk for each in results.first_of_each_kind()] == [3, 5]
@@ -82,7 +82,7 @@ def test_outcomes_have_names():
     outcomes = Counter({("MAPD", 0): 3, ("MAPD", 0x010802): 2, ("0x7f", 0x017FFD): 1, ("0x60", 0x0160FD): 1})
     named = {"MAPD": {"MAPD_ITTSIZE_OOR": 2, "OK": 3}, "UNKNOWN_COMMAND": {"UNKNOWN_COMMAND": 2}}
     assert named_outcomes(outcomes) == named
-    assert Results(1, outcomes=outcomes).distinct == (3, 2)
+    assert CampaignResult(1, outcomes=outcomes).distinct == (3, 2)
 
 
 @pytest.fixture
