@@ -3,13 +3,15 @@
 
 With `-S` no instruction runs, so registers and RAM are all there is: everything the machine does, it does because of a
 register write made here. qtest (QEMU, docs/devel/testing/qtest) is a line protocol: one command, one answer beginning
-with OK. RAM is a file that both processes map. A write of GITS_TRANSLATER comes from DeviceID 0: qtest names no
-requester.
+with OK. RAM is a file that both processes map; it has no name, so that none is left behind. A write of GITS_TRANSLATER
+comes from DeviceID 0: qtest names no requester.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
+import os
 import shutil
 import socket
 import subprocess
@@ -33,7 +35,6 @@ RAM_BYTES = 2 << 30
 
 _STRIDE = {3: 0x2_0000, 4: 0x4_0000}
 _TIMEOUT_SECONDS = 60
-_POLL_SECONDS = 0.1
 
 
 class QemuMissing(Exception):
@@ -79,29 +80,30 @@ class QemuProcess:
     """One QEMU `virt` machine with a GIC of version 3 or 4, one ITS and `redistributors` redistributors.
 
     Its registers are at physical addresses, and `memory` is its RAM. Use it as a context manager: the process ends with
-    the block, however the block ends. Its files have no names any more once it runs, so that none is left behind.
+    the block, however the block ends.
     """
 
     def __init__(self, gic_version: int = 4, redistributors: int = 4, trace: Path | None = None) -> None:
         """Raise QemuMissing if there is no such emulator; `trace` receives its GICv3 trace."""
         self.redistributors = redistributors
         self._stride = _STRIDE[gic_version]
-        with (
-            tempfile.TemporaryDirectory(prefix="gicmodel-qemu-") as directory,
-            socket.socket(socket.AF_UNIX) as listener,
-            contextlib.ExitStack() as undo,
-        ):
+        self._socket, theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(self._socket)
             self._stderr = undo.enter_context(tempfile.TemporaryFile())
-            path = Path(directory, "qtest")
-            listener.bind(str(path))
-            listener.listen(1)
-            self.memory = QemuRam(_shared_ram(path.with_name("ram")))
-            self._process = _start(_arguments(path, gic_version, redistributors, trace), self._stderr)
+            with theirs, os.fdopen(os.memfd_create("gicmodel-qemu-ram"), "w+b") as ram:
+                ram.truncate(RAM_BYTES)
+                self.memory = QemuRam(np.frombuffer(mmap.mmap(ram.fileno(), RAM_BYTES), np.uint8))
+                files = theirs.fileno(), ram.fileno()
+                self._process = _start(_arguments(*files, gic_version, redistributors, trace), files, self._stderr)
             undo.callback(self._end)
-            self._socket = self._accept(listener)
+            self._socket.settimeout(_TIMEOUT_SECONDS)
             self._answers = self._socket.makefile("rb")
-            # The first answer comes after the machine's reset, which writes a device tree to RAM.
-            self.read(ITS_BASE, 4)
+            try:
+                # The first answer comes after the machine's reset, which writes a device tree to RAM.
+                self.read(ITS_BASE, 4)
+            except QemuDied:
+                raise QemuMissing(f"{BINARY} did not connect: {self._last_words()}") from None
             undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -157,21 +159,8 @@ class QemuProcess:
             raise QemuDied(f"{line[:80]!r} was answered {answer.strip()!r}; {self._last_words()}")
         return answer[2:].strip()
 
-    def _accept(self, listener: socket.socket) -> socket.socket:
-        """Wait for QEMU to connect, but not for a process that has already ended."""
-        listener.settimeout(_POLL_SECONDS)
-        for _ in range(int(_TIMEOUT_SECONDS / _POLL_SECONDS)):
-            with contextlib.suppress(TimeoutError):
-                connection, _ = listener.accept()
-                connection.settimeout(_TIMEOUT_SECONDS)
-                return connection
-            if self._process.poll() is not None:
-                break
-        raise QemuMissing(f"{BINARY} did not connect: {self._last_words()}")
-
     def _end(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        self._process.kill()
         self._process.wait()
 
     def _last_words(self) -> str:
@@ -182,22 +171,22 @@ class QemuProcess:
 _SUFFIX = {1: "b", 2: "w", 4: "l", 8: "q"}
 
 
-def _start(arguments: list[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(arguments: list[str], files: tuple[int, ...], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     """A session of its own keeps Ctrl-C from it, which is for the process that closes it."""
-    return subprocess.Popen(
-        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
-    )
+    null = subprocess.DEVNULL
+    return subprocess.Popen(arguments, stdin=null, stdout=null, stderr=stderr, pass_fds=files, start_new_session=True)
 
 
-def _arguments(socket_path: Path, gic_version: int, redistributors: int, trace: Path | None) -> list[str]:
+def _arguments(qtest: int, ram: int, gic_version: int, redistributors: int, trace: Path | None) -> list[str]:
     # gic-version=4 needs EL2, hence virtualization=on.
     machine = f"virt,gic-version={gic_version},virtualization=on"
     options = f"-M {machine},memory-backend=ram -cpu cortex-a57 -smp {redistributors} -m {RAM_BYTES >> 20}M"
-    ram = f"memory-backend-file,id=ram,size={RAM_BYTES >> 20}M,mem-path={socket_path.with_name('ram')},share=on"
-    log = ["-d", _TRACED, "-D", str(trace)] if trace else []
-    qtest = ["-qtest", f"unix:{socket_path}", "-qtest-log", "none"]
+    shared = f"memory-backend-file,id=ram,size={RAM_BYTES >> 20}M,mem-path=/proc/self/fd/{ram},share=on"
+    driven = f"-chardev socket,id=qtest,fd={qtest} -qtest chardev:qtest -qtest-log none"
     stopped = "-accel tcg -S -nodefaults -display none"
-    return [*_until_death_of_parent(), find_binary(), *options.split(), "-object", ram, *stopped.split(), *log, *qtest]
+    log = ["-d", _TRACED, "-D", str(trace)] if trace else []
+    plain = f"{options} {stopped} {driven}".split()
+    return [*_until_death_of_parent(), find_binary(), *plain, "-object", shared, *log]
 
 
 def _until_death_of_parent() -> list[str]:
@@ -207,9 +196,3 @@ def _until_death_of_parent() -> list[str]:
 
 
 _TRACED = "trace:gicv3_its_*,trace:gicv3_redist_write"
-
-
-def _shared_ram(path: Path) -> NDArray[np.uint8]:
-    with path.open("wb") as file:
-        file.truncate(RAM_BYTES)
-    return np.memmap(path, np.uint8, "r+")
