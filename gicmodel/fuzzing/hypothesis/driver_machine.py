@@ -8,7 +8,7 @@ leaves out is named in the failure.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -87,6 +87,14 @@ class DriverUnderCaching(RuleBasedStateMachine):
         if plain != late:
             raise MissingCommand(f"{name}: {plain} against {late}")
 
+    def of_event(self, name: str, event: Event, *values: int) -> None:
+        """Let both drivers do an operation on an event."""
+        self.both(name, lambda host: attrgetter(name)(host.driver)(*host.event(event), *values))
+
+    def of_vpe(self, name: str, vcpu: int, *values: int) -> None:
+        """Let both drivers do an operation on a vPE."""
+        self.both(name, lambda host: attrgetter(name)(host.driver)(host.vpes[vcpu], *values))
+
     def physical(self, event: Event) -> bool:
         """Whether an event is mapped to a physical LPI."""
         device = self.here.device(event[0])
@@ -115,10 +123,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
             return
         if fire:
             self.fire(event)
-        if enable:
-            self.both("lpis.unmask", lambda host: host.driver.lpis.unmask(*host.event(event)))
-        else:
-            self.both("lpis.mask", lambda host: host.driver.lpis.mask(*host.event(event)))
+        self.of_event("lpis.unmask" if enable else "lpis.mask", event)
 
     @rule(events=st.lists(EVENT, min_size=2, max_size=3, unique=True))
     def mask_in_one_batch(self, events: list[Event]) -> None:
@@ -130,22 +135,21 @@ class DriverUnderCaching(RuleBasedStateMachine):
     def move(self, event: Event, cpu: int) -> None:
         """lpis.set_affinity."""
         if self.physical(event):
-            self.both("lpis.set_affinity", lambda host: host.driver.lpis.set_affinity(*host.event(event), cpu))
+            self.of_event("lpis.set_affinity", event, cpu)
 
     @rule(event=EVENT, cpu=CPU)
     def remap(self, event: Event, cpu: int) -> None:
         """lpis.deactivate, or lpis.activate."""
         if self.physical(event):
-            self.both("lpis.deactivate", lambda host: host.driver.lpis.deactivate(*host.event(event)))
+            self.of_event("lpis.deactivate", event)
         elif not self.forwarded(event):
-            self.both("lpis.activate", lambda host: host.driver.lpis.activate(*host.event(event), cpu))
+            self.of_event("lpis.activate", event, cpu)
 
     @rule(event=EVENT, pending=st.booleans())
     def set_state(self, event: Event, pending: bool) -> None:
         """lpis.set_irqchip_state."""
         if self.physical(event) or self.forwarded(event):
-            name = "lpis.set_irqchip_state"
-            self.both(name, lambda host: host.driver.lpis.set_irqchip_state(*host.event(event), pending))
+            self.of_event("lpis.set_irqchip_state", event, pending)
 
     # vLPIs.
 
@@ -164,7 +168,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
     def unforward(self, event: Event) -> None:
         """vlpis.unmap."""
         if self.forwarded(event):
-            self.both("vlpis.unmap", lambda host: host.driver.vlpis.unmap(*host.event(event)))
+            self.of_event("vlpis.unmap", event)
 
     @rule(event=EVENT, byte=BYTES, fire=st.booleans())
     def update(self, event: Event, byte: int, fire: bool) -> None:
@@ -172,8 +176,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
         if self.forwarded(event):
             if fire:
                 self.fire(event)
-            name = "vlpis.prop_update"
-            self.both(name, lambda host: host.driver.vlpis.prop_update(*host.event(event), byte))
+            self.of_event("vlpis.prop_update", event, byte)
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, byte=BYTES, fire=st.booleans())
@@ -192,8 +195,7 @@ class DriverUnderCaching(RuleBasedStateMachine):
         """vpes.schedule, where the vPE is mapped."""
         vpe = self.here.vpes[vcpu]
         if vpe.resident_cpu is None and all(other.resident_cpu != vpe.col_idx for other in self.here.vpes):
-            cpu = vpe.col_idx
-            self.both("vpes.schedule", lambda host: host.driver.vpes.schedule(host.vpes[vcpu], cpu))
+            self.of_vpe("vpes.schedule", vcpu, vpe.col_idx)
 
     @precondition(lambda self: self.here.vpes)
     @rule(vcpu=VCPU, doorbell=st.booleans(), fire=st.booleans())
@@ -215,20 +217,20 @@ class DriverUnderCaching(RuleBasedStateMachine):
     def move_vpe(self, vcpu: int, cpu: int) -> None:
         """vpes.set_affinity."""
         if self.here.vpes[vcpu].resident_cpu is None:
-            self.both("vpes.set_affinity", lambda host: host.driver.vpes.set_affinity(host.vpes[vcpu], cpu))
+            self.of_vpe("vpes.set_affinity", vcpu, cpu)
 
     @precondition(lambda self: self.here.vpes and self.here.driver.vpes.eager)
     @rule(vcpu=VCPU)
     def map_anew(self, vcpu: int) -> None:
         """vpes.deactivate and vpes.activate, as when a VM is saved."""
         if self.here.vpes[vcpu].resident_cpu is None:
-            self.both("vpes.deactivate", lambda host: host.driver.vpes.deactivate(host.vpes[vcpu]))
-            self.both("vpes.activate", lambda host: host.driver.vpes.activate(host.vpes[vcpu]))
+            self.of_vpe("vpes.deactivate", vcpu)
+            self.of_vpe("vpes.activate", vcpu)
 
     @precondition(lambda self: self.here.driver.gic.is_v41)
     @rule(vcpu=VCPU, number=VSGIS, enable=st.booleans(), pending=st.booleans())
     def vsgi(self, vcpu: int, number: int, enable: bool, pending: bool) -> None:
         """Configure a vSGI, make it pending or not, and ask."""
-        self.both("vsgis.configure", lambda host: host.driver.vsgis.configure(host.vpes[vcpu], number, enable, 1, 0xA0))
-        self.both("vsgis.set_pending", lambda host: host.driver.vsgis.set_pending(host.vpes[vcpu], number, pending))
+        self.of_vpe("vsgis.configure", vcpu, number, enable, 1, 0xA0)
+        self.of_vpe("vsgis.set_pending", vcpu, number, pending)
         self.same("vsgis.get_pending", lambda host: host.driver.vsgis.get_pending(host.vpes[vcpu], number))

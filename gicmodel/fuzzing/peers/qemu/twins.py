@@ -89,6 +89,8 @@ class Twins(Lab):
         bus = Bus(gic, its_base=ITS_BASE)
         self._both = BothSpaces(bus, gic.memory, process)
         super().__init__(gic, bus, placement, self._both)
+        self._registers = {"GICD": self.distributor, "GITS0": self.its[0]}
+        self._registers |= {f"GICR{rd}": registers for rd, registers in enumerate(self.redistributors)}
 
     # Commands.
 
@@ -184,15 +186,17 @@ class Twins(Lab):
 
     # Comparison.
 
-    def different_registers(self) -> list[Difference]:
-        """The registers that are not the same, save what is known of QEMU."""
-        return [
-            Difference(f"{name} of {number}", model & mask, qemu & mask)
-            for name in COMPARED
-            if self.config.architecture in register(name, "4.0").architectures
-            for number, mask, model, qemu in self._both_values(name)
-            if (model ^ qemu) & mask
-        ]
+    def different_registers(self) -> Iterator[Difference]:
+        """The registers of LPIs that are not the same, save what is known of QEMU."""
+        for name, mask in COMPARED.items():
+            if self.config.architecture not in register(name, "4.0").architectures:
+                continue
+            if name.startswith("GITS"):
+                yield from self._different("GITS0", name, mask, 0)
+                continue
+            for rd in range(self.config.redistributors):
+                hidden = PENDING_LAST if name == "GICR_VPENDBASER" and rd in self._incomparable else 0
+                yield from self._different(f"GICR{rd}", name, mask & ~hidden, rd)
 
     def differences(self) -> list[Difference]:
         """Everything that software can see and that is not the same, save what is known of QEMU."""
@@ -200,33 +204,25 @@ class Twins(Lab):
 
     def _different_interrupts(self) -> Iterator[Difference]:
         """The registers of SGIs, PPIs and SPIs that are not the same, save what is known of QEMU."""
-        frames = [("GICD", self.distributor, FIRST_SPI, FIRST_SPI + self.config.spis)]
-        frames += [(f"GICR{rd}", registers, 0, FIRST_SPI) for rd, registers in enumerate(self.redistributors)]
-        names = [
-            (frame, f"{frame[:4]}_{name}{n}", registers, COMPARED_EACH.get(name, ~0))
-            for frame, registers, first, end in frames
-            for name, kind in REGISTERS.items()
-            for n in range(first // kind.intids, end // kind.intids)
-        ]
-        routers = range(FIRST_SPI, FIRST_SPI + self.config.spis)
-        names += [("GICD", f"GICD_IROUTER{n}", self.distributor, COMPARED_EACH["IROUTER"]) for n in routers]
-        for frame, name, registers, mask in [*names, ("GICD", "GICD_CTLR", self.distributor, ~0)]:
-            entry = register(name, self.config.architecture)
-            model = registers.read(name) & mask
-            qemu = self.qemu.read(self.bus.base(frame) + entry.offset, entry.bits // 8) & mask
-            if model != qemu:
-                yield Difference(f"{name} of {frame}", model, qemu)
+        end = FIRST_SPI + self.config.spis
+        frames = {"GICD": range(FIRST_SPI, end)}
+        frames |= {f"GICR{rd}": range(FIRST_SPI) for rd in range(self.config.redistributors)}
+        for frame, intids in frames.items():
+            for name, kind in REGISTERS.items():
+                for number in range(intids.start // kind.intids, intids.stop // kind.intids):
+                    mask = COMPARED_EACH.get(name, ~0)
+                    yield from self._different(frame, f"{frame[:4]}_{name}{number}", mask, frame)
+        for number in range(FIRST_SPI, end):
+            yield from self._different("GICD", f"GICD_IROUTER{number}", COMPARED_EACH["IROUTER"], "GICD")
+        yield from self._different("GICD", "GICD_CTLR", ~0, "GICD")
 
-    def _both_values(self, name: str) -> Iterator[tuple[int, int, int, int]]:
-        """ITS or redistributor, the mask to compare under, and the register's two values."""
-        offset, size = register(name, "4.0").offset, register(name, "4.0").bits // 8
-        if name.startswith("GITS"):
-            yield 0, COMPARED[name], self.its[0].read(name), self.qemu.read(self.bus.base("GITS0") + offset, size)
-            return
-        for rd, model in enumerate(self.redistributors):
-            hidden = PENDING_LAST if name == "GICR_VPENDBASER" and rd in self._incomparable else 0
-            qemu = self.qemu.read(self.bus.base(f"GICR{rd}") + offset, size)
-            yield rd, COMPARED[name] & ~hidden, model.read(name), qemu
+    def _different(self, frame: str, name: str, mask: int, shown: object) -> Iterator[Difference]:
+        """A register of a frame, which is `shown` with it, if it is not the same under the mask."""
+        entry = register(name, self.config.architecture)
+        model = self._registers[frame].read(name) & mask
+        qemu = self.qemu.read(self.bus.base(frame) + entry.offset, entry.bits // 8) & mask
+        if model != qemu:
+            yield Difference(f"{name} of {shown}", model, qemu)
 
     def _different_bytes(self) -> list[Difference]:
         self._both.share_ram()
