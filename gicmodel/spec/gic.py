@@ -157,15 +157,10 @@ class AbstractGic(Interrupts):
         if intid in self.spis.intids:
             self.spis.routes[intid] = dict(f)
 
-    def write_setspi(self, intid: int) -> None:
-        """GICD_SETSPI_NSR: a message for an SPI."""
+    def write_message(self, intid: int, pending: bool) -> None:
+        """GICD_SETSPI_NSR: a message for an SPI; GICD_CLRSPI_NSR: it is taken back."""
         if intid in self.spis.intids:
-            distributor.set_by_message(self.spis, intid, True)
-
-    def write_clrspi(self, intid: int) -> None:
-        """GICD_CLRSPI_NSR: the message is taken back."""
-        if intid in self.spis.intids:
-            distributor.set_by_message(self.spis, intid, False)
+            distributor.set_by_message(self.spis, intid, pending)
 
     def write_gicd_ctlr(self, f: Fields) -> None:
         """GICD_CTLR. ARE and DS are RAO/WI.

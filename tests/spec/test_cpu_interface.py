@@ -69,16 +69,16 @@ def test_an_edge_is_a_rise(oracle: AbstractGic) -> None:
 
 
 def test_messages_for_spis(oracle: AbstractGic) -> None:
-    oracle.write_setspi(SPI)
+    oracle.write_message(SPI, True)
     assert oracle.lines(0) == {"IRQ"}
     distributor.write(oracle.spis, "ICPENDR", SPI // 32, 1 << SPI % 32)
     assert oracle.lines(0) == {"IRQ"}
-    oracle.write_clrspi(SPI)
+    oracle.write_message(SPI, False)
     assert oracle.lines(0) == set()
     distributor.write(oracle.spis, "ICFGR", SPI // 16, 2 << 2 * (SPI % 16))
-    oracle.write_setspi(SPI)
+    oracle.write_message(SPI, True)
     assert read(oracle, "ICC_IAR1_EL1") == SPI
-    oracle.write_clrspi(9)
+    oracle.write_message(9, False)
 
 
 def test_sgis_are_always_edge_triggered(oracle: AbstractGic) -> None:

@@ -161,16 +161,10 @@ def write_irouter(pair: Pair, intid: int, value: int) -> None:
         pair.oracle.write_irouter(intid, pair.lab.distributor.layout(name).unpack(value))
 
 
-def write_setspi(pair: Pair, intid: int) -> None:
-    """GICD_SETSPI_NSR."""
-    pair.lab.distributor.write("GICD_SETSPI_NSR", intid)
-    pair.oracle.write_setspi(intid)
-
-
-def write_clrspi(pair: Pair, intid: int) -> None:
-    """GICD_CLRSPI_NSR."""
-    pair.lab.distributor.write("GICD_CLRSPI_NSR", intid)
-    pair.oracle.write_clrspi(intid)
+def write_message(name: str, pair: Pair, intid: int) -> None:
+    """GICD_SETSPI_NSR or GICD_CLRSPI_NSR."""
+    pair.lab.distributor.write(name, intid)
+    pair.oracle.write_message(intid, name == "GICD_SETSPI_NSR")
 
 
 def write_gicd(name: str, pair: Pair, number: int, value: int) -> None:
@@ -230,8 +224,7 @@ DOES: dict[str, Callable[..., object]] = {
     "take_virtual": partial(take, "ICV"),
     "GICD_CTLR": write_gicd_ctlr,
     "GICD_IROUTER": write_irouter,
-    "GICD_SETSPI_NSR": write_setspi,
-    "GICD_CLRSPI_NSR": write_clrspi,
+    **{name: partial(write_message, name) for name in ("GICD_SETSPI_NSR", "GICD_CLRSPI_NSR")},
     **{f"GICD_{name}": partial(write_gicd, name) for name in REGISTERS},
     **{f"GICR_{name}": partial(write_gicr, name) for name in REGISTERS},
     **{f"read_{name}": partial(read_system, name) for name in READS},
