@@ -175,18 +175,17 @@ def _reproduce(path: Path, linux_source: Path | None, results: Results) -> int:
 
     program = read_program(path)
     went = run(peer(program.against).made_of(linux_source), program, part_steps=1)
-    at = len(program.steps) if went.divergence is None else went.part + 1
-    steps = [format_step(step, program.machine) for step in program.steps[:at]]
+    steps = [format_step(step, program.machine) for step in program.steps[: went.steps]]
     difference = None if went.divergence is None else str(went.divergence)
     last = steps[-1] if steps else ""
 
     def show() -> None:
         for number, step in enumerate(steps, 1):
-            say(f"{number:>{len(str(at))}}  {step}")
-        said = "no difference" if difference is None else f"step {at}, {last}\n{difference}"
+            say(f"{number:>{len(str(went.steps))}}  {step}")
+        said = "no difference" if difference is None else f"step {went.steps}, {last}\n{difference}"
         say(f"{printable(str(path))}: {said}")
 
-    results.publish({"file": utf8(str(path)), "steps": at, "step": last, "difference": difference}, show)
+    results.publish({"file": utf8(str(path)), "steps": went.steps, "step": last, "difference": difference}, show)
     return AGREED if difference is None else DIFFERENT
 
 

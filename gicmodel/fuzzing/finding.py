@@ -7,8 +7,8 @@ No result depends on who runs which chunk. A program is run in bulk, and where t
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
-from gicmodel.fuzzing.peers.peer import Comparison, Divergence, Outcomes, Peer
-from gicmodel.fuzzing.programs.program import Program, Step
+from gicmodel.fuzzing.peers.peer import Divergence, Outcomes, Peer
+from gicmodel.fuzzing.programs.program import Program
 from gicmodel.fuzzing.shrink import shrink
 
 EXCEPTION = "exception"
@@ -97,13 +97,12 @@ def _collected_at_its_end() -> Iterator[None]:
 def run_chunk(peer: Peer, plan: Plan, chunk: int) -> ChunkResult:
     """Generate and run a chunk, and find the first step after which the two differ."""
     program = generate(peer, plan, chunk)
-    went, count = run(peer, program), program.machine.operations
-    if went.divergence is None:
-        return ChunkResult(chunk, count(program), went.outcomes, None)
-    divergence, shown = locate(peer, program, went)
-    before = chunk * peer.chunk + count(shown)
-    finding = Finding(peer.name, chunk, before, divergence.kind, str(divergence), shown)
-    return ChunkResult(chunk, count(shown), went.outcomes, finding)
+    went, finding = run(peer, program), None
+    if went.divergence is not None:
+        divergence, program = locate(peer, program, went)
+        before = chunk * peer.chunk + program.operations
+        finding = Finding(peer.name, chunk, before, divergence.kind, str(divergence), program)
+    return ChunkResult(chunk, program.operations, went.outcomes, finding)
 
 
 def shrunk(peer: Peer, finding: Finding) -> Finding:
@@ -139,22 +138,16 @@ def hunt(peer: Peer, plan: Plan) -> Finding | None:
 
 
 class Run(NamedTuple):
-    """How a program went: what its commands ended with, and if there was one, the divergence and its part, else -1."""
+    """How a program went: what its commands ended with, and if there was one, the divergence after how many steps."""
 
     outcomes: Outcomes
     divergence: Divergence | None
-    part: int
+    steps: int
 
 
 def run(peer: Peer, program: Program, part_steps: int = _PART) -> Run:
     """Run a program until the end or a divergence, comparing everything after each part."""
-    with _started(peer, program) as comparison:
-        for part, steps in enumerate(_parts(program.steps, part_steps)):
-            try:
-                _run_and_check(comparison, steps)
-            except Divergence as divergence:
-                return Run(comparison.outcomes, divergence, part)
-        return Run(comparison.outcomes, None, -1)
+    return _run(peer, program, range(part_steps, len(program.steps) + part_steps, part_steps))
 
 
 def divergence_of(peer: Peer, program: Program) -> Divergence | None:
@@ -164,39 +157,30 @@ def divergence_of(peer: Peer, program: Program) -> Divergence | None:
 
 def locate(peer: Peer, program: Program, found: Run) -> tuple[Divergence, Program]:
     """The first divergence of a program whose run has ended with one, and the program up to the step that shows it."""
-    assert found.divergence is not None
-    before = found.part * _PART
-    with _started(peer, program) as comparison:
-        for part in _parts(program.steps[:before], _PART):
-            _run_and_check(comparison, part)
-        for number, step in enumerate(program.steps[before : before + _PART], before + 1):
+    before = (found.steps - 1) // _PART * _PART
+    again = _run(peer, program, [*range(_PART, before + 1, _PART), *range(before + 1, found.steps + 1)])
+    shown = again if again.divergence is not None else found
+    assert shown.divergence is not None
+    return shown.divergence, program.of(program.steps[: shown.steps])
+
+
+def _run(peer: Peer, program: Program, ends: Iterable[int]) -> Run:
+    """Run a program, comparing everything after so many steps each.
+
+    An exception that nobody expects is a divergence, too, as a program shows it; a lack of memory is none.
+    """
+    done = 0
+    with closing(peer.start(program.machine)) as comparison:
+        for end in ends:
+            steps = program.steps[done:end]
+            done += len(steps)
             try:
-                _run_and_check(comparison, (step,))
+                comparison.run(steps)
+                comparison.check()
             except Divergence as divergence:
-                return divergence, program.of(program.steps[:number])
-    return found.divergence, program.of(program.steps[: before + _PART])
-
-
-@contextmanager
-def _started(peer: Peer, program: Program) -> Iterator[Comparison]:
-    comparison = peer.start(program.machine)
-    try:
-        yield comparison
-    finally:
-        comparison.close()
-
-
-def _run_and_check(comparison: Comparison, steps: tuple[Step, ...]) -> None:
-    """An exception that nobody expects is a divergence, too, as a program shows it; a lack of memory is none."""
-    try:
-        comparison.run(steps)
-        comparison.check()
-    except (Divergence, UnusableInput, MemoryError):
-        raise
-    except Exception as error:
-        raise Divergence(EXCEPTION, f"{type(error).__name__}: {error}") from error
-
-
-def _parts(steps: tuple[Step, ...], length: int) -> Iterator[tuple[Step, ...]]:
-    for first in range(0, len(steps), length):
-        yield steps[first : first + length]
+                return Run(comparison.outcomes, divergence, done)
+            except (UnusableInput, MemoryError):
+                raise
+            except Exception as error:
+                return Run(comparison.outcomes, Divergence(EXCEPTION, f"{type(error).__name__}: {error}"), done)
+        return Run(comparison.outcomes, None, done)

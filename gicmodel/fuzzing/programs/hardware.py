@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from gicmodel.config import FIRST_PPI, GicConfig
-from gicmodel.fuzzing.programs.notation import assignments, number, numbers, within
-from gicmodel.fuzzing.programs.program import Machine, Step
+from gicmodel.fuzzing.programs.program import Machine, Step, assignments, number, numbers, within
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.placement import ITTS, VCONFS, VPTS
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS

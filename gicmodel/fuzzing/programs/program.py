@@ -7,12 +7,15 @@ program is a program: a step that makes no sense where it stands does nothing.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
 from gicmodel.layouts.commands import COMMANDS
+
+_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,19}", re.ASCII)
 
 CommandWords = tuple[int, ...]
 """The four 64-bit words of a command."""
@@ -40,7 +43,7 @@ class Machine(ABC):
 
     `events` has the fields of each event. Fields that are `names` may take each other's values wherever these are, none
     less than its `least`; those of one command that are `simplified` may become 0 by themselves, and each bit of those
-    of an event that are `bits`.
+    of an event that are `bits`. Programs are as long as they have ITS commands, or if `counts_events` steps.
     """
 
     events: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -48,6 +51,7 @@ class Machine(ABC):
     least: ClassVar[Mapping[str, int]] = {}
     simplified: ClassVar[tuple[str, ...]] = ()
     bits: ClassVar[tuple[str, ...]] = ()
+    counts_events: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -77,10 +81,6 @@ class Machine(ABC):
     def renamed(self) -> tuple[str, ...]:
         """Those `names` whose values may change."""
         return self.names
-
-    def operations(self, program: Program) -> int:
-        """How long a program is: its ITS commands."""
-        return program.commands
 
     # Steps as their fields.
 
@@ -121,6 +121,11 @@ class Program:
         """How many steps are ITS commands."""
         return list(map(type, self.steps)).count(CommandStep)
 
+    @property
+    def operations(self) -> int:
+        """How long it is."""
+        return len(self.steps) if self.machine.counts_events else self.commands
+
     def of(self, steps: Sequence[Step]) -> Program:
         """Other steps for the same machine and peer."""
         return Program(self.against, self.machine, tuple(steps))
@@ -142,3 +147,39 @@ def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Eve
             yield step
     if commands:
         yield its, commands
+
+
+# How the words of a line say things: `name=value`, with numbers in decimal or hexadecimal.
+
+
+def assignments(words: list[str], known: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(name, text) of each word `name=text`; a name must be known and come once, else ValueError."""
+    seen = set()
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or name not in known or name in seen:
+            raise ValueError(f"{word!r:.60} is not one of {', '.join(known)}, '=' and a value, given once")
+        seen.add(name)
+        yield name, text
+
+
+def numbers(line: str, words: list[str], known: Mapping[str, range]) -> dict[str, int]:
+    """The numbers of a line that gives one to each name. ValueError if it does not, or if one is not in its range."""
+    values = {name: within(name, number(text), known[name]) for name, text in assignments(words, known)}
+    if len(values) != len(known):
+        raise ValueError(f"{line} needs {', '.join(known)}")
+    return values
+
+
+def number(text: str) -> int:
+    """A number in decimal or hexadecimal. ValueError if the text is none."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r:.60} is not a number")
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
+def within(name: str, value: int, allowed: range) -> int:
+    """The value, if it is allowed. ValueError that names it if not."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value:#x} is not from {allowed.start:#x} to {allowed.stop - 1:#x}")
+    return value

@@ -22,8 +22,17 @@ from pathlib import Path
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.peer import PEERS, peer
-from gicmodel.fuzzing.programs.notation import number, numbers, within
-from gicmodel.fuzzing.programs.program import CommandStep, CommandWords, Event, Machine, Program, Step
+from gicmodel.fuzzing.programs.program import (
+    CommandStep,
+    CommandWords,
+    Event,
+    Machine,
+    Program,
+    Step,
+    number,
+    numbers,
+    within,
+)
 from gicmodel.images.files import opened, replacing
 from gicmodel.layouts.commands import COMMANDS, OPCODES, format_command, parse_command
 

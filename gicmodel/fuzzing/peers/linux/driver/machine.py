@@ -19,8 +19,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.hardware import choices_of, config_of
-from gicmodel.fuzzing.programs.notation import numbers
-from gicmodel.fuzzing.programs.program import Event, Machine, Program, Step
+from gicmodel.fuzzing.programs.program import Event, Machine, Step, numbers
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 
 MOST_VMS, MOST_VCPUS, MOST_VECTORS, MOST_COMMANDS, MOST_POLLS = 4, 8, 16, 16, 64
@@ -74,6 +73,7 @@ class HostMachine(Machine):
     }
     names: ClassVar[tuple[str, ...]] = ("DeviceID", "EventID", "vINTID", "cpu", "vm", "vcpu", "SGI", "its")
     least: ClassVar[dict[str, int]] = {"vINTID": FIRST_LPI}
+    counts_events = True
 
     @property
     def command_set(self) -> str:
@@ -119,10 +119,6 @@ class HostMachine(Machine):
             default = getattr(_DEFAULTS, name)
             if getattr(self.config, name) != default:
                 yield replace(self, config=replace(self.config, **{name: default}))
-
-    def operations(self, program: Program) -> int:
-        """Every step is one."""
-        return len(program.steps)
 
 
 _OPERATIONS = {

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from gicmodel.config import ARCHITECTURES
-from gicmodel.fuzzing.programs.notation import assignments, number, within
-from gicmodel.fuzzing.programs.program import Machine, Program, Step
+from gicmodel.fuzzing.programs.program import Machine, Step, assignments, number, within
 from gicmodel.layouts.lpi_tables import VSGIS
 
 RAM_BASE, RAM_BYTES = 0x4000_0000, 0x21_0000
@@ -84,6 +83,7 @@ class VirtualMachine(Machine):
         *("DeviceID", "EventID", "ICID", "RDbase", "pINTID", "rd", "vcpu", "irq", "SGI", "its"),
     )
     simplified: ClassVar[tuple[str, ...]] = ("Size",)
+    counts_events = True
 
     @property
     def command_set(self) -> str:
@@ -128,7 +128,3 @@ class VirtualMachine(Machine):
             yield replace(self, its=1)
         for vcpus in range(1, self.vcpus):
             yield replace(self, vcpus=vcpus)
-
-    def operations(self, program: Program) -> int:
-        """Every step is one."""
-        return len(program.steps)
