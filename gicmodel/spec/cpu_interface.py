@@ -13,30 +13,8 @@ from typing import NamedTuple
 
 from gicmodel.spec import distributor
 from gicmodel.spec.interrupts import BOTH_GROUPS, Interrupts, priority_of
-from gicmodel.spec.priorities import (
-    activate,
-    active_register,
-    binary_point,
-    drop,
-    implemented,
-    is_signalled,
-    running_group,
-    running_priority,
-    set_active_register,
-    set_binary_point,
-)
-from gicmodel.spec.state import (
-    FIRST_LPI,
-    FIRST_PPI,
-    NO_PLACE,
-    PRIORITY_BITS,
-    SPURIOUS,
-    Bank,
-    Fields,
-    Interface,
-    Pe,
-    Pending,
-)
+from gicmodel.spec.priorities import NO_PLACE, PRIORITY_BITS, Interface, Pending, implemented
+from gicmodel.spec.state import FIRST_LPI, FIRST_PPI, SPURIOUS, Bank, Fields, Pe
 
 Read = Callable[[Interrupts, int], Fields]
 Write = Callable[[Interrupts, int, Fields], None]
@@ -70,7 +48,7 @@ def highest(kind: Kind, gic: Interrupts, pe: int) -> Pending | None:
 def signalled(kind: Kind, gic: Interrupts, pe: int) -> int | None:
     """The group of the interrupt that is signalled to the PE or its vPE, as FIQ (Group 0) or IRQ (Group 1)."""
     interrupt = highest(kind, gic, pe)
-    return interrupt.group if interrupt and is_signalled(kind.of(gic.pes[pe]), interrupt) else None
+    return interrupt.group if interrupt and kind.of(gic.pes[pe]).signals(interrupt) else None
 
 
 def candidates(gic: Interrupts, pe: int) -> list[Pending]:
@@ -119,7 +97,7 @@ def exists(gic: Interrupts, intid: int) -> bool:
 def acknowledge(kind: Kind, gic: Interrupts, pe: int, group: int) -> Fields:
     """ICC_IAR<n>_EL1, ICV_IAR<n>_EL1: take the interrupt that is signalled, if it is of this group."""
     interrupt = highest(kind, gic, pe)
-    if interrupt is None or interrupt.group != group or not is_signalled(kind.of(gic.pes[pe]), interrupt):
+    if interrupt is None or interrupt.group != group or not kind.of(gic.pes[pe]).signals(interrupt):
         return {"INTID": SPURIOUS}
     kind.take(gic, pe, interrupt)
     return {"INTID": interrupt.intid}
@@ -127,7 +105,7 @@ def acknowledge(kind: Kind, gic: Interrupts, pe: int, group: int) -> Fields:
 
 def take(gic: Interrupts, pe: int, interrupt: Pending) -> None:
     """It becomes active, but for LPIs, and the priority with it."""
-    activate(gic.pes[pe].physical, interrupt)
+    gic.pes[pe].physical.activate(interrupt)
     if interrupt.intid >= FIRST_LPI:
         gic.redistributors[pe].pending.discard(interrupt.intid)
     else:
@@ -152,8 +130,8 @@ def end(gic: Interrupts, pe: int, group: int, f: Fields) -> None:
     while no priority is active; which interrupt had the priority that is dropped does not count.
     """
     interface = gic.pes[pe].physical
-    if exists(gic, f["INTID"]) and running_group(interface) == group:
-        drop(interface)
+    if exists(gic, f["INTID"]) and interface.running_group() == group:
+        interface.drop()
         if not interface.split:
             deactivate(gic, pe, f["INTID"])
 
@@ -197,7 +175,7 @@ def generate(gic: Interrupts, pe: int, groups: frozenset[int], f: Fields) -> Non
 def write_bpr(interface: Interface, group: int, f: Fields) -> None:
     """ICC_BPR<n>_EL1, ICV_BPR<n>_EL1: that of Group 1 cannot be written with CBPR=1."""
     if group == 0 or not interface.common:
-        set_binary_point(interface, group, f["BinaryPoint"])
+        interface.set_binary_point(group, f["BinaryPoint"])
 
 
 def write_pmr(interface: Interface, f: Fields) -> None:
@@ -230,11 +208,11 @@ _READS: dict[str, Callable[[Kind, Interrupts, int], Fields]] = {
     "IAR1": lambda kind, gic, pe: acknowledge(kind, gic, pe, 1),
     "HPPIR0": lambda kind, gic, pe: show_highest(kind, gic, pe, 0),
     "HPPIR1": lambda kind, gic, pe: show_highest(kind, gic, pe, 1),
-    "BPR0": lambda kind, gic, pe: {"BinaryPoint": binary_point(kind.of(gic.pes[pe]), 0)},
-    "BPR1": lambda kind, gic, pe: {"BinaryPoint": binary_point(kind.of(gic.pes[pe]), 1)},
-    "AP0R0": lambda kind, gic, pe: {"P": active_register(kind.of(gic.pes[pe]), 0)},
-    "AP1R0": lambda kind, gic, pe: {"P": active_register(kind.of(gic.pes[pe]), 1)},
-    "RPR": lambda kind, gic, pe: {"Priority": running_priority(kind.of(gic.pes[pe]))},
+    "BPR0": lambda kind, gic, pe: {"BinaryPoint": kind.of(gic.pes[pe]).binary_point(0)},
+    "BPR1": lambda kind, gic, pe: {"BinaryPoint": kind.of(gic.pes[pe]).binary_point(1)},
+    "AP0R0": lambda kind, gic, pe: {"P": kind.of(gic.pes[pe]).active_register(0)},
+    "AP1R0": lambda kind, gic, pe: {"P": kind.of(gic.pes[pe]).active_register(1)},
+    "RPR": lambda kind, gic, pe: {"Priority": kind.of(gic.pes[pe]).running_priority()},
     "CTLR": lambda kind, gic, pe: read_ctlr(gic, kind.of(gic.pes[pe])),
     "IGRPEN0": lambda kind, gic, pe: {"Enable": int(0 in kind.of(gic.pes[pe]).groups)},
     "IGRPEN1": lambda kind, gic, pe: {"Enable": int(1 in kind.of(gic.pes[pe]).groups)},
@@ -246,8 +224,8 @@ _WRITES: dict[str, Callable[[Kind, Interrupts, int, Fields], None]] = {
     "DIR": lambda kind, gic, pe, f: kind.write_dir(gic, pe, f),
     "BPR0": lambda kind, gic, pe, f: write_bpr(kind.of(gic.pes[pe]), 0, f),
     "BPR1": lambda kind, gic, pe, f: write_bpr(kind.of(gic.pes[pe]), 1, f),
-    "AP0R0": lambda kind, gic, pe, f: set_active_register(kind.of(gic.pes[pe]), 0, f["P"]),
-    "AP1R0": lambda kind, gic, pe, f: set_active_register(kind.of(gic.pes[pe]), 1, f["P"]),
+    "AP0R0": lambda kind, gic, pe, f: kind.of(gic.pes[pe]).set_active_register(0, f["P"]),
+    "AP1R0": lambda kind, gic, pe, f: kind.of(gic.pes[pe]).set_active_register(1, f["P"]),
     "CTLR": lambda kind, gic, pe, f: write_ctlr(kind.of(gic.pes[pe]), f),
     "IGRPEN0": lambda kind, gic, pe, f: write_igrpen(kind.of(gic.pes[pe]), 0, f),
     "IGRPEN1": lambda kind, gic, pe, f: write_igrpen(kind.of(gic.pes[pe]), 1, f),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from gicmodel.spec.priorities import Interface
+
 FIRST_PPI, FIRST_SPI, FIRST_SPECIAL, FIRST_LPI = 16, 32, 1020, 8192
 """SGIs are below FIRST_PPI; from FIRST_SPECIAL to 1023 no INTID is an interrupt."""
 SPURIOUS = 1023
@@ -17,13 +19,6 @@ NO_DOORBELL = 1023
 ROUTE = ("Aff3", "Interrupt_Routing_Mode", "Aff2", "Aff1", "Aff0")
 LIST_REGISTER = ("State", "HW", "Group", "NMI", "Priority", "pINTID", "vINTID")
 """The fields of GICD_IROUTER<n> and ICH_LR<n>_EL2."""
-NO_PLACE = 16
-"""More than any list register has."""
-PRIORITY_BITS = 5
-LEAST_PRIORITY_STEP = 1 << (8 - PRIORITY_BITS)
-"""With five bits, priorities are multiples of it."""
-LEAST_BINARY_POINTS = {0: 7 - PRIORITY_BITS, 1: 8 - PRIORITY_BITS}
-"""By group. That of Group 1 is one more, as it is for Non-secure Group 1 (DDI0601 ICC_BPR1_EL1)."""
 SMALLEST_VPT_BITS = 14
 """The fewest vINTID bits of a VPT: enough for the first LPI (IHI0069F 5.3.18)."""
 
@@ -208,36 +203,11 @@ class Bank:
 
 
 @dataclass
-class Interface:
-    """A CPU interface, physical or virtual: what its registers say, and at which priorities interrupts are active.
-
-    `mask` is the Priority Mask Register. `common`: the binary point of Group 0 is for Group 1 too (CBPR). `split`: an
-    EOI drops the priority only (EOImode).
-    """
-
-    mask: int = 0
-    binary_points: dict[int, int] = field(default_factory=lambda: dict(LEAST_BINARY_POINTS))
-    common: bool = False
-    split: bool = False
-    groups: set[int] = field(default_factory=set)
-    active: dict[int, set[int]] = field(default_factory=lambda: {0: set(), 1: set()})
-
-
-@dataclass
 class VirtualInterface(Interface):
     """What a hypervisor controls besides: the fields of ICH_HCR_EL2, and the list registers as their fields."""
 
     control: Fields = field(default_factory=lambda: defaultdict(int))
     list_registers: list[Fields] = field(default_factory=list)
-
-
-class Pending(NamedTuple):
-    """An interrupt that may be signalled; the least comes first. `place`: its list register, `NO_PLACE` without."""
-
-    priority: int
-    intid: int
-    place: int
-    group: int
 
 
 @dataclass

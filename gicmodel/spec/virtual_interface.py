@@ -14,22 +14,13 @@ from gicmodel.spec import cpu_interface as shared
 from gicmodel.spec import distributor
 from gicmodel.spec.cpu_interface import Kind, Read, Write
 from gicmodel.spec.interrupts import Interrupts
-from gicmodel.spec.priorities import (
-    activate,
-    drop,
-    group_priority,
-    implemented,
-    set_binary_point,
-)
+from gicmodel.spec.priorities import NO_PLACE, PRIORITY_BITS, Pending, implemented
 from gicmodel.spec.state import (
     FIRST_LPI,
     FIRST_PPI,
     FIRST_SPECIAL,
-    NO_PLACE,
-    PRIORITY_BITS,
     SPURIOUS,
     Fields,
-    Pending,
     VirtualInterface,
 )
 
@@ -78,7 +69,7 @@ def take(gic: Interrupts, pe: int, interrupt: Pending) -> None:
     """
     interface, special = gic.pes[pe].virtual, is_special(interrupt.intid)
     if not special:
-        activate(interface, interrupt)
+        interface.activate(interrupt)
     if interrupt.place != NO_PLACE:
         interface.list_registers[interrupt.place]["State"] = INVALID if special else ACTIVE
     elif residency := gic.redistributors[pe].residency:
@@ -100,13 +91,13 @@ def end(gic: Interrupts, pe: int, group: int, f: Fields) -> None:
     interface, vintid = gic.pes[pe].virtual, f["INTID"]
     if is_special(vintid) or not (interface.active[0] | interface.active[1]):
         return
-    dropped = drop(interface)
+    dropped = interface.drop()
     if interface.split and vintid < FIRST_LPI:
         return
     lr = find_active(interface, vintid)
     if lr is None:
         count_end(interface, vintid)
-    elif lr["Group"] == group and group_priority(interface, lr["Priority"], group) == dropped:
+    elif lr["Group"] == group and interface.group_priority(lr["Priority"], group) == dropped:
         deactivate(gic, pe, lr)
 
 
@@ -216,8 +207,8 @@ def write_vmcr(gic: Interrupts, pe: int, f: Fields) -> None:
     """ICH_VMCR_EL2."""
     interface = gic.pes[pe].virtual
     interface.mask = implemented(f["VPMR"])
-    set_binary_point(interface, 0, f["VBPR0"])
-    set_binary_point(interface, 1, f["VBPR1"])
+    interface.set_binary_point(0, f["VBPR0"])
+    interface.set_binary_point(1, f["VBPR1"])
     interface.split, interface.common = bool(f["VEOIM"]), bool(f["VCBPR"])
     interface.groups = {group for group in (0, 1) if f[f"VENG{group}"]}
 
