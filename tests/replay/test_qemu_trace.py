@@ -10,7 +10,6 @@ from gicmodel.fuzzing.peers.qemu.differences import avoided
 from gicmodel.fuzzing.peers.qemu.process import BINARY, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import Twins
 from gicmodel.fuzzing.programs.draw import draw_packets
-from gicmodel.fuzzing.programs.universe import mapping_commands
 from gicmodel.images.dump import Dump
 from gicmodel.images.segments import Segment
 from gicmodel.lab.geometry import Geometry
@@ -37,7 +36,7 @@ def packets(twins, random):
 
 def drive(twins):
     random = np.random.default_rng(11)
-    twins.run(mapping_commands(twins.universe))
+    twins.run(twins.universe.mapping_commands())
     for rd in range(4):
         twins.run_words(packets(twins, random))
         twins.message(0)

@@ -20,15 +20,7 @@ from gicmodel.fuzzing.hypothesis.guest_images import GuestImage as GuestImage
 from gicmodel.fuzzing.hypothesis.guest_images import guest_images as guest_images
 from gicmodel.fuzzing.programs.hardware import MACHINE_CHOICES
 from gicmodel.fuzzing.programs.program import CommandWords
-from gicmodel.fuzzing.programs.universe import (
-    Universe,
-    command_fields,
-    mapping_commands,
-    mnemonics,
-    reserved_bits,
-    tie,
-    words,
-)
+from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.commands import COMMANDS
 from gicmodel.spec.state import Command
@@ -38,13 +30,13 @@ _NOISE = st.tuples(*[st.integers(0, 2**64 - 1)] * 4)
 
 def valid_commands(universe: Universe, only: Sequence[str] = ()) -> SearchStrategy[Command]:
     """Commands whose fields are all in range; whether one succeeds depends on what is mapped. `only`: mnemonics."""
-    chosen = only or mnemonics(universe.config.architecture)
+    chosen = only or universe.mnemonics
     return st.sampled_from(chosen).flatmap(lambda mnemonic: _valid(universe, mnemonic))
 
 
 def boundary_commands(universe: Universe, only: Sequence[str] = ()) -> SearchStrategy[Command]:
     """Commands with one field at or beyond its limit."""
-    chosen = [each for each in only or mnemonics(universe.config.architecture) if _limited(universe, each)]
+    chosen = [each for each in only or universe.mnemonics if _limited(universe, each)]
     return st.sampled_from(chosen).flatmap(lambda mnemonic: _boundary(universe, mnemonic))
 
 
@@ -62,7 +54,7 @@ def unknown_words(universe: Universe) -> SearchStrategy[CommandWords]:
 
 def reserved_words(universe: Universe) -> SearchStrategy[CommandWords]:
     """Four words that are a command but for the bits that are RES0, which hardware must not look at."""
-    return st.builds(_with_reserved_bits, st.just(universe.config.architecture), commands(universe), _NOISE)
+    return st.builds(_with_reserved_bits, st.just(universe), commands(universe), _NOISE)
 
 
 def malformed_words(universe: Universe) -> SearchStrategy[CommandWords]:
@@ -72,7 +64,7 @@ def malformed_words(universe: Universe) -> SearchStrategy[CommandWords]:
 
 def some_mapping_commands(universe: Universe, alloc: bool = True) -> SearchStrategy[list[Command]]:
     """Some of `mapping_commands`, in their order: most often all."""
-    everything = mapping_commands(universe, alloc)
+    everything = universe.mapping_commands(alloc)
     choices = st.lists(st.booleans(), min_size=len(everything), max_size=len(everything))
     some = choices.map(lambda chosen: [command for command, wanted in zip(everything, chosen, strict=True) if wanted])
     return st.one_of(some, st.just(everything), st.just(everything))
@@ -107,13 +99,13 @@ def _as_strategy(value: object) -> SearchStrategy[Any]:
 
 @cache
 def _valid(universe: Universe, mnemonic: str) -> SearchStrategy[Command]:
-    pools = {name: st.sampled_from(universe.valid(mnemonic, name)) for name in command_fields(universe, mnemonic)}
-    return st.fixed_dictionaries(pools).map(lambda fields: tie(universe, mnemonic, fields))
+    pools = {name: st.sampled_from(universe.valid(mnemonic, name)) for name in universe.fields(mnemonic)}
+    return st.fixed_dictionaries(pools).map(lambda fields: universe.tie(mnemonic, fields))
 
 
 def _limited(universe: Universe, mnemonic: str) -> list[str]:
     """The fields of a command that have limits."""
-    return [name for name in command_fields(universe, mnemonic) if universe.boundary(mnemonic, name)]
+    return [name for name in universe.fields(mnemonic) if universe.boundary(mnemonic, name)]
 
 
 @cache
@@ -123,7 +115,7 @@ def _boundary(universe: Universe, mnemonic: str) -> SearchStrategy[Command]:
     return st.builds(lambda command, limit: (mnemonic, command[1] | dict([limit])), _valid(universe, mnemonic), beyond)
 
 
-def _with_reserved_bits(architecture: str, command: Command, noise: CommandWords) -> CommandWords:
+def _with_reserved_bits(universe: Universe, command: Command, noise: CommandWords) -> CommandWords:
     """The command with random values in its RES0 bits, which hardware must not look at."""
-    plain, free = words(command, architecture), reserved_bits(command[0], architecture)
+    plain, free = words(command, universe.config.architecture), universe.reserved_bits(command[0])
     return tuple(word | extra & bits for word, extra, bits in zip(plain, noise, free, strict=True))

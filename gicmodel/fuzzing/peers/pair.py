@@ -15,7 +15,7 @@ from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers import interrupts
 from gicmodel.fuzzing.peers.peer import HardwareComparison, agree
 from gicmodel.fuzzing.programs.program import CommandWords, Event
-from gicmodel.fuzzing.programs.universe import tie, universe_of, words
+from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.hardware import error_name
 from gicmodel.hardware.lines import Line
 from gicmodel.lab.geometry import Geometry
@@ -36,7 +36,7 @@ class Pair(HardwareComparison):
     def __init__(self, config: GicConfig, geometry: Geometry, oracle_class: type[AbstractGic] = AbstractGic) -> None:
         self.config = config
         self.lab = booted(config, geometry)
-        self.universe = universe_of(config, self.lab.placement)
+        self.universe = Universe.of(config, self.lab.placement)
         self.oracle = oracle_class(config, self.universe.devices, self.universe.collections, self.universe.vpes)
         for number in range(config.redistributors):
             self.oracle.enable_lpis(number)
@@ -121,7 +121,7 @@ class Pair(HardwareComparison):
         self.oracle.vpts.pop(universe.vpts[index], None)
         size = {"VPT_size": self.config.intid_bits - 1, "Default_Doorbell": doorbell, "RDbase": self.config.rdbase(rd)}
         mapped = {"vPEID": universe.vpeids[index], "V": 1, "Alloc": 1, "PTZ": 1, **size}
-        self.push(its, [words(tie(universe, "VMAPP", mapped), self.config.architecture)])
+        self.push(its, [words(universe.tie("VMAPP", mapped), self.config.architecture)])
 
     # Interrupts from outside.
 

@@ -17,7 +17,7 @@ from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.programs.draw import draw_steps
 from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import Machine, Program, Step
-from gicmodel.fuzzing.programs.universe import Universe, universe_of
+from gicmodel.fuzzing.programs.universe import Universe
 from gicmodel.lab.lab import Lab
 from gicmodel.lab.placement import Allocation, place
 
@@ -128,7 +128,7 @@ class HardwarePeer(Peer):
     def program(self, random: np.random.Generator, architecture: str, commands: int) -> Program:
         """Steps for a machine's universe."""
         machine = self.machine(random, architecture)
-        universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
+        universe = Universe.of(machine.config, place(machine.config, machine.geometry, Allocation()))
         return Program(self.name, machine, tuple(self.steps(random, universe, commands)))
 
     def steps(self, random: np.random.Generator, universe: Universe, commands: int) -> list[Step]:

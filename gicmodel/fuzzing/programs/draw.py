@@ -14,14 +14,7 @@ from numpy.typing import NDArray
 from gicmodel.fuzzing.programs.hardware import EVENTS
 from gicmodel.fuzzing.programs.interrupts import Draw, InterruptEvents, Kind, Kinds
 from gicmodel.fuzzing.programs.program import CommandStep, Event, Step
-from gicmodel.fuzzing.programs.universe import (
-    Universe,
-    command_fields,
-    mapping_commands,
-    mnemonics,
-    reserved_bits,
-    words,
-)
+from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.layouts.commands import COMMANDS, encode_many
 
 Packets = NDArray[np.uint64]
@@ -73,7 +66,7 @@ def boot_steps(universe: Universe) -> list[Step]:
     architecture = universe.config.architecture
     steps: list[Step] = []
     for its in range(universe.config.its):
-        mapping = mapping_commands(universe, alloc=its == 0)
+        mapping = universe.mapping_commands(alloc=its == 0)
         steps += commands_for(its, [words(command, architecture) for command in mapping])
         steps.append(Event("recover", (its,)))
     for intid in universe.intids:
@@ -92,7 +85,7 @@ def draw_packets(
     random: np.random.Generator, universe: Universe, count: int, without: frozenset[str] = frozenset()
 ) -> Packets:
     """Commands as uint64 [count, 4]: valid ones, and a few at or beyond a limit, with RES0 bits set, or unknown."""
-    names = [name for name in mnemonics(universe.config.architecture) if name not in without]
+    names = [name for name in universe.mnemonics if name not in without]
     weights = np.array([_WEIGHTS.get(name, 1.0) for name in names])
     unknown = int(random.binomial(count, _UNKNOWN_SHARE))
     counts = random.multinomial(count - unknown, weights / weights.sum())
@@ -104,7 +97,7 @@ def draw_fields(
     random: np.random.Generator, universe: Universe, mnemonic: str, count: int
 ) -> dict[str, NDArray[np.uint64]]:
     """The fields of `count` commands of one kind."""
-    names = command_fields(universe, mnemonic)
+    names = universe.fields(mnemonic)
     fields = {name: _values(random, universe, mnemonic, name, count) for name in names}
     if tied := universe.tied(mnemonic):
         (first, pool), *others = tied.items()
@@ -118,7 +111,7 @@ def _of_one_kind(random: np.random.Generator, universe: Universe, mnemonic: str,
     packets = encode_many(mnemonic, architecture, **draw_fields(random, universe, mnemonic, count))
     noise = random.integers(1 << _BITS, size=packets.shape, dtype=np.uint64)
     chosen = random.random(len(packets)) < _RESERVED_SHARE
-    packets[chosen] |= noise[chosen] & np.array(reserved_bits(mnemonic, architecture), np.uint64)
+    packets[chosen] |= noise[chosen] & np.array(universe.reserved_bits(mnemonic), np.uint64)
     return packets
 
 

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar, NamedTuple, Self
 
 from gicmodel.layouts.commands import COMMANDS
@@ -133,20 +134,11 @@ class Program:
 
 def runs(steps: Sequence[Step]) -> Iterator[tuple[int, list[CommandWords]] | Event]:
     """The steps with commands in a row for one ITS, which can be written at once, put together as (ITS, commands)."""
-    its, commands = -1, list[CommandWords]()
-    for step in steps:
-        if isinstance(step, CommandStep) and step.its == its:
-            commands.append(step.words)
-            continue
-        if commands:
-            yield its, commands
-        if isinstance(step, CommandStep):
-            its, commands = step.its, [step.words]
+    for its, together in groupby(steps, lambda step: step[0] if isinstance(step, CommandStep) else None):
+        if isinstance(its, int):
+            yield its, [words for _, words in together]
         else:
-            its, commands = -1, []
-            yield step
-    if commands:
-        yield its, commands
+            yield from (step for step in together if isinstance(step, Event))
 
 
 # How the words of a line say things: `name=value`, with numbers in decimal or hexadecimal.

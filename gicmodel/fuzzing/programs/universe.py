@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, islice
+from typing import Self
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.lab.placement import Placement
 from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
 from gicmodel.layouts.its_tables import NO_DOORBELL
+from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
 from gicmodel.layouts.registers.redistributor import GICR_VPENDBASER
 from gicmodel.spec.state import Command
@@ -52,6 +54,38 @@ class Universe:
     vconfs: Pool = (0x8A00_0000, 0x8A01_0000)
     shared_itts: bool = True
 
+    @classmethod
+    def of(cls, config: GicConfig, placement: Placement) -> Self:
+        """The IDs that the tables of a machine have room for, and the addresses that its software has set aside."""
+        devices, collections, *vpes = placement.tables[0]
+        return cls(
+            config,
+            devices=devices.count,
+            collections=config.hcc + collections.count,
+            vpes=vpes[0].count if vpes else 0,
+            itts=placement.itts,
+            vpts=placement.vpts,
+            vconfs=placement.vconfs,
+            shared_itts=config.caching == "none",
+        )
+
+    @property
+    def mnemonics(self) -> list[str]:
+        """The commands that the architecture has, in alphabetical order."""
+        known = COMMANDS(self.config.architecture)
+        return sorted(mnemonic for mnemonic, opcode in OPCODES.items() if opcode in known)
+
+    def fields(self, mnemonic: str) -> list[str]:
+        """The fields of a command that may be drawn."""
+        return [name for name in self._layout(mnemonic).fields if name != "Opcode"]
+
+    def reserved_bits(self, mnemonic: str) -> CommandWords:
+        """The RES0 bits of a command's four words, which hardware must not look at."""
+        named = [0, 0, 0, 0]
+        for each in self._layout(mnemonic).fields.values():
+            named[each.word] |= int(each.mask) << int(each.shift)
+        return tuple((1 << 64) - 1 & ~word for word in named)
+
     def valid(self, mnemonic: str, name: str) -> Pool:
         """Values of field `name` of a command that do not make it an error by themselves."""
         if (mnemonic, name) == ("VSGI", "vINTID"):
@@ -73,6 +107,34 @@ class Universe:
         if mnemonic == "MAPD" and not self.shared_itts:
             return {"DeviceID": self.device_ids, "ITT_addr": self.itts}
         return {}
+
+    def tie(self, mnemonic: str, fields: dict[str, int]) -> Command:
+        """A command with these fields, of which those that are `tied` go together."""
+        if tied := self.tied(mnemonic):
+            first = next(iter(tied))
+            place = tied[first].index(fields[first])
+            fields = fields | {name: pool[place] for name, pool in tied.items()}
+        return mnemonic, fields
+
+    def mapping_commands(self, alloc: bool = True) -> list[Command]:
+        """Commands that map every device, collection and vPE of the universe, and two events of each device.
+
+        `alloc`: this is the first ITS that maps the vPEs (GICv4.1).
+        """
+        devices = [
+            {"DeviceID": device, "Size": self.config.event_id_bits - 1, "ITT_addr": itt, "V": 1}
+            for device, itt in zip(self.device_ids, self.itts, strict=False)
+        ]
+        collections = [
+            {"ICID": icid, "RDbase": self.config.rdbase(index % self.config.redistributors), "V": 1}
+            for index, icid in enumerate(self.icids)
+        ]
+        events = [
+            {"DeviceID": device, "EventID": 0, "pINTID": FIRST_LPI + index, "ICID": self.icids[index % 2]}
+            for index, device in enumerate(self.device_ids)
+        ]
+        physical = [("MAPD", each) for each in devices] + [("MAPC", each) for each in collections]
+        return physical + [("MAPTI", each) for each in events] + self._mapping_vpes(alloc)
 
     def of_event(self, name: str) -> Pool:
         """Values of a field of an event, in range or hardly out of it; none of a flag."""
@@ -165,98 +227,36 @@ class Universe:
             "Default_Doorbell": (NO_DOORBELL, FIRST_LPI + 2),
         }
 
+    def _mapping_vpes(self, alloc: bool) -> list[Command]:
+        config = self.config
+        if not config.virtual:
+            return []
+        size = {"V": 1, "VPT_size": config.intid_bits - 1}
+        if config.v41:
+            size |= {"Alloc": int(alloc), "Default_Doorbell": FIRST_LPI + 2}
+        vpes = [
+            {"vPEID": vpeid, "RDbase": config.rdbase(index % config.redistributors), **size}
+            for index, vpeid in enumerate(self.vpeids)
+        ]
+        events = [
+            {"DeviceID": device, "EventID": 1, "vINTID": FIRST_LPI + index, "vPEID": vpeid, "Doorbell": NO_DOORBELL}
+            for index, (device, vpeid) in enumerate(zip(self.device_ids, self.vpeids, strict=False))
+        ]
+        return [self.tie("VMAPP", vpe) for vpe in vpes] + [("VMAPTI", event) for event in events]
+
+    def _layout(self, mnemonic: str) -> Layout:
+        return COMMANDS(self.config.architecture)[OPCODES[mnemonic]]
+
     def _fitting(self, mnemonic: str, name: str, pool: Pool) -> Pool:
-        layout = COMMANDS(self.config.architecture).get(OPCODES[mnemonic], COMMANDS("4.1")[OPCODES[mnemonic]])
-        widest = int(layout[name].mask) << int(layout[name].scale)
+        field = self._layout(mnemonic)[name]
+        widest = int(field.mask) << int(field.scale)
         return tuple(value for value in pool if value <= widest)
-
-
-def universe_of(config: GicConfig, placement: Placement) -> Universe:
-    """The IDs that the tables of a machine have room for, and the addresses that its software has set aside."""
-    devices, collections, *vpes = placement.tables[0]
-    return Universe(
-        config,
-        devices=devices.count,
-        collections=config.hcc + collections.count,
-        vpes=vpes[0].count if vpes else 0,
-        itts=placement.itts,
-        vpts=placement.vpts,
-        vconfs=placement.vconfs,
-        shared_itts=config.caching == "none",
-    )
-
-
-def mnemonics(architecture: str) -> list[str]:
-    """The commands that an architecture has, in alphabetical order."""
-    return sorted(mnemonic for mnemonic, opcode in OPCODES.items() if opcode in COMMANDS(architecture))
 
 
 def words(command: Command, architecture: str) -> CommandWords:
     """The four words of a command."""
     mnemonic, fields = command
     return encode(mnemonic, architecture, **fields)
-
-
-def command_fields(universe: Universe, mnemonic: str) -> list[str]:
-    """The fields of a command that may be drawn."""
-    layout = COMMANDS(universe.config.architecture)[OPCODES[mnemonic]]
-    return [name for name in layout.fields if name != "Opcode"]
-
-
-def reserved_bits(mnemonic: str, architecture: str) -> CommandWords:
-    """The RES0 bits of a command's four words, which hardware must not look at."""
-    named = [0, 0, 0, 0]
-    for each in COMMANDS(architecture)[OPCODES[mnemonic]].fields.values():
-        named[each.word] |= int(each.mask) << int(each.shift)
-    return tuple((1 << 64) - 1 & ~word for word in named)
-
-
-def mapping_commands(universe: Universe, alloc: bool = True) -> list[Command]:
-    """Commands that map every device, collection and vPE of the universe, and two events of each device.
-
-    `alloc`: this is the first ITS that maps the vPEs (GICv4.1).
-    """
-    devices = [
-        {"DeviceID": device, "Size": universe.config.event_id_bits - 1, "ITT_addr": itt, "V": 1}
-        for device, itt in zip(universe.device_ids, universe.itts, strict=False)
-    ]
-    collections = [
-        {"ICID": icid, "RDbase": universe.config.rdbase(index % universe.config.redistributors), "V": 1}
-        for index, icid in enumerate(universe.icids)
-    ]
-    events = [
-        {"DeviceID": device, "EventID": 0, "pINTID": FIRST_LPI + index, "ICID": universe.icids[index % 2]}
-        for index, device in enumerate(universe.device_ids)
-    ]
-    physical = [("MAPD", each) for each in devices] + [("MAPC", each) for each in collections]
-    return physical + [("MAPTI", each) for each in events] + _mapping_vpes(universe, alloc)
-
-
-def tie(universe: Universe, mnemonic: str, fields: dict[str, int]) -> Command:
-    """A command with these fields, of which those that are tied go together."""
-    if tied := universe.tied(mnemonic):
-        first = next(iter(tied))
-        place = tied[first].index(fields[first])
-        fields = fields | {name: pool[place] for name, pool in tied.items()}
-    return mnemonic, fields
-
-
-def _mapping_vpes(universe: Universe, alloc: bool) -> list[Command]:
-    config = universe.config
-    if config.architecture == "3":
-        return []
-    size = {"V": 1, "VPT_size": config.intid_bits - 1}
-    if config.architecture == "4.1":
-        size |= {"Alloc": int(alloc), "Default_Doorbell": FIRST_LPI + 2}
-    vpes = [
-        {"vPEID": vpeid, "RDbase": universe.config.rdbase(index % config.redistributors), **size}
-        for index, vpeid in enumerate(universe.vpeids)
-    ]
-    events = [
-        {"DeviceID": device, "EventID": 1, "vINTID": FIRST_LPI + index, "vPEID": vpeid, "Doorbell": NO_DOORBELL}
-        for index, (device, vpeid) in enumerate(zip(universe.device_ids, universe.vpeids, strict=False))
-    ]
-    return [tie(universe, "VMAPP", vpe) for vpe in vpes] + [("VMAPTI", event) for event in events]
 
 
 def _low_and_last(entries: int, bits: int, low: int) -> Pool:

@@ -16,7 +16,7 @@ from gicmodel.fuzzing.peers.agreement import check_everything
 from gicmodel.fuzzing.peers.oracle import AgainstOracle, OraclePeer
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.hardware import GicMachine
-from gicmodel.fuzzing.programs.universe import mapping_commands, words
+from gicmodel.fuzzing.programs.universe import words
 from gicmodel.jit import COMPILED
 from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
@@ -250,7 +250,9 @@ class BootedPair(AgainstOracle):
     def __init__(self, mistake: type[AbstractGic]) -> None:
         super().__init__(CONFIG, Geometry(), mistake)
         universe = self.universe
-        everything = [each for each in mapping_commands(universe) if each[1].get("DeviceID") != universe.device_ids[-1]]
+        everything = [
+            each for each in universe.mapping_commands() if each[1].get("DeviceID") != universe.device_ids[-1]
+        ]
         self.push(0, [words(each, "4.1") for each in everything])
         for intid in universe.intids:
             self.configure(intid, ENABLED)

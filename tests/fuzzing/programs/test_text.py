@@ -16,7 +16,7 @@ from gicmodel.fuzzing.peers.pair import Pair
 from gicmodel.fuzzing.programs.hardware import EVENTS
 from gicmodel.fuzzing.programs.program import Program
 from gicmodel.fuzzing.programs.text import format_program, parse_program, read_program, write_program
-from gicmodel.fuzzing.programs.universe import universe_of
+from gicmodel.fuzzing.programs.universe import Universe
 from gicmodel.lab.placement import Allocation, place
 
 HEADER = "gicmodel fuzz program, version 1\nagainst oracle\nconfig architecture=4.1\n"
@@ -139,6 +139,6 @@ def test_a_machine_with_any_choice_is_judged_as_it_is(architecture: str, choice:
     """What a program of somebody's own may choose and campaigns do not: the oracle knows of each choice, or refuses."""
     base = f"architecture={architecture} vpt_writeback=immediate"
     machine = parse_program(HEADER.replace("architecture=4.1", f"{base} {choice}") + TABLES, "file").machine
-    universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
+    universe = Universe.of(machine.config, place(machine.config, machine.geometry, Allocation()))
     steps = tuple(PEER.steps(np.random.default_rng(3), universe, 120))
     assert run(PEER, Program("oracle", machine, steps)).divergence is None

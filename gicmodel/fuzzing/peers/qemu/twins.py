@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gicmodel.config import FIRST_PPI, FIRST_SPI, GicConfig
 from gicmodel.fuzzing.peers.qemu.differences import COMPARED, COMPARED_EACH, PENDING_LAST, avoided
 from gicmodel.fuzzing.peers.qemu.process import ITS_BASE, QemuProcess
-from gicmodel.fuzzing.programs.universe import universe_of, words
+from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.hardware import Bus, Gic
 from gicmodel.lab import tables_seen
 from gicmodel.lab.geometry import Geometry
@@ -81,7 +81,7 @@ class Twins(Lab):
         self._incomparable: set[int] = set()
         allocation = Allocation()
         placement = place(config, geometry, allocation)
-        self.universe = universe_of(config, placement)
+        self.universe = Universe.of(config, placement)
         queue = allocation.take_many(1, QUEUE_BYTES)
         self._end = allocation.take(PAGE_BYTES)
         placement = replace(placement, queues=queue, queue_bytes=QUEUE_BYTES)

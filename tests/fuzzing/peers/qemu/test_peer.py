@@ -17,7 +17,7 @@ from gicmodel.fuzzing.peers.qemu.process import BINARY
 from gicmodel.fuzzing.programs.hardware import GicMachine
 from gicmodel.fuzzing.programs.program import CommandStep, Program
 from gicmodel.fuzzing.programs.text import write_program
-from gicmodel.fuzzing.programs.universe import universe_of, words
+from gicmodel.fuzzing.programs.universe import Universe, words
 from gicmodel.jit import COMPILED
 from gicmodel.lab import tables_seen
 from gicmodel.lab.geometry import Geometry
@@ -38,7 +38,7 @@ class AnyChoice(QemuPeer):
 
 def program_for(config: GicConfig, commands: int, seed: int = 0) -> Program:
     machine = GicMachine(config, Geometry(indirect=True))
-    universe = universe_of(machine.config, place(machine.config, machine.geometry, Allocation()))
+    universe = Universe.of(machine.config, place(machine.config, machine.geometry, Allocation()))
     return Program("qemu", machine, tuple(PEER.steps(np.random.default_rng(seed), universe, commands)))
 
 
