@@ -8,19 +8,18 @@ any part of a sequence of such steps is a sequence too, which is what shrinking 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import zip_longest
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers import interrupts
 from gicmodel.fuzzing.peers.peer import HardwareComparison, agree
 from gicmodel.fuzzing.programs.program import CommandWords, Event
-from gicmodel.fuzzing.programs.universe import Universe, words
+from gicmodel.fuzzing.programs.universe import Universe, command_of, words
 from gicmodel.hardware import error_name
 from gicmodel.hardware.lines import Line
 from gicmodel.lab.geometry import Geometry
 from gicmodel.lab.lab import booted
-from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
+from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.spec import AbstractGic, Syndrome
 from gicmodel.spec.state import Command, Vpe
 
@@ -79,7 +78,7 @@ class Pair(HardwareComparison):
         while left and (room := self.lab.queue_slots - 1 - len(self.oracle.its[its].waiting)):
             batch, left = left[:room], left[room:]
             self.lab.push(its, batch)
-            self.oracle.submit(its, *(as_command(each, self.config.architecture) for each in batch))
+            self.oracle.submit(its, *(command_of(each, self.config.architecture) for each in batch))
             self.agree_on_errors()
 
     def retry(self, its: int, replace: int) -> None:
@@ -229,15 +228,6 @@ class Pair(HardwareComparison):
         if self.config.virtual:
             seen = self.lab.gic.redistributors[rd].cpu.acknowledge_virtual()
             agree(f"ICV_IAR of {rd}", seen, self.oracle.acknowledge_virtual(rd))
-
-
-@lru_cache(maxsize=1 << 16)
-def as_command(encoded: CommandWords, architecture: str) -> Command:
-    """What four words mean to the oracle. In a campaign nine of ten commands have been there before."""
-    opcode = encoded[0] & 0xFF
-    if opcode not in COMMANDS(architecture):
-        return hex(opcode), {}
-    return decode_command(encoded, architecture)
 
 
 def _described(error: tuple[int, int, int] | None) -> str:

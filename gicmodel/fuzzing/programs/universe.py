@@ -8,14 +8,14 @@ last that is in range, and values that only fit the field.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import cycle, islice
 from typing import Self
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.programs.program import CommandWords
 from gicmodel.lab.placement import Placement
-from gicmodel.layouts.commands import COMMANDS, OPCODES, encode
+from gicmodel.layouts.commands import COMMANDS, OPCODES, decode_command, encode
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.lpi_tables import FIRST_LPI, VSGIS
@@ -257,6 +257,15 @@ def words(command: Command, architecture: str) -> CommandWords:
     """The four words of a command."""
     mnemonic, fields = command
     return encode(mnemonic, architecture, **fields)
+
+
+@lru_cache(maxsize=1 << 16)
+def command_of(encoded: CommandWords, architecture: str) -> Command:
+    """What four words mean; an unknown opcode has its number as mnemonic. Nine of ten have been here before."""
+    opcode = encoded[0] & 0xFF
+    if opcode not in COMMANDS(architecture):
+        return hex(opcode), {}
+    return decode_command(encoded, architecture)
 
 
 def _low_and_last(entries: int, bits: int, low: int) -> Pool:

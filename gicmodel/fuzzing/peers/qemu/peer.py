@@ -24,9 +24,9 @@ from gicmodel.fuzzing.peers.qemu.twins import QUEUE_BYTES, UNMAPPED, Difference,
 from gicmodel.fuzzing.programs.draw import commands_for, draw_packets, draw_steps
 from gicmodel.fuzzing.programs.hardware import INTIDS, GicMachine, draw_geometry
 from gicmodel.fuzzing.programs.program import CommandWords, Event, Step, runs
-from gicmodel.fuzzing.programs.universe import Universe, words
+from gicmodel.fuzzing.programs.universe import Universe, command_of, words
 from gicmodel.lab import tables_seen
-from gicmodel.layouts.commands import COMMAND_BYTES, COMMANDS, decode_command
+from gicmodel.layouts.commands import COMMAND_BYTES
 from gicmodel.memory import ExternalAbort
 from gicmodel.spec.distributor import REGISTERS
 
@@ -75,22 +75,16 @@ class AgainstQemu(HardwareComparison):
 
     def _push(self, commands: list[CommandWords]) -> None:
         """Execute those commands that QEMU is not known to take differently, and count what became of them."""
-        decoded = [(command, *self._decoded(command)) for command in commands]
-        kept = [(command, mnemonic) for command, mnemonic, fields in decoded if not avoided(mnemonic, fields)]
+        decoded = [(encoded, command_of(encoded, self.twins.config.architecture)) for encoded in commands]
+        kept = [(encoded, command[0]) for encoded, command in decoded if not avoided(*command)]
         for start in range(0, len(kept), _QUEUED):
             part = kept[start : start + _QUEUED]
             first = self.twins.creadr(0)
             self.twins.take_errors()
-            done = self.twins.run_words(np.array([command for command, _ in part], np.uint64))
+            done = self.twins.run_words(np.array([encoded for encoded, _ in part], np.uint64))
             places = [(error.offset - first) % QUEUE_BYTES // COMMAND_BYTES for error in self.twins.gic.errors]
             numbers = dict(zip(places, (error.number for error in self.twins.take_errors()), strict=True))
             self.outcomes.update((part[index][1], numbers.get(index, 0)) for index in range(done))
-
-    def _decoded(self, command: CommandWords) -> tuple[str, dict[str, int]]:
-        """Mnemonic and fields; the number of an unknown opcode, which has none."""
-        architecture = self.twins.config.architecture
-        opcode = command[0] & 0xFF
-        return decode_command(command, architecture) if opcode in COMMANDS(architecture) else (hex(opcode), {})
 
 
 def _agree(differences: Sequence[Difference]) -> None:
