@@ -12,7 +12,6 @@ from hypothesis.strategies import SearchStrategy, builds, just
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.peer_machine import HardwareAgainstPeer
 from gicmodel.fuzzing.hypothesis.strategies import geometries
-from gicmodel.fuzzing.peers.agreement import check_everything
 from gicmodel.fuzzing.peers.oracle import AgainstOracle, OraclePeer
 from gicmodel.fuzzing.peers.peer import Divergence
 from gicmodel.fuzzing.programs.hardware import GicMachine
@@ -266,11 +265,11 @@ class BootedPair(AgainstOracle):
 def differs_at(mistake: type[AbstractGic], program: list[Step]) -> int | None:
     """The first step of a program after which there is a difference, None if there is none."""
     pair = BootedPair(mistake)
-    check_everything(pair)
+    pair.check()
     for number, (name, *arguments) in enumerate(program):
         try:
             getattr(pair, name)(*arguments)
-            check_everything(pair)
+            pair.check()
         except Divergence:
             return number
     return None
