@@ -29,6 +29,9 @@ ITTS = PENDING_TABLES + MOST_VCPUS * BLOCK
 RAM_BYTES = ITTS + BLOCK - RAM_BASE
 _PAGE_64K = 2
 _ENTRY_BYTES = 8
+_ADDRESSES = (0, ITTS, DEVICE_TABLE, RAM_BASE + RAM_BYTES - 0x100, RAM_BASE + RAM_BYTES, 1 << 51)
+_TARGETS = (0, MOST_VCPUS, COLLECTION_NOT_MAPPED, (1 << 36) - 1)
+"""What a damaged table may name."""
 
 Mapping = tuple[int, int]
 """(INTID, ICID)."""
@@ -128,21 +131,14 @@ def _damage() -> SearchStrategy[dict[int, int]]:
     """A few words of the tables: whatever, or a plausible one."""
     places = [range(table, table + 0x80, _ENTRY_BYTES) for table in (DEVICE_TABLE, COLLECTION_TABLE, ITTS)]
     address = st.one_of([st.sampled_from(place) for place in places])
-    dte = st.builds(lambda size, itt: KVM_DTE.pack(V=1, Size=size, ITT_addr=itt), st.integers(0, 31), _addresses())
+    addresses, targets = st.sampled_from(_ADDRESSES), st.sampled_from(_TARGETS)
+    dte = st.builds(lambda size, itt: KVM_DTE.pack(V=1, Size=size, ITT_addr=itt), st.integers(0, 31), addresses)
     ite = st.builds(
         lambda intid, icid: KVM_ITE.pack(pINTID=intid, ICID=icid), st.integers(0, 70_000), st.integers(0, 9)
     )
-    cte = st.builds(lambda target, icid: KVM_CTE.pack(V=1, RDBase=target, ICID=icid), _targets(), st.integers(0, 9))
+    cte = st.builds(lambda target, icid: KVM_CTE.pack(V=1, RDBase=target, ICID=icid), targets, st.integers(0, 9))
     word = dte | ite | cte | st.integers(0, (1 << 64) - 1)
     return st.dictionaries(address, word, min_size=1, max_size=3)
-
-
-def _addresses() -> SearchStrategy[int]:
-    return st.sampled_from([0, ITTS, DEVICE_TABLE, RAM_BASE + RAM_BYTES - 0x100, RAM_BASE + RAM_BYTES, 1 << 51])
-
-
-def _targets() -> SearchStrategy[int]:
-    return st.sampled_from([0, MOST_VCPUS, COLLECTION_NOT_MAPPED, (1 << 36) - 1])
 
 
 def _baser(kind: TableType, address: int) -> int:

@@ -144,11 +144,8 @@ class OtherEngine:
     def close(self) -> int:
         """End its input, and so the process; its exit status."""
         atexit.unregister(self.close)
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(BrokenPipeError):
-                assert pipe is not None
-                pipe.close()
-        return self._process.wait()
+        self._process.communicate()
+        return self._process.returncode
 
 
 @cache

@@ -81,10 +81,8 @@ class Universe:
 
     def reserved_bits(self, mnemonic: str) -> CommandWords:
         """The RES0 bits of a command's four words, which hardware must not look at."""
-        named = [0, 0, 0, 0]
-        for each in self._layout(mnemonic).fields.values():
-            named[each.word] |= int(each.mask) << int(each.shift)
-        return tuple((1 << 64) - 1 & ~word for word in named)
+        masks = dict(self._layout(mnemonic).res0_masks)
+        return tuple(masks.get(word, 0) for word in range(4))
 
     def valid(self, mnemonic: str, name: str) -> Pool:
         """Values of field `name` of a command that do not make it an error by themselves."""
