@@ -99,22 +99,18 @@ def _state(pair: Pair) -> bytes:
 
 
 def _check_all_registers(pair: Pair) -> None:
-    gicd = pair.lab.distributor
-    agree("GICD_CTLR", gicd.read("GICD_CTLR"), gicd.layout("GICD_CTLR").pack(**pair.oracle.read_gicd_ctlr()))
-    for intid in pair.oracle.spis.routes:
-        name = f"GICD_IROUTER{intid}"
-        agree(name, gicd.read(name), gicd.layout(name).pack(**pair.oracle.read_irouter(intid)))
+    gicd, spis = pair.lab.distributor, pair.oracle.spis
+    routes = {f"GICD_IROUTER{intid}": pair.oracle.read_irouter(intid) for intid in spis.routes}
+    for name, fields in ({"GICD_CTLR": pair.oracle.read_gicd_ctlr()} | routes).items():
+        agree(name, gicd.read(name), gicd.layout(name).pack(**fields))
+    frames = [("GICD", "", gicd, spis, FIRST_SPI + pair.config.spis)]
+    for rd, gicr in enumerate(pair.lab.redistributors):
+        frames.append(("GICR", f" of {rd}", gicr, pair.oracle.pes[rd].bank, FIRST_SPI))
     for name, kind in REGISTERS.items():
-        for number in range((FIRST_SPI + pair.config.spis) // kind.intids):
-            agree(
-                f"GICD_{name}{number}",
-                gicd.read(f"GICD_{name}{number}"),
-                distributor.read(pair.oracle.spis, name, number),
-            )
-        for rd, gicr in enumerate(pair.lab.redistributors):
-            for number in range(FIRST_SPI // kind.intids):
-                seen = gicr.read(f"GICR_{name}{number}")
-                agree(f"GICR_{name}{number} of {rd}", seen, distributor.read(pair.oracle.pes[rd].bank, name, number))
+        for frame, where, registers, bank, intids in frames:
+            for number in range(intids // kind.intids):
+                seen = registers.read(f"{frame}_{name}{number}")
+                agree(f"{frame}_{name}{number}{where}", seen, distributor.read(bank, name, number))
     for name in READS.keys() - TAKES - _HIGHEST:
         for rd in range(pair.config.redistributors):
             read_system(name, pair, rd)
