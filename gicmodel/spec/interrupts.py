@@ -206,26 +206,26 @@ class Interrupts:
         when an invalidation or VSGI finds one pending, and counts as rung where it is discarded: INTID 1023, or
         EnableLPIs=0.
         """
-        ready = {vintid for _, vintid in self.deliverable(vpe.vpt, vpe.vconf, vpe.vintid_bits, vpe.groups)}
+        ready = {vintid for _, vintid in self.deliverable(vpe)}
         if vpe.armed and (ready if vintids is None else ready & vintids):
             vpe.armed = False
             self.set_lpi(vpe.redistributor, vpe.default_doorbell)
 
-    def deliverable(self, vpt: int, vconf: int, vintid_bits: int, groups: frozenset[int]) -> list[tuple[int, int]]:
+    def deliverable(self, tables: Vpe | Residency) -> list[tuple[int, int]]:
         """(priority, vINTID) of what is pending, enabled by itself and by its group, and within the table."""
         return [
             (priority, vintid)
-            for vintid in self.vpts[vpt].pending
-            for enable, priority, group in [self.virtual_properties(vpt, vconf, vintid)]
-            if enable and group in groups and vintid < 2**vintid_bits
+            for vintid in self.vpts[tables.vpt].pending
+            for enable, priority, group in [self.virtual_properties(tables, vintid)]
+            if enable and group in tables.groups and vintid < 2**tables.vintid_bits
         ]
 
-    def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
+    def virtual_properties(self, tables: Vpe | Residency, vintid: int) -> tuple[bool, int, int]:
         """Enable, priority and group of a vLPI, which is virtual Group 1, or a vSGI."""
         if vintid < FIRST_LPI:
-            vsgi = self.vpts[vpt].vsgis.get(vintid, DISABLED_VSGI)
+            vsgi = self.vpts[tables.vpt].vsgis.get(vintid, DISABLED_VSGI)
             return vsgi.enable, vsgi.priority, vsgi.group
-        byte = self.virtual_configuration[vconf].get(vintid, 0)
+        byte = self.virtual_configuration[tables.vconf].get(vintid, 0)
         return is_enabled(byte), priority_of(byte), 1
 
     def highest_virtual(self, rd: int) -> int:
@@ -233,8 +233,7 @@ class Interrupts:
         residency = self.redistributors[rd].residency
         if residency is None:
             return SPURIOUS
-        candidates = self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, residency.groups)
-        return min(candidates, default=(0, SPURIOUS))[1]
+        return min(self.deliverable(residency), default=(0, SPURIOUS))[1]
 
     def acknowledge_virtual(self, rd: int) -> int:
         """Take the highest pending interrupt of the resident vPE, whatever the virtual CPU interface thinks of it."""
@@ -290,7 +289,7 @@ class Interrupts:
         self.redistributors[rd].residency = None
         if pending_last and residency.vpeid is not None:
             return True
-        waiting = bool(self.deliverable(residency.vpt, residency.vconf, residency.vintid_bits, residency.groups))
+        waiting = bool(self.deliverable(residency))
         if residency.vpeid is not None:
             self.vpes[residency.vpeid].armed = doorbell and not waiting
         return waiting

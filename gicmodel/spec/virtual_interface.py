@@ -53,9 +53,8 @@ def candidates(gic: Interrupts, pe: int) -> list[Pending]:
         if lr["State"] == PENDING
     ]
     if residency := gic.redistributors[pe].residency:
-        tables = residency.vpt, residency.vconf
-        for priority, vintid in gic.deliverable(*tables, residency.vintid_bits, residency.groups):
-            found.append(Pending(priority, vintid, NO_PLACE, gic.virtual_properties(*tables, vintid)[2]))
+        for priority, vintid in gic.deliverable(residency):
+            found.append(Pending(priority, vintid, NO_PLACE, gic.virtual_properties(residency, vintid)[2]))
     return [interrupt for interrupt in found if interrupt.group in interface.groups]
 
 

@@ -20,7 +20,7 @@ from gicmodel.jit import COMPILED
 from gicmodel.lab.geometry import Geometry
 from gicmodel.layouts.lpi_tables import LPI_CONFIGURATION
 from gicmodel.spec import AbstractGic
-from gicmodel.spec.state import Event, Vpe
+from gicmodel.spec.state import Event, Residency, Vpe
 
 Step = tuple[Any, ...]
 """The name of a method of `BootedPair`, and its arguments."""
@@ -143,15 +143,15 @@ class VmoviMovesNothing(AbstractGic):
 class CountsDisabled(AbstractGic):
     """PendingLast is 1, and a doorbell rings, for a pending interrupt that is disabled."""
 
-    def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
-        return True, *super().virtual_properties(vpt, vconf, vintid)[1:]
+    def virtual_properties(self, tables: Vpe | Residency, vintid: int) -> tuple[bool, int, int]:
+        return True, *super().virtual_properties(tables, vintid)[1:]
 
 
 class IgnoresGroups(AbstractGic):
     """Everything is virtual Group 1."""
 
-    def virtual_properties(self, vpt: int, vconf: int, vintid: int) -> tuple[bool, int, int]:
-        return *super().virtual_properties(vpt, vconf, vintid)[:2], 1
+    def virtual_properties(self, tables: Vpe | Residency, vintid: int) -> tuple[bool, int, int]:
+        return *super().virtual_properties(tables, vintid)[:2], 1
 
 
 class IgnoresPriority(AbstractGic):
