@@ -110,9 +110,10 @@ def shrunk(peer: Peer, finding: Finding) -> Finding:
 
     One that only raises an exception stands for another that does, and for nothing else.
     """
-    shown: dict[Program, Divergence] = {}
+    shown = finding.difference
 
     def fails(candidate: Program) -> bool:
+        nonlocal shown
         try:
             divergence = divergence_of(peer, candidate)
         except UnusableInput:
@@ -120,13 +121,12 @@ def shrunk(peer: Peer, finding: Finding) -> Finding:
             return False
         if divergence is None or (divergence.kind == EXCEPTION) != (finding.kind == EXCEPTION):
             return False
-        shown.clear()
-        shown[candidate] = divergence
+        # Of the smallest program in the end, which is the last that fails.
+        shown = str(divergence)
         return True
 
     program = shrink(finding.program, fails)
-    difference = str(shown[program]) if program in shown else finding.difference
-    return replace(finding, difference=difference, program=program)
+    return replace(finding, difference=shown, program=program)
 
 
 def hunt(peer: Peer, plan: Plan) -> Finding | None:

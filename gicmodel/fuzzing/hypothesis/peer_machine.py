@@ -28,13 +28,9 @@ from gicmodel.spec import SPURIOUS
 from gicmodel.spec.state import Command
 
 BYTES = (*CONFIGURATION_BYTES, 0x00)
-_PHYSICAL_EVENT = ("INT", "CLEAR", "INV", "MOVI", "DISCARD")
-_EVENT = (*_PHYSICAL_EVENT, "VMOVI")
-_VPE = ("VSYNC", "VINVALL", "VMOVP", "VMAPP")
-EVENT_COMMANDS = {"3": _PHYSICAL_EVENT, "4.0": _EVENT, "4.1": _EVENT}
-"""Commands that name an event, by architecture."""
-VPE_COMMANDS = {"4.0": _VPE, "4.1": (*_VPE, "INVDB", "VSGI")}
-"""Commands that name a vPE, by architecture."""
+EVENT_COMMANDS = ("INT", "CLEAR", "INV", "MOVI", "DISCARD", "VMOVI")
+VPE_COMMANDS = ("VSYNC", "VINVALL", "VMOVP", "VMAPP", "INVDB", "VSGI")
+"""Commands that name what is mapped, an event or a vPE."""
 VERBS = {
     "interrupts": ("translate", "translate", "set_lpi", "clear_lpi", "write_sgir"),
     "software": ("configure", "configure_virtual", "invalidate", "invalidate_all", "zero_itt", "allocate"),
@@ -139,9 +135,10 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
         operands = {name: vpe[name] for name in names} | {"RDbase": self.config.rdbase(vpe["RDbase"])}
         self.push(its, [("VMAPP", {"vPEID": vpeid, "V": 1, "Alloc": 1, **operands})])
 
-    def draw_command(self, data: DataObject, mnemonics: dict[str, tuple[str, ...]], **operands: int) -> Command:
-        """One of these commands, with these operands."""
-        chosen = data.draw(st.sampled_from(mnemonics[self.config.architecture]), "mnemonic")
+    def draw_command(self, data: DataObject, among: Sequence[str], **operands: int) -> Command:
+        """One of these commands, as far as the architecture has them, with these operands."""
+        known = [mnemonic for mnemonic in among if mnemonic in self.universe.mnemonics]
+        chosen = data.draw(st.sampled_from(known), "mnemonic")
         mnemonic, drawn = data.draw(valid_commands(self.universe, [chosen]), "command")
         return mnemonic, drawn | operands
 
