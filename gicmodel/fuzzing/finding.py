@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gicmodel.config import ARCHITECTURES
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.peer import Divergence, Outcomes, Peer
 from gicmodel.fuzzing.programs.program import Program
@@ -73,9 +72,7 @@ class ChunkResult:
 def generate(peer: Peer, plan: Plan, chunk: int) -> Program:
     """The program of a chunk: a function of its arguments and nothing else."""
     random = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(chunk,)))
-    offered = (
-        [plan.architecture] if plan.architecture else [each for each in ARCHITECTURES if each in peer.architectures]
-    )
+    offered = [plan.architecture] if plan.architecture else peer.architectures
     commands = min(peer.chunk, plan.commands - chunk * peer.chunk)
     return peer.program(random, offered[chunk % len(offered)], commands)
 

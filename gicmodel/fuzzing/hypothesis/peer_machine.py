@@ -95,13 +95,13 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
     @rule(data=st.data(), recover=st.just(True) | st.booleans())
     def command(self, data: DataObject, recover: bool) -> None:
         """Commands in one write of GITS_CWRITER."""
-        its = data.draw(self.numbers("its"), "its")
+        its = data.draw(st.sampled_from(self.pool("its")), "its")
         self.push(its, data.draw(st.lists(commands(self.universe), min_size=1, max_size=6), "commands"), recover)
 
     @rule(data=st.data())
     def malformed_command(self, data: DataObject) -> None:
         """Four words that are no command, or hardly one."""
-        its = data.draw(self.numbers("its"), "its")
+        its = data.draw(st.sampled_from(self.pool("its")), "its")
         packet = data.draw(malformed_words(self.universe), "words")
         self.run_steps([*commands_for(its, [packet]), Event("recover", (its,))])
 
@@ -181,7 +181,7 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
     @rule(data=st.data(), doorbell=st.sampled_from([1, 1, 0]), vsgi=st.booleans())
     def sleep_and_wake(self, data: DataObject, doorbell: int, vsgi: bool) -> None:
         """A vPE runs, leaves, and every interrupt that is mapped to it comes."""
-        rd, vpeid = data.draw(self.numbers("rd"), "rd"), data.draw(self.existing_vpes(), "vPEID")
+        rd, vpeid = data.draw(st.sampled_from(self.pool("rd")), "rd"), data.draw(self.existing_vpes(), "vPEID")
         steps = [Event("schedule", (rd, vpeid, 1, 1)), Event("deschedule", (rd, doorbell, 0))]
         steps += [Event("write_sgir", (0, vpeid, 3))] if vsgi else []
         steps += [Event("translate", event) for event, target in sorted(self.events.items()) if target == vpeid]
@@ -218,10 +218,6 @@ class HardwareAgainstPeer(RuleBasedStateMachine):
         """The values of an event's field, whatever is mapped."""
         pools = {"byte": BYTES, "PendingLast": (0, 0, 1), **dict.fromkeys(("Enabled", "EnableLPIs"), (1, 1, 1, 0))}
         return pools.get(name) or self.universe.of_event(name) or self.machine.limits()[name]
-
-    def numbers(self, name: str) -> SearchStrategy[int]:
-        """An ITS, or a redistributor."""
-        return st.sampled_from(self.machine.limits()[name])
 
     def existing_vpes(self) -> SearchStrategy[int]:
         """The vPEIDs that an ITS has mapped."""

@@ -101,7 +101,8 @@ def draw_fields(
     fields = {name: _values(random, universe, mnemonic, name, count) for name in names}
     if tied := universe.tied(mnemonic):
         (first, pool), *others = tied.items()
-        index = _index_of(pool, fields[first])
+        # Where in its pool each value is; 0 for one that is not.
+        index = np.argmax(fields[first][:, None] == np.array(pool, np.uint64), axis=1)
         fields |= {name: np.array(values, np.uint64)[index] for name, values in others}
     return fields
 
@@ -133,14 +134,6 @@ def _values(
         beyond = random.choice(np.array(limits, np.uint64), count)
         values = np.where(random.random(count) < _BOUNDARY_SHARE, beyond, values)
     return values
-
-
-def _index_of(pool: tuple[int, ...], values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where in a pool each value is; 0 for one that is not."""
-    index = np.zeros(len(values), np.int64)
-    for number, value in enumerate(pool):
-        index[values == np.uint64(value)] = number
-    return index
 
 
 def _runs(random: np.random.Generator, packets: list[list[int]]) -> Iterable[list[list[int]]]:
