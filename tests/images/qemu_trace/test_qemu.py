@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, QemuProcess
+from gicmodel.config import GicConfig
+from gicmodel.fuzzing.peers.qemu.process import BINARY, ITS_BASE, RAM_BASE, QemuProcess
 from gicmodel.images.qemu_trace import registers_of_trace
 from gicmodel.layouts.commands import encode
 from gicmodel.layouts.registers.by_name import register
@@ -37,19 +38,19 @@ def one_step(peer, random, enabled):
         case 0:
             number = int(random.integers(3))
             baser = GITS_BASER.pack(Valid=1, Type=number, Physical_Address=QUEUE + (number + 1) * 0x1_0000)
-            write(peer, peer.its(ITS[f"BASER{number}"].offset), baser, random)
+            write(peer, ITS_BASE + ITS[f"BASER{number}"].offset, baser, random)
         case 1:
             cbaser = GITS_CBASER.pack(Valid=1, Physical_Address=QUEUE)
-            write(peer, peer.its(ITS["CBASER"].offset), cbaser, random)
+            write(peer, ITS_BASE + ITS["CBASER"].offset, cbaser, random)
         case 2 | 3:
-            peer.write(peer.its(ITS["CWRITER"].offset), 32 * int(random.integers(128)), 8)
+            peer.write(ITS_BASE + ITS["CWRITER"].offset, 32 * int(random.integers(128)), 8)
         case 4:
             enabled = not enabled
-            peer.write(peer.its(0), int(enabled), 4)
+            peer.write(ITS_BASE, int(enabled), 4)
         case _:
             number, name = int(random.integers(PES)), random.choice(sorted(REDISTRIBUTOR))
             value = int(random.integers(1 << 32)) << 16 & 0xF_FFFF_FFFF_0000
-            write(peer, peer.redistributor(number, REDISTRIBUTOR[name].offset), value, random)
+            write(peer, GicConfig.qemu().redistributor_frames(number) + REDISTRIBUTOR[name].offset, value, random)
     return enabled
 
 
@@ -61,8 +62,8 @@ def test_the_registers_told_are_those_of_qemu(tmp_path, seed):
         sync = np.array(encode("SYNC", "4.0", RDbase=0), np.uint64).view(np.uint8)
         peer.memory.octets(QUEUE, 128 * 32)[:] = np.tile(sync, 128)
         for name in ("BASER0", "BASER1", "BASER2"):
-            peer.read(peer.its(ITS[name].offset))
-        peer.write(peer.its(ITS["CBASER"].offset), GITS_CBASER.pack(Valid=1, Physical_Address=QUEUE))
+            peer.read(ITS_BASE + ITS[name].offset)
+        peer.write(ITS_BASE + ITS["CBASER"].offset, GITS_CBASER.pack(Valid=1, Physical_Address=QUEUE))
         started, enabled = len(trace.read_text().splitlines()), False
         places = set()
         for _ in range(120):
@@ -84,8 +85,8 @@ def compare(peer, told):
     assert set(told["GITS0"]) >= {"CBASER", "BASER0", "BASER1", "BASER2"}
     for name, value in told["GITS0"].items():
         if name in ITS:
-            assert (name, value) == (name, peer.read(peer.its(ITS[name].offset)))
+            assert (name, value) == (name, peer.read(ITS_BASE + ITS[name].offset))
     for frame, values in told.items():
         for name, value in values.items() if frame.startswith("GICR") else ():
-            answer = peer.read(peer.redistributor(int(frame[4:]), REDISTRIBUTOR[name].offset))
+            answer = peer.read(GicConfig.qemu().redistributor_frames(int(frame[4:])) + REDISTRIBUTOR[name].offset)
             assert (frame, name, value) == (frame, name, answer)

@@ -28,12 +28,10 @@ BINARY = "qemu-system-aarch64"
 SPIS = 256
 """Those of the `virt` machine (QEMU hw/arm/virt.c, NUM_IRQS)."""
 ITS_BASE = 0x0808_0000
-REDISTRIBUTOR_BASE = 0x080A_0000
 RAM_BASE = 0x4000_0000
 RAM_BYTES = 2 << 30
 """The memory map of the `virt` machine (QEMU hw/arm/virt.c)."""
 
-_STRIDE = {3: 0x2_0000, 4: 0x4_0000}
 _TIMEOUT_SECONDS = 60
 
 
@@ -86,7 +84,6 @@ class QemuProcess:
     def __init__(self, gic_version: int = 4, redistributors: int = 4, trace: Path | None = None) -> None:
         """Raise QemuMissing if there is no such emulator; `trace` receives its GICv3 trace."""
         self.redistributors = redistributors
-        self._stride = _STRIDE[gic_version]
         self._socket, theirs = socket.socketpair()
         with contextlib.ExitStack() as undo:
             undo.enter_context(self._socket)
@@ -140,14 +137,6 @@ class QemuProcess:
         line = intid - FIRST_SPI if intid >= FIRST_SPI else SPIS + rd * FIRST_SPI + intid
         gic = f"/machine/unattached/device[{self.redistributors}]"
         self._command(f"set_irq_in {gic} unnamed-gpio-in {line} {int(level)}")
-
-    def its(self, offset: int) -> int:
-        """The physical address of an ITS register; the translation frame is at offset 0x1_0000."""
-        return ITS_BASE + offset
-
-    def redistributor(self, number: int, offset: int) -> int:
-        """The physical address of a register of redistributor `number`; the VLPI frame is at offset 0x2_0000."""
-        return REDISTRIBUTOR_BASE + number * self._stride + offset
 
     def _command(self, line: str) -> str:
         try:

@@ -6,7 +6,7 @@ import pytest
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.peers.qemu.differences import AVOIDED, COMPARED, COMPARED_EACH, NEVER_DONE
-from gicmodel.fuzzing.peers.qemu.process import BINARY, ITS_BASE, REDISTRIBUTOR_BASE, QemuProcess
+from gicmodel.fuzzing.peers.qemu.process import BINARY, ITS_BASE, QemuProcess
 from gicmodel.fuzzing.peers.qemu.twins import UNMAPPED, Twins
 from gicmodel.fuzzing.programs.universe import words
 from gicmodel.hardware.bus import DISTRIBUTOR_BASE
@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 FLAT, TWO_LEVEL = Geometry(), Geometry(indirect=True)
+REDISTRIBUTOR_BASE = GicConfig.qemu().redistributor_base
 
 
 @pytest.fixture

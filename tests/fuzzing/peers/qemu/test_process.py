@@ -16,7 +16,15 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from gicmodel.config import GicConfig
 from gicmodel.fuzzing.hypothesis.qemu_machine import QemuMachine, QemuMachineV4
-from gicmodel.fuzzing.peers.qemu.process import BINARY, RAM_BASE, RAM_BYTES, QemuDied, QemuMissing, QemuProcess
+from gicmodel.fuzzing.peers.qemu.process import (
+    BINARY,
+    ITS_BASE,
+    RAM_BASE,
+    RAM_BYTES,
+    QemuDied,
+    QemuMissing,
+    QemuProcess,
+)
 from gicmodel.hardware import Gic
 from gicmodel.jit import COMPILED
 from gicmodel.layouts.registers.by_name import REGISTERS, register
@@ -49,7 +57,7 @@ def test_ram_is_shared():
 @needs_qemu
 def test_registers_of_each_size():
     with QemuProcess() as peer:
-        cbaser = peer.its(0x80)
+        cbaser = ITS_BASE + 0x80
         peer.write(cbaser, 0x8000_0000_4010_0003)
         assert peer.read(cbaser) == 0x8000_0000_4010_0003
         peer.write(cbaser + 4, 0x8000_0001, 4)
@@ -91,7 +99,7 @@ def test_an_emulator_that_died_says_so():
     with QemuProcess() as peer:
         os.kill(peer.pid, signal.SIGKILL)
         with pytest.raises(QemuDied, match="readq"):
-            peer.read(peer.its(0))
+            peer.read(ITS_BASE)
 
 
 @needs_qemu
@@ -116,10 +124,10 @@ def test_the_model_identifies_itself_as_qemu_does(architecture):
             entry = register(name, architecture)
             size = entry.bits // 8
             if name.startswith("GITS"):
-                seen[name] = gic.its[0].read(entry.offset, size), peer.read(peer.its(entry.offset), size)
+                seen[name] = gic.its[0].read(entry.offset, size), peer.read(ITS_BASE + entry.offset, size)
                 continue
             for number, redistributor in enumerate(gic.redistributors):
-                qemu = peer.read(peer.redistributor(number, entry.offset), size)
+                qemu = peer.read(gic.config.redistributor_frames(number) + entry.offset, size)
                 seen[f"{name} of {number}"] = redistributor.read(entry.offset, size), qemu
         sizes = GICD_TYPER.pack(IDbits=31, DVIS=1, LPIS=1, num_LPIs=31)
         typer = register("GICD_TYPER").offset
