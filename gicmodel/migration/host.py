@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -77,11 +76,6 @@ class Host:
             while (intid := redistributor.cpu.acknowledge()) != SPURIOUS:
                 taken.append(intid)
         return taken
-
-    @property
-    def commands(self) -> Counter[str]:
-        """How many commands of each mnemonic the host's ITSs have executed."""
-        return +self.driver.gic.commands_issued
 
 
 def config_for(config: GicConfig, lpis: int) -> GicConfig:

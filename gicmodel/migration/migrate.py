@@ -176,7 +176,7 @@ class Migration:
         return copy_pages(self.source.memory, self.target.memory, pages, progress, self._connection)
 
     def _commands_so_far(self) -> Counter[str]:
-        return sum((host.commands for host in dict.fromkeys(self._hosts)), Counter())
+        return sum((host.driver.gic.commands_issued for host in dict.fromkeys(self._hosts)), Counter())
 
 
 class Resume(Migration):

@@ -24,7 +24,7 @@ def workload():
 
 
 def issued(workload, mnemonic):
-    return workload.vm.host.commands[mnemonic]
+    return workload.vm.host.driver.gic.commands_issued[mnemonic]
 
 
 def test_what_was_raised_is_owed_once(workload):

@@ -161,7 +161,7 @@ class ModelVm(Vm):
             fed.append([irq, vintid, places[vpeid], properties, int(vintid in pending[vpeid])])
         if not host.driver.gic.is_v41:
             return {"forwarded": fed}  # The driver of a GICv4.0 has commands of its own to send, for doorbells.
-        issued = host.commands
+        issued = host.driver.gic.commands_issued
         return {"forwarded": fed, "asked": [issued[name] for name in ("VMAPTI", "VMOVI", "INT", "CLEAR")]}
 
     def _sgis(self) -> list[list[list[int]]]:
