@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.lib.recfunctions import structured_to_unstructured
 from numpy.typing import NDArray
 
 from gicmodel.config import GicConfig
@@ -28,8 +27,8 @@ from gicmodel.migration.host import Host
 _HOST_CPUS, _HOST_BYTES = 4, 64 << 20
 _DEVICE_ID = 0x42
 _VINTID_BITS = 16
-_LPI_COLUMNS = ["intid", "references", "target_vcpu", "priority", "enabled", "pending_latch", "hw"]
-_SGI_COLUMNS = ["enabled", "group", "priority", "pending_latch", "hw"]
+_LPI_COLUMNS = ("intid", "references", "target_vcpu", "priority", "enabled", "pending_latch", "hw")
+_SGI_COLUMNS = ("enabled", "group", "priority", "pending_latch", "hw")
 
 
 class ModelVm(Vm):
@@ -138,8 +137,8 @@ class ModelVm(Vm):
             registers = its.cbaser, its.creadr, its.cwriter, *its.basers.values()
             state[f"registers of ITS {number}"] = [int(its.enabled), *registers, its.abi_revision]
         slots = lpis.slots()
-        table = structured_to_unstructured(lpis.rows[_LPI_COLUMNS][slots], np.int64)
-        state["LPIs"] = sorted(np.column_stack((table, lpis.queued[slots])).tolist())
+        columns = [*(lpis.rows[name][slots] for name in _LPI_COLUMNS), lpis.queued[slots]]
+        state["LPIs"] = sorted(np.stack(columns, -1, dtype=np.int64).tolist())
         state["SGIs"] = self._sgis()
         state["GICD_CTLR"] = [int(dist.enabled), int(dist.nassgireq)]
         state["GICR_PROPBASER"] = dist.propbaser
@@ -166,7 +165,8 @@ class ModelVm(Vm):
 
     def _sgis(self) -> list[list[list[int]]]:
         sgis = self.vgic.dist.sgis
-        table = np.pad(structured_to_unstructured(sgis.rows[_SGI_COLUMNS], np.int64), ((0, 0), (0, 0), (0, 2)))
+        nothing_there = np.zeros((2, *sgis.rows.shape), np.bool_)
+        table = np.stack([*(sgis.rows[name] for name in _SGI_COLUMNS), *nothing_there], -1, dtype=np.int64)
         for vcpu, sgi in np.argwhere(sgis.rows["hw"]).tolist():
             vpe = self.vgic.dist.vlpis.vpe(vcpu)
             table[vcpu, sgi, -2:] = vpe.sgi_config[sgi].enabled, sgis.pending(vcpu, sgi)
