@@ -82,7 +82,7 @@ def check_registers(pair: Pair) -> None:
     for pe in range(pair.config.redistributors):
         high = {line.name for line in Line if pair.lab.gic.line(pe, line)}
         agree(f"lines of {pe} that were not told", high, pair.oracle.lines(pe))
-        for name in _HIGHEST:
+        for name in sorted(_HIGHEST):
             read_system(name, pair, pe)
     state = _state(pair)
     if state != pair.agreed_on:
@@ -111,7 +111,7 @@ def _check_all_registers(pair: Pair) -> None:
             for number in range(intids // kind.intids):
                 seen = registers.read(f"{frame}_{name}{number}")
                 agree(f"{frame}_{name}{number}{where}", seen, distributor.read(bank, name, number))
-    for name in READS.keys() - TAKES - _HIGHEST:
+    for name in sorted(READS.keys() - TAKES - _HIGHEST):
         for rd in range(pair.config.redistributors):
             read_system(name, pair, rd)
 
