@@ -24,6 +24,13 @@ class UnusableInput(Exception):
         return one_line(super().__str__())
 
 
+class MissingExtra(UnusableInput):
+    """What was asked for needs a library that `extra`, a name in brackets of pyproject.toml, brings."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(f"{what} needs {library}: pip install 'gicmodel[{extra}]'")
+
+
 class LinuxError(Exception):
     """A request that Linux refuses, or that the hardware did not complete.
 

@@ -23,7 +23,7 @@ from gicmodel.cli.output import Results, json_options, print_table, say
 from gicmodel.cli.progress import Watcher
 from gicmodel.cli.terminal import Console
 from gicmodel.config import ARCHITECTURES, GicConfig
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import MissingExtra, UnusableInput
 from gicmodel.images.files import replacing
 from gicmodel.kernel_cache import cache_directory
 
@@ -249,7 +249,7 @@ def _require_extra() -> None:
         try:
             __import__(module)
         except ImportError:
-            raise UnusableInput(f"gicmodel boot needs {module}: pip install 'gicmodel[board]'") from None
+            raise MissingExtra("gicmodel boot", module, "board") from None
 
 
 def _config(choices: tuple[str, ...], **given: Any) -> GicConfig:

@@ -17,7 +17,7 @@ import click
 from gicmodel.cli.options import FigureFile, Number, ResultFile, SourceFile, as_one, source_options
 from gicmodel.cli.output import Results, json_options, print_csv, print_view, save_figure, say
 from gicmodel.cli.progress import Watcher
-from gicmodel.errors import UnusableInput, printable
+from gicmodel.errors import MissingExtra, UnusableInput, printable
 from gicmodel.images.carve import Recorder
 from gicmodel.images.dump import Piece
 from gicmodel.images.elf import write_core
@@ -218,7 +218,7 @@ def _and_more(names: Sequence[str]) -> str:
 def _require_terminal() -> None:
     """UnusableInput, before anything is read, if there is nothing to browse with."""
     if find_spec("textual") is None:
-        raise UnusableInput("--browse needs textual: pip install 'gicmodel[tui]'")
+        raise MissingExtra("--browse", "textual", "tui")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UnusableInput("--browse needs a terminal")
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import click
 from click.core import ParameterSource
 
-from gicmodel.errors import UnusableInput, number_in
+from gicmodel.errors import MissingExtra, UnusableInput, number_in
 
 _PLACE = "FILE@BASE[:OFFSET[:SIZE]]"
 _REGISTERS = "A TOML file, a snapshot, or the output of xp, md or devmem."
@@ -143,7 +143,7 @@ def _require_figure(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise UnusableInput("--figure needs matplotlib: pip install 'gicmodel[plot]'") from None
+        raise MissingExtra("--figure", "matplotlib", "plot") from None
 
 
 Directory = partial(_Place, _require_directory)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import gicmodel
 from gicmodel.engine import Engine, is_settled, settle, settled
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import MissingExtra, UnusableInput
 
 _Result = TypeVar("_Result")
 
@@ -157,7 +157,7 @@ def cluster(address: str) -> Iterator[Workers]:
         from distributed import Client, KilledWorker
         from distributed.comm import CommClosedError
     except ImportError:
-        raise UnusableInput("--cluster needs dask.distributed: install gicmodel[cluster]") from None
+        raise MissingExtra("--cluster", "dask.distributed", "cluster") from None
     try:
         client = Client(address, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, ImportError) as error:

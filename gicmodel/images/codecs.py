@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import MissingExtra
 
 ZLIB, LZO, SNAPPY, ZSTD = 0x1, 0x2, 0x4, 0x20
 CODECS = ZLIB | LZO | SNAPPY | ZSTD
@@ -70,8 +70,8 @@ def _lzo(packed: bytes, size: int) -> bytes:
         raise ValueError(f"lzo: {error}") from error
 
 
-def _missing(codec: str, library: str) -> UnusableInput:
-    return UnusableInput(f"its pages are packed by {codec}, which needs {library}: pip install 'gicmodel[vmcore]'")
+def _missing(codec: str, library: str) -> MissingExtra:
+    return MissingExtra(f"its pages are packed by {codec}, which", library, "vmcore")
 
 
 _CODECS: dict[int, Codec] = {0: lambda packed, _: packed, ZLIB: _zlib, LZO: _lzo, SNAPPY: _snappy, ZSTD: _zstd}

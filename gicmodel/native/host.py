@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from elftools.elf.enums import ENUM_E_MACHINE
 
 from gicmodel.config import FIRST_SPI
-from gicmodel.errors import UnusableInput
+from gicmodel.errors import MissingExtra, UnusableInput
 from gicmodel.hardware import Bus, CpuInterface, Gic, Redistributor
 from gicmodel.hardware.register_face import check_size
 from gicmodel.images.elf import MAGIC
@@ -250,7 +250,7 @@ def _load(library: Path, entry: str) -> tuple[Any, Any]:
     try:
         import cffi
     except ImportError:
-        raise UnusableInput("C drivers need cffi: pip install 'gicmodel[native]'") from None
+        raise MissingExtra("a driver in C", "cffi", "native") from None
     if not _NAME.fullmatch(entry):
         raise UnusableInput(f"{entry!r} is no name of a C function")
     ffi = cffi.FFI()

@@ -14,7 +14,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gicmodel.errors import UnusableInput, printable
+from gicmodel.errors import MissingExtra, UnusableInput, printable
 from gicmodel.images.dump import Dump
 from gicmodel.inspection.linux.btf import Structure
 from gicmodel.inspection.linux.kernels import FoundKernel
@@ -104,7 +104,7 @@ class Vmlinux:
         try:
             import drgn
         except ImportError:
-            raise UnusableInput("--vmlinux needs drgn: pip install 'gicmodel[vmcore]'") from None
+            raise MissingExtra("--vmlinux", "drgn", "vmcore") from None
         if not kernel.own or kernel.note is None:
             raise UnusableInput(f"{path}: --vmlinux needs the dumped kernel's VMCOREINFO, which is not in the dump")
         # drgn logs what this reports: without a handler Python would print it.
