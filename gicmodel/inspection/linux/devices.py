@@ -119,8 +119,9 @@ class KernelView:
         return {(its, device.device_id, event.event_id): event for its, device in devices for event in device.events}
 
     def vpes(self) -> dict[int, KernelVpe]:
-        """The vPEs that events are forwarded to, by vPEID."""
-        return {event.vpe.vpe_id: event.vpe for event in self.events().values() if event.vpe is not None}
+        """The vPEs that events are forwarded to, by vPEID: those of each of two devices of one DeviceID."""
+        events = (event for devices in self.devices.values() for device in devices for event in device.events)
+        return {event.vpe.vpe_id: event.vpe for event in events if event.vpe is not None}
 
 
 def view_of(dump: Dump, found: Found, kernel: FoundKernel, vmlinux: Path | None = None) -> KernelView:

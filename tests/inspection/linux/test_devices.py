@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gicmodel.inspection import PROFILES, inspect
 from gicmodel.inspection.linux import devices
 from gicmodel.inspection.linux.btf import read_btf
-from gicmodel.inspection.linux.devices import KernelView, view_of
+from gicmodel.inspection.linux.devices import KernelDevice, KernelEvent, KernelView, KernelVpe, view_of
 from gicmodel.inspection.linux.kernels import find_kernels
 from gicmodel.inspection.linux.registers import registers_of
 from gicmodel.inspection.rules import find
@@ -60,6 +60,12 @@ def test_devices_are_those_that_drgn_reads(name):
 
 def test_a_kernel_without_btf_says_nothing():
     assert viewed(dumps.dump("v3run"))[1] == KernelView()
+
+
+def test_two_devices_of_one_device_id_hide_none_of_their_vpes():
+    vpes = [KernelVpe(number, 0x4000_0000 + (number << 16), None, number, False) for number in range(2)]
+    devices = [KernelDevice(8, 0x5000_0000, 2, True, [KernelEvent(0, 8192, 0, 8193, vpe)]) for vpe in vpes]
+    assert KernelView(devices={0: devices}).vpes() == dict(enumerate(vpes))
 
 
 def test_residency_and_tables_of_a_gicv4_host():
