@@ -73,6 +73,37 @@ def test_no_span_lies_on_two_pages_or_begins_or_ends_with_nothing(lpis):
             assert spans.targets[mask + count - 1]
 
 
+SPAN, TABLE = 128, 1024
+"""Words of a quarter of a page, and of a table."""
+FORMS = [{}, {0: 1}, {127: 1 << 63}, {0: 1, 127: 1}, {5: 3}, {5: 3, 6: 3}]
+"""Spans by word, few, so that many are alike."""
+
+
+def spans_one_by_one(pieces):
+    """`Spans.of`, piece after piece: what each says, and the words that it shares with the one before."""
+    rows, targets = [], []
+    for number, piece in enumerate(pieces):
+        used = [word for word in range(SPAN) if piece[word]]
+        if used:
+            if targets[-SPAN:] != piece:
+                targets += piece
+            vcpu, word = divmod(number * SPAN, TABLE)
+            rows.append((vcpu, word + used[0], used[-1] - used[0] + 1, len(targets) - SPAN + used[0]))
+    return rows, targets
+
+
+@given(st.lists(st.lists(st.sampled_from(FORMS), min_size=8, max_size=8), max_size=3))
+def test_spans_that_follow_one_another_and_are_alike_share_their_words(tables):
+    bits = np.zeros(len(tables) * APART, np.uint64)
+    for vcpu, forms in enumerate(tables):
+        for piece, form in enumerate(forms):
+            for word, value in form.items():
+                bits[vcpu * APART + piece * SPAN + word] = value
+    pieces = [[form.get(word, 0) for word in range(SPAN)] for forms in tables for form in forms]
+    spans = Spans.of(bits)
+    assert (spans_of(spans), spans.targets.tolist()) == spans_one_by_one(pieces)
+
+
 def test_vcpus_in_turn_need_a_quarter_of_a_page_each():
     lpis = [(intid, intid % 4, True) for intid in range(8192, 16_384 + 8192)]
     spans, _ = spans_in_vpts_and_in_software(lpis, 4)
