@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gicmodel.images.dump import ABSENT
 from gicmodel.inspection import lpis
-from gicmodel.inspection.entries import UNKNOWN, among, distinct
+from gicmodel.inspection.entries import UNKNOWN, among
 from gicmodel.inspection.itt import EVENTS_OF_DEVICES
 from gicmodel.inspection.join import MOST_TABLES, PENDING_TABLES, pending_tables
 from gicmodel.inspection.lpis import VSGIS_OF_VPES
@@ -156,14 +156,24 @@ def lost_vpes(found: Inspection) -> list[KernelVpe]:
 
 def unsure_vpes(found: Inspection, ids: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Of which vPEs ([n]) that were not seen to be mapped there is a gap."""
-    return among(ids, [number for number in distinct(ids).tolist() if vpe(found, number) is not None])
+    if not (_with_vpes(found) or found.vpe_tables):
+        return np.full(ids.size, vpes(found) is not None)
+    own = [
+        (entries.lacking(found.dump, ids.astype(np.int64)) != ABSENT) | (entries.register in found.truncated)
+        for entries in found.vpe_tables
+    ]
+    return np.asarray(np.any([*(unsure(found, unit, "vpe", ids) for unit in _with_vpes(found)), *own], axis=0))
+
+
+def _with_vpes(found: Inspection) -> list[Its]:
+    return [unit for unit in found.its if "vpe" in unit.tables or "vpe" in unit.told]
 
 
 def _of_vpes(found: Inspection, of_unit: Callable[[Its], Gap], of_own: Callable[[ItsTable], Gap]) -> Gap:
     """The first gap of the tables of ITSs, and of those that redistributors alone have."""
     if found.architecture == "3" or (found.its and not any(unit.may_map_vpes for unit in found.its)):
         return None
-    units, own = [unit for unit in found.its if "vpe" in unit.tables or "vpe" in unit.told], found.vpe_tables
+    units, own = _with_vpes(found), found.vpe_tables
     if not units and not own:
         return "no register of a vPE table whose format is known is given"
     limited = (_limited(entries.register) for entries in own if entries.register in found.truncated)

@@ -77,6 +77,12 @@ def summary(machine, **options):
     return report(machine, **options).summary().partition(";")[0]
 
 
+def test_many_vpes_are_asked_after_at_once_with_the_answer_of_each():
+    for machine in (busy(), without(VPES), without(VPES, make=lambda: Machine(indirect=True))):
+        found, ids = machine.inspect(), np.arange(0, 1 << 16, 61)
+        assert gaps.unsure_vpes(found, ids).tolist() == [gaps.vpe(found, one) is not None for one in ids.tolist()]
+
+
 MACHINES = {
     "flat": Machine,
     "two levels": lambda: Machine(indirect=True),
