@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import re
 import tarfile
@@ -46,8 +47,7 @@ FILES = (
 """What is taken of a kernel's source, as patterns of paths."""
 
 _MOST_BYTES = 64 << 20
-_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile)
-"""What zipfile raises of a file that is none any more, or not whole."""
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _NEEDED = "arch/arm64/kvm/vgic/vgic-its.c"
 _VERSION = re.compile(
     r"^((?:VERSION|PATCHLEVEL|SUBLEVEL)(?= *=[ \t]*[0-9]{1,4}$)|EXTRAVERSION) *=[ \t]*(\S*)$", re.MULTILINE
@@ -139,16 +139,28 @@ def _of_archive(path: Path) -> dict[str, bytes]:
     status = path.stat()
     identity = repr((str(path.resolve()), status.st_size, status.st_mtime_ns, FILES))
     kept = user_cache_path("gicmodel") / "linux" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.zip"
-    with suppress(*_DAMAGE), zipfile.ZipFile(kept) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    with suppress(OSError):
+        digest, content = (octets := kept.read_bytes())[:_DIGEST_BYTES], octets[_DIGEST_BYTES:]
+        if digest == hashlib.sha256(content).digest():
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                return {name: archive.read(name) for name in archive.namelist()}
     with path.open("rb") as file:
         found = dict(_members(file))
     with suppress(OSError, UnusableInput):
+        content = _zipped(found)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept) as made, zipfile.ZipFile(made, "w") as archive:
-            for name, octets in found.items():
-                archive.writestr(name, octets)
+        with replacing(kept) as file:
+            file.write(hashlib.sha256(content).digest() + content)
     return found
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    """A zip file. Its own checksums leave out its directory: where that is damaged files may be missing unsaid."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, octets in files.items():
+            archive.writestr(zipfile.ZipInfo(name), octets)
+    return made.getvalue()
 
 
 def _members(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:

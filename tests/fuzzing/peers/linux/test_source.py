@@ -60,11 +60,16 @@ def test_an_archive_is_a_tree_and_is_decompressed_once(tmp_path: Path, monkeypat
     assert read_source(archive).files == first
     assert opened == []
     (kept,) = (tmp_path / "cache" / "gicmodel" / "linux").iterdir()
-    kept.write_bytes(kept.read_bytes()[:-9] + b"otherwise")
-    read_source.cache_clear()
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert read_source(archive).files == first, "what is damaged is not believed"
+    octets = kept.read_bytes()
+    entry = octets.index(b"PK\1\2")
+    damaged = [octets[:-9] + b"otherwise", octets[: len(octets) // 2], b""]
+    damaged += [octets[:at] + bytes([octets[at] ^ 8]) + octets[at + 1 :] for at in range(entry, entry + 46)]
+    for each in damaged:
+        kept.write_bytes(each)
+        read_source.cache_clear()
+        assert read_source(archive).files == first, "what is damaged is not believed"
 
 
 def test_the_newest_is_found_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
