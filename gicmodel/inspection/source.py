@@ -69,7 +69,7 @@ def open_source(
 ) -> Source:
     """An image with its registers: of a trace, then of files, then of pairs; the later ones count.
 
-    The image, and `pieces` of the same RAM, may have their place behind their name (`images.parts`). A file may show
+    The image, and `pieces` of the same RAM, may have their place behind their name (`images.sources`). A file may show
     registers by address (`images.windows`): the addresses of the frames are given too, or the kernel's.
 
     Without any: of the image itself if it is a snapshot, or of the file beside it, or of the Linux kernel whose RAM it
