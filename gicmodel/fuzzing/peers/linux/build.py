@@ -75,10 +75,14 @@ class Library:
     """
 
     def __init__(self, path: Path) -> None:
-        # The loader knows a file that it has by its inode.
-        with tempfile.NamedTemporaryFile(suffix=".so") as copy:
-            shutil.copyfile(path, copy.name)
-            self._loaded = ctypes.CDLL(copy.name)
+        """Raise UnusableInput if it cannot be loaded."""
+        # The loader knows a file that it has by its inode. In /tmp some systems let nothing be executed.
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so") as copy:
+                shutil.copyfile(path, copy.name)
+                self._loaded = ctypes.CDLL(copy.name)
+        except OSError as error:
+            raise UnusableInput(f"{path}: cannot be loaded: {error}") from None
 
     def call(self, name: str, *arguments: object) -> int:
         """What a function of the library returns."""

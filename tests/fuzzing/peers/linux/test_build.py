@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A kernel's files become a library, once; what cannot become one is one line."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from gicmodel.errors import UnusableInput
 from gicmodel.fuzzing.peers.linux import build
-from gicmodel.fuzzing.peers.linux.build import built, definition
+from gicmodel.fuzzing.peers.linux.build import Library, built, definition
 from gicmodel.fuzzing.peers.linux.kvm.linux_vm import VGIC
 from gicmodel.fuzzing.peers.linux.kvm.peer import LinuxKvm
 from gicmodel.fuzzing.peers.linux.source import KernelSource
@@ -58,6 +59,19 @@ def test_a_library_is_built_once_and_not_believed_if_damaged(
     library.write_bytes(octets[:-1])
     assert built(peer.source, VGIC).read_bytes() == octets
     assert len(compiled) == 1
+
+
+def test_a_library_is_loaded_from_where_it_is_kept(peer: LinuxKvm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing need be executed anywhere else."""
+    kept = built(peer.source, VGIC)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    library = Library(kept)
+    assert library.died_at == ""
+    library.close()
+    (tmp_path / "none.so").write_bytes(b"\x7fELF")
+    with pytest.raises(UnusableInput, match=rf"^{tmp_path}/none.so: cannot be loaded: "):
+        Library(tmp_path / "none.so")
+    assert [path.name for path in tmp_path.iterdir()] == ["none.so"]
 
 
 def test_a_kernel_that_does_not_compile_is_one_line(peer: LinuxKvm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
