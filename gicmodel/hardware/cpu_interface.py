@@ -10,7 +10,7 @@ from gicmodel.errors import whole
 from gicmodel.hardware.kernels import cpu, cpu_interface
 from gicmodel.hardware.kernels.delivery import clear_lpi
 from gicmodel.hardware.kernels.state import DIST, DIST_AT, RD, Machine, rd_at
-from gicmodel.hardware.register_face import DOUBLEWORD_BITS, Handler, always, field_mask, word_at
+from gicmodel.hardware.register_face import DOUBLEWORD_BITS, Handler, always, word_at
 from gicmodel.hardware.virtual_interface import (
     LEAST_BPR0,
     LEAST_BPR1,
@@ -29,7 +29,7 @@ from gicmodel.layouts.registers.cpu_interface import (
     ICC_SRE_EL2,
 )
 
-_BINARY_POINT = field_mask(ICC_BPR0_EL1)
+_BINARY_POINT = ICC_BPR0_EL1.field_mask()
 _CTLR_MASK = ICC_CTLR_EL1.pack(EOImode=1, CBPR=1)
 _CBPR = ICC_CTLR_EL1.pack(CBPR=1)
 _ENABLE = ICC_IGRPEN1_EL1.pack(Enable=1)

@@ -18,7 +18,6 @@ from gicmodel.hardware.register_face import (
     Handler,
     MachineFace,
     changed,
-    field_mask,
     fixed,
     word_at,
 )
@@ -38,7 +37,7 @@ from gicmodel.layouts.registers.identification import ARM, DISTRIBUTOR_PART, ide
 _ALWAYS = GICD_CTLR.pack(DS=1, ARE=1)
 _GROUPS = GICD_CTLR.pack(EnableGrp1=1, EnableGrp0=1)
 _NASSGIREQ, _RWP = GICD_CTLR.pack(nASSGIreq=1), GICD_CTLR.pack(RWP=1)
-_IROUTER_MASK = field_mask(GICD_IROUTER)
+_IROUTER_MASK = GICD_IROUTER.field_mask()
 
 
 def _router(intid: int) -> Handler:

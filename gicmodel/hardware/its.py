@@ -20,7 +20,6 @@ from gicmodel.hardware.register_face import (
     Handler,
     MachineFace,
     changed,
-    field_mask,
     fixed,
     partid,
     word_at,
@@ -47,10 +46,10 @@ from gicmodel.layouts.table import PAGE_SIZES, Table, TableType
 
 TRANSLATER, EVENT_ID_BYTES = 0x1_0040, 2
 
-_BASER_MASK = field_mask(GITS_BASER, without=("Type", "Entry_Size"))
-_CBASER_MASK = field_mask(GITS_CBASER)
-_STATUSR_MASK = field_mask(GITS_STATUSR, without=("Syndrome",))
-_OFFSET_MASK = field_mask(GITS_CWRITER, without=("Retry",))
+_BASER_MASK = GITS_BASER.field_mask(without=("Type", "Entry_Size"))
+_CBASER_MASK = GITS_CBASER.field_mask()
+_STATUSR_MASK = GITS_STATUSR.field_mask(without=("Syndrome",))
+_OFFSET_MASK = GITS_CWRITER.field_mask(without=("Retry",))
 _ENABLED, _QUIESCENT = GITS_CTLR.pack(Enabled=1), GITS_CTLR.pack(Quiescent=1)
 _STALLED, _RETRY = GITS_CREADR.pack(Stalled=1), GITS_CWRITER.pack(Retry=1)
 
@@ -75,7 +74,7 @@ class Its(MachineFace):
         self._tables = _tables(config)
         self._types = [0] * BASERS
         """The fixed bits of each GITS_BASER<n>, 0 where there is no table."""
-        self._ctlr_mask = field_mask(GITS_CTLR, without=("Quiescent", "ITS_Number", "UMSIirq"))
+        self._ctlr_mask = GITS_CTLR.field_mask(without=("Quiescent", "ITS_Number", "UMSIirq"))
         if not config.virtual:
             self._ctlr_mask &= ~GITS_CTLR.pack(ImDe=1)
         page_size = GITS_BASER.pack(Page_Size=PAGE_SIZES.index(config.baser_page_bytes))

@@ -21,7 +21,6 @@ from gicmodel.hardware.register_face import (
     Handler,
     MachineFace,
     always,
-    field_mask,
     fixed,
     partid,
     word_at,
@@ -63,9 +62,9 @@ _ASLEEP = GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1)
 _SLEEP = GICR_WAKER.pack(ProcessorSleep=1)
 _BUSY = GICR_VSGIPENDR.pack(Busy=1)
 _DIRTY = GICR_VPENDBASER.pack(Dirty=1)
-_PROPBASER_MASK, _PENDBASER_MASK = field_mask(GICR_PROPBASER), field_mask(GICR_PENDBASER)
-_VPROPBASER_V40_MASK = field_mask(GICR_VPROPBASER_V40)
-_VPROPBASER_MASK = field_mask(GICR_VPROPBASER, without=("Entry_Size", "Z"))
+_PROPBASER_MASK, _PENDBASER_MASK = GICR_PROPBASER.field_mask(), GICR_PENDBASER.field_mask()
+_VPROPBASER_V40_MASK = GICR_VPROPBASER_V40.field_mask()
+_VPROPBASER_MASK = GICR_VPROPBASER.field_mask(without=("Entry_Size", "Z"))
 _INVALIDATION = frozenset({"GICR_INVLPIR", "GICR_INVALLR", "GICR_SYNCR"})
 _DIRECT = frozenset({"GICR_SETLPIR", "GICR_CLRLPIR"})
 _AFFINITY_BITS, _LEVEL_BITS = 32, 8
@@ -88,7 +87,7 @@ class Redistributor(MachineFace):
         self.number = number
         self.cpu = CpuInterface(config, machine, number)
         self._machine = machine
-        self._vpendbaser_mask = field_mask(GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40)
+        self._vpendbaser_mask = (GICR_VPENDBASER if config.v41 else GICR_VPENDBASER_V40).field_mask()
         self._state[RD.waker] = _ASLEEP
         self._state[RD.edge] = _SGIS
         self._state[RD.group] = affinity_of(number) >> _AFFINITY_BITS - _LEVEL_BITS * config.common_lpi_aff

@@ -196,19 +196,13 @@ def word_at(place: int) -> Callable[[Any], int]:
 
 def partid(place: int, layout: Layout) -> Handler:
     """GITS_PARTIDR or GICR_PARTIDR, RES0 without MPAM. Accesses to memory are not partitioned."""
-    mask = field_mask(layout)
+    mask = layout.field_mask()
 
     def write(face: Any, value: int) -> None:
         if face.config.mpam:
             face._state[place] = value & mask
 
     return Handler(word_at(place), write)
-
-
-def field_mask(layout: Layout, *, without: tuple[str, ...] = ()) -> int:
-    """The bits of a register that software can change: its named fields except `without`."""
-    names = (name for name in layout.fields if name not in without)
-    return sum(int(layout[name].mask) << int(layout[name].shift) for name in names)
 
 
 def changed(old: int, value: int, mask: int) -> int:

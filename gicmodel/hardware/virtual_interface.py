@@ -15,7 +15,7 @@ from gicmodel.config import MOST_LIST_REGISTERS, PRIORITY_BITS, GicConfig
 from gicmodel.hardware.kernels import virtual_interface
 from gicmodel.hardware.kernels.cpu_interface import running_priority
 from gicmodel.hardware.kernels.state import RD, Machine, rd_at
-from gicmodel.hardware.register_face import Handler, field_mask, word_at
+from gicmodel.hardware.register_face import Handler, word_at
 from gicmodel.jit import bound
 from gicmodel.layouts.registers.by_name import encoding
 from gicmodel.layouts.registers.cpu_interface import ICC_EOIR1_EL1
@@ -35,11 +35,11 @@ LEAST_BPR1 = LEAST_BPR0 + 1
 """The least binary points, and their resets: no bit of a priority is a subpriority (IHI0069, Priority grouping)."""
 MOST_BPR = 7
 PRIORITIES = 0xFF << 8 - PRIORITY_BITS & 0xFF
-ACTIVE = field_mask(ICH_AP0R0_EL2)
-INTIDS = field_mask(ICC_EOIR1_EL1)
-_CONTROLS = field_mask(ICH_HCR_EL2, without=("DVIM", "TSEI"))
+ACTIVE = ICH_AP0R0_EL2.field_mask()
+INTIDS = ICC_EOIR1_EL1.field_mask()
+_CONTROLS = ICH_HCR_EL2.field_mask(without=("DVIM", "TSEI"))
 _VSGI_EOI_COUNT = ICH_HCR_EL2.pack(vSGIEOICount=1)
-_LISTED = field_mask(ICH_LR_EL2, without=("NMI", "Priority", "vINTID"))
+_LISTED = ICH_LR_EL2.field_mask(without=("NMI", "Priority", "vINTID"))
 _VMCR = {name: (int(field.shift), int(field.mask)) for name, field in ICH_VMCR_EL2.fields.items()}
 
 

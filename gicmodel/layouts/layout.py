@@ -93,6 +93,10 @@ class Layout:
         word, shift, mask, _ = self._places[name]
         return word, mask << shift
 
+    def field_mask(self, *, without: tuple[str, ...] = ()) -> int:
+        """The bits of a register that its named fields have, except those `without`."""
+        return sum(self.mask_in_word(name)[1] for name in self.fields if name not in without)
+
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {self.bits} bits>"
 

@@ -48,6 +48,12 @@ def test_named_fields_are_in_order_without_the_reserved_ones():
     assert list(ENTRY.fields) == ["Valid", "Base", "Size", "Number"]
 
 
+def test_the_bits_of_named_fields_of_a_register():
+    register = Layout("REGISTER", Flag("Valid"), RES0(11), Address("Base", 51, 12), RES1(2), IMPDEF(2), Bits("Size", 8))
+    assert register.field_mask() == 0x800F_FFFF_FFFF_F0FF
+    assert register.field_mask(without=("Valid", "Size")) == 0xF_FFFF_FFFF_F000
+
+
 def test_sizes():
     assert (ENTRY.bits, ENTRY.bytes) == (96, 12)
 

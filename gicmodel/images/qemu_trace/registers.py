@@ -27,7 +27,6 @@ from gicmodel.images.qemu_trace.events import (
 from gicmodel.images.qemu_trace.processors import Processors
 from gicmodel.images.registers import Given, Registers
 from gicmodel.layouts.commands import COMMAND_BYTES
-from gicmodel.layouts.layout import Layout
 from gicmodel.layouts.registers.by_name import register
 from gicmodel.layouts.registers.its import (
     BASERS,
@@ -110,7 +109,7 @@ class Words:
         """A register, if every word of it was seen that is not RES0."""
         places = range(0, entry.bits // 8, WORD_BYTES)
         seen = {at: self._words[entry.offset + at] for at in places if entry.offset + at in self._words}
-        if not seen or any(at not in seen and _fields(entry.layout) >> 8 * at & _WORD for at in places):
+        if not seen or any(at not in seen and entry.layout.field_mask() >> 8 * at & _WORD for at in places):
             return None
         line = max(line for _, line in seen.values())
         return Given(sum(word << 8 * at for at, (word, _) in seen.items()), f"{self._path}: line {line}")
@@ -259,8 +258,3 @@ class _Reader:
         following = offset + COMMAND_BYTES
         self._command, self._certain, self._faulted = offset, False, False
         self.offset = following if ring_bytes is None else following % ring_bytes
-
-
-def _fields(layout: Layout) -> int:
-    """The bits of a register that are not RES0."""
-    return sum(int(layout[name].mask) << int(layout[name].shift) for name in layout.fields)

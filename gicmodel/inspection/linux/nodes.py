@@ -30,7 +30,7 @@ _BEFORE, _AFTER = 32, 40
 """Words around `cmd_base` that are read."""
 _HIGHEST_ORDER = 32
 _PAGE_SIZES = (0x1000, 0x4000, 0x1_0000)
-_TYPER_RES0 = ~np.uint64(sum(int(field.mask) << int(field.shift) for field in GITS_TYPER.fields.values()))
+_TYPER_RES0 = ~np.uint64(GITS_TYPER.field_mask())
 
 Words = NDArray[np.uint64]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gicmodel.hardware.register_face import field_mask
 from gicmodel.layouts.its_tables import NO_DOORBELL
 from gicmodel.layouts.lpi_tables import FIRST_LPI
 from gicmodel.layouts.registers.distributor import GICD_IROUTER
@@ -104,17 +103,17 @@ def avoided(mnemonic: str, fields: Mapping[str, Any]) -> Any:
 COMPARED = {
     # Quiescent reads 1 even if commands wait; ImDe and ITS_Number do not exist. RES0 bits of all are stored as written.
     "GITS_CTLR": GITS_CTLR.pack(Enabled=1),
-    "GITS_CBASER": field_mask(GITS_CBASER),
-    "GITS_CWRITER": field_mask(GITS_CWRITER),
-    "GITS_CREADR": field_mask(GITS_CREADR),
-    **{f"GITS_BASER{number}": field_mask(GITS_BASER) for number in range(BASERS)},
+    "GITS_CBASER": GITS_CBASER.field_mask(),
+    "GITS_CWRITER": GITS_CWRITER.field_mask(),
+    "GITS_CREADR": GITS_CREADR.field_mask(),
+    **{f"GITS_BASER{number}": GITS_BASER.field_mask() for number in range(BASERS)},
     "GICR_CTLR": GICR_CTLR.pack(EnableLPIs=1, CES=1, IR=1, RWP=1),
     "GICR_WAKER": GICR_WAKER.pack(ProcessorSleep=1, ChildrenAsleep=1),
-    "GICR_PROPBASER": field_mask(GICR_PROPBASER),
+    "GICR_PROPBASER": GICR_PROPBASER.field_mask(),
     # PTZ reads back as written.
-    "GICR_PENDBASER": field_mask(GICR_PENDBASER, without=("PTZ",)),
-    "GICR_VPROPBASER": field_mask(GICR_VPROPBASER_V40),
-    "GICR_VPENDBASER": field_mask(GICR_VPENDBASER_V40),
+    "GICR_PENDBASER": GICR_PENDBASER.field_mask(without=("PTZ",)),
+    "GICR_VPROPBASER": GICR_VPROPBASER_V40.field_mask(),
+    "GICR_VPENDBASER": GICR_VPENDBASER_V40.field_mask(),
 }
 """The bits of the registers that are compared; others are constants of the implementation, or write-only."""
 
@@ -122,7 +121,7 @@ COMPARED_EACH = {
     # All eight bits of a priority are stored.
     "IPRIORITYR": 0xF8F8_F8F8,
     # RES0 bits, and the routing mode, which TYPER.No1N says it has not, are stored.
-    "IROUTER": field_mask(GICD_IROUTER, without=("Interrupt_Routing_Mode",)),
+    "IROUTER": GICD_IROUTER.field_mask(without=("Interrupt_Routing_Mode",)),
 }
 """The bits that are compared of the registers that have something for each SGI, PPI or SPI; of others it is all. ICC_*,
 ICH_* and ICV_* are not compared: they are reached by instructions of a CPU, and over qtest none runs."""
